@@ -1,0 +1,3 @@
+"""Headgate: an inference gateway for self-hosted LLMs."""
+
+__version__ = "0.1.0"

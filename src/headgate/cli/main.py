@@ -1,0 +1,58 @@
+"""Entry point: a lazy group, so that one verb's start-up does not pay for the others' imports."""
+
+import importlib
+import pkgutil
+import sys
+from typing import Any
+
+import click
+import typer.main
+from typer.core import TyperGroup
+
+from headgate import __version__
+from headgate.cli import commands
+
+
+class Verbs(TyperGroup):
+    """Commands by folder: module `x_y` of `headgate.cli.commands`, attribute `app`, is the verb `x-y`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All verbs, in name order."""
+        return sorted(info.name.replace("_", "-") for info in pkgutil.iter_modules(commands.__path__))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command, imported now; None when there is no such verb."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"{commands.__name__}.{cmd_name.replace('-', '_')}")
+        command: click.Command = typer.main.get_command(module.app)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="An inference gateway for self-hosted LLMs.\n\nStart here: [bold]headgate demo[/] (no GPU needed), "
+    "or [bold]headgate run http://your-server:8000[/].",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"headgate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Options of the bare command."""
+
+
+def main(args: list[str] | None = None) -> Any:
+    """Run the command line; exits the process."""
+    return app(args if args is not None else sys.argv[1:], prog_name="headgate")

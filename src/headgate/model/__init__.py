@@ -1,0 +1,1 @@
+"""What exists: values only, shared by both halves. Imports nothing but `typing` and `msgspec`."""

@@ -1,0 +1,66 @@
+"""The one record of why a request went where it went; headers, `explain`, logs and replay print it."""
+
+import msgspec
+
+from headgate.model.ids import EndpointId, PoolKey, RequestId
+from headgate.model.requests import Outcome
+
+
+class Term(msgspec.Struct, frozen=True):
+    """A named part of a candidate's cost."""
+
+    name: str
+    value: float
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """How one endpoint of the pool fared in one decision."""
+
+    endpoint: EndpointId
+    name: str = ""
+    filtered_by: str | None = None
+    """Name of the filter that refused it; None when it was scored."""
+    filter_reason: str | None = None
+    cost: float | None = None
+    """Sum the picker compared, lower wins; None when filtered."""
+    terms: tuple[Term, ...] = ()
+    matched_tokens: int = 0
+    """Estimated prompt tokens that the router believes are cached there."""
+    in_flight: int = 0
+    pending_tokens: int = 0
+    metrics_age_s: float | None = None
+    """Age of the newest scrape; None: never scraped."""
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """A choice, or a refusal, and everything it was made from."""
+
+    request_id: RequestId
+    pool: PoolKey
+    policy: str
+    at: float
+    """The machine's clock (seconds) when it decided; comparable within one picker process only."""
+    model: str | None = None
+    target_model: str | None = None
+    """Name put into the body, when it differs from `model`."""
+    priority: int = 0
+    objective: str | None = None
+    prompt_tokens: int = 0
+    """Estimate at decision time."""
+    waited_s: float = 0.0
+    chosen: tuple[EndpointId, ...] = ()
+    """The pick, then the fallbacks in order; empty when refused."""
+    runner_up: EndpointId | None = None
+    candidates: tuple[Candidate, ...] = ()
+    predicted_ttft_s: float | None = None
+    refused: str | None = None
+    """Reason of a refusal."""
+
+
+class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision and, once known, what happened."""
+
+    decision: Decision
+    wall_time: float
+    """Unix seconds of the decision, stamped by the shell."""
+    outcome: Outcome | None = None

@@ -1,0 +1,67 @@
+"""Endpoints and pools as both halves see them, after selectors, ports and names are resolved."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from headgate.model.ids import EndpointId, PoolKey
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One address that answers requests: a pod × target port, or one address of a ModelServer's URL."""
+
+    id: EndpointId
+    ip: str
+    port: int
+    name: str
+    """Name of the Pod or ModelServer."""
+    namespace: str = "default"
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    scheme: Literal["http", "https"] = "http"
+    hostname: str = ""
+    """Host of the ModelServer's URL: SNI and certificate name for `https`."""
+
+
+class TargetModel(msgspec.Struct, frozen=True):
+    """A model or LoRA adapter on the server and its share."""
+
+    name: str
+    weight: int = 1
+
+
+class ModelRule(msgspec.Struct, frozen=True):
+    """What an InferenceModel says of one model name (the winner, when several objects claim it)."""
+
+    model_name: str
+    object: str
+    """`namespace/name` of the InferenceModel."""
+    priority: int
+    """From `criticality`: Critical 1, Standard 0, Sheddable -1."""
+    targets: tuple[TargetModel, ...]
+    """Never empty; `modelName` itself when the object names none."""
+
+
+class ForeignPicker(msgspec.Struct, frozen=True):
+    """Another vendor's endpoint picker: a Service whose endpoints are known."""
+
+    service: str
+    """`namespace/name:port`."""
+    addresses: tuple[EndpointId, ...]
+    tls: bool = True
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """An InferencePool, either API version, with everything that belongs to it resolved."""
+
+    key: PoolKey
+    endpoints: tuple[Endpoint, ...] = ()
+    """Ready endpoints only, ordered by id."""
+    failure_mode: Literal["FailOpen", "FailClose"] = "FailClose"
+    app_protocol: Literal["http", "h2c"] = "http"
+    picker: ForeignPicker | None = None
+    """None: our own picker serves this pool."""
+    models: tuple[ModelRule, ...] = ()
+    """Empty: every model name passes as it is."""
+    objectives: Mapping[str, int] = msgspec.field(default_factory=dict)
+    """InferenceObjective name → priority."""

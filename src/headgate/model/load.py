@@ -1,0 +1,36 @@
+"""What one scrape of one endpoint says, engine names already removed."""
+
+import msgspec
+
+
+class Load(msgspec.Struct, frozen=True):
+    """One scrape of one endpoint. A field is None when the engine did not report it."""
+
+    engine: str
+    """`vllm`, `sglang`, …"""
+    waiting: int
+    """Requests queued in the engine."""
+    running: int
+    """Requests in the running batch."""
+    kv_used: float | None = None
+    """Fraction of KV-cache blocks in use, 0..1."""
+    block_tokens: int | None = None
+    """Tokens per KV block."""
+    kv_blocks: int | None = None
+    """KV blocks in all."""
+    loras_running: tuple[str, ...] = ()
+    loras_waiting: tuple[str, ...] = ()
+    lora_limit: int | None = None
+    progress: float | None = None
+    """A number that grows whenever the engine does any work (prompt + generated tokens so far)."""
+
+
+class ModelCard(msgspec.Struct, frozen=True):
+    """One entry of an endpoint's `/v1/models`."""
+
+    id: str
+    owned_by: str = ""
+    root: str | None = None
+    parent: str | None = None
+    """The base model of a LoRA adapter."""
+    max_model_len: int | None = None

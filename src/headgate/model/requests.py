@@ -1,0 +1,66 @@
+"""One inference request, whatever API it came by, and how it ended."""
+
+from typing import Literal
+
+import msgspec
+
+from headgate.model.ids import EndpointId, RequestId
+
+Api = Literal["chat", "completions", "models", "other"]
+"""`models` is `GET /v1/models`; `other` is routed without being understood."""
+
+BLOCK_BYTES = 128
+"""Prompt bytes per prefix block: about 32 tokens of English text."""
+
+BYTES_PER_TOKEN = 4.0
+"""First estimate of prompt bytes per token, before any answer told the true number."""
+
+
+class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the picker knows of a request when it must decide."""
+
+    id: RequestId
+    api: Api
+    path: str = ""
+    model: str | None = None
+    """The name the client asked for; None when the body has none or was not understood."""
+    streaming: bool = False
+    blocks: tuple[int, ...] = ()
+    """Chained 64-bit hashes of the prompt's whole blocks of `BLOCK_BYTES`, up to the horizon."""
+    prompt_bytes: int = 0
+    """All prompt text, the part past the horizon too."""
+    max_tokens: int | None = None
+    subset: tuple[str, ...] | None = None
+    """Only these may serve (`ip:port` or bare `ip`); None: no restriction; empty: nobody may."""
+    objective: str | None = None
+    fairness_id: str | None = None
+    slo_ttft_ms: float | None = None
+    slo_tpot_ms: float | None = None
+    session: str | None = None
+    target_model: str | None = None
+    """Target model forced by a trusted header (`x-llm-d-model-name-rewrite`)."""
+    body_bytes: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Token counts the engine reported."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int | None = None
+
+
+Ending = Literal["complete", "aborted", "failed", "lost"]
+"""How a request ended: answered whole; the client went away; the upstream failed; nobody told us."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a routed request; times in seconds from its arrival."""
+
+    ending: Ending
+    status: int | None = None
+    served: EndpointId | None = None
+    ttft_s: float | None = None
+    """Arrival at the picker to the first body bytes; None when none came or none were seen."""
+    duration_s: float | None = None
+    usage: Usage | None = None

@@ -1,0 +1,64 @@
+"""Everything a pool's machine can ask its shell to do."""
+
+from typing import Literal
+
+import msgspec
+
+from headgate.model.decisions import Decision
+from headgate.model.ids import EndpointId, StreamId
+from headgate.model.load import ModelCard
+from headgate.model.requests import Outcome
+
+Reason = Literal[
+    "saturated",  # 429: capacity exists but is contended
+    "no-endpoints",  # 503: the pool has no endpoint, or none is allowed by the subset hint
+    "unknown-model",  # 404: the pool has InferenceModels and none has this name
+    "no-target-model",  # 503: every target of the InferenceModel has weight 0
+    "bad-request",  # 400: the body is not what the path needs (said by the wire)
+    "too-large",  # 413 (said by the data plane or the wire)
+]
+
+
+class Route(msgspec.Struct, frozen=True, tag=True):
+    """Send the request to the first of `endpoints` that answers."""
+
+    stream: StreamId
+    endpoints: tuple[EndpointId, ...]
+    """Ordered, never empty."""
+    target_model: str | None
+    """Put this name into the body's `model`; None: leave the body alone."""
+    decision: Decision
+
+
+class Reject(msgspec.Struct, frozen=True, tag=True):
+    """Answer the client with an error now."""
+
+    stream: StreamId
+    status: int
+    reason: Reason
+    message: str
+    retry_after_s: int | None
+    decision: Decision
+
+
+class ListModels(msgspec.Struct, frozen=True, tag=True):
+    """Answer `GET /v1/models` with these, ordered by id."""
+
+    stream: StreamId
+    models: tuple[ModelCard, ...]
+
+
+class Conclude(msgspec.Struct, frozen=True, tag=True):
+    """A routed request's outcome is known: attach it to its decision record."""
+
+    stream: StreamId
+    outcome: Outcome
+
+
+class WakeAt(msgspec.Struct, frozen=True, tag=True):
+    """Send `Woken` at this time (machine clock, seconds); replaces an earlier, later wish."""
+
+    at: float
+
+
+Action = Route | Reject | ListModels | Conclude | WakeAt
