@@ -1,0 +1,60 @@
+"""Header and metadata names on the wire; one place, so that gateway and picker cannot disagree.
+
+Sources: the endpoint picker protocol (GIE proposal 004) and llm-d-router's header index.
+"""
+
+DESTINATION = "x-gateway-destination-endpoint"
+SUBSET = "x-gateway-destination-endpoint-subset"
+SERVED = "x-gateway-destination-endpoint-served"
+LB_NAMESPACE = "envoy.lb"
+SUBSET_NAMESPACE = "envoy.lb.subset_hint"
+
+REQUEST_ID = "x-request-id"
+POOL = "x-headgate-pool"
+"""gRPC initial metadata of an ext_proc call: `namespace/name` of the pool that is asked for."""
+LEAN = "x-headgate-lean"
+"""gRPC initial metadata, `1` from our own Envoy: the end of the request comes by the access log, so the
+picker may leave the stream after the first response body chunk."""
+
+OWN_NAMESPACE = "headgate"
+"""Dynamic metadata that the picker sets: `stream` (its key for the access log) and `decision`."""
+USAGE_NAMESPACE = "headgate.usage"
+"""Dynamic metadata that Envoy's json_to_metadata and sse_to_metadata set: `prompt`, `completion`, `cached`."""
+
+DECISION = "x-headgate-decision"
+"""Response header: the decision in a few words."""
+ENDPOINT = "x-headgate-endpoint"
+"""Response header: the endpoint that answered."""
+REASON = "x-headgate-reason"
+"""Response header of an error Headgate made itself: machine-readable reason."""
+DROPPED_REASON = "x-llm-d-request-dropped-reason"
+"""Response header: the incumbent's name for why a request was refused."""
+
+OBJECTIVE = ("x-llm-d-inference-objective", "x-gateway-inference-objective")
+FAIRNESS_ID = ("x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id")
+MODEL_REWRITE = ("x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite")
+SLO_TTFT_MS = ("x-llm-d-slo-ttft-ms", "x-slo-ttft-ms")
+SLO_TPOT_MS = ("x-llm-d-slo-tpot-ms", "x-slo-tpot-ms")
+SESSION = ("x-session-id",)
+
+NEVER_FROM_CLIENTS = (
+    DESTINATION,
+    SUBSET,
+    SERVED,
+    "x-gateway-destination-endpoint-fallback",
+    "x-gateway-destination-endpoint-scores",
+    *MODEL_REWRITE,
+    "x-prefiller-host-port",
+    "x-encoder-hosts-ports",
+    "x-kv-cache-source-host-port",
+    "x-data-parallel-host-port",
+    POOL,
+    LEAN,
+    DECISION,
+    ENDPOINT,
+    REASON,
+)
+"""Request headers that steer routing: removed where a request enters, and never believed by the picker."""
+
+NEVER_TO_SERVERS = (DESTINATION, SUBSET, SERVED, *OBJECTIVE, *FAIRNESS_ID, *MODEL_REWRITE, *SLO_TTFT_MS, *SLO_TPOT_MS)
+"""Request headers meant for the gateway: removed before a model server sees the request."""
