@@ -19,7 +19,7 @@ picker may leave the stream after the first response body chunk."""
 OWN_NAMESPACE = "headgate"
 """Dynamic metadata that the picker sets: `stream` (its key for the access log) and `decision`."""
 USAGE_NAMESPACE = "headgate.usage"
-"""Dynamic metadata that Envoy's json_to_metadata and sse_to_metadata set: `prompt`, `completion`, `cached`."""
+"""Dynamic metadata set by Envoy's json_to_metadata and sse_to_metadata: `prompt`, `completion`, `cached`"""
 
 DECISION = "x-headgate-decision"
 """Response header: the decision in a few words."""
@@ -56,5 +56,14 @@ NEVER_FROM_CLIENTS = (
 )
 """Request headers that steer routing: removed where a request enters, and never believed by the picker."""
 
-NEVER_TO_SERVERS = (DESTINATION, SUBSET, SERVED, *OBJECTIVE, *FAIRNESS_ID, *MODEL_REWRITE, *SLO_TTFT_MS, *SLO_TPOT_MS)
+NEVER_TO_SERVERS = (
+    DESTINATION,
+    SUBSET,
+    SERVED,
+    *OBJECTIVE,
+    *FAIRNESS_ID,
+    *MODEL_REWRITE,
+    *SLO_TTFT_MS,
+    *SLO_TPOT_MS,
+)
 """Request headers meant for the gateway: removed before a model server sees the request."""

@@ -34,4 +34,8 @@ class Problem(msgspec.Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         where = str(self.place)
-        return f"{where}: {self.severity}: {self.message} [{self.reason}]" if where else f"{self.severity}: {self.message} [{self.reason}]"
+        return (
+            f"{where}: {self.severity}: {self.message} [{self.reason}]"
+            if where
+            else f"{self.severity}: {self.message} [{self.reason}]"
+        )

@@ -1,0 +1,195 @@
+"""Plain YAML or JSON data → objects, checked as the CRDs would check it.
+
+A wrong value is an error and there is no object; an unknown field is a warning and the object lives without
+it. Kinds that mean nothing to a gateway (Deployment, ConfigMap, …) pass in silence.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+import msgspec
+
+from headgate.model import schema
+from headgate.model.meta import Identity, KubeObject, Meta, Origin
+from headgate.model.objects import InferencePoolX, Object
+from headgate.model.problems import Place, Problem
+from headgate.model.rules import broken_rules
+
+Path = tuple[str | int, ...]
+LineOf = Callable[[Path], int]
+"""Path of keys and indexes within the document → 1-based line; 0 when unknown."""
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """One document: an object, or why there is none; both empty for kinds that we do not read."""
+
+    object: Object | None = None
+    identity: Identity | None = None
+    """Known also for most objects that are too wrong to be used."""
+    problems: tuple[Problem, ...] = ()
+
+
+def decode_all(raw: object, file: str, line_of: LineOf) -> list[Decoded]:
+    """Decode one YAML document, which may be a `List` of objects.
+
+    *raw* is plain data (dicts, lists, strings, numbers, None); *file* is the path to name in problems.
+    """
+    if not (isinstance(raw, Mapping) and str(raw.get("kind", "")).endswith("List") and "items" in raw):
+        return [decode(raw, file, line_of)]
+    items = raw["items"]
+    if not isinstance(items, list):
+        place = Place(file, line_of(("items",)), str(raw["kind"]), "items")
+        return [Decoded(problems=(Problem(place, "InvalidValue", "items must be a list of objects"),))]
+    found: list[Decoded] = []
+    for index, item in enumerate(items):
+
+        def line_in_item(path: Path, index: int = index) -> int:
+            return line_of(("items", index, *path))
+
+        found += decode_all(item, file, line_in_item)
+    return found
+
+
+def decode(raw: object, file: str, line_of: LineOf) -> Decoded:
+    """Decode one object. Never raises for wrong data: every mistake is a Problem with its place."""
+    if raw is None:
+        return Decoded()
+    if not isinstance(raw, Mapping):
+        return Decoded(problems=(_broken(Place(file, line_of(())), "a Kubernetes object must be a mapping"),))
+    for key in ("apiVersion", "kind"):
+        if not isinstance(raw.get(key), str) or not raw[key]:
+            place = Place(file, line_of(()), str(raw.get("kind", "")), key)
+            return Decoded(
+                problems=(_broken(place, f"{key} is missing; every object needs apiVersion and kind"),)
+            )
+    data: dict[str, Any] = _plain(raw)
+    api, kind = data["apiVersion"], data["kind"]
+    cls = schema.KINDS.get((api, kind))
+    if cls is None:
+        strange = _unread(
+            api, kind, Place(file, line_of(("kind",)), f"{kind} {_named(data)}".strip(), "kind")
+        )
+        return Decoded(problems=() if strange is None else (strange,))
+    identity = _identity(cls, data)
+    origin = Origin(file, {_dotted(path): line_of(path) for path in _paths(raw)})
+
+    def place(field: str) -> Place:
+        return Place(file, origin.line(field), str(identity), field)
+
+    try:
+        found = _convert(cls, data, origin)
+    except msgspec.ValidationError as error:
+        field, message = _explained(str(error))
+        return Decoded(identity=identity, problems=(_broken(place(field), message),))
+    problems = [_broken(place(field), message) for field, message in broken_rules(found)]
+    wrong = bool(problems)
+    problems += [
+        Problem(place(field), reason, message, "warning")
+        for field, reason, message in schema.strange_fields(cls, data)
+    ]
+    return Decoded(None if wrong else found, identity, tuple(problems))
+
+
+def _convert(cls: type[KubeObject], data: dict[str, Any], origin: Origin) -> Any:
+    """The object; raises msgspec.ValidationError."""
+    if cls is InferencePoolX:
+        wire = msgspec.convert(data, schema.PoolXWire)
+        return InferencePoolX(metadata=wire.metadata, spec=wire.spec.as_v1(), origin=origin)
+    return msgspec.structs.replace(msgspec.convert(data, cls), origin=origin)
+
+
+def _broken(place: Place, message: str) -> Problem:
+    return Problem(place, "InvalidValue", message)
+
+
+def _named(data: Mapping[str, Any]) -> str:
+    meta = data.get("metadata")
+    if not isinstance(meta, Mapping) or "name" not in meta:
+        return ""
+    return f"{meta.get('namespace', 'default')}/{meta['name']}"
+
+
+def _identity(cls: type[KubeObject], data: Mapping[str, Any]) -> Identity | None:
+    try:
+        meta = msgspec.convert(data.get("metadata"), Meta)
+    except msgspec.ValidationError:
+        return None
+    return Identity(cls.KIND, meta.namespace if cls.NAMESPACED else "", meta.name, cls.GROUP)
+
+
+def _unread(api: str, kind: str, place: Place) -> Problem | None:
+    """What to say of an object that no struct reads; None for kinds that are none of a gateway's business."""
+    group, _, version = api.rpartition("/")
+    if group in schema.GROUPS:
+        versions = sorted(known for known, its in schema.KINDS if its == kind)
+        if versions:
+            message = f"{kind} is not read in {api}; write apiVersion: {versions[0]}"
+            return Problem(place, "UnknownVersion", message)
+        if kind in schema.NOT_YET:
+            return Problem(place, "UnsupportedKind", f"{kind} is not supported yet and is ignored", "warning")
+        near = difflib.get_close_matches(
+            kind, sorted({its for its_api, its in schema.KINDS if its_api == api}), 1
+        )
+        return Problem(place, "UnknownKind", f"there is no kind {kind} in {api}" + _did_you_mean(near))
+    near = difflib.get_close_matches(group, sorted(schema.GROUPS), 1, cutoff=0.85)
+    if near and version:
+        return Problem(place, "UnknownGroup", f"API group {group} is unknown" + _did_you_mean(near))
+    return None
+
+
+def _did_you_mean(near: list[str]) -> str:
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _plain(value: Any) -> Any:
+    """Nulls dropped, as the API server does; YAML's own timestamps back to RFC 3339 text."""
+    match value:
+        case Mapping():
+            return {key: _plain(each) for key, each in value.items() if each is not None}
+        case list():
+            return [_plain(each) for each in value]
+        case datetime():
+            aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+            return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        case date():
+            return value.isoformat()
+        case _:
+            return value
+
+
+def _paths(value: object, path: Path = ()) -> Iterator[Path]:
+    yield path
+    match value:
+        case Mapping():
+            for key, each in value.items():
+                yield from _paths(each, (*path, key))
+        case list():
+            for index, each in enumerate(value):
+                yield from _paths(each, (*path, index))
+        case _:
+            pass
+
+
+def _dotted(path: Path) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
+
+
+_AT = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `([^`]+)`$")
+
+
+def _explained(error: str) -> tuple[str, str]:
+    """msgspec's message → (field path, sentence)."""
+    match = _AT.match(error)
+    assert match is not None, "the pattern matches every text"
+    field, what = (match["path"] or "").replace("[...]", ""), match["what"]
+    missing = _MISSING.match(what)
+    if missing:
+        return ".".join(part for part in (field, missing[1]) if part), f"{missing[1]} is required"
+    return field, what[:1].lower() + what[1:].replace("`", "")

@@ -1,0 +1,194 @@
+"""Objects of the Inference Extension and of llm-d, and our own ModelServer."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from headgate.model.meta import (
+    HEADGATE_GROUP,
+    INFERENCE_GROUP,
+    INFERENCE_X_GROUP,
+    LLM_D_GROUP,
+    KubeObject,
+    Name,
+    PortNumber,
+    Weight,
+)
+
+SelectorLabels = Annotated[
+    Mapping[
+        Annotated[
+            str,
+            msgspec.Meta(
+                max_length=253, pattern=r"^([a-z0-9.-]+/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$"
+            ),
+        ],
+        Annotated[str, msgspec.Meta(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")],
+    ],
+    msgspec.Meta(min_length=1, max_length=64),
+]
+"""Label → value; all must match. An empty selector is refused: it would take every pod of the namespace."""
+
+FailureMode = Literal["FailOpen", "FailClose"]
+AppProtocol = Literal["http", "kubernetes.io/h2c"]
+
+
+class PortRef(msgspec.Struct, frozen=True):
+    """A port by number."""
+
+    number: PortNumber
+
+
+class PodSelector(msgspec.Struct, frozen=True, rename="camel"):
+    """Which pods and model servers of the namespace belong to a pool."""
+
+    match_labels: SelectorLabels
+
+
+class EndpointPickerRef(msgspec.Struct, frozen=True, rename="camel"):
+    """The Service of the pool's endpoint picker, in the pool's namespace."""
+
+    name: Name
+    group: str = ""
+    kind: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", max_length=63)] = (
+        "Service"
+    )
+    port: PortRef | None = None
+    """The Service's port, not its target port."""
+    failure_mode: FailureMode = "FailClose"
+
+
+class InferencePoolSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """`spec` of v1; v1alpha2 is turned into it when it is decoded."""
+
+    selector: PodSelector
+    target_ports: Annotated[tuple[PortRef, ...], msgspec.Meta(min_length=1, max_length=8)]
+    app_protocol: AppProtocol = "http"
+    endpoint_picker_ref: EndpointPickerRef | None = None
+
+
+class InferencePool(KubeObject, frozen=True, kw_only=True):
+    """Model-serving pods that share a picker, `inference.networking.k8s.io/v1`."""
+
+    KIND: ClassVar[str] = "InferencePool"
+    GROUP: ClassVar[str] = INFERENCE_GROUP
+    PICKER_FIELD: ClassVar[str] = "spec.endpointPickerRef"
+    """What the manifest calls the reference to the picker."""
+    spec: InferencePoolSpec
+
+
+class InferencePoolX(InferencePool, frozen=True, kw_only=True):
+    """The same in the old group, `inference.networking.x-k8s.io/v1alpha2`, already in v1's shape."""
+
+    GROUP: ClassVar[str] = INFERENCE_X_GROUP
+    PICKER_FIELD: ClassVar[str] = "spec.extensionRef"
+
+
+class ExtensionRef(msgspec.Struct, frozen=True, rename="camel"):
+    """v1alpha2's word for the endpoint picker's Service."""
+
+    name: Name
+    group: str = ""
+    kind: str = "Service"
+    port_number: PortNumber = 9002
+    failure_mode: FailureMode = "FailClose"
+
+
+class InferencePoolSpecX(msgspec.Struct, frozen=True, rename="camel"):
+    """`spec` of v1alpha2 as it is written."""
+
+    selector: SelectorLabels
+    target_port_number: PortNumber
+    extension_ref: ExtensionRef
+
+    def as_v1(self) -> InferencePoolSpec:
+        """The same in v1's words."""
+        ref = self.extension_ref
+        return InferencePoolSpec(
+            selector=PodSelector(self.selector),
+            target_ports=(PortRef(self.target_port_number),),
+            endpoint_picker_ref=EndpointPickerRef(
+                ref.name, ref.group, ref.kind, PortRef(ref.port_number), ref.failure_mode
+            ),
+        )
+
+
+class PoolRefX(msgspec.Struct, frozen=True):
+    """The pool an InferenceModel belongs to."""
+
+    name: Name
+    group: Literal["inference.networking.x-k8s.io", "inference.networking.k8s.io"] = (
+        "inference.networking.x-k8s.io"
+    )
+    kind: Literal["InferencePool"] = "InferencePool"
+
+
+class TargetModelRef(msgspec.Struct, frozen=True):
+    """A model or LoRA adapter on the servers; `weight` is its share of the sum, 0 is never chosen."""
+
+    name: Name
+    weight: Weight | None = None
+
+
+class InferenceModelSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """One model name of one pool."""
+
+    model_name: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    pool_ref: PoolRefX
+    criticality: Literal["Critical", "Standard", "Sheddable"] | None = None
+    target_models: Annotated[tuple[TargetModelRef, ...], msgspec.Meta(max_length=10)] = ()
+
+
+class InferenceModel(KubeObject, frozen=True, kw_only=True):
+    """What a model name means in a pool, `inference.networking.x-k8s.io/v1alpha2`."""
+
+    KIND: ClassVar[str] = "InferenceModel"
+    GROUP: ClassVar[str] = INFERENCE_X_GROUP
+    spec: InferenceModelSpec
+
+
+class PoolRef(msgspec.Struct, frozen=True):
+    """The pool an InferenceObjective belongs to."""
+
+    name: Name
+    group: Literal["inference.networking.k8s.io", "inference.networking.x-k8s.io"] = (
+        "inference.networking.k8s.io"
+    )
+    kind: Literal["InferencePool"] = "InferencePool"
+
+
+class InferenceObjectiveSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """Priority of the requests that name the objective; unset is 0, negative is sheddable."""
+
+    pool_ref: PoolRef
+    priority: Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)] = 0
+
+
+class InferenceObjective(KubeObject, frozen=True, kw_only=True):
+    """A priority by name, `llm-d.ai/v1alpha2`."""
+
+    KIND: ClassVar[str] = "InferenceObjective"
+    GROUP: ClassVar[str] = LLM_D_GROUP
+    spec: InferenceObjectiveSpec
+
+
+class InferenceObjectiveX(InferenceObjective, frozen=True, kw_only=True):
+    """The same in its former group, `inference.networking.x-k8s.io/v1alpha2`."""
+
+    GROUP: ClassVar[str] = INFERENCE_X_GROUP
+
+
+class ModelServerSpec(msgspec.Struct, frozen=True):
+    """Where a model server answers."""
+
+    url: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
+    """`http://host[:port]` or `https://host[:port]`, without a path."""
+
+
+class ModelServer(KubeObject, frozen=True, kw_only=True):
+    """A model server known by its URL, `headgate.dev/v1alpha1`; pools select it by its labels."""
+
+    KIND: ClassVar[str] = "ModelServer"
+    GROUP: ClassVar[str] = HEADGATE_GROUP
+    spec: ModelServerSpec

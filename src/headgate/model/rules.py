@@ -1,0 +1,143 @@
+"""Rules across fields that the CRDs state in CEL: one function per kind.
+
+Each takes an object and yields (field path, sentence) pairs.
+"""
+
+from collections.abc import Callable, Iterator
+
+from headgate.model.durations import seconds
+from headgate.model.meta import KubeObject
+from headgate.model.objects import (
+    BackendRef,
+    Gateway,
+    HTTPRoute,
+    InferenceModel,
+    InferencePool,
+    PathMatch,
+    RouteFilter,
+    RouteRule,
+)
+
+Broken = Iterator[tuple[str, str]]
+
+FILTER_MEMBERS = {
+    "RequestHeaderModifier": "request_header_modifier",
+    "ResponseHeaderModifier": "response_header_modifier",
+    "RequestRedirect": "request_redirect",
+    "URLRewrite": "url_rewrite",
+}
+"""Filter type → the member that holds its settings."""
+
+WIRE_NAMES = {
+    "request_header_modifier": "requestHeaderModifier",
+    "response_header_modifier": "responseHeaderModifier",
+    "request_redirect": "requestRedirect",
+    "url_rewrite": "urlRewrite",
+}
+
+
+def broken_rules(each: KubeObject) -> list[tuple[str, str]]:
+    """Every broken cross-field rule of one object, as (field path, what is wrong and what to do)."""
+    check = _CHECKS.get(each.KIND)
+    return list(check(each)) if check else []
+
+
+def _gateway(gateway: Gateway) -> Broken:
+    names: set[str] = set()
+    binds: set[tuple[int, str, str | None]] = set()
+    for index, listener in enumerate(gateway.spec.listeners):
+        where = f"spec.listeners[{index}]"
+        if listener.name in names:
+            yield (
+                f"{where}.name",
+                f"two listeners are called {listener.name!r}; listener names must be unique",
+            )
+        names.add(listener.name)
+        bind = (listener.port, listener.protocol, listener.hostname)
+        if bind in binds:
+            yield where, "another listener has the same port, protocol and hostname; change one of them"
+        binds.add(bind)
+        if listener.tls is not None and listener.protocol in ("HTTP", "TCP", "UDP"):
+            yield f"{where}.tls", f"tls must not be set on a listener of protocol {listener.protocol}"
+
+
+def _route(route: HTTPRoute) -> Broken:
+    for index, rule in enumerate(route.spec.rules):
+        yield from _rule(rule, f"spec.rules[{index}]")
+
+
+def _rule(rule: RouteRule, where: str) -> Broken:
+    for index, match in enumerate(rule.matches):
+        yield from _path(match.path, f"{where}.matches[{index}].path.value")
+    yield from _filters(rule.filters, where)
+    if rule.backend_refs and any(each.type == "RequestRedirect" for each in rule.filters):
+        yield f"{where}.backendRefs", "a rule with a RequestRedirect filter must not have backendRefs"
+    for index, ref in enumerate(rule.backend_refs):
+        yield from _backend(ref, f"{where}.backendRefs[{index}]")
+    request, backend = rule.timeouts.request, rule.timeouts.backend_request
+    if request and backend and seconds(request) and seconds(backend) > seconds(request):
+        yield f"{where}.timeouts.backendRequest", "backendRequest must not be longer than request"
+
+
+def _backend(ref: BackendRef, where: str) -> Broken:
+    if not ref.group and ref.kind == "Service" and ref.port is None:
+        yield f"{where}.port", "port is required for a Service backend"
+    yield from _filters(ref.filters, where)
+
+
+def _path(path: PathMatch, where: str) -> Broken:
+    if path.type == "RegularExpression":
+        return
+    if not path.value.startswith("/"):
+        yield where, f"{path.value!r} must be an absolute path: start it with '/'"
+    for part in ("//", "/./", "/../", "%2f", "%2F", "#"):
+        if part in path.value:
+            yield where, f"{path.value!r} must not contain {part!r}"
+    if path.value.endswith(("/..", "/.")):
+        yield where, f"{path.value!r} must not end with '/..' or '/.'"
+
+
+def _filters(filters: tuple[RouteFilter, ...], where: str) -> Broken:
+    types = [each.type for each in filters]
+    for index, each in enumerate(filters):
+        here = f"{where}.filters[{index}]"
+        if each.type in FILTER_MEMBERS and types.index(each.type) != index:
+            yield here, f"the {each.type} filter is repeated; merge the two"
+        for type_, member in FILTER_MEMBERS.items():
+            given = getattr(each, member) is not None
+            if given and each.type != type_:
+                yield (
+                    f"{here}.{WIRE_NAMES[member]}",
+                    f"{WIRE_NAMES[member]} belongs to type {type_}, not {each.type}",
+                )
+            if not given and each.type == type_:
+                yield here, f"a filter of type {type_} needs {WIRE_NAMES[member]}"
+    if "RequestRedirect" in types and "URLRewrite" in types:
+        yield f"{where}.filters", "RequestRedirect and URLRewrite exclude each other"
+
+
+def _pool(pool: InferencePool) -> Broken:
+    numbers = [port.number for port in pool.spec.target_ports]
+    for index, number in enumerate(numbers):
+        if numbers.index(number) != index:
+            yield f"spec.targetPorts[{index}].number", f"port number must be unique; {number} is repeated"
+    ref = pool.spec.endpoint_picker_ref
+    if ref is not None and ref.kind == "Service" and ref.port is None:
+        yield (
+            "spec.endpointPickerRef.port",
+            "port is required when kind is 'Service' or unspecified (defaults to 'Service')",
+        )
+
+
+def _model(model: InferenceModel) -> Broken:
+    given = [each.weight is not None for each in model.spec.target_models]
+    if any(given) and not all(given):
+        yield "spec.targetModels", "Weights should be set for all models, or none of the models."
+
+
+_CHECKS: dict[str, Callable[..., Broken]] = {
+    "Gateway": _gateway,
+    "HTTPRoute": _route,
+    "InferencePool": _pool,
+    "InferenceModel": _model,
+}

@@ -1,0 +1,169 @@
+"""Which kinds are read, and which fields of them are known but without effect."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import msgspec
+
+from headgate.model import meta
+from headgate.model.gatewayapi import (
+    BackendRef,
+    GatewaySpec,
+    HTTPRouteSpec,
+    Listener,
+    RouteFilter,
+    RouteRule,
+)
+from headgate.model.inference import InferencePoolSpecX
+from headgate.model.meta import KubeObject, Meta
+from headgate.model.objects import (
+    EndpointSlice,
+    Gateway,
+    GatewayClass,
+    GatewayClassSpec,
+    HTTPRoute,
+    InferenceModel,
+    InferenceObjective,
+    InferenceObjectiveX,
+    InferencePool,
+    InferencePoolX,
+    ModelServer,
+    Namespace,
+    Pod,
+    ReferenceGrant,
+    Service,
+)
+
+
+class PoolXWire(msgspec.Struct, frozen=True, kw_only=True):
+    """A v1alpha2 InferencePool as it is written."""
+
+    metadata: Meta
+    spec: InferencePoolSpecX
+
+
+KINDS: Mapping[tuple[str, str], type[KubeObject]] = {
+    (f"{meta.GATEWAY_GROUP}/v1", "GatewayClass"): GatewayClass,
+    (f"{meta.GATEWAY_GROUP}/v1beta1", "GatewayClass"): GatewayClass,
+    (f"{meta.GATEWAY_GROUP}/v1", "Gateway"): Gateway,
+    (f"{meta.GATEWAY_GROUP}/v1beta1", "Gateway"): Gateway,
+    (f"{meta.GATEWAY_GROUP}/v1", "HTTPRoute"): HTTPRoute,
+    (f"{meta.GATEWAY_GROUP}/v1beta1", "HTTPRoute"): HTTPRoute,
+    (f"{meta.GATEWAY_GROUP}/v1", "ReferenceGrant"): ReferenceGrant,
+    (f"{meta.GATEWAY_GROUP}/v1beta1", "ReferenceGrant"): ReferenceGrant,
+    (f"{meta.INFERENCE_GROUP}/v1", "InferencePool"): InferencePool,
+    (f"{meta.INFERENCE_X_GROUP}/v1alpha2", "InferencePool"): InferencePoolX,
+    (f"{meta.INFERENCE_X_GROUP}/v1alpha2", "InferenceModel"): InferenceModel,
+    (f"{meta.INFERENCE_X_GROUP}/v1alpha2", "InferenceObjective"): InferenceObjectiveX,
+    (f"{meta.LLM_D_GROUP}/v1alpha2", "InferenceObjective"): InferenceObjective,
+    (f"{meta.HEADGATE_GROUP}/v1alpha1", "ModelServer"): ModelServer,
+    ("v1", "Service"): Service,
+    ("v1", "Pod"): Pod,
+    ("v1", "Namespace"): Namespace,
+    (f"{meta.DISCOVERY_GROUP}/v1", "EndpointSlice"): EndpointSlice,
+}
+"""(apiVersion, kind) → struct."""
+
+GROUPS = frozenset(
+    {meta.GATEWAY_GROUP, meta.INFERENCE_GROUP, meta.INFERENCE_X_GROUP, meta.LLM_D_GROUP, meta.HEADGATE_GROUP}
+)
+"""Groups in which a kind that we do not know is worth a word."""
+
+NOT_YET = frozenset(
+    [
+        "GRPCRoute",
+        "TCPRoute",
+        "TLSRoute",
+        "UDPRoute",
+        "BackendTLSPolicy",
+        "ListenerSet",
+        "XListenerSet",
+        "XBackendTrafficPolicy",
+        "InferenceModelRewrite",
+        "InferencePoolImport",
+    ]
+)
+"""Real kinds of those groups without effect here."""
+
+LENIENT = (Service, Pod, Namespace, EndpointSlice)
+"""Kinds that we read a small part of: unknown fields say nothing there."""
+
+SILENT: Mapping[type, frozenset[str]] = {
+    Meta: frozenset(
+        [
+            "uid",
+            "resourceVersion",
+            "managedFields",
+            "finalizers",
+            "ownerReferences",
+            "generateName",
+            "selfLink",
+            "deletionGracePeriodSeconds",
+        ]
+    ),
+    GatewayClassSpec: frozenset({"description", "parametersRef"}),
+}
+"""Fields that may be there and change nothing for traffic."""
+
+UNSUPPORTED: Mapping[type, frozenset[str]] = {
+    GatewaySpec: frozenset(
+        {"addresses", "infrastructure", "backendTLS", "tls", "allowedListeners", "defaultScope"}
+    ),
+    HTTPRouteSpec: frozenset({"useDefaultGateways"}),
+    RouteRule: frozenset({"retry", "sessionPersistence"}),
+    RouteFilter: frozenset({"requestMirror", "extensionRef", "cors", "externalAuth"}),
+    BackendRef: frozenset(),
+    Listener: frozenset(),
+}
+"""Fields of the CRDs that are not supported yet: said as such, so that nobody searches for a typing error."""
+
+Strange = tuple[str, str, str]
+"""Field path, reason, message."""
+
+
+def strange_fields(cls: type[KubeObject], data: Mapping[str, Any]) -> Iterator[Strange]:
+    """Fields of *data* that have no effect: unknown ones, and those that are not supported yet."""
+    if cls in LENIENT:
+        return
+    top = {key: value for key, value in data.items() if key not in ("apiVersion", "kind", "status")}
+    yield from _strange(PoolXWire if cls is InferencePoolX else cls, top, "")
+
+
+def _strange(type_: Any, value: object, path: str) -> Iterator[Strange]:
+    match _bare(type_), value:
+        case (type() as cls, Mapping()) if issubclass(cls, msgspec.Struct):
+            yield from _strange_members(cls, value, path)
+        case ((element, _), list()):
+            for index, each in enumerate(value):
+                yield from _strange(element, each, f"{path}[{index}]")
+        case _:
+            pass
+
+
+def _strange_members(cls: type[msgspec.Struct], value: Mapping[Any, object], path: str) -> Iterator[Strange]:
+    known = {
+        field.encode_name: field.type for field in msgspec.structs.fields(cls) if field.encode_name.isalnum()
+    }
+    for key, each in value.items():
+        here = f"{path}.{key}" if path else str(key)
+        if key in known:
+            yield from _strange(known[key], each, here)
+        elif key in UNSUPPORTED.get(cls, ()):
+            yield here, "UnsupportedField", f"{key} is not supported yet and is ignored"
+        elif key not in SILENT.get(cls, ()):
+            near = difflib.get_close_matches(str(key), sorted(known), 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield here, "UnknownField", f"unknown field {key}, ignored{hint}"
+
+
+def _bare(type_: Any) -> Any:
+    """The struct, or `(element, ...)` of a homogeneous tuple, inside Annotated and `| None`."""
+    origin = get_origin(type_)
+    if origin is Annotated:
+        return _bare(get_args(type_)[0])
+    if origin in (Union, UnionType):
+        present = [each for each in get_args(type_) if each is not type(None)]
+        return _bare(present[0]) if len(present) == 1 else type_
+    return get_args(type_) if origin is tuple else type_
