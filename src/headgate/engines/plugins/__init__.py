@@ -1,0 +1,1 @@
+"""One file per engine: its metric names, and what is peculiar about them."""

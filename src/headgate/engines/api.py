@@ -1,0 +1,95 @@
+"""The contract of an engine plugin: which metric says what. Quirks are overridden methods."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from headgate.engines.exposition import Extractor, Sample, finite
+from headgate.model.load import Load
+
+Samples = Mapping[str, list[Sample]]
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """Where a number is found: a series by name, narrowed by one label, or a number written in a label."""
+
+    name: str
+    where: tuple[str, str] | None = None
+    """Only series with this label and value."""
+    label: str | None = None
+    """Read the number from this label instead of the sample's value (the `…_info` metrics)."""
+
+    def numbers(self, samples: Samples) -> Iterator[float]:
+        """Every finite number found, one per series (data parallelism: one series per rank)."""
+        for sample in samples.get(self.name, ()):
+            if self.where is not None and sample.labels().get(self.where[0]) != self.where[1]:
+                continue
+            value = sample.value if self.label is None else _number(sample.labels().get(self.label, ""))
+            if value is not None and finite(value):
+                yield value
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+class EngineMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """One engine's metrics. A tuple lists alternatives, newest name first: the first with a series counts."""
+
+    name: str
+    """Name of the engine, as `Load.engine` has it."""
+    waiting: tuple[Metric, ...]
+    """Requests queued; a page without any of these is not this engine's. Series are added up."""
+    running: tuple[Metric, ...] = ()
+    """Requests in the batch; series are added up."""
+    kv_used: tuple[Metric, ...] = ()
+    """Fraction of the KV cache in use, 0..1; the mean over series."""
+    block_tokens: tuple[Metric, ...] = ()
+    """Tokens per KV block; the same in every series."""
+    kv_blocks: tuple[Metric, ...] = ()
+    """KV blocks in all; series are added up."""
+    progress: tuple[Metric, ...] = ()
+    """Counters that are added to one sign of life. Only counters that move *during* a request belong here:
+    one that moves at its end makes a busy engine look hung."""
+
+    def names(self) -> tuple[str, ...]:
+        """Every metric name that `load` reads."""
+        every = (self.waiting, self.running, self.kv_used, self.block_tokens, self.kv_blocks, self.progress)
+        return tuple(dict.fromkeys(metric.name for metrics in every for metric in metrics))
+
+    def extractor(self) -> Extractor:
+        """What finds this engine's series in a page."""
+        return Extractor(self.names())
+
+    def load(self, samples: Samples) -> Load | None:
+        """The load that *samples* tell; None when they are not this engine's."""
+        waiting = _first(self.waiting, samples)
+        if not waiting:
+            return None
+        kv_used = _first(self.kv_used, samples)
+        block_tokens = _first(self.block_tokens, samples)
+        kv_blocks = _first(self.kv_blocks, samples)
+        progress = [number for metric in self.progress for number in metric.numbers(samples)]
+        return Load(
+            engine=self.name,
+            waiting=_count(waiting),
+            running=_count(_first(self.running, samples)),
+            kv_used=min(1.0, max(0.0, sum(kv_used) / len(kv_used))) if kv_used else None,
+            block_tokens=int(block_tokens[0]) if block_tokens and block_tokens[0] >= 1 else None,
+            kv_blocks=_count(kv_blocks) or None,
+            progress=sum(progress) if progress else None,
+        )
+
+
+def _first(metrics: tuple[Metric, ...], samples: Samples) -> list[float]:
+    for metric in metrics:
+        if numbers := list(metric.numbers(samples)):
+            return numbers
+    return []
+
+
+def _count(numbers: list[float]) -> int:
+    return max(0, round(sum(numbers)))

@@ -1,0 +1,76 @@
+"""Saved pages of every engine, read."""
+
+from pathlib import Path
+
+import pytest
+
+from headgate.engines import LoadReader, read_load
+from headgate.engines.reader import ENGINES
+from headgate.model.load import Load
+
+DATA = Path(__file__).parent / "data"
+
+EXPECTED = {
+    "vllm.txt": Load(
+        engine="vllm",
+        waiting=3,
+        running=7,
+        kv_used=0.25,
+        block_tokens=16,
+        kv_blocks=27125,
+        loras_running=("food-review-1", "sql-helper"),
+        loras_waiting=("food-review-2",),
+        lora_limit=4,
+        progress=481516 + 15162,
+    ),
+    "vllm_data_parallel.txt": Load(
+        engine="vllm",
+        waiting=4,
+        running=12,
+        kv_used=0.5,
+        block_tokens=16,
+        kv_blocks=54250,
+        progress=481516 + 15162 + 2342 + 342,
+    ),
+    "vllm_v0.txt": Load(engine="vllm", waiting=3, running=7, kv_used=0.375, progress=481516 + 15162),
+    "sglang.txt": Load(
+        engine="sglang",
+        waiting=4,
+        running=12,
+        kv_used=0.2,
+        block_tokens=16,
+        kv_blocks=19200,
+        progress=8128902 + 7557572,
+    ),
+    "trtllm.txt": Load(
+        engine="trtllm-serve", waiting=2, running=9, kv_used=0.4375, block_tokens=32, kv_blocks=13000
+    ),
+    "triton_tensorrt_llm.txt": Load(
+        engine="triton", waiting=6, running=11, kv_used=0.0625, block_tokens=64, kv_blocks=6248
+    ),
+    "triton.txt": Load(engine="triton", waiting=5, running=0),
+}
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_a_saved_page(name: str) -> None:
+    assert read_load((DATA / name).read_bytes()) == EXPECTED[name]
+
+
+def test_every_saved_page_is_expected_and_every_engine_has_one() -> None:
+    assert {path.name for path in DATA.glob("*.txt")} == set(EXPECTED)
+    assert {load.engine for load in EXPECTED.values()} == {engine.name for engine in ENGINES}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [b"", b"\n", b"<html>not metrics</html>", b"http_requests_total 5\n", b"vllm:num_requests_waiting"],
+)
+def test_a_foreign_page_is_no_load(page: bytes) -> None:
+    assert read_load(page) is None
+
+
+def test_a_reader_follows_an_endpoint_that_changes_its_engine() -> None:
+    reader = LoadReader()
+    for name in ("vllm.txt", "sglang.txt", "vllm.txt", "trtllm.txt"):
+        assert reader.read((DATA / name).read_bytes()) == EXPECTED[name]
