@@ -61,9 +61,9 @@ def decode(raw: object, file: str, line_of: LineOf) -> Decoded:
         return Decoded(problems=(_broken(Place(file, line_of(())), "a Kubernetes object must be a mapping"),))
     for key in ("apiVersion", "kind"):
         if not isinstance(raw.get(key), str) or not raw[key]:
-            place = Place(file, line_of(()), str(raw.get("kind", "")), key)
+            where = Place(file, line_of(()), str(raw.get("kind", "")), key)
             return Decoded(
-                problems=(_broken(place, f"{key} is missing; every object needs apiVersion and kind"),)
+                problems=(_broken(where, f"{key} is missing; every object needs apiVersion and kind"),)
             )
     data: dict[str, Any] = _plain(raw)
     api, kind = data["apiVersion"], data["kind"]

@@ -1,0 +1,64 @@
+"""Services and their EndpointSlices: which addresses answer behind a Service port."""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from headgate.model.core import EndpointSlice, Service, ServicePort, SliceEndpoint
+from headgate.model.ids import EndpointId, endpoint_id
+from headgate.model.meta import KubeObject, of_type
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+
+
+class ServiceAddress(msgspec.Struct, frozen=True, order=True):
+    """One ready address behind a Service port."""
+
+    ip: str
+    port: int
+
+    @property
+    def id(self) -> EndpointId:
+        """`ip:port`, IPv6 in brackets."""
+        return endpoint_id(self.ip, self.port)
+
+
+class Services:
+    """Services of one snapshot with their ready addresses, indexed once."""
+
+    def __init__(self, objects: Sequence[KubeObject]) -> None:
+        self._services = {(each.namespace, each.name): each for each in of_type(objects, Service)}
+        self._slices: dict[tuple[str, str], list[EndpointSlice]] = {}
+        for each in of_type(objects, EndpointSlice):
+            owner = each.metadata.labels.get(SERVICE_LABEL)
+            if owner is not None:
+                self._slices.setdefault((each.namespace, owner), []).append(each)
+
+    def get(self, namespace: str, name: str) -> Service | None:
+        """The Service, or None."""
+        return self._services.get((namespace, name))
+
+    def port(self, service: Service, number: int) -> ServicePort | None:
+        """The Service's TCP port *number*, or None when it does not have it."""
+        ports = (port for port in service.spec.ports if port.port == number and port.protocol == "TCP")
+        return next(ports, None)
+
+    def addresses(self, service: Service, port: ServicePort) -> tuple[ServiceAddress, ...]:
+        """Ready addresses behind *port*, ordered; slices are joined to it by port name."""
+        slices = self._slices.get((service.namespace, service.name), [])
+        return tuple(sorted({address for each in slices for address in _of_slice(each, port)}))
+
+
+def _of_slice(found: EndpointSlice, port: ServicePort) -> Iterator[ServiceAddress]:
+    if found.address_type == "FQDN":
+        return
+    numbers = [each.port for each in found.ports if each.name == port.name and each.protocol == port.protocol]
+    for endpoint in found.endpoints:
+        if _ready(endpoint):
+            for number in numbers:
+                if number is not None and endpoint.addresses:
+                    yield ServiceAddress(endpoint.addresses[0], number)
+
+
+def _ready(endpoint: SliceEndpoint) -> bool:
+    return endpoint.conditions.ready is not False and endpoint.conditions.terminating is not True
