@@ -1,0 +1,100 @@
+"""Envoy's gRPC access log → how requests ended."""
+
+from collections.abc import Mapping
+
+import msgspec
+from envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry, ResponseFlags
+from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
+from google.protobuf.message import DecodeError
+from google.protobuf.struct_pb2 import Struct
+
+from headgate.model import headers as names
+from headgate.model.ids import EndpointId, endpoint_id
+from headgate.model.requests import Ending, Usage
+from headgate.wire.said import Over
+
+_GONE = ("downstream_connection_termination", "downstream_remote_reset", "downstream_protocol_error")
+_FAILED = (
+    "no_healthy_upstream",
+    "upstream_request_timeout",
+    "local_reset",
+    "upstream_remote_reset",
+    "upstream_connection_failure",
+    "upstream_connection_termination",
+    "upstream_overflow",
+    "upstream_retry_limit_exceeded",
+    "stream_idle_timeout",
+    "upstream_max_stream_duration_reached",
+    "duration_timeout",
+    "upstream_protocol_error",
+    "dns_resolution_failure",
+)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """The end of one request that this picker routed."""
+
+    stream: str
+    """`Conversation.key` of its ext_proc stream."""
+    over: Over
+
+
+def _ending(flags: ResponseFlags) -> Ending:
+    if any(getattr(flags, name) for name in _GONE):
+        return "aborted"
+    return "failed" if any(getattr(flags, name) for name in _FAILED) else "complete"
+
+
+def _count(values: Struct, key: str) -> int | None:
+    value = values.fields.get(key)
+    if value is None:
+        return None
+    if value.HasField("number_value"):
+        return int(value.number_value)
+    return int(value.string_value) if value.string_value.isdigit() else None
+
+
+def _usage(metadata: Mapping[str, Struct]) -> Usage | None:
+    if names.USAGE_NAMESPACE not in metadata:
+        return None
+    values = metadata[names.USAGE_NAMESPACE]
+    prompt = _count(values, "prompt")
+    return (
+        None if prompt is None else Usage(prompt, _count(values, "completion") or 0, _count(values, "cached"))
+    )
+
+
+def _served(entry: HTTPAccessLogEntry, metadata: Mapping[str, Struct]) -> EndpointId | None:
+    if names.LB_NAMESPACE in metadata:
+        served = metadata[names.LB_NAMESPACE].fields.get(names.SERVED)
+        if served is not None and served.string_value:
+            return EndpointId(served.string_value)
+    address = entry.common_properties.upstream_remote_address.socket_address
+    return endpoint_id(address.address, address.port_value) if address.address else None
+
+
+def read_entries(data: bytes) -> list[Entry]:
+    """The routed requests in one serialised `StreamAccessLogsMessage`; other requests are left out.
+
+    Raises ValueError for bytes that are no such message.
+    """
+    try:
+        message = StreamAccessLogsMessage.FromString(data)
+    except DecodeError as error:
+        raise ValueError("not a StreamAccessLogsMessage") from error
+    found: list[Entry] = []
+    for entry in message.http_logs.log_entry:
+        metadata = entry.common_properties.metadata.filter_metadata
+        if names.OWN_NAMESPACE not in metadata:
+            continue
+        stream = metadata[names.OWN_NAMESPACE].fields.get("stream")
+        if stream is None:
+            continue
+        over = Over(
+            ending=_ending(entry.common_properties.response_flags),
+            status=entry.response.response_code.value or None,
+            usage=_usage(metadata),
+            served=_served(entry, metadata),
+        )
+        found.append(Entry(stream.string_value, over))
+    return found

@@ -1,0 +1,467 @@
+"""One ext_proc stream, one HTTP request: protocol messages in, what they say and protocol answers out.
+
+Two ways of carrying the body, told apart by the first message's `protocol_config`:
+
+* full duplex (GIE's way): the header answer is held until the body is whole, then headers, body chunks and
+  trailers are answered in order, and every byte is sent back;
+* buffered (our own Envoy): headers are answered at once, the pick is in the answer to the one body message.
+
+Where the body will not be seen (modes NONE and STREAMED) the pick is made on the headers.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from enum import Enum, auto
+
+from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+from google.protobuf.message import DecodeError
+from google.protobuf.struct_pb2 import Struct
+
+from headgate.model import headers as names
+from headgate.model.ids import EndpointId
+from headgate.model.load import ModelCard
+from headgate.wire import answers
+from headgate.wire.api import BadRequest
+from headgate.wire.parse import understand
+from headgate.wire.rewrite import Restorer, replace_model, restorer
+from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
+from headgate.wire.usage import UsageReader
+
+BODY_LIMIT_BYTES = 64 * 1024 * 1024
+"""Request bodies above this are refused with 413."""
+
+_MODES = ProcessingMode
+_STRIPPED = frozenset(names.NEVER_FROM_CLIENTS) | frozenset(names.NEVER_TO_SERVERS)
+_VIA_UPSTREAM = "via_upstream"
+_NO_STREAM = -1
+
+
+class WireError(Exception):
+    """The peer broke the protocol: its stream is closed, others are not concerned."""
+
+
+class Settings:
+    """How this process talks on every stream."""
+
+    __slots__ = ("body_limit", "nonce", "subset_filter")
+
+    def __init__(self, nonce: str, *, body_limit: int = BODY_LIMIT_BYTES, subset_filter: bool = True) -> None:
+        self.nonce = nonce
+        """Tells this process's streams from those of another run, in access logs."""
+        self.body_limit = body_limit
+        self.subset_filter = subset_filter
+        """False: the subset hint is not looked at."""
+
+
+class _Phase(Enum):
+    START = auto()
+    BODY = auto()
+    """Headers seen, body still coming."""
+    PICKING = auto()
+    """The request has been handed over; its answer is awaited."""
+    ROUTED = auto()
+    STARTED = auto()
+    """Response headers seen."""
+    OVER = auto()
+
+
+def _subset(metadata: Struct) -> tuple[str, ...] | None:
+    value = metadata.fields.get(names.SUBSET)
+    if value is None:
+        return None
+    kind = value.WhichOneof("kind")
+    if kind == "list_value":
+        found = [item.string_value for item in value.list_value.values]
+    elif kind == "string_value":
+        found = value.string_value.split(",")
+    else:
+        found = []
+    return tuple(entry.strip() for entry in found if entry.strip())
+
+
+def _read_headers(message: pb.HttpHeaders) -> dict[str, str]:
+    return {
+        h.key.lower(): h.raw_value.decode("utf-8", "replace") if h.raw_value else h.value
+        for h in message.headers.headers
+    }
+
+
+class Conversation:
+    """A stream's life.
+
+    Bytes to send gather in `outbox`; `leaving` says that the stream may be closed after them.
+    """
+
+    __slots__ = (
+        "_asked_model",
+        "_body",
+        "_body_size",
+        "_chosen",
+        "_decision",
+        "_duplex",
+        "_headers",
+        "_headers_only",
+        "_lean",
+        "_mode",
+        "_number",
+        "_phase",
+        "_picks_on_headers",
+        "_request_id",
+        "_response_bodyless",
+        "_response_duplex",
+        "_response_seen",
+        "_restorer",
+        "_served",
+        "_settings",
+        "_sse",
+        "_status",
+        "_subset",
+        "_target",
+        "_trailers",
+        "_usage",
+        "leaving",
+        "outbox",
+    )
+
+    def __init__(self, settings: Settings, number: int, *, lean: bool = False) -> None:
+        """*number* is the stream's within this process; *lean*: our own Envoy (see `headers.LEAN`)."""
+        self._settings = settings
+        self._number = number
+        self._lean = lean
+        self.outbox: deque[bytes] = deque()
+        self.leaving = False
+        self._phase = _Phase.START
+        self._duplex = not lean
+        self._picks_on_headers = False
+        self._mode = _MODES.BUFFERED if lean else _MODES.FULL_DUPLEX_STREAMED
+        self._response_duplex = not lean
+        self._response_bodyless = False
+        self._headers: dict[str, str] = {}
+        self._headers_only = False
+        self._subset: tuple[str, ...] | None = None
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._trailers = False
+        self._request_id = self.key
+        self._asked_model: str | None = None
+        self._target: str | None = None
+        self._chosen = ""
+        self._decision = ""
+        self._status: int | None = None
+        self._served: EndpointId | None = None
+        self._sse = False
+        self._response_seen = False
+        self._restorer: Restorer | None = None
+        self._usage: UsageReader | None = None
+
+    @property
+    def key(self) -> str:
+        """The stream's name in Envoy's access log."""
+        return f"{self._settings.nonce}-{self._number}"
+
+    @property
+    def routed(self) -> bool:
+        """Whether a pick has been answered and the request is not known to be over."""
+        return self._phase in (_Phase.ROUTED, _Phase.STARTED)
+
+    # ---- what the peer sends
+
+    def receive(self, data: bytes) -> list[Said]:
+        """Takes one serialised `ProcessingRequest`.
+
+        Raises WireError for bytes that are none, and for a message that cannot come now.
+        """
+        try:
+            message = pb.ProcessingRequest.FromString(data)
+        except DecodeError as error:
+            raise WireError("not a ProcessingRequest") from error
+        match message.WhichOneof("request"):
+            case "request_headers":
+                return self._request_headers(message)
+            case "request_body":
+                return self._request_body(message.request_body)
+            case "request_trailers":
+                return self._request_trailers()
+            case "response_headers":
+                return self._response_headers(message)
+            case "response_body":
+                return self._response_body(message.response_body)
+            case "response_trailers":
+                return self._response_trailers()
+            case other:
+                raise WireError(f"a message of no known kind: {other}")
+
+    def _request_headers(self, message: pb.ProcessingRequest) -> list[Said]:
+        if self._phase is not _Phase.START:
+            raise WireError("request headers came twice")
+        self._phase = _Phase.BODY
+        if message.HasField("protocol_config"):
+            self._configure(message.protocol_config)
+        self._headers = _read_headers(message.request_headers)
+        self._request_id = self._headers.get(names.REQUEST_ID) or self.key
+        context = message.metadata_context.filter_metadata
+        if self._settings.subset_filter and names.SUBSET_NAMESPACE in context:
+            self._subset = _subset(context[names.SUBSET_NAMESPACE])
+        if message.request_headers.end_of_stream:
+            self._headers_only = True
+            return self._arrive(b"")
+        if self._picks_on_headers:
+            return self._arrive(None)
+        length = self._headers.get("content-length", "")
+        if length.isdigit() and int(length) > self._settings.body_limit:
+            return self._too_large()
+        if not self._duplex:
+            self.outbox.append(answers.EMPTY_REQUEST_HEADERS)
+        return []
+
+    def _configure(self, config: pb.ProtocolConfiguration) -> None:
+        mode = self._mode = config.request_body_mode
+        if mode not in (
+            _MODES.NONE,
+            _MODES.STREAMED,
+            _MODES.BUFFERED,
+            _MODES.BUFFERED_PARTIAL,
+            _MODES.FULL_DUPLEX_STREAMED,
+        ):
+            raise WireError(f"request body mode {mode} is not served")
+        self._duplex = mode == _MODES.FULL_DUPLEX_STREAMED
+        self._picks_on_headers = mode in (_MODES.NONE, _MODES.STREAMED)
+        self._response_duplex = config.response_body_mode == _MODES.FULL_DUPLEX_STREAMED
+        self._response_bodyless = config.response_body_mode == _MODES.NONE
+
+    def _request_body(self, message: pb.HttpBody) -> list[Said]:
+        if self._phase is _Phase.OVER:
+            return []
+        if self._picks_on_headers and self._phase is not _Phase.START:
+            self.outbox.append(answers.EMPTY_REQUEST_BODY)
+            return []
+        if self._phase is not _Phase.BODY:
+            raise WireError("a request body that nobody waits for")
+        self._body.append(message.body)
+        self._body_size += len(message.body)
+        if self._body_size > self._settings.body_limit:
+            return self._too_large()
+        if self._mode == _MODES.BUFFERED_PARTIAL and not message.end_of_stream:
+            return self._arrive(None)
+        if message.end_of_stream or not self._duplex:
+            return self._arrive(b"".join(self._body))
+        return []
+
+    def _request_trailers(self) -> list[Said]:
+        if self._phase is _Phase.OVER:
+            return []
+        if self._phase is _Phase.START:
+            raise WireError("trailers before headers")
+        if self._phase is _Phase.BODY:
+            self._trailers = True
+            return self._arrive(b"".join(self._body))
+        self.outbox.append(answers.EMPTY_REQUEST_TRAILERS)
+        return []
+
+    def _arrive(self, body: bytes | None) -> list[Said]:
+        request = understand(self._headers, body, fallback_id=self.key, subset=self._subset)
+        if isinstance(request, BadRequest):
+            self._refuse(400, "bad-request", request.message, request.param, None)
+            return []
+        self._phase = _Phase.PICKING
+        self._asked_model = request.model
+        return [Arrived(request)]
+
+    def _too_large(self) -> list[Said]:
+        limit = self._settings.body_limit
+        self._refuse(413, "too-large", f"the request body is larger than {limit} bytes", None, None)
+        return []
+
+    def _response_headers(self, message: pb.ProcessingRequest) -> list[Said]:
+        if self._phase is _Phase.START:
+            self._phase = _Phase.OVER
+        if self._phase in (_Phase.OVER, _Phase.BODY, _Phase.PICKING):
+            return self._unrouted_response()
+        if self._phase is not _Phase.ROUTED:
+            raise WireError("response headers came twice")
+        self._phase = _Phase.STARTED
+        headers = _read_headers(message.response_headers)
+        status = headers.get(":status", "")
+        self._status = int(status) if status.isdigit() else 0
+        lb = message.metadata_context.filter_metadata
+        if names.LB_NAMESPACE in lb:
+            served = lb[names.LB_NAMESPACE].fields.get(names.SERVED)
+            self._served = EndpointId(served.string_value) if served and served.string_value else None
+        local = self._is_local(message)
+        self._sse = headers.get("content-type", "").startswith("text/event-stream")
+        if self._target is not None and self._asked_model is not None and not self._response_bodyless:
+            self._restorer = restorer(
+                headers.get("content-type", ""), headers.get("content-encoding", ""), self._asked_model
+            )
+        self.outbox.append(answers.response_headers(self._additions(headers), self._removals()))
+        said: list[Said] = [Started(self._status, self._served, local)]
+        if message.response_headers.end_of_stream:
+            said += self._finish()
+        elif self._lean and not self._sse and self._restorer is None:
+            self.leaving = True
+        elif not self._lean:
+            self._usage = UsageReader()
+        return said
+
+    @staticmethod
+    def _is_local(message: pb.ProcessingRequest) -> bool:
+        """Whether the data plane answered by itself, when it forwards `response.code_details`."""
+        for values in message.attributes.values():
+            details = values.fields.get("response.code_details")
+            if details is not None:
+                return bool(details.string_value) and details.string_value != _VIA_UPSTREAM
+        return False
+
+    def _additions(self, headers: dict[str, str]) -> dict[str, str]:
+        if self._lean:
+            return {}
+        put = {names.ENDPOINT: self._served or self._chosen, names.DECISION: self._decision}
+        if names.REQUEST_ID not in headers:
+            put[names.REQUEST_ID] = self._request_id
+        return put
+
+    def _removals(self) -> tuple[str, ...]:
+        return ("content-length",) if self._restorer is not None else ()
+
+    def _unrouted_response(self) -> list[Said]:
+        """An answer to a request that was never routed: the data plane's own, or our refusal. It passes."""
+        waited = self._phase is _Phase.PICKING
+        self._phase = _Phase.OVER
+        self.outbox.append(answers.EMPTY_RESPONSE_HEADERS)
+        return [Over("aborted")] if waited else []
+
+    def _response_body(self, message: pb.HttpBody) -> list[Said]:
+        if self._phase is _Phase.OVER:
+            self._pass(message.body, message.end_of_stream)
+            return []
+        if self._phase is not _Phase.STARTED:
+            raise WireError("a response body before response headers")
+        said: list[Said] = []
+        if message.body and not self._response_seen:
+            self._response_seen = True
+            if self._sse:
+                said.append(FirstBytes())
+        if self._usage is not None and message.body:
+            self._usage.feed(message.body)
+        self._answer_body(message.body, message.end_of_stream)
+        if message.end_of_stream:
+            said += self._finish()
+        elif self._lean and self._restorer is None and self._response_seen:
+            self.leaving = True
+        return said
+
+    def _answer_body(self, body: bytes, end: bool) -> None:
+        if self._restorer is None:
+            self._pass(body, end)
+            return
+        body = self._restorer.feed(body) + (self._restorer.finish() if end else b"")
+        if self._response_duplex:
+            self.outbox += answers.streamed_response(body, end=end)
+        else:
+            self.outbox.append(answers.replaced_response(body))
+
+    def _pass(self, body: bytes, end: bool) -> None:
+        if self._response_duplex:
+            self.outbox += answers.streamed_response(body, end=end)
+        else:
+            self.outbox.append(answers.EMPTY_RESPONSE_BODY)
+
+    def _response_trailers(self) -> list[Said]:
+        if self._phase is _Phase.STARTED and self._restorer is not None and self._response_duplex:
+            self.outbox += answers.streamed_response(self._restorer.finish(), end=False)
+        self.outbox.append(answers.EMPTY_RESPONSE_TRAILERS)
+        return self._finish() if self._phase is _Phase.STARTED else []
+
+    def _finish(self) -> list[Said]:
+        """The answer is whole. Our own Envoy's access log says so itself, with the usage."""
+        self.leaving = True
+        if self._lean:
+            return []
+        self._phase = _Phase.OVER
+        usage = self._usage.usage() if self._usage is not None else None
+        return [Over("complete", self._status, usage, self._served)]
+
+    def closed(self, *, cancelled: bool) -> Over | None:
+        """The stream is gone: *cancelled* by the peer, or closed in order. Says how the request ended.
+
+        None when it had ended, was never handed over, or waits for the access log (the stream was left).
+        """
+        phase, self._phase = self._phase, _Phase.OVER
+        if phase is _Phase.PICKING:
+            return Over("aborted")
+        if phase not in (_Phase.ROUTED, _Phase.STARTED) or (self._lean and self.leaving):
+            return None
+        if self._response_bodyless and phase is _Phase.STARTED:
+            return Over("complete", self._status, None, self._served)
+        if self._response_bodyless and not self._lean and not cancelled:
+            return Over("lost")
+        return Over("aborted", self._status, self._usage.usage() if self._usage else None, self._served)
+
+    # ---- what the machine answers
+
+    def route(self, endpoints: Sequence[EndpointId], target_model: str | None, decision: str) -> None:
+        """Answers with a pick; *decision* describes it in a few words. Does nothing when the client has gone."""
+        if self._phase is not _Phase.PICKING:
+            return
+        self._phase = _Phase.ROUTED
+        self._chosen, self._decision, self._target = endpoints[0], decision, target_model
+        body, changed = b"".join(self._body), False
+        if target_model is not None and not self._picks_on_headers:
+            rewritten = replace_model(body, target_model)
+            body, changed = rewritten, rewritten != body
+        put = {names.DESTINATION: ",".join(endpoints)}
+        if not self._lean and names.REQUEST_ID not in self._headers:
+            put[names.REQUEST_ID] = self._request_id
+        remove = [name for name in self._headers if name in _STRIPPED and name != names.DESTINATION]
+        if target_model is not None and "accept-encoding" in self._headers:
+            remove.append("accept-encoding")
+        if changed and "content-length" in self._headers:
+            put["content-length"] = str(len(body))
+        metadata = answers.pick_metadata(endpoints, self.key, decision)
+        mutate = answers.mutation(put, remove)
+        clear = not self._lean
+        if self._headers_only or self._picks_on_headers:
+            self.outbox.append(answers.headers_pick(mutate, metadata, clear_route_cache=clear))
+        elif not self._duplex:
+            new = body if changed else None
+            self.outbox.append(answers.body_pick(mutate, metadata, new, clear_route_cache=clear))
+        else:
+            self.outbox.append(answers.headers_pick(mutate, metadata, clear_route_cache=clear))
+            self.outbox += answers.streamed_request(body, end=not self._trailers)
+        if self._trailers:
+            self.outbox.append(answers.EMPTY_REQUEST_TRAILERS)
+        self._body.clear()
+        self._headers.clear()
+
+    def refuse(self, status: int, reason: str, message: str, retry_after_s: int | None) -> None:
+        """Answers with an error. Does nothing when the client has gone."""
+        if self._phase is _Phase.PICKING:
+            param = "model" if reason == "unknown-model" else None
+            self._refuse(status, reason, message, param, retry_after_s)
+
+    def refuse_stream(self, status: int, reason: str, message: str) -> None:
+        """Answers the first message with an error, whatever the request is: this process cannot serve it."""
+        self._refuse(status, reason, message, None, None)
+
+    def _refuse(
+        self, status: int, reason: str, message: str, param: str | None, retry_after_s: int | None
+    ) -> None:
+        self._phase = _Phase.OVER
+        self._body.clear()
+        self.outbox.append(
+            answers.error(
+                status,
+                reason,
+                message,
+                request_id=self._request_id,
+                param=param,
+                retry_after_s=retry_after_s,
+            )
+        )
+
+    def list_models(self, cards: Sequence[ModelCard]) -> None:
+        """Answers `GET /v1/models`. Does nothing when the client has gone."""
+        if self._phase is _Phase.PICKING:
+            self._phase = _Phase.OVER
+            self.outbox.append(answers.model_list(cards, request_id=self._request_id))
