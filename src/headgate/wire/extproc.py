@@ -161,9 +161,9 @@ class Conversation:
         return f"{self._settings.nonce}-{self._number}"
 
     @property
-    def routed(self) -> bool:
-        """Whether a pick has been answered and the request is not known to be over."""
-        return self._phase in (_Phase.ROUTED, _Phase.STARTED)
+    def awaits_log(self) -> bool:
+        """Whether the stream is being left while its request goes on: the access log tells the end."""
+        return self.leaving and self._lean and self._phase is _Phase.STARTED
 
     # ---- what the peer sends
 
@@ -401,7 +401,7 @@ class Conversation:
     # ---- what the machine answers
 
     def route(self, endpoints: Sequence[EndpointId], target_model: str | None, decision: str) -> None:
-        """Answers with a pick; *decision* describes it in a few words. Does nothing when the client has gone."""
+        """Answers with a pick, *decision* describing it in a few words; nothing when the client has gone."""
         if self._phase is not _Phase.PICKING:
             return
         self._phase = _Phase.ROUTED
@@ -441,13 +441,14 @@ class Conversation:
             self._refuse(status, reason, message, param, retry_after_s)
 
     def refuse_stream(self, status: int, reason: str, message: str) -> None:
-        """Answers the first message with an error, whatever the request is: this process cannot serve it."""
+        """Answers the first message with an error, whatever the request is: nobody here can serve it."""
+        self.outbox.clear()
         self._refuse(status, reason, message, None, None)
 
     def _refuse(
         self, status: int, reason: str, message: str, param: str | None, retry_after_s: int | None
     ) -> None:
-        self._phase = _Phase.OVER
+        self._phase, self.leaving = _Phase.OVER, True
         self._body.clear()
         self.outbox.append(
             answers.error(
@@ -463,5 +464,5 @@ class Conversation:
     def list_models(self, cards: Sequence[ModelCard]) -> None:
         """Answers `GET /v1/models`. Does nothing when the client has gone."""
         if self._phase is _Phase.PICKING:
-            self._phase = _Phase.OVER
+            self._phase, self.leaving = _Phase.OVER, True
             self.outbox.append(answers.model_list(cards, request_id=self._request_id))

@@ -1,0 +1,206 @@
+"""Between the streams and the pools' machines: who asked, who is answered, which timer wakes whom.
+
+Synchronous and single-threaded: an event goes in, and the machine's actions are carried out before the call
+returns.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import Protocol, assert_never
+
+import msgspec
+
+from headgate.model.decisions import Decision
+from headgate.model.ids import PoolKey, StreamId
+from headgate.model.requests import InferenceRequest, Outcome
+from headgate.picker.actions import Action, Conclude, ListModels, Reject, Route, WakeAt
+from headgate.picker.events import Event, FirstToken, RequestArrived, RequestEnded, ResponseStarted, Woken
+from headgate.wire.accesslog import Entry
+from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
+
+LOST_AFTER_S = 3600.0
+"""A request left to the access log that is not reported within this time is given up."""
+SILENCE_S = 10.0
+"""So long after the last access-log stream closed, what was left to it is given up: that Envoy is gone."""
+
+
+class Machine(Protocol):
+    """A pool's machine; `picker.machine.PoolMachine` fits."""
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Takes an event at machine time *now* (seconds)."""
+        ...
+
+
+class Listener(Protocol):
+    """Told of every decision and outcome, for logs and metrics."""
+
+    def decided(self, stream: StreamId, request: InferenceRequest, decision: Decision, took_s: float) -> None:
+        """A request was routed or refused; *took_s* is the time the machine needed."""
+        ...
+
+    def concluded(self, stream: StreamId, outcome: Outcome) -> None:
+        """What became of a routed request."""
+        ...
+
+
+class Peer(Protocol):
+    """A stream that a machine can answer."""
+
+    def act(self, action: Route | Reject | ListModels) -> None:
+        """Sends the answer, now or as soon as the stream is free."""
+        ...
+
+
+class _Left(msgspec.Struct, frozen=True):
+    pool: PoolKey
+    since: float
+
+
+class Hub:
+    """The machines of this process and the requests in its hands."""
+
+    def __init__(
+        self,
+        nonce: str,
+        listener: Listener,
+        clock: Callable[[], float],
+        *,
+        lost_after_s: float = LOST_AFTER_S,
+        silence_s: float = SILENCE_S,
+    ) -> None:
+        self.nonce = nonce
+        self._listener = listener
+        self._clock = clock
+        self._lost_after_s = lost_after_s
+        self._silence_s = silence_s
+        self._machines: dict[PoolKey, Machine] = {}
+        self._timers: dict[PoolKey, asyncio.TimerHandle] = {}
+        self._numbers = itertools.count(1)
+        self._peers: dict[StreamId, Peer] = {}
+        self._left: dict[StreamId, _Left] = {}
+        self._log_streams = 0
+        self._silent_since: float | None = None
+
+    # ---- pools
+
+    def add_pool(self, key: PoolKey, machine: Machine) -> None:
+        """Serves the pool *key* from now on."""
+        self._machines[key] = machine
+
+    def remove_pool(self, key: PoolKey) -> None:
+        """Forgets the pool; its running requests go on without being accounted for."""
+        self._machines.pop(key, None)
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+
+    def serves(self, key: PoolKey) -> bool:
+        """Whether the pool has a machine here."""
+        return key in self._machines
+
+    def tell(self, key: PoolKey, event: Event) -> None:
+        """Hands an event to a pool's machine and carries out what it answers; nothing for an unknown pool."""
+        machine = self._machines.get(key)
+        if machine is None:
+            return
+        began = self._clock()
+        for action in machine.handle(event, began):
+            self._carry_out(key, event, action, began)
+
+    def _carry_out(self, key: PoolKey, event: Event, action: Action, began: float) -> None:
+        match action:
+            case Route() | Reject():
+                if isinstance(event, RequestArrived) and event.stream == action.stream:
+                    took_s = self._clock() - began
+                    self._listener.decided(action.stream, event.request, action.decision, took_s)
+                if peer := self._peers.get(action.stream):
+                    peer.act(action)
+            case ListModels():
+                if peer := self._peers.get(action.stream):
+                    peer.act(action)
+            case Conclude():
+                self._listener.concluded(action.stream, action.outcome)
+            case WakeAt():
+                self._wake_at(key, action.at)
+            case _:
+                assert_never(action)
+
+    def _wake_at(self, key: PoolKey, at: float) -> None:
+        if timer := self._timers.get(key):
+            timer.cancel()
+        delay = max(0.0, at - self._clock())
+        self._timers[key] = asyncio.get_running_loop().call_later(delay, self.tell, key, Woken())
+
+    # ---- streams
+
+    @property
+    def open_streams(self) -> int:
+        """ext_proc streams that are open now."""
+        return len(self._peers)
+
+    @property
+    def left_streams(self) -> int:
+        """Requests whose end the access log will tell."""
+        return len(self._left)
+
+    def enter(self, peer: Peer) -> StreamId:
+        """A new stream, with its number."""
+        stream = StreamId(next(self._numbers))
+        self._peers[stream] = peer
+        return stream
+
+    def forget(self, stream: StreamId) -> None:
+        """The stream is closed."""
+        self._peers.pop(stream, None)
+
+    def leave(self, stream: StreamId, pool: PoolKey) -> None:
+        """The stream was left early: its request goes on, and the access log tells its end."""
+        self._left[stream] = _Left(pool, self._clock())
+
+    def said(self, stream: StreamId, pool: PoolKey, said: Said) -> None:
+        """Passes on what a stream said."""
+        match said:
+            case Arrived(request):
+                self.tell(pool, RequestArrived(stream, request))
+            case Started(status, served, local):
+                self.tell(pool, ResponseStarted(stream, status, served, local))
+            case FirstBytes():
+                self.tell(pool, FirstToken(stream))
+            case Over(ending, status, usage, served):
+                self.tell(pool, RequestEnded(stream, ending, status, usage, served))
+            case _:
+                assert_never(said)
+
+    # ---- access log
+
+    def log_opened(self) -> None:
+        """An access-log stream was opened."""
+        self._log_streams += 1
+        self._silent_since = None
+
+    def log_closed(self) -> None:
+        """An access-log stream was closed."""
+        self._log_streams -= 1
+        if self._log_streams == 0:
+            self._silent_since = self._clock()
+
+    def logged(self, entry: Entry) -> None:
+        """The access log tells an end. Entries of another process's run, or told already, mean nothing."""
+        nonce, _, number = entry.stream.rpartition("-")
+        if nonce != self.nonce or not number.isdigit():
+            return
+        stream = StreamId(int(number))
+        if left := self._left.pop(stream, None):
+            self.said(stream, left.pool, entry.over)
+
+    def sweep(self) -> None:
+        """Gives up requests that nobody will report any more; to be called every few seconds."""
+        now = self._clock()
+        before = now - self._lost_after_s
+        if self._silent_since is not None and now - self._silent_since >= self._silence_s:
+            before = max(before, self._silent_since)
+        lost = list(itertools.takewhile(lambda pair: pair[1].since <= before, self._left.items()))
+        for stream, left in lost:
+            del self._left[stream]
+            self.said(stream, left.pool, Over("lost"))

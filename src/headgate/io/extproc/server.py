@@ -1,0 +1,69 @@
+"""Starts and stops the picker's gRPC ports."""
+
+import grpc
+import grpc.aio
+
+from headgate.io.extproc.health import Health
+from headgate.io.extproc.service import Services
+
+OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", 1_000_000),
+    ("grpc.http2.lookahead_bytes", 1 << 20),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+"""One Envoy holds all its requests as streams of a few connections, and pings when idle."""
+
+UNLIMITED = -1
+
+
+class Ports:
+    """The main port (ext_proc, access log, health) and the health port, both listening."""
+
+    def __init__(
+        self, main: grpc.aio.Server, health: grpc.aio.Server | None, port: int, health_port: int
+    ) -> None:
+        self._servers = [server for server in (main, health) if server is not None]
+        self.port = port
+        """Where ext_proc is served."""
+        self.health_port = health_port
+        """Where health alone is served; 0 when it is not."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Takes no new stream; open ones may go on for *grace_s* seconds."""
+        for server in self._servers:
+            await server.stop(grace_s)
+
+
+async def listen(
+    services: Services,
+    health: Health,
+    *,
+    host: str,
+    port: int,
+    health_port: int | None,
+    credentials: grpc.ServerCredentials | None = None,
+    max_receive_bytes: int = UNLIMITED,
+) -> Ports:
+    """Opens both ports on *host*. Port 0 means any free one; *health_port* None means none.
+
+    Raises RuntimeError when a port cannot be bound.
+    """
+    address = f"[{host}]" if ":" in host else host
+    main = grpc.aio.server(options=(*OPTIONS, ("grpc.max_receive_message_length", max_receive_bytes)))
+    main.add_generic_rpc_handlers((*services.handlers(), health.handler()))
+    if credentials is None:
+        bound = main.add_insecure_port(f"{address}:{port}")
+    else:
+        bound = main.add_secure_port(f"{address}:{port}", credentials)
+    second: grpc.aio.Server | None = None
+    bound_health = 0
+    if health_port is not None:
+        second = grpc.aio.server(options=OPTIONS)
+        second.add_generic_rpc_handlers((health.handler(),))
+        bound_health = second.add_insecure_port(f"{address}:{health_port}")
+        await second.start()
+    await main.start()
+    return Ports(main, second, bound, bound_health)

@@ -1,0 +1,160 @@
+"""The picker's gRPC services: `ExternalProcessor/Process` and `AccessLogService/StreamAccessLogs`.
+
+Bytes pass as they are: the messages are decoded and encoded in `wire`.
+"""
+
+import asyncio
+import logging
+from typing import Any, assert_never
+
+import grpc
+import grpc.aio
+
+from headgate.io.extproc.hub import Hub
+from headgate.model import headers as names
+from headgate.model.ids import PoolKey
+from headgate.picker.actions import ListModels, Reject, Route
+from headgate.scheduling.describe import describe
+from headgate.wire.accesslog import read_entries
+from headgate.wire.extproc import Conversation, Settings, WireError
+from headgate.wire.said import Over
+
+EXT_PROC = "envoy.service.ext_proc.v3.ExternalProcessor"
+ACCESS_LOG = "envoy.service.accesslog.v3.AccessLogService"
+
+EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in the stubs
+
+log = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+class Session:
+    """One ext_proc stream: reads, lets the conversation and the machine answer, writes.
+
+    An answer caused by another stream's event is written by a task of its own; only one of the two writes at
+    any time, the other's bytes wait in the outbox.
+    """
+
+    __slots__ = ("_busy", "_context", "_hub", "_pool", "_talk", "_writer", "_writing", "stream")
+
+    def __init__(self, hub: Hub, settings: Settings, context: Context, pool: PoolKey, lean: bool) -> None:
+        self._hub = hub
+        self._context = context
+        self._pool = pool
+        self.stream = hub.enter(self)
+        self._talk = Conversation(settings, self.stream, lean=lean)
+        self._writing = False
+        self._busy = False
+        self._writer: asyncio.Task[None] | None = None
+
+    def act(self, action: Route | Reject | ListModels) -> None:
+        """The machine's answer to this stream's request."""
+        match action:
+            case Route():
+                self._talk.route(action.endpoints, action.target_model, describe(action.decision))
+            case Reject():
+                self._talk.refuse(action.status, action.reason, action.message, action.retry_after_s)
+            case ListModels():
+                self._talk.list_models(action.models)
+            case _:
+                assert_never(action)
+        if not self._busy and not self._writing:
+            self._writer = asyncio.get_running_loop().create_task(self._flush())
+
+    async def _flush(self) -> None:
+        if self._writing:
+            return
+        self._writing = True
+        outbox = self._talk.outbox
+        try:
+            while outbox:
+                await self._context.write(outbox.popleft())
+        finally:
+            self._writing = False
+
+    def _take(self, data: bytes) -> None:
+        self._busy = True
+        try:
+            said = self._talk.receive(data)
+            if not self._hub.serves(self._pool):
+                message = (
+                    f"pool {self._pool} is not known to this picker" if self._pool else "no pool was named"
+                )
+                self._talk.refuse_stream(503, "unknown-pool", message)
+                return
+            for one in said:
+                self._hub.said(self.stream, self._pool, one)
+        finally:
+            self._busy = False
+
+    async def run(self) -> None:
+        """Until the peer closes the stream or the conversation leaves it."""
+        cancelled = True
+        talk, read, eof = self._talk, self._context.read, EOF
+        try:
+            while not talk.leaving:
+                data: Any = await read()
+                if data is eof:
+                    cancelled = False
+                    break
+                self._take(data)
+                if talk.awaits_log:
+                    self._hub.leave(self.stream, self._pool)
+                await self._flush()
+            else:
+                cancelled = False
+        finally:
+            self._hub.forget(self.stream)
+            over: Over | None = talk.closed(cancelled=cancelled)
+            if over is not None:
+                self._hub.said(self.stream, self._pool, over)
+            if self._writer is not None:
+                self._writer.cancel()
+
+
+class Services:
+    """Both services around one hub."""
+
+    def __init__(self, hub: Hub, settings: Settings, default_pool: PoolKey | None) -> None:
+        self._hub = hub
+        self._settings = settings
+        self._default = default_pool or PoolKey("")
+
+    def handlers(self) -> tuple[grpc.GenericRpcHandler[bytes, bytes], ...]:
+        """For `Server.add_generic_rpc_handlers`."""
+        process = grpc.stream_stream_rpc_method_handler(self._process)
+        logs = grpc.stream_unary_rpc_method_handler(self._access_logs)
+        return (
+            grpc.method_handlers_generic_handler(EXT_PROC, {"Process": process}),
+            grpc.method_handlers_generic_handler(ACCESS_LOG, {"StreamAccessLogs": logs}),
+        )
+
+    async def _process(self, _requests: object, context: Context) -> None:
+        pool, lean = self._default, False
+        for key, value in context.invocation_metadata() or ():
+            if key == names.POOL:
+                pool = PoolKey(str(value))
+            elif key == names.LEAN:
+                lean = value == "1"
+        try:
+            await Session(self._hub, self._settings, context, pool, lean).run()
+        except WireError as error:
+            log.warning("ext_proc stream failed: %s", error)
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+
+    async def _access_logs(self, _messages: object, context: Context) -> bytes:
+        self._hub.log_opened()
+        try:
+            while True:
+                data: Any = await context.read()
+                if data is EOF:
+                    return b""
+                try:
+                    entries = read_entries(data)
+                except ValueError as error:
+                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+                for entry in entries:
+                    self._hub.logged(entry)
+        finally:
+            self._hub.log_closed()
