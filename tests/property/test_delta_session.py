@@ -1,0 +1,184 @@
+"""A model Envoy on the other end of a delta-xDS stream, answering in any order and with any mood."""
+
+from collections import deque
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from headgate.gateway.session import DeltaSession, Published, Requested, Response, Ticked
+from headgate.gateway.versions import KINDS, Kind, Resource, Target, target
+
+NAMES = ("a", "b", "c")
+LINGER = 5.0
+
+contents = st.fixed_dictionaries(
+    {
+        "clusters": st.dictionaries(st.sampled_from(NAMES), st.integers(0, 2)),
+        "routes": st.dictionaries(st.sampled_from(("r1", "r2")), st.sets(st.sampled_from(NAMES))),
+        "endpoints": st.integers(0, 1),
+        "bad": st.sets(st.sampled_from(NAMES), max_size=1),
+    }
+)
+
+
+def make(content: dict[str, object]) -> Target:
+    """A target whose routes name only clusters that it has, as the translator makes them."""
+    clusters: dict[str, int] = content["clusters"]  # type: ignore[assignment]
+    routes: dict[str, set[str]] = content["routes"]  # type: ignore[assignment]
+    bad: set[str] = content["bad"]  # type: ignore[assignment]
+    named = {name: sorted(of & clusters.keys()) for name, of in routes.items()}
+    return target(
+        {
+            "cluster": {n: {"type": "EDS", "rev": r, "bad": n in bad} for n, r in clusters.items()},
+            "endpoint": {n: {"clusterName": n, "rev": content["endpoints"]} for n in clusters},
+            "route": {n: {"routes": [{"cluster": c} for c in of]} for n, of in named.items()},
+            "listener": {f"l-{n}": {"rds": {"routeConfigName": n}} for n in named},
+        }
+    )
+
+
+class ModelEnvoy:
+    """Holds what it accepted, subscribes as Envoy does, and fails when told to name what it lacks."""
+
+    def __init__(self) -> None:
+        self.has: dict[Kind, dict[str, Resource]] = {kind: {} for kind in KINDS}
+        self.endpoints_fresh: set[str] = set()
+        """Clusters whose present version has seen an endpoint message."""
+        self.ever_refused: set[str] = set()
+
+    def warm(self, name: str) -> bool:
+        return name in self.has["cluster"] and name in self.endpoints_fresh
+
+    def take(self, response: Response) -> tuple[Requested, list[Requested]]:
+        """Apply a response; the acknowledgement, and the subscriptions that follow from it."""
+        bad = [each.name for each in response.changed if each.json.get("bad")]
+        before = self._wanted()
+        for each in response.changed:
+            if each.name in bad:
+                self.ever_refused.add(each.name)
+                continue
+            if each.kind == "route":
+                for cluster in each.names_clusters:
+                    assert self.warm(cluster) or cluster in self.ever_refused, (each.name, cluster)
+            if each.kind == "cluster" and self.has["cluster"].get(each.name) != each:
+                self.endpoints_fresh.discard(each.name)
+            if each.kind == "endpoint":
+                self.endpoints_fresh.add(each.name)
+            self.has[each.kind][each.name] = each
+        for name in response.removed:
+            if response.kind == "cluster":
+                users = [r.name for r in self.has["route"].values() if name in r.names_clusters]
+                assert not users, (name, users)
+                self.endpoints_fresh.discard(name)
+            if response.kind in ("cluster", "listener"):
+                self.has[response.kind].pop(name, None)
+            elif response.kind == "endpoint":
+                self.endpoints_fresh.add(name)
+        error = f"refused: {', '.join(bad)}" if bad else None
+        answer = Requested(kind=response.kind, nonce=response.nonce, error=error)
+        return answer, self._follow(before, self._wanted())
+
+    def _wanted(self) -> dict[Kind, set[str]]:
+        return {
+            "endpoint": set(self.has["cluster"]),
+            "route": {name for each in self.has["listener"].values() for name in each.names_routes},
+        }
+
+    def _follow(self, before: dict[Kind, set[str]], after: dict[Kind, set[str]]) -> list[Requested]:
+        requests: list[Requested] = []
+        for kind in before:
+            new, old = sorted(after[kind] - before[kind]), sorted(before[kind] - after[kind])
+            for name in old:
+                self.has[kind].pop(name, None)
+            if new or old:
+                requests.append(Requested(kind=kind, subscribe=tuple(new), unsubscribe=tuple(old)))
+        return requests
+
+    def connect(self) -> list[Requested]:
+        """The first requests of a stream, with what is held from the one before."""
+        wanted = self._wanted()
+        versions = {kind: {n: r.version for n, r in self.has[kind].items()} for kind in KINDS}
+        first = [Requested(kind=kind, initial_versions=versions[kind]) for kind in ("cluster", "listener")]
+        for kind, names in wanted.items():
+            if names:
+                first.append(
+                    Requested(kind=kind, subscribe=tuple(sorted(names)), initial_versions=versions[kind])
+                )
+        return first  # type: ignore[return-value]
+
+
+class Stream(RuleBasedStateMachine):
+    """Responses and requests travel in order within a kind, and wait as long as hypothesis likes."""
+
+    @initialize(content=contents)
+    def start(self, content: dict[str, object]) -> None:
+        self.now = 0.0
+        self.wanted = make(content)
+        self.envoy = ModelEnvoy()
+        self.reconnect()
+
+    @rule()
+    def reconnect(self) -> None:
+        self.session = DeltaSession(self.wanted, linger_s=LINGER)
+        self.to_envoy: deque[Response] = deque()
+        self.to_session: deque[Requested] = deque(self.envoy.connect())
+
+    @rule(content=contents)
+    def publish(self, content: dict[str, object]) -> None:
+        self.wanted = make(content)
+        self.to_envoy.extend(self.session.handle(Published(self.wanted), self.now))
+
+    @precondition(lambda self: self.to_envoy)
+    @rule()
+    def envoy_reads(self) -> None:
+        answer, follows = self.envoy.take(self.to_envoy.popleft())
+        self.to_session.extend([answer, *follows])
+
+    @precondition(lambda self: self.to_session)
+    @rule()
+    def session_reads(self) -> None:
+        self.to_envoy.extend(self.session.handle(self.to_session.popleft(), self.now))
+
+    @rule(wait=st.sampled_from((1.0, LINGER)))
+    def time_passes(self, wait: float) -> None:
+        self.now += wait
+        self.to_envoy.extend(self.session.handle(Ticked(), self.now))
+
+    @invariant()
+    def one_response_of_a_kind_at_a_time(self) -> None:
+        kinds = [response.kind for response in self.to_envoy]
+        assert len(kinds) == len(set(kinds))
+
+    def teardown(self) -> None:
+        if not hasattr(self, "session"):
+            return
+        for _ in range(200):
+            if self.to_session:
+                self.session_reads()
+            elif self.to_envoy:
+                self.envoy_reads()
+            elif self.session.wake_at is not None:
+                self.time_passes(LINGER)
+            else:
+                break
+        else:
+            raise AssertionError("the stream never comes to rest")
+        assert self.session.settled
+        self.envoy_has_the_target()
+
+    def envoy_has_the_target(self) -> None:
+        bad = {name for name, each in self.wanted.of("cluster").items() if each.json["bad"]}
+        for kind in KINDS:
+            has = {n: r.version for n, r in self.envoy.has[kind].items() if n not in bad}
+            wants = {n: r.version for n, r in self.wanted.of(kind).items() if n not in bad}
+            assert has == wants, kind
+        for cluster in self.envoy.has["cluster"]:
+            assert self.envoy.warm(cluster)
+        assert {problem.place.object for problem in self.session.problems} == {f"cluster {n}" for n in bad}
+
+
+TestDeltaSession = Stream.TestCase
+TestDeltaSession.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, derandomize=True
+)
