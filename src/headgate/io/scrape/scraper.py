@@ -1,0 +1,114 @@
+"""The polling of a changing set of endpoints."""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+
+import aiohttp
+import msgspec
+
+from headgate.engines import LoadReader
+from headgate.engines.models import read_models
+from headgate.io.scrape.client import PageError, get_page, open_session
+from headgate.model.endpoints import Endpoint
+from headgate.model.ids import EndpointId
+from headgate.model.load import Load
+from headgate.picker.events import ModelsListed, Scraped
+
+MODELS_EVERY_S = 10.0
+SLOWEST_S = 1.0
+"""Between two scrapes of an endpoint that keeps failing."""
+EAGER_FAILURES = 5
+"""So many failed scrapes come at twice the usual pace, then ever slower: a restart is seen soon."""
+
+
+def delay(failures: int, interval_s: float) -> float:
+    """Seconds until the next scrape after *failures* failed ones in a row (0: the last one succeeded)."""
+    if failures == 0:
+        return interval_s
+    if failures <= EAGER_FAILURES:
+        return interval_s / 2
+    return max(interval_s, min(SLOWEST_S, interval_s * 2.0 ** min(failures - EAGER_FAILURES, 16)))
+
+
+class Scraper:
+    """Polls `/metrics` of every endpoint each *interval_s*, and `/v1/models` on appearance, on recovery and
+    every `MODELS_EVERY_S`. Each scrape ends in one `Scraped`, each list that came in one `ModelsListed`.
+
+    An endpoint whose HTTP server answers without a known metrics page is reported with `load` None and
+    `http-<status>` or `unknown-metrics`; other errors are the words of `client.PageError`.
+    """
+
+    def __init__(
+        self,
+        emit: Callable[[Scraped | ModelsListed], None],
+        interval_s: float = 0.2,
+        timeout_s: float = 0.5,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._emit = emit
+        self._interval_s = interval_s
+        self._timeout_s = timeout_s
+        self._rng = rng or random.Random()
+        self._wanted: dict[EndpointId, Endpoint] = {}
+        self._changed = asyncio.Event()
+
+    def update(self, endpoints: Iterable[Endpoint]) -> None:
+        """Poll exactly these from now on; an endpoint that left is not heard of again once `run` saw it."""
+        self._wanted = {endpoint.id: endpoint for endpoint in endpoints}
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        watched: dict[EndpointId, tuple[Endpoint, asyncio.Task[None]]] = {}
+        async with open_session(self._timeout_s) as session, asyncio.TaskGroup() as group:
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                for key, (endpoint, task) in list(watched.items()):
+                    if self._wanted.get(key) != endpoint:
+                        task.cancel()
+                        del watched[key]
+                for key, endpoint in self._wanted.items():
+                    if key not in watched:
+                        watched[key] = (endpoint, group.create_task(self._watch(session, endpoint)))
+
+    async def _watch(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
+        loop = asyncio.get_running_loop()
+        reader = LoadReader()
+        failures = 0
+        models_due = 0.0
+        await asyncio.sleep(
+            self._rng.random() * min(self._interval_s, 0.05)
+        )  # a fleet is not asked in one burst
+        while True:
+            began = loop.time()
+            load, error, answered = await self._scrape(session, endpoint, reader)
+            self._emit(Scraped(endpoint.id, load, error))
+            if answered and models_due <= began:
+                listed = await self._list_models(session, endpoint)
+                models_due = loop.time() + (MODELS_EVERY_S if listed else SLOWEST_S)
+            elif not answered:
+                models_due = 0.0
+            failures = 0 if load is not None else failures + 1
+            pause = delay(failures, self._interval_s) * (0.9 + 0.2 * self._rng.random())
+            await asyncio.sleep(max(0.0, began + pause - loop.time()))
+
+    async def _scrape(
+        self, session: aiohttp.ClientSession, endpoint: Endpoint, reader: LoadReader
+    ) -> tuple[Load | None, str | None, bool]:
+        """Load, error, and whether an HTTP server answered."""
+        try:
+            load = reader.read(await get_page(session, endpoint, "/metrics"))
+        except PageError as failure:
+            return None, failure.word, failure.answered
+        return load, None if load is not None else "unknown-metrics", True
+
+    async def _list_models(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> bool:
+        """Whether the list came, and was emitted."""
+        try:
+            models = read_models(await get_page(session, endpoint, "/v1/models"))
+        except (PageError, msgspec.DecodeError):
+            return False
+        self._emit(ModelsListed(endpoint.id, models))
+        return True

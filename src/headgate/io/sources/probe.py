@@ -1,0 +1,103 @@
+"""Asks a model server who it is: engine, version, models, size of the KV cache."""
+
+import asyncio
+
+import aiohttp
+import msgspec
+
+from headgate.engines import read_load
+from headgate.engines.models import read_models
+from headgate.model.load import Load, ModelCard
+
+MAX_PAGE_BYTES = 4 << 20
+
+
+class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model server says of itself. A field is None when it did not say."""
+
+    url: str
+    ok: bool
+    """It listed its models: it can be used."""
+    engine: str | None = None
+    version: str | None = None
+    models: tuple[ModelCard, ...] = ()
+    kv_tokens: int | None = None
+    """Tokens that fit into its KV cache."""
+    max_model_len: int | None = None
+    """Longest context of its models, in tokens."""
+    error: str | None = None
+    """Why it is not ok, in a few words."""
+
+
+class _Version(msgspec.Struct):
+    version: str
+
+
+async def probe(url: str, timeout_s: float = 2.0) -> ProbeResult:
+    """Ask the server at *url* (`scheme://host:port`) for `/v1/models`, `/version`, `/metrics`, all at once.
+
+    Never raises for what the server does; ends within *timeout_s* seconds.
+    """
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        models, version, metrics = await asyncio.gather(
+            _get(session, f"{url}/v1/models"),
+            _get(session, f"{url}/version"),
+            _get(session, f"{url}/metrics"),
+        )
+    load = read_load(metrics) if isinstance(metrics, bytes) else None
+    cards, error = _cards(models)
+    return ProbeResult(
+        url=url,
+        ok=error is None,
+        engine=load.engine if load is not None else None,
+        version=_version(version),
+        models=cards,
+        kv_tokens=_kv_tokens(load),
+        max_model_len=max((card.max_model_len or 0 for card in cards), default=0) or None,
+        error=error,
+    )
+
+
+async def _get(session: aiohttp.ClientSession, url: str) -> bytes | str:
+    """The page, or why there is none."""
+    try:
+        async with session.get(url, allow_redirects=False) as response:
+            if response.status != 200:
+                return f"{response.status} {response.reason or ''}".strip()
+            page = bytearray()
+            async for chunk in response.content.iter_any():
+                page += chunk
+                if len(page) > MAX_PAGE_BYTES:
+                    return "its page is too large"
+            return bytes(page)
+    except TimeoutError:
+        return "no answer in time"
+    except aiohttp.ClientConnectorError as error:
+        return error.os_error.strerror or "cannot connect"
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        return f"no usable answer ({type(error).__name__})"
+
+
+def _cards(answer: bytes | str) -> tuple[tuple[ModelCard, ...], str | None]:
+    if isinstance(answer, str):
+        return (), answer
+    try:
+        return read_models(answer), None
+    except msgspec.DecodeError:
+        return (), "/v1/models is no list of models"
+
+
+def _version(answer: bytes | str) -> str | None:
+    if isinstance(answer, str):
+        return None
+    try:
+        return msgspec.json.decode(answer, type=_Version).version
+    except msgspec.DecodeError:
+        return None
+
+
+def _kv_tokens(load: Load | None) -> int | None:
+    if load is None or load.kv_blocks is None or load.block_tokens is None:
+        return None
+    return load.kv_blocks * load.block_tokens

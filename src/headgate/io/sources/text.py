@@ -1,0 +1,168 @@
+"""YAML or JSON text → plain data with the line of every field. Nothing here knows what an object is."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import yaml
+
+from headgate.model.decode import Path
+from headgate.model.problems import Place, Problem
+
+MAX_NODES = 1_000_000
+"""Of one document, aliases expanded: a bound against files that grow without end when read."""
+
+_SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
+
+
+class Document(msgspec.Struct, frozen=True):
+    """One document of a file."""
+
+    data: Any
+    """Dicts with string keys, lists, strings, numbers, booleans, None."""
+    lines: dict[Path, int]
+    """Path of keys and indexes → 1-based line in the file."""
+    problems: tuple[Problem, ...] = ()
+    """Warnings that do not depend on what the document means: a key written twice."""
+
+    def line_of(self, path: Path) -> int:
+        """The line of the field at *path*; 0 when it is not in the document."""
+        return self.lines.get(path, 0)
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML 1.1 as Kubernetes reads it: times stay text, and 1:30 is no number."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag != "tag:yaml.org,2002:timestamp"
+        and not (first in "-+0123456789" and tag.endswith((":int", ":float")))
+    ]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int",
+    re.compile(r"^[-+]?(?:0b[01]+|0o?[0-7]+|0x[0-9a-fA-F]+|0|[1-9][0-9]*)$"),
+    list("-+0123456789"),
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.[0-9]+|\.(?:inf|Inf|INF))$"
+    ),
+    list("-+0123456789"),
+)
+
+
+def read_documents(text: bytes, file: str) -> Iterator[Document | Problem]:
+    """Every document of a YAML or JSON *text*, or the problem that stands in its place, in order.
+
+    A document that does not parse leaves the others as they are. Empty documents are left out.
+    """
+    try:
+        decoded = text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = text[: error.start].count(b"\n") + 1
+        yield Problem(Place(file, line), "InvalidYAML", "the file is not UTF-8 text")
+        return
+    for first_line, part in _split(decoded):
+        try:
+            document = _read(part, first_line, file)
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            yield _json_document(part, first_line) or _problem(error, first_line, part, file)
+        else:
+            if document is not None:
+                yield document
+
+
+def _split(text: str) -> Iterator[tuple[int, str]]:
+    """Each document's text and how many lines are before it. `---` in the first column is always a border."""
+    start, line = 0, 0
+    for border in _SEPARATOR.finditer(text):
+        part = text[start : border.start()]
+        if not part.lstrip().startswith("%"):  # directives belong to the document after the border
+            yield line, part
+            line += part.count("\n")
+            start = border.start()
+    yield line, text[start:]
+
+
+def _read(text: str, before: int, file: str) -> Document | None:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        builder = _Builder(loader, before, file)
+        data = builder.build(node, ())
+        return None if data is None else Document(data, builder.lines, tuple(builder.problems))
+    finally:
+        loader.dispose()
+
+
+class _Builder:
+    """Turns one document's nodes into data, noting lines."""
+
+    def __init__(self, loader: _Loader, before: int, file: str) -> None:
+        self.lines: dict[Path, int] = {}
+        self.problems: list[Problem] = []
+        self._loader = loader
+        self._before = before
+        self._file = file
+
+    def build(self, node: yaml.Node, path: Path, key_line: int | None = None) -> Any:
+        """The data of *node*; a field's line is its key's."""
+        self.lines[path] = key_line or self._line(node)
+        if len(self.lines) > MAX_NODES:
+            raise ValueError(f"the document has more than {MAX_NODES} values")
+        match node:
+            case yaml.MappingNode():
+                return self._mapping(node, path)
+            case yaml.SequenceNode():
+                return [self.build(item, (*path, i)) for i, item in enumerate(node.value)]
+            case _:
+                return self._loader.construct_object(node)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        own = {id(key) for key, _ in node.value}
+        self._loader.flatten_mapping(node)  # `<<`: merged keys come first, own keys overwrite them
+        data: dict[str, Any] = {}
+        written: set[str] = set()
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be text", key.start_mark)
+            name = str(key.value)
+            if name in written:
+                place = Place(self._file, self._line(key), "", name)
+                self.problems.append(
+                    Problem(place, "DuplicateKey", f"{name} is written twice; the last one counts", "warning")
+                )
+            if id(key) in own:
+                written.add(name)
+            data[name] = self.build(value, (*path, name), self._line(key))
+        return data
+
+    def _line(self, node: yaml.Node) -> int:
+        return self._before + int(node.start_mark.line) + 1
+
+
+def _json_document(text: str, before: int) -> Document | None:
+    """JSON that YAML 1.1 refuses (tabs between values); its lines are not known beyond the first."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return Document(msgspec.json.decode(text), {(): before + 1})
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _problem(error: Exception, before: int, text: str, file: str) -> Problem:
+    mark = getattr(error, "problem_mark", None)
+    last = text.rstrip().count("\n") + 1  # what is missing at the end is missed there, not in the next document
+    line = before + (min(int(mark.line) + 1, last) if mark is not None else 1)
+    what = getattr(error, "problem", None) or str(error).partition("\n")[0] or type(error).__name__
+    return Problem(Place(file, line), "InvalidYAML", f"the document is not valid YAML: {what}")

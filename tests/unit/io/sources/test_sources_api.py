@@ -1,0 +1,121 @@
+"""The live source: snapshots when something changed, and only then."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from headgate.io.sources import api
+from headgate.io.sources.api import open_source
+from headgate.io.sources.urls import BadUrlError
+from headgate.model.snapshot import Snapshot
+
+
+def server(name: str, port: int = 9000, host: str = "127.0.0.1") -> str:
+    return f"apiVersion: headgate.dev/v1alpha1\nkind: ModelServer\nmetadata: {{name: {name}}}\nspec: {{url: 'http://{host}:{port}'}}\n"
+
+
+def write(path: Path, text: str) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text)
+    fresh.rename(path)
+
+
+def names(snapshot: Snapshot) -> list[str]:
+    return [each.name for each in snapshot.objects]
+
+
+async def following(snapshots: AsyncGenerator[Snapshot, None], timeout_s: float = 0.8) -> Snapshot:
+    """The next snapshot; sooner than the poll, which proves that the watch told it."""
+    async with asyncio.timeout(timeout_s):
+        return await anext(snapshots)
+
+
+@asynccontextmanager
+async def opened(*files: Path, urls: tuple[str, ...] = ()) -> AsyncIterator[AsyncGenerator[Snapshot, None]]:
+    snapshots = open_source(files, urls).snapshots()
+    try:
+        yield snapshots
+    finally:
+        await snapshots.aclose()
+
+
+async def test_a_folder_is_followed(tmp_path: Path) -> None:
+    async with opened(tmp_path) as snapshots:
+        assert names(await following(snapshots)) == []
+        write(tmp_path / "a.yaml", server("a"))
+        assert names(await following(snapshots)) == ["a"]
+        (tmp_path / "deep").mkdir()
+        write(tmp_path / "deep" / "b.yaml", server("b"))
+        assert names(await following(snapshots)) == ["a", "b"]
+        write(tmp_path / "deep" / "b.yaml", "{")
+        broken = await following(snapshots)
+        assert names(broken) == ["a", "b"]
+        assert [each.reason for each in broken.problems] == ["InvalidYAML"]
+        (tmp_path / "a.yaml").unlink()
+        assert names(await following(snapshots)) == ["b"]
+        write(tmp_path / "a.yaml", server("a"))
+        assert names(await following(snapshots)) == ["a", "b"]
+
+
+async def test_a_config_map_swap_is_seen(tmp_path: Path) -> None:
+    for version, name in (("..v1", "one"), ("..v2", "two")):
+        (tmp_path / version).mkdir()
+        write(tmp_path / version / "a.yaml", server(name))
+    (tmp_path / "..data").symlink_to("..v1")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+    async with opened(tmp_path / "a.yaml") as snapshots:
+        assert names(await following(snapshots)) == ["one"]
+        (tmp_path / "..new").symlink_to("..v2")
+        (tmp_path / "..new").rename(tmp_path / "..data")
+        assert names(await following(snapshots, 3.0)) == ["two"]
+
+
+async def test_a_path_that_comes_later(tmp_path: Path) -> None:
+    async with opened(tmp_path / "later" / "a.yaml") as snapshots:
+        assert [each.reason for each in (await following(snapshots)).problems] == ["NotFound"]
+        (tmp_path / "later").mkdir()
+        write(tmp_path / "later" / "a.yaml", server("a"))
+        assert names(await following(snapshots)) == ["a"]
+
+
+async def test_a_change_that_says_the_same_is_no_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "POLL_S", 0.05)
+    write(tmp_path / "a.yaml", server("a"))
+    async with opened(tmp_path) as snapshots:
+        first = await following(snapshots)
+        write(tmp_path / "a.yaml", server("a").replace("{name: a}", "{'name': 'a'}"))
+        with pytest.raises(TimeoutError):
+            await following(snapshots, 0.3)
+    assert names(first) == ["a"]
+
+
+async def test_lines_that_moved_are_a_change(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml", server("a"))
+    async with opened(tmp_path) as snapshots:
+        assert (await following(snapshots)).objects[0].place().line == 1
+        write(tmp_path / "a.yaml", "# why\n" + server("a"))
+        assert (await following(snapshots)).objects[0].place().line == 2
+
+
+async def test_urls_stand_beside_files_and_files_win(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml", server("127.0.0.1-9500", 9999) + "---\n" + server("other"))
+    async with opened(tmp_path, urls=("http://127.0.0.1:9500",)) as snapshots:
+        snapshot = await following(snapshots)
+    assert names(snapshot) == ["headgate", "headgate", "default", "127.0.0.1-9500", "other"]
+    assert snapshot.objects[3].place().file
+
+
+async def test_hosts_are_resolved() -> None:
+    async with opened(urls=("http://localhost:9500", "http://nowhere.invalid:9500")) as snapshots:
+        snapshot = await following(snapshots, 5.0)
+    assert set(snapshot.addresses) == {"localhost"}
+
+
+def test_a_bad_url_is_refused_at_once() -> None:
+    with pytest.raises(BadUrlError, match="ftp"):
+        open_source([], ["ftp://a"])

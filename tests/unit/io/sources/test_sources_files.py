@@ -1,0 +1,178 @@
+"""Files → objects; what a bad edit leaves in force."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from headgate.io.sources.files import Files, list_files, read_once
+
+
+def server(name: str, port: int = 9000, key: str = "url") -> str:
+    return f"apiVersion: headgate.dev/v1alpha1\nkind: ModelServer\nmetadata: {{name: {name}}}\nspec: {{{key}: 'http://127.0.0.1:{port}'}}\n"
+
+
+def write(path: Path, *documents: str) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text("---\n".join(documents))
+    fresh.rename(path)
+
+
+def state(files: Files) -> tuple[dict[str, str], list[str]]:
+    objects, problems = files.refresh()
+    return {each.name: getattr(each, "spec").url[-4:] for each in objects}, [each.reason for each in problems]  # noqa: B009
+
+
+def test_a_folder_is_read_in_all_its_depth(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / ".hidden").mkdir()
+    write(tmp_path / "a.yaml", server("a"))
+    write(tmp_path / "deep" / "b.yml", server("b"))
+    write(tmp_path / "deep" / "er" / "c.json", '{"apiVersion":"headgate.dev/v1alpha1","kind":"ModelServer",'
+          '"metadata":{"name":"c"},"spec":{"url":"http://127.0.0.1:9000"}}')  # fmt: skip
+    write(tmp_path / "readme.txt", "no manifest")
+    write(tmp_path / ".hidden" / "d.yaml", server("d"))
+    (tmp_path / "deep" / "loop").symlink_to(tmp_path)
+    assert state(Files([tmp_path])) == ({"a": "9000", "b": "9000", "c": "9000"}, [])
+
+
+def test_a_named_file_is_read_whatever_it_is_called(tmp_path: Path) -> None:
+    write(tmp_path / "manifest", server("a"))
+    assert state(Files([tmp_path / "manifest"])) == ({"a": "9000"}, [])
+
+
+def test_an_invalid_object_keeps_its_last_good_version(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    files = Files([path])
+    write(path, server("a"), server("b"))
+    assert state(files) == ({"a": "9000", "b": "9000"}, [])
+    write(path, server("a", 9001, key="uri"), server("b", 9001))
+    objects, reasons = state(files)
+    assert objects == {"a": "9000", "b": "9001"}
+    assert "InvalidValue" in reasons
+    _, problems = files.refresh()
+    wrong = next(each for each in problems if each.severity == "error")
+    assert wrong.place.object == "ModelServer default/a"
+    assert (wrong.place.file, wrong.place.line) == (str(path), 4)
+    assert wrong.message.endswith("its last good version stays in force")
+    write(path, server("a", 9002), server("b", 9002))
+    assert state(files) == ({"a": "9002", "b": "9002"}, [])
+
+
+def test_an_object_that_never_was_good_is_missing_and_reported(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml", server("a", key="uri"), server("b"))
+    objects, reasons = state(Files([tmp_path]))
+    assert objects == {"b": "9000"}
+    assert "InvalidValue" in reasons
+
+
+def test_an_invalid_object_may_move_to_another_file_and_stays(tmp_path: Path) -> None:
+    files = Files([tmp_path])
+    write(tmp_path / "a.yaml", server("a"))
+    state(files)
+    (tmp_path / "a.yaml").unlink()
+    write(tmp_path / "b.yaml", server("a", key="uri"))
+    assert state(files)[0] == {"a": "9000"}
+
+
+def test_a_text_that_no_longer_parses_keeps_what_the_file_had(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    files = Files([path])
+    write(path, server("a"), server("b"))
+    state(files)
+    write(path, "kind: [\n", server("b", 9001))
+    assert state(files) == ({"a": "9000", "b": "9001"}, ["InvalidYAML"])
+    write(path, "kind: [\n")
+    assert state(files) == ({"a": "9000", "b": "9001"}, ["InvalidYAML"])
+    write(path, server("b", 9002))
+    assert state(files) == ({"b": "9002"}, [])
+
+
+def test_a_deleted_object_and_a_deleted_file_are_gone(tmp_path: Path) -> None:
+    files = Files([tmp_path])
+    write(tmp_path / "a.yaml", server("a"), server("b"))
+    write(tmp_path / "c.yaml", server("c"))
+    assert set(state(files)[0]) == {"a", "b", "c"}
+    write(tmp_path / "a.yaml", server("b"))
+    (tmp_path / "c.yaml").unlink()
+    assert state(files) == ({"b": "9000"}, [])
+
+
+def test_duplicates_the_first_by_path_wins(tmp_path: Path) -> None:
+    write(tmp_path / "b.yaml", server("a", 9002))
+    write(tmp_path / "a.yaml", server("a", 9001), server("a", 9003))
+    files = Files([tmp_path])
+    assert state(files) == ({"a": "9001"}, ["Duplicate", "Duplicate"])
+    _, problems = files.refresh()
+    assert {(Path(each.place.file).name, each.place.line) for each in problems} == {
+        ("a.yaml", 6),
+        ("b.yaml", 1),
+    }
+    assert all(f"{tmp_path / 'a.yaml'}:1" in each.message for each in problems)
+    (tmp_path / "a.yaml").unlink()
+    assert state(files) == ({"a": "9002"}, [])
+
+
+def test_a_missing_path_is_a_problem_until_it_comes(tmp_path: Path) -> None:
+    files = Files([tmp_path / "later" / "a.yaml"])
+    assert state(files) == ({}, ["NotFound"])
+    assert tmp_path in files.folders
+    (tmp_path / "later").mkdir()
+    write(tmp_path / "later" / "a.yaml", server("a"))
+    assert state(files) == ({"a": "9000"}, [])
+
+
+def test_a_config_map_swap(tmp_path: Path) -> None:
+    for version, port in (("..v1", 9001), ("..v2", 9002)):
+        (tmp_path / version).mkdir()
+        write(tmp_path / version / "a.yaml", server("a", port))
+    (tmp_path / "..data").symlink_to("..v1")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+    files = Files([tmp_path])
+    assert state(files) == ({"a": "9001"}, [])
+    (tmp_path / "..new").symlink_to("..v2")
+    (tmp_path / "..new").rename(tmp_path / "..data")
+    assert state(files) == ({"a": "9002"}, [])
+
+
+def test_the_target_of_a_link_is_watched(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    write(tmp_path / "real" / "a.yaml", server("a"))
+    (tmp_path / "link.yaml").symlink_to("real/a.yaml")
+    assert list_files([tmp_path / "link.yaml"]).folders == {tmp_path, tmp_path / "real"}
+
+
+def test_only_what_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.yaml", server("a"))
+    write(tmp_path / "b.yaml", server("b"))
+    files = Files([tmp_path])
+    state(files)
+    opened: list[str] = []
+    read_bytes = Path.read_bytes
+
+    def noting(path: Path) -> bytes:
+        opened.append(path.name)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noting)
+    state(files)
+    assert opened == []
+    write(tmp_path / "b.yaml", server("b", 9001))
+    assert state(files)[0] == {"a": "9000", "b": "9001"}
+    assert opened == ["b.yaml"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml", server("a"))
+    (tmp_path / "a.yaml").chmod(0)
+    assert state(Files([tmp_path])) == ({}, ["Unreadable"])
+
+
+def test_read_once_resolves_hosts(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml", server("a").replace("127.0.0.1", "localhost"))
+    write(tmp_path / "b.yaml", server("b").replace("127.0.0.1", "nowhere.invalid"))
+    snapshot = read_once([tmp_path])
+    assert [each.name for each in snapshot.objects] == ["a", "b"]
+    assert set(snapshot.addresses) == {"localhost"}
+    assert snapshot.addresses["localhost"] in {("127.0.0.1",), ("::1",)}
