@@ -1,0 +1,109 @@
+"""What Envoy is told before it can ask: who it is, where the xDS server is, where its admin listens."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+Json = Mapping[str, Any]
+
+XDS_CLUSTER = "headgate-xds"
+
+LOG_LEVELS: Mapping[str, str] = {"error": "error", "warning": "warning", "info": "warning", "debug": "info"}
+"""Our log level → Envoy's: at `info` Envoy tells of every cluster and listener."""
+
+
+class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How one Envoy process is run."""
+
+    binary: Path
+    folder: Path
+    """Writable; the bootstrap file and the admin socket live there."""
+    xds_port: int
+    """Loopback port of the delta ADS server."""
+    admin_port: int | None = None
+    """Loopback port of Envoy's admin; None: a Unix socket in `folder`, which only this user reaches."""
+    node: str = "headgate"
+    concurrency: int = 2
+    """Worker threads."""
+    log_level: str = "info"
+    """Ours: error, warning, info or debug."""
+
+    @property
+    def admin_socket(self) -> Path:
+        """Where the admin socket is when there is no port."""
+        return self.folder / "envoy.sock"
+
+
+def bootstrap(options: EnvoyOptions) -> Json:
+    """The bootstrap configuration: everything else comes by ADS."""
+    ads: Json = {"ads": {}, "resourceApiVersion": "V3"}
+    if options.admin_port is None:
+        admin: Json = {"pipe": {"path": str(options.admin_socket), "mode": 0o600}}
+    else:
+        admin = {"socketAddress": {"address": "127.0.0.1", "portValue": options.admin_port}}
+    return {
+        "node": {"id": options.node, "cluster": "headgate"},
+        "admin": {"address": admin},
+        "dynamicResources": {
+            "adsConfig": {
+                "apiType": "DELTA_GRPC",
+                "transportApiVersion": "V3",
+                "setNodeOnFirstMessageOnly": True,
+                "grpcServices": [{"envoyGrpc": {"clusterName": XDS_CLUSTER}}],
+            },
+            "cdsConfig": ads,
+            "ldsConfig": ads,
+        },
+        "staticResources": {"clusters": [_xds_cluster(options.xds_port)]},
+        "layeredRuntime": {
+            "layers": [
+                {
+                    "name": "headgate",
+                    "staticLayer": {
+                        # connections from clients are bounded by file descriptors, not by a guess
+                        "envoy.resource_limits.listener.headgate.connection_limit": 100_000,
+                        "re2.max_program_size.error_level": 1000,
+                    },
+                }
+            ]
+        },
+    }
+
+
+def command(options: EnvoyOptions) -> list[str]:
+    """Write the bootstrap into the folder; the command line that runs Envoy with it."""
+    path = options.folder / "envoy.json"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(bootstrap(options))))
+    return [
+        str(options.binary),
+        *("-c", str(path)),
+        *("--concurrency", str(options.concurrency)),
+        *("--log-level", LOG_LEVELS.get(options.log_level, "warning")),
+        *("--log-format", "%l %n: %v"),
+        "--disable-hot-restart",
+        *("--drain-time-s", "10", "--drain-strategy", "immediate"),
+    ]
+
+
+def _xds_cluster(port: int) -> Json:
+    address = {"socketAddress": {"address": "127.0.0.1", "portValue": port}}
+    options = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {
+        "name": XDS_CLUSTER,
+        "type": "STATIC",
+        "connectTimeout": "1s",
+        "loadAssignment": {
+            "clusterName": XDS_CLUSTER,
+            "endpoints": [{"lbEndpoints": [{"endpoint": {"address": address}}]}],
+        },
+        "typedExtensionProtocolOptions": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": options,
+                "explicitHttpConfig": {
+                    "http2ProtocolOptions": {"connectionKeepalive": {"interval": "5s", "timeout": "10s"}}
+                },
+            }
+        },
+    }

@@ -1,0 +1,207 @@
+"""Delta ADS on grpc.aio: one `DeltaSession` per stream, and nothing decided here."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import grpc.aio
+import msgspec
+from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf import json_format
+
+from headgate.gateway.envoy.protos import type_url
+from headgate.gateway.session import DeltaSession, Event, Published, Requested, Response, Ticked
+from headgate.gateway.versions import KINDS, Json, Kind, Resource, Target, target
+from headgate.io.xds.encode import Encoder
+from headgate.model.problems import Place, Problem
+
+log = logging.getLogger(__name__)
+
+LINGER_S = 30.0
+"""How long a removed cluster stays in Envoy after its last use: longer than a request waits in a filter."""
+
+SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+_KIND_OF: Mapping[str, Kind] = {type_url(kind): kind for kind in KINDS}
+_OPTIONS = [
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+]
+
+
+class StreamState(msgspec.Struct, frozen=True):
+    """One connected Envoy."""
+
+    node: str
+    settled: bool
+    """It has acknowledged or refused everything that is published."""
+    held: Mapping[Kind, int]
+    """Resources it acknowledged, by kind."""
+
+
+class _Stream:
+    """A session, and the queue of what happens to it."""
+
+    def __init__(self, session: DeltaSession) -> None:
+        self.session = session
+        self.events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self.node = ""
+
+
+class XdsServer:
+    """Serves one set of resources to every Envoy that connects.
+
+    `publish` may be called at any time, before `start` too; `on_change` is called after anything that can
+    change `streams` or `problems`.
+    """
+
+    def __init__(self, *, linger_s: float = LINGER_S, on_change: Callable[[], None] = lambda: None) -> None:
+        self._linger_s = linger_s
+        self._on_change = on_change
+        self._target = Target()
+        self._encoder = Encoder()
+        self._unencodable: tuple[Problem, ...] = ()
+        self._streams: list[_Stream] = []
+        self._server: grpc.aio.Server | None = None
+        self.published = 0
+        """How many times the resources changed."""
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen on *host*:*port* (0: any free one); the port. Raises RuntimeError when it is taken."""
+        server = grpc.aio.server(options=_OPTIONS)
+        method = grpc.stream_stream_rpc_method_handler(
+            self._delta,
+            request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
+            response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
+        )
+        handler = grpc.method_handlers_generic_handler(SERVICE, {"DeltaAggregatedResources": method})
+        server.add_generic_rpc_handlers((handler,))
+        bound = server.add_insecure_port(f"{host}:{port}")
+        await server.start()
+        self._server = server
+        return bound
+
+    async def stop(self) -> None:
+        """End every stream and stop listening."""
+        for stream in self._streams:
+            stream.events.put_nowait(None)
+        if self._server is not None:
+            await self._server.stop(grace=0.5)
+
+    def publish(self, resources: Mapping[Kind, Mapping[str, Json]]) -> bool:
+        """Make these the resources that Envoy is led to; whether anything changed.
+
+        A resource that cannot be turned into a message stays as it was and becomes a problem.
+        """
+        wanted = self._encodable(target(resources, self._target))
+        if wanted == self._target:
+            return False
+        self._target = wanted
+        self.published += 1
+        for stream in self._streams:
+            stream.events.put_nowait(Published(wanted))
+        self._on_change()
+        return True
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What cannot be sent, and what any connected Envoy refuses."""
+        refused = {problem: None for stream in self._streams for problem in stream.session.problems}
+        return (*self._unencodable, *refused)
+
+    @property
+    def streams(self) -> tuple[StreamState, ...]:
+        """The connected Envoys."""
+        return tuple(
+            StreamState(
+                stream.node,
+                stream.session.settled,
+                {kind: len(stream.session.held(kind)) for kind in KINDS},
+            )
+            for stream in self._streams
+        )
+
+    def _encodable(self, wanted: Target) -> Target:
+        problems: list[Problem] = []
+        kept: dict[Kind, dict[str, Resource]] = {}
+        for kind in KINDS:
+            kept[kind] = {}
+            for name, resource in wanted.of(kind).items():
+                try:
+                    self._encoder.encode(resource)
+                    kept[kind][name] = resource
+                except json_format.ParseError as error:
+                    place = Place(object=f"{kind} {name}")
+                    problems.append(Problem(place, "Untranslatable", f"not an Envoy resource: {error}"))
+                    if name in self._target.of(kind):
+                        kept[kind][name] = self._target.of(kind)[name]
+        self._unencodable = tuple(problems)
+        self._encoder.keep_only({(k, n, r.version) for k, of in kept.items() for n, r in of.items()})
+        return Target(kept)
+
+    async def _delta(
+        self,
+        requests: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest],
+        context: "grpc.aio.ServicerContext[Any, Any]",
+    ) -> AsyncIterator[discovery_pb2.DeltaDiscoveryResponse]:
+        stream = _Stream(DeltaSession(self._target, linger_s=self._linger_s))
+        self._streams.append(stream)
+        reader = asyncio.create_task(self._read(requests, stream))
+        now = asyncio.get_running_loop().time
+        try:
+            while True:
+                event: Event | None = Ticked()
+                wake_at = stream.session.wake_at
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(wake_at):
+                        event = await stream.events.get()
+                if event is None:
+                    return
+                for response in stream.session.handle(event, now()):
+                    yield self._message(response)
+                self._on_change()
+        finally:
+            reader.cancel()
+            self._streams.remove(stream)
+            self._on_change()
+
+    async def _read(
+        self, requests: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest], stream: _Stream
+    ) -> None:
+        try:
+            async for request in requests:
+                stream.node = request.node.id or stream.node
+                kind = _KIND_OF.get(request.type_url)
+                if kind is None:
+                    log.debug("Envoy asks for %s, which is not served here", request.type_url)
+                    continue
+                stream.events.put_nowait(_requested(kind, request))
+        finally:
+            stream.events.put_nowait(None)
+
+    def _message(self, response: Response) -> discovery_pb2.DeltaDiscoveryResponse:
+        return discovery_pb2.DeltaDiscoveryResponse(
+            type_url=type_url(response.kind),
+            nonce=response.nonce,
+            resources=[
+                discovery_pb2.Resource(
+                    name=each.name, version=each.version, resource=self._encoder.encode(each)
+                )
+                for each in response.changed
+            ],
+            removed_resources=response.removed,
+        )
+
+
+def _requested(kind: Kind, request: discovery_pb2.DeltaDiscoveryRequest) -> Requested:
+    return Requested(
+        kind=kind,
+        subscribe=tuple(request.resource_names_subscribe),
+        unsubscribe=tuple(request.resource_names_unsubscribe),
+        initial_versions=dict(request.initial_resource_versions),
+        nonce=request.response_nonce,
+        error=request.error_detail.message if request.HasField("error_detail") else None,
+    )
