@@ -1,10 +1,10 @@
 """A model server under virtual time: continuous batching over a paged KV cache with prefix reuse.
 
 What it does in one step, as vLLM V1 does: one token for every decoding sequence, and with the rest of the
-token budget chunks of prefill, first for admitted sequences, then for new ones in order of arrival. Admission
-stops at the first sequence whose prompt does not fit (head-of-line blocking); a sequence whose LoRA adapter
-finds no slot is passed over. When a decoding sequence needs a block and none is left, the newest sequence goes
-back to the head of the queue and is computed again later.
+token budget chunks of prefill, first for admitted sequences, then for new ones in order of arrival.
+Admission stops at the first sequence whose prompt does not fit (head-of-line blocking); a sequence whose LoRA
+adapter finds no slot is passed over. When a decoding sequence needs a block and none is left, the newest
+sequence goes back to the head of the queue and is computed again later.
 
 The work per step does not grow with the batch: sequences are booked under the number of the step at which
 they next need a block or finish, so a fleet with hundreds of running sequences is cheap to simulate.
@@ -100,9 +100,9 @@ class _Sequence:
 class EngineModel:
     """One engine. Times are virtual seconds that only grow; it never looks at a clock.
 
-    Drive it with `submit` and `cancel` when they happen, and with `advance(now)` at `next_event_at()` if events
-    are to come in time; a late `advance` gives the same events with the same times. A caller that is late calls
-    `advance` before `submit` and `cancel`.
+    Drive it with `submit` and `cancel` when they happen, and with `advance(now)` at `next_event_at()` if
+    events are to come in time; a late `advance` gives the same events with the same times. A caller that is
+    late calls `advance` before `submit` and `cancel`.
     """
 
     def __init__(self, preset: Preset, rng: Rng, *, max_adapters: int = 0) -> None:

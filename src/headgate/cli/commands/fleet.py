@@ -1,0 +1,169 @@
+"""`headgate fleet`: simulated model servers, to try routing without a GPU."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from headgate.io.fleet.server import Fleet
+    from headgate.io.fleet.settings import FleetSettings
+
+app = typer.Typer(add_completion=False)
+
+Output = Literal["text", "json"]
+
+
+@app.command()
+def fleet(
+    replicas: Annotated[int, typer.Option(min=1, help="How many servers.")] = 3,
+    port_base: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Server i listens on this port plus i; 0: any free ports.")
+    ] = 9500,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    control_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Where faults are set; 0: any. [default: port base - 1]"),
+    ] = None,
+    speed: Annotated[float, typer.Option(help="Run this much faster than real time.")] = 1.0,
+    preset: Annotated[
+        str, typer.Option(help="Model and GPU: 8b-h100, 8b-a100, 32b-tp2-h100, 70b-tp4-h100, …")
+    ] = "8b-h100",
+    model: Annotated[str | None, typer.Option(help="Name to serve. [default: the preset's]")] = None,
+    lora: Annotated[list[str] | None, typer.Option(help="Name of a LoRA adapter; repeat for more.")] = None,
+    max_loras: Annotated[int, typer.Option(min=0, help="Adapters on the GPU at a time.")] = 4,
+    kv_tokens: Annotated[int | None, typer.Option(min=16, help="Tokens the KV cache holds.")] = None,
+    max_num_seqs: Annotated[int | None, typer.Option(min=1, help="Most running requests.")] = None,
+    max_model_len: Annotated[int | None, typer.Option(min=2, help="Longest prompt plus answer.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same answers.")] = 0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="REPLICA:KIND[:rate=R,for_s=S,factor=F], in force from the start; repeatable."),
+    ] = None,
+    drain_s: Annotated[
+        float, typer.Option(min=0, help="Seconds that running answers get at the end.")
+    ] = 10.0,
+    output: Annotated[Output, typer.Option(help="How to print the servers.")] = "text",
+    die_with_parent: Annotated[
+        bool, typer.Option("--die-with-parent", help="End when the process that started this ends (Linux).")
+    ] = False,
+) -> None:
+    """Run simulated model servers: vLLM's API, metrics, KV cache and LoRA, without a GPU.
+
+    Timing is that of a real engine: continuous batching, chunked prefill, prefix cache, preemption. Ctrl-C
+    ends it after running answers are through; a second Ctrl-C at once.
+
+    Examples:
+
+      headgate fleet --replicas 3 --port-base 9500 --speed 20
+
+      headgate fleet --preset 32b-tp2-h100 --lora sql --lora legal --max-loras 1
+
+      headgate fleet --fault 1:error-500:rate=0.3
+
+      curl 127.0.0.1:9499/fault -d '{"replica": 0, "kind": "hang", "for_s": 5}'
+
+    Faults: crash, hang, hang-all, hang-mid-stream, error-500, error-429, slow-start, stale-metrics,
+    no-metrics; recover ends them.
+    """
+    from headgate.io.fleet.faults import read_fault
+    from headgate.io.fleet.server import PortTakenError
+    from headgate.io.fleet.settings import FleetSettings
+
+    if die_with_parent:
+        _die_with_parent()
+    try:
+        settings = FleetSettings(
+            replicas=replicas,
+            port_base=port_base,
+            host=host,
+            control_port=control_port,
+            preset=preset,
+            model=model,
+            loras=tuple(lora or ()),
+            max_loras=max_loras,
+            speed=speed,
+            seed=seed,
+            kv_tokens=kv_tokens,
+            max_num_seqs=max_num_seqs,
+            max_model_len=max_model_len,
+            drain_s=drain_s,
+            faults=tuple(read_fault(text) for text in fault or ()),
+        )
+        _serve(settings, output)
+    except (ValueError, PortTakenError) as problem:
+        typer.echo(f"headgate fleet: {problem}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _serve(settings: "FleetSettings", output: Output) -> None:
+    import asyncio
+    import signal
+
+    import uvloop
+
+    from headgate.io.fleet.server import running_fleet
+
+    async def serve() -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+        def first_signal() -> None:
+            stop.set()
+            for number in (signal.SIGINT, signal.SIGTERM):  # a second one ends the process at once
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_DFL)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, first_signal)
+        async with running_fleet(settings) as running:
+            _announce(running, settings, output)
+            await stop.wait()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve())
+
+
+def _announce(fleet: "Fleet", settings: "FleetSettings", output: Output) -> None:
+    """Print the servers: a table with examples, or one JSON object a line, the control port last."""
+    import sys
+
+    import msgspec
+    from rich.console import Console
+    from rich.table import Table
+
+    if output == "json":
+        for replica in fleet.replicas:
+            typer.echo(msgspec.json.encode(replica.describe()))
+        typer.echo(msgspec.json.encode({"control": fleet.control_url}))
+        sys.stdout.flush()
+        return
+    first = fleet.replicas[0]
+    typer.echo(
+        f"{settings.replicas} x {settings.preset} serving {first.model}, {settings.speed:g} x real time\n"
+    )
+    table = Table("replica", "URL", "adapters", "faults", box=None, padding=(0, 3, 0, 0))
+    for replica in fleet.replicas:
+        about = replica.describe()
+        faults = ", ".join(one["kind"] for one in about["faults"])
+        table.add_row(replica.name, replica.url, ", ".join(about["adapters"]) or "-", faults or "-")
+    Console().print(table)
+    body = f'{{"model": "{first.model}", "prompt": "Once upon", "max_tokens": 20}}'
+    typer.echo(f"\ncurl {fleet.urls[0]}/v1/completions -H 'content-type: application/json' -d '{body}'")
+    typer.echo(f"""curl {fleet.control_url}/fault -d '{{"replica": 0, "kind": "crash", "for_s": 5}}'""")
+    typer.echo(f"headgate run {' '.join(fleet.urls)}")
+    sys.stdout.flush()
+
+
+def _die_with_parent() -> None:
+    """Ask Linux for SIGTERM when the parent ends; other systems have no such thing."""
+    import ctypes
+    import os
+    import signal
+    import sys
+
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    set_death_signal = 1
+    ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended in between
+        raise typer.Exit(1)

@@ -1,0 +1,105 @@
+"""Answers as vLLM writes them: SSE frames and whole JSON bodies."""
+
+from typing import Any
+
+import msgspec
+
+from headgate.io.fleet.api import Call, Choice
+
+DONE = b"data: [DONE]\n\n"
+
+_encode = msgspec.json.encode
+
+
+def usage(prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> dict[str, Any]:
+    """The usage object."""
+    return {
+        "prompt_tokens": prompt_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        "completion_tokens": completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": cached_tokens},
+    }
+
+
+class Frames:
+    """The SSE frames of one answer."""
+
+    def __init__(self, call: Call, id: str, created: int) -> None:  # noqa: A002 - the API's word
+        self._chat = call.kind == "chat"
+        kind = "chat.completion.chunk" if self._chat else "text_completion"
+        head = {"id": id, "object": kind, "created": created, "model": call.model}
+        self._head = b"data: " + _encode(head)[:-1]
+
+    def role(self, choice: Choice) -> bytes:
+        """The frame that opens a chat answer; nothing for completions."""
+        if not self._chat:
+            return b""
+        return (
+            self._head + b',"choices":[{"index":%d,"delta":{"role":"assistant","content":""}' % choice.index
+            + b',"logprobs":null,"finish_reason":null}]}\n\n'
+        )  # fmt: skip
+
+    def text(self, choice: Choice, text: str, last: bool) -> bytes:
+        """A piece of the answer; the last one tells why it ended."""
+        reason = _encode(choice.finish_reason) if last else b"null"
+        if self._chat:
+            body = b'"delta":{"content":%b},"logprobs":null,"finish_reason":%b' % (_encode(text), reason)
+            if last:
+                body += b',"stop_reason":' + _encode(choice.stop_reason)
+        else:
+            stop = _encode(choice.stop_reason) if last else b"null"
+            body = b'"text":%b,"logprobs":null,"finish_reason":%b,"stop_reason":%b' % (
+                _encode(text),
+                reason,
+                stop,
+            )
+        return self._head + b',"choices":[{"index":%d,' % choice.index + body + b"}]}\n\n"
+
+    def usage(self, counts: dict[str, Any]) -> bytes:
+        """The frame with the token counts, for clients that asked for it."""
+        return self._head + b',"choices":[],"usage":' + _encode(counts) + b"}\n\n"
+
+
+def whole(call: Call, id: str, created: int, counts: dict[str, Any]) -> bytes:  # noqa: A002 - the API's word
+    """The body of an answer that is not streamed."""
+    chat = call.kind == "chat"
+    body = {
+        "id": id,
+        "object": "chat.completion" if chat else "text_completion",
+        "created": created,
+        "model": call.model,
+        "choices": [_chat_choice(choice) if chat else _text_choice(choice) for choice in call.choices],
+        "service_tier": None,
+        "system_fingerprint": None,
+        "usage": counts,
+        "kv_transfer_params": None,
+    }
+    return _encode(body)
+
+
+def _chat_choice(choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": choice.text[: choice.visible],
+        "refusal": None,
+        "annotations": None,
+        "audio": None,
+        "function_call": None,
+        "tool_calls": [],
+        "reasoning_content": None,
+    }
+    return {"index": choice.index, "message": message, "logprobs": None, **_ending(choice)}
+
+
+def _text_choice(choice: Choice) -> dict[str, Any]:
+    return {
+        "index": choice.index,
+        "text": choice.text[: choice.visible],
+        "logprobs": None,
+        **_ending(choice),
+        "prompt_logprobs": None,
+    }
+
+
+def _ending(choice: Choice) -> dict[str, Any]:
+    return {"finish_reason": choice.finish_reason, "stop_reason": choice.stop_reason}

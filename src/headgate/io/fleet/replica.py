@@ -1,0 +1,412 @@
+"""One simulated model server: its HTTP handlers, its socket and its faults."""
+
+import asyncio
+import random
+import socket
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from headgate.io.fleet import frames
+from headgate.io.fleet.api import ApiError, Kind, Server, read_call
+from headgate.io.fleet.clock import FleetClock
+from headgate.io.fleet.driver import Answer, EngineDriver
+from headgate.io.fleet.faults import Fault, FaultBoard, checked
+from headgate.io.fleet.faults import Kind as FaultKind
+from headgate.io.fleet.settings import FleetSettings, engine_preset
+from headgate.sim.engine import EngineModel
+
+BODY_LIMIT = 256 * 1024 * 1024
+"""Largest request body, bytes."""
+
+VERSION = "0.11.0"
+"""The vLLM release whose API and metrics are shown."""
+
+
+class Replica:
+    """A server that can crash and come back on its port. `start` it first, `close` it last."""
+
+    def __init__(self, settings: FleetSettings, index: int, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self.name = f"replica-{index}"
+        self.host = settings.host
+        self.port: int = sock.getsockname()[1]
+        self.faults = FaultBoard()
+        self._settings = settings
+        self._preset = engine_preset(settings)
+        self._adapters = dict.fromkeys(settings.loras)
+        self._rng = random.Random(f"{settings.seed}/{index}")
+        self._clock = FleetClock(settings.speed, time.monotonic())
+        self._driver = EngineDriver(self._new_engine, self._clock, self._preset.model, loop)
+        self._healed = asyncio.Condition()
+        self._expiries: dict[FaultKind, asyncio.Task[None]] = {}
+        self._stale_page = ""
+        self._started = int(_unix_time())
+        self._sock: socket.socket | None = sock
+        self._site: web.SockSite | None = None
+        self._runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=settings.drain_s,
+            keepalive_timeout=3_700,  # longer than a proxy keeps an idle connection: the proxy closes, not we
+        )
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return base_url(self.host, self.port)
+
+    @property
+    def model(self) -> str:
+        """Name of the base model."""
+        return self._preset.model
+
+    @property
+    def engine(self) -> EngineModel:
+        """The engine it runs now; a crash makes a new one."""
+        return self._driver.engine
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        await self._runner.setup()
+        await self._listen()
+
+    async def close(self) -> None:
+        """Stop listening, let running answers end within the drain time, cut the rest."""
+        for task in self._expiries.values():
+            task.cancel()
+        await self._runner.cleanup()
+        self._driver.close()
+        if self._sock is not None:
+            self._sock.close()
+
+    async def apply(self, fault: Fault, spare: asyncio.BaseTransport | None = None) -> None:
+        """Put a fault in force now; `recover` ends all of them. A crash leaves the connection *spare* alone.
+
+        Raises OSError when a crashed replica's port was taken meanwhile.
+        """
+        if fault.kind == "recover":
+            for kind in [active.kind for active in self.faults.active]:
+                await self._heal(kind)
+            return
+        if fault.kind == "stale-metrics":
+            self._stale_page = self._page()
+        crashes = fault.kind == "crash" and not self.faults.has("crash")
+        self.faults.set(fault)
+        self._set_pace()
+        if crashes:
+            await self._crash(spare)
+        self._expire_later(fault)
+        async with self._healed:
+            self._healed.notify_all()
+
+    def _expire_later(self, fault: Fault) -> None:
+        earlier = self._expiries.pop(fault.kind, None)
+        if earlier is not None:
+            earlier.cancel()
+        if fault.for_s is not None:
+            self._expiries[fault.kind] = asyncio.create_task(self._expire(fault.kind, fault.for_s))
+
+    async def _expire(self, kind: FaultKind, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        self._expiries.pop(kind, None)
+        await self._heal(kind)
+
+    async def _heal(self, kind: FaultKind) -> None:
+        crashed = kind == "crash" and self.faults.has("crash")
+        if crashed:
+            await self._listen()
+        self.faults.clear(kind)
+        expiry = self._expiries.pop(kind, None)
+        if expiry is not None:
+            expiry.cancel()
+        self._set_pace()
+        async with self._healed:
+            self._healed.notify_all()
+
+    def _set_pace(self) -> None:
+        self._driver.set_rate(self._settings.speed * self.faults.pace())
+
+    async def _listen(self) -> None:
+        if self._sock is None:
+            self._sock = bind(self.host, self.port)
+        self._site = web.SockSite(self._runner, self._sock, backlog=4096)
+        await self._site.start()
+
+    async def _crash(self, spare: asyncio.BaseTransport | None) -> None:
+        """Close the socket, cut every connection, lose the cache and the counters."""
+        if self._site is not None:
+            await self._site.stop()
+        if self._sock is not None:
+            self._sock.close()
+        self._site = self._sock = None
+        server = self._runner.server
+        for connection in server.connections if server is not None else ():
+            if connection.transport is not None and connection.transport is not spare:
+                connection.transport.abort()
+        self._driver.restart()
+
+    def _new_engine(self) -> EngineModel:
+        return EngineModel(self._preset, self._rng, max_adapters=self._settings.max_loras)
+
+    # --- HTTP
+
+    def _application(self) -> web.Application:
+        app = web.Application(client_max_size=BODY_LIMIT, middlewares=[self._errors])
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/completions", self._completions)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/version", self._version)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_post("/v1/load_lora_adapter", self._load_adapter)
+        app.router.add_post("/v1/unload_lora_adapter", self._unload_adapter)
+        app.router.add_get("/fault", self._list_faults)
+        app.router.add_post("/fault", self._post_fault)
+        return app
+
+    @web.middleware
+    async def _errors(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        """Errors that the HTTP library makes (404, 405, 413), in the API's shape; names the replica."""
+        try:
+            response: web.StreamResponse = await handler(request)
+        except web.HTTPException as error:
+            response = self._failure(ApiError(error.status, error.reason, error.reason))
+        if not response.prepared:
+            response.headers["x-inference-pod"] = self.name
+        return response
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._generate(request, "chat")
+
+    async def _completions(self, request: web.Request) -> web.StreamResponse:
+        return await self._generate(request, "completions")
+
+    async def _generate(self, request: web.Request, kind: Kind) -> web.StreamResponse:
+        body = await request.read()
+        roll = self._rng.random()
+        await self._while_struck("hang", roll)
+        await self._while_struck("hang-all", roll)
+        if self.faults.strikes("error-500", roll):
+            return self._failure(ApiError(500, "Internal server error", "InternalServerError"))
+        if self.faults.strikes("error-429", roll):
+            response = self._failure(ApiError(429, "Too many requests", "RateLimitError"))
+            response.headers["Retry-After"] = "1"
+            return response
+        server = Server(
+            self._preset, frozenset(self._adapters), self._settings.seed, self._settings.answer_tokens
+        )
+        call = read_call(kind, body, server)
+        if isinstance(call, ApiError):
+            return self._failure(call)
+        try:
+            answer = self._driver.submit(call)
+        except ValueError as problem:
+            return self._failure(ApiError(400, str(problem)))
+        given = request.headers.get("x-request-id") or uuid.uuid4().hex
+        request_id = ("chatcmpl-" if kind == "chat" else "cmpl-") + given
+        try:
+            if call.stream:
+                return await self._stream(request, answer, request_id, roll)
+            return await self._answer_whole(answer, request_id, roll)
+        finally:
+            self._driver.cancel(answer)
+
+    async def _answer_whole(self, answer: Answer, request_id: str, roll: float) -> web.Response:
+        while not answer.done:
+            await answer.changed.wait()
+            answer.changed.clear()
+        await self._while_struck("hang-mid-stream", roll)
+        body = frames.whole(answer.call, request_id, int(_unix_time()), _usage(answer))
+        return web.Response(body=body, content_type="application/json")
+
+    async def _stream(
+        self, request: web.Request, answer: Answer, request_id: str, roll: float
+    ) -> web.StreamResponse:
+        """Headers at once, as vLLM does; then frames as tokens come."""
+        response = web.StreamResponse(headers={"x-inference-pod": self.name, "cache-control": "no-cache"})
+        response.content_type = "text/event-stream"
+        response.charset = "utf-8"
+        await response.prepare(request)
+        writer = frames.Frames(answer.call, request_id, int(_unix_time()))
+        sent = [-1] * len(answer.choices)  # letters; -1: not opened, more than there are: closed
+        try:
+            while True:
+                finished = answer.done
+                if any(letters >= 0 for letters in sent):
+                    await self._while_struck("hang-mid-stream", roll)
+                data = b"".join(self._news(answer, index, writer, sent) for index in range(len(sent)))
+                if data:
+                    await response.write(data)
+                if finished:
+                    break
+                await answer.changed.wait()
+                answer.changed.clear()
+            tail = writer.usage(_usage(answer)) if answer.call.include_usage else b""
+            await response.write(tail + frames.DONE)
+            await response.write_eof()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return response  # the client is gone
+        return response
+
+    def _news(self, answer: Answer, index: int, writer: frames.Frames, sent: list[int]) -> bytes:
+        """The frames of a choice that the client has not seen; empty when there is nothing new."""
+        running = answer.choices[index]
+        choice = running.choice
+        if running.first_at is None or sent[index] > choice.visible:
+            return b""
+        opening = writer.role(choice) if sent[index] < 0 else b""
+        start, shown = max(0, sent[index]), choice.shown(self._driver.generated(answer, index))
+        sent[index] = choice.visible + 1 if running.done else shown
+        if shown == start and not running.done:
+            return opening
+        return opening + writer.text(choice, choice.text[start:shown], running.done)
+
+    async def _models(self, _: web.Request) -> web.Response:
+        await self._while_struck("hang-all", 0.0)
+        base, created = self._preset.model, self._started
+        cards = [_card(base, created, base, None, self._preset.max_model_len)]
+        cards += [_card(name, created, f"/adapters/{name}", base, None) for name in self._adapters]
+        return _json({"object": "list", "data": cards})
+
+    async def _health(self, _: web.Request) -> web.Response:
+        await self._while_struck("hang-all", 0.0)
+        return web.Response()
+
+    async def _version(self, _: web.Request) -> web.Response:
+        await self._while_struck("hang-all", 0.0)
+        return _json({"version": VERSION})
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        await self._while_struck("hang-all", 0.0)
+        if self.faults.has("no-metrics"):
+            raise web.HTTPNotFound
+        page = self._stale_page if self.faults.has("stale-metrics") else self._page()
+        return web.Response(
+            body=page.encode(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
+
+    def _page(self) -> str:
+        return self._driver.instruments.page(self._driver.engine, self._preset.model, _unix_time())
+
+    async def _load_adapter(self, request: web.Request) -> web.Response:
+        name = await _field(request, "lora_name")
+        if not name or not self._settings.max_loras:
+            reason = (
+                "Both 'lora_name' and 'lora_path' must be provided." if not name else "LoRA is not enabled."
+            )
+            return self._failure(ApiError(400, reason, "InvalidUserInput"))
+        if name in self._adapters:
+            message = f"The lora adapter '{name}' has already been loaded."
+            return self._failure(ApiError(400, message, "InvalidUserInput"))
+        self._adapters[name] = None
+        return web.Response(text=f"Success: LoRA adapter '{name}' added successfully.")
+
+    async def _unload_adapter(self, request: web.Request) -> web.Response:
+        name = await _field(request, "lora_name")
+        if name not in self._adapters:
+            message = f"The lora adapter '{name}' cannot be found."
+            return self._failure(ApiError(404, message, "NotFoundError"))
+        del self._adapters[name]
+        self._driver.engine.adapters.unload(name)
+        return web.Response(text=f"Success: LoRA adapter '{name}' removed successfully.")
+
+    async def _list_faults(self, _: web.Request) -> web.Response:
+        return _json(self.describe())
+
+    async def _post_fault(self, request: web.Request) -> web.Response:
+        fault = read_posted_fault(await request.read())
+        if isinstance(fault, ApiError):
+            return self._failure(fault)
+        await self.apply(fault, spare=request.transport)
+        response = _json(self.describe())
+        if self.faults.has("crash"):
+            response.force_close()
+        return response
+
+    def describe(self) -> dict[str, Any]:
+        """Name, URL, model, adapters and faults in force."""
+        return {
+            "name": self.name,
+            "url": self.url,
+            "model": self._preset.model,
+            "adapters": list(self._adapters),
+            "faults": [msgspec.to_builtins(fault) for fault in self.faults.active],
+        }
+
+    def _failure(self, error: ApiError) -> web.Response:
+        return web.Response(status=error.status, body=error.body(), content_type="application/json")
+
+    async def _while_struck(self, kind: FaultKind, roll: float) -> None:
+        """Hold the caller as long as a fault of this kind hits it."""
+        if self.faults.strikes(kind, roll):
+            async with self._healed:
+                await self._healed.wait_for(lambda: not self.faults.strikes(kind, roll))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening-ready TCP socket. Raises OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def base_url(host: str, port: int) -> str:
+    """`http://host:port`, brackets around IPv6."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def read_posted_fault(body: bytes) -> Fault | ApiError:
+    """The fault in a request body."""
+    try:
+        return checked(msgspec.json.decode(body, type=Fault))
+    except (msgspec.DecodeError, ValueError) as problem:
+        return ApiError(400, str(problem))
+
+
+async def _field(request: web.Request, name: str) -> str:
+    """A string of a JSON body; empty when it is not there."""
+    try:
+        value = msgspec.json.decode(await request.read(), type=dict[str, Any]).get(name)
+    except msgspec.DecodeError:
+        return ""
+    return value if isinstance(value, str) else ""
+
+
+def _usage(answer: Answer) -> dict[str, Any]:
+    return frames.usage(answer.call.prompt_tokens, answer.generated_tokens, answer.cached_tokens)
+
+
+def _card(
+    name: str, created: int, root: str, parent: str | None, max_model_len: int | None
+) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "vllm",
+        "root": root,
+        "parent": parent,
+        "max_model_len": max_model_len,
+        "permission": [],
+    }
+
+
+def _json(value: Any) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+
+
+def _unix_time() -> float:
+    return datetime.now(UTC).timestamp()
