@@ -65,14 +65,18 @@ class _Resolver:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.problems: list[Problem] = []
-        self._addresses = snapshot.addresses
         self._services = Services(snapshot.objects)
         self._pods = _by_namespace(of_type(snapshot.objects, Pod))
         self._models = _by_namespace(of_type(snapshot.objects, InferenceModel))
         self._objectives = _by_namespace(of_type(snapshot.objects, InferenceObjective))
         servers = of_type(snapshot.objects, ModelServer)
         self._servers = _by_namespace(servers)
-        self._server_endpoints = {each.identity: self.server_endpoints(each) for each in servers}
+        self._server_endpoints: dict[str, tuple[Endpoint, ...]] = {}
+        for server in servers:
+            endpoints, problem = server_endpoints(server, snapshot.addresses)
+            self._server_endpoints[f"{server.namespace}/{server.name}"] = endpoints
+            if problem is not None:
+                self.problems.append(problem)
 
     def pool(self, pool: InferencePool) -> Pool:
         """One pool, resolved."""
@@ -113,7 +117,7 @@ class _Resolver:
                     )
         for server in self._servers.get(pool.namespace, ()):
             if has_labels(server.metadata.labels, wanted):
-                yield from self._server_endpoints[server.identity]
+                yield from self._server_endpoints[f"{server.namespace}/{server.name}"]
 
     def _active(self, pod: Pod, ports: list[int]) -> list[int]:
         text = pod.metadata.annotations.get(ACTIVE_PORTS)
@@ -126,31 +130,6 @@ class _Resolver:
             self.problems.append(Problem(place, "InvalidValue", message, "warning"))
             return ports
         return [port for port in ports if str(port) in active]
-
-    def server_endpoints(self, server: ModelServer) -> tuple[Endpoint, ...]:
-        """One endpoint per address of the server's URL; none, and a problem, when it cannot be used."""
-        place = server.place("spec.url")
-        parsed = parse_url(server.spec.url)
-        if isinstance(parsed, str):
-            self.problems.append(Problem(place, "InvalidURL", parsed))
-            return ()
-        addresses = (parsed.host,) if _is_ip(parsed.host) else self._addresses.get(parsed.host, ())
-        if not addresses:
-            message = f"host name {parsed.host} does not resolve; it is tried again"
-            self.problems.append(Problem(place, "HostNotResolved", message, "warning"))
-        return tuple(
-            Endpoint(
-                id=endpoint_id(ip, parsed.port),
-                ip=ip,
-                port=parsed.port,
-                name=server.name,
-                namespace=server.namespace,
-                labels=server.metadata.labels,
-                scheme=parsed.scheme,
-                hostname=parsed.host,
-            )
-            for ip in sorted(addresses)
-        )
 
     def _foreign_picker(self, pool: InferencePool) -> ForeignPicker | None:
         """The picker the pool names, when its Service has ready addresses here; None: we pick."""
@@ -206,6 +185,37 @@ def _model_rule(model: InferenceModel) -> ModelRule:
         targets=tuple(TargetModel(each.name, 1 if each.weight is None else each.weight) for each in targets)
         or (TargetModel(model.spec.model_name),),
     )
+
+
+def server_endpoints(
+    server: ModelServer, addresses: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[Endpoint, ...], Problem | None]:
+    """One endpoint per address of the server's URL, and why there is none.
+
+    *addresses* maps host names to IP addresses; a host that is itself an address needs no entry.
+    """
+    place = server.place("spec.url")
+    parsed = parse_url(server.spec.url)
+    if isinstance(parsed, str):
+        return (), Problem(place, "InvalidURL", parsed)
+    found = (parsed.host,) if _is_ip(parsed.host) else addresses.get(parsed.host, ())
+    if not found:
+        message = f"host name {parsed.host} does not resolve; it is tried again"
+        return (), Problem(place, "HostNotResolved", message, "warning")
+    endpoints = tuple(
+        Endpoint(
+            id=endpoint_id(ip, parsed.port),
+            ip=ip,
+            port=parsed.port,
+            name=server.name,
+            namespace=server.namespace,
+            labels=server.metadata.labels,
+            scheme=parsed.scheme,
+            hostname=parsed.host,
+        )
+        for ip in sorted(found)
+    )
+    return endpoints, None
 
 
 class ServerUrl(msgspec.Struct, frozen=True):

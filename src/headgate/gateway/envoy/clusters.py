@@ -1,0 +1,164 @@
+"""Clusters (CDS): pools with override_host, plain backends, pickers."""
+
+from collections.abc import Sequence
+
+from headgate.gateway.envoy import names
+from headgate.gateway.envoy.names import Json, duration, extension, typed
+from headgate.gateway.settings import GatewaySettings
+from headgate.model import headers
+from headgate.model.endpoints import Endpoint, ForeignPicker, Pool
+
+LIMIT = 40_000
+"""Connections, pending requests, requests and retries: streams are long and the picker does the limiting."""
+
+IDLE_S = 4.0
+"""Idle upstream connections are closed before the servers do it (uvicorn: 5 s), which would race with requests."""
+
+_LB = "envoy.extensions.load_balancing_policies"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def pool(pool: Pool, settings: GatewaySettings) -> Json:
+    """The cluster of an InferencePool: the picker names the host by metadata, nobody else can."""
+    fallback = _ROUND_ROBIN if pool.failure_mode == "FailOpen" else _NOBODY
+    override = extension(
+        "envoy.load_balancing_policies.override_host",
+        f"{_LB}.override_host.v3.OverrideHost",
+        override_host_sources=[{"metadata": _metadata_key(headers.LB_NAMESPACE, headers.DESTINATION)}],
+        selected_host_key=_metadata_key(headers.LB_NAMESPACE, headers.SERVED),
+        fallback_policy={"policies": [{"typed_extension_config": fallback}]},
+    )
+    cluster = _eds(names.pool(pool.key), pool.endpoints, pool.app_protocol == "h2c", settings)
+    return cluster | {"load_balancing_policy": {"policies": [{"typed_extension_config": override}]}}
+
+
+def backend(name: str, endpoints: Sequence[Endpoint], h2c: bool, settings: GatewaySettings) -> Json:
+    """The cluster of a plain backend: round robin."""
+    policy = {"policies": [{"typed_extension_config": _ROUND_ROBIN}]}
+    return _eds(name, endpoints, h2c, settings) | {"load_balancing_policy": policy}
+
+
+def own_picker(settings: GatewaySettings) -> Json:
+    """The cluster of our own picker."""
+    address = names.socket_address(settings.picker_address)
+    return _base(names.OWN_PICKER, settings) | {
+        "type": "STATIC",
+        "typed_extension_protocol_options": {_HTTP_OPTIONS: _http(h2c=True)},
+        "load_assignment": {
+            "cluster_name": names.OWN_PICKER,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+    }
+
+
+def foreign_picker(picker: ForeignPicker, settings: GatewaySettings) -> Json:
+    """The cluster of another vendor's picker.
+
+    With full-duplex bodies a request can only fail open when no host is left to ask, so that dead pickers
+    must leave quickly: active checks and no panic routing. TLS is not verified: pickers sign themselves.
+    """
+    name = names.picker(picker.service)
+    cluster = _base(name, settings) | {
+        "type": "EDS",
+        "eds_cluster_config": _EDS,
+        "ignore_health_on_host_removal": True,
+        "typed_extension_protocol_options": {_HTTP_OPTIONS: _http(h2c=True)},
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "health_checks": [
+            {
+                "timeout": "1s",
+                "interval": "1s",
+                "no_traffic_interval": "1s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "always_log_health_check_failures": False,
+                "tcp_health_check": {},
+            }
+        ],
+    }
+    if picker.tls:
+        cluster["transport_socket"] = extension(
+            "envoy.transport_sockets.tls",
+            f"{_TLS}.UpstreamTlsContext",
+            common_tls_context={"alpn_protocols": ["h2"], "validation_context": {}},
+        )
+    return cluster
+
+
+_TLS = "envoy.extensions.transport_sockets.tls.v3"
+_EDS: Json = {"eds_config": {"ads": {}, "resource_api_version": "V3"}}
+_ROUND_ROBIN = extension("envoy.load_balancing_policies.round_robin", f"{_LB}.round_robin.v3.RoundRobin")
+_NOBODY = extension(
+    "envoy.load_balancing_policies.subset",
+    f"{_LB}.subset.v3.Subset",
+    fallback_policy="NO_FALLBACK",
+    subset_selectors=[{"keys": ["headgate.dev/nobody"]}],
+    subset_lb_policy={"policies": [{"typed_extension_config": _ROUND_ROBIN}]},
+)
+"""Never finds a host: what the picker did not name is refused."""
+
+
+def _metadata_key(namespace: str, key: str) -> Json:
+    return {"key": namespace, "path": [{"key": key}]}
+
+
+def _base(name: str, settings: GatewaySettings) -> Json:
+    limits = {
+        "max_connections": LIMIT,
+        "max_pending_requests": LIMIT,
+        "max_requests": LIMIT,
+        "max_retries": LIMIT,
+    }
+    return {
+        "name": name,
+        "connect_timeout": duration(settings.connect_timeout_s),
+        "circuit_breakers": {"thresholds": [limits]},
+        "upstream_connection_options": {
+            "tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 30, "keepalive_interval": 10}
+        },
+    }
+
+
+def _eds(name: str, endpoints: Sequence[Endpoint], h2c: bool, settings: GatewaySettings) -> Json:
+    cluster = _base(name, settings) | {
+        "type": "EDS",
+        "eds_cluster_config": _EDS,
+        "ignore_health_on_host_removal": True,
+        "typed_extension_protocol_options": {_HTTP_OPTIONS: _http(h2c)},
+    }
+    hosts = sorted({each.hostname for each in endpoints if each.scheme == "https"})
+    if hosts:
+        cluster["transport_socket_matches"] = [_tls_match(host, settings) for host in hosts]
+    return cluster
+
+
+def _tls_match(host: str, settings: GatewaySettings) -> Json:
+    """TLS for the endpoints whose transport_socket_match metadata names *host*; others stay cleartext."""
+    validation = {
+        "trusted_ca": {"filename": settings.ca_bundle},
+        "match_typed_subject_alt_names": [{"san_type": _san_type(host), "matcher": {"exact": host}}],
+    }
+    return {
+        "name": host,
+        "match": {"tls": host},
+        "transport_socket": extension(
+            "envoy.transport_sockets.tls",
+            f"{_TLS}.UpstreamTlsContext",
+            sni=host,
+            common_tls_context={"validation_context": validation},
+        ),
+    }
+
+
+def _san_type(host: str) -> str:
+    return "IP_ADDRESS" if ":" in host or host.replace(".", "").isdigit() else "DNS"
+
+
+def _http(h2c: bool) -> Json:
+    if h2c:
+        return typed(_HTTP_OPTIONS, explicit_http_config={"http2_protocol_options": {}})
+    return typed(
+        _HTTP_OPTIONS,
+        common_http_protocol_options={"idle_timeout": duration(IDLE_S)},
+        explicit_http_config={"http_protocol_options": {}},
+    )

@@ -1,0 +1,30 @@
+"""Endpoint assignments (EDS)."""
+
+from collections.abc import Sequence
+
+from headgate.gateway.envoy import names
+from headgate.gateway.envoy.names import Json
+from headgate.model.endpoints import Endpoint
+from headgate.model.ids import EndpointId
+
+
+def assignment(cluster: str, endpoints: Sequence[Endpoint]) -> Json:
+    """The endpoints of a cluster, in the order given. One that is not listed gets nothing new."""
+    return _assignment(cluster, [_host(each) for each in endpoints])
+
+
+def plain_assignment(cluster: str, addresses: Sequence[EndpointId]) -> Json:
+    """The same from bare addresses."""
+    return _assignment(cluster, [{"endpoint": {"address": names.socket_address(each)}} for each in addresses])
+
+
+def _assignment(cluster: str, hosts: list[Json]) -> Json:
+    return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": hosts}] if hosts else []}
+
+
+def _host(endpoint: Endpoint) -> Json:
+    host: Json = {"endpoint": {"address": names.socket_address(endpoint.id)}}
+    if endpoint.scheme == "https":
+        host["endpoint"]["hostname"] = endpoint.hostname
+        host["metadata"] = {"filter_metadata": {"envoy.transport_socket_match": {"tls": endpoint.hostname}}}
+    return host

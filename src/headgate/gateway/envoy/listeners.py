@@ -1,0 +1,155 @@
+"""Listeners (LDS): one connection manager per bound port. Nothing in here depends on routes or pools."""
+
+from headgate.gateway.envoy import names, replies
+from headgate.gateway.envoy.names import Json, duration, extension
+from headgate.gateway.settings import GatewaySettings
+from headgate.model import headers
+
+_FILTERS = "envoy.extensions.filters.http"
+_EXT_PROC = f"{_FILTERS}.ext_proc.v3.ExternalProcessor"
+
+MAX_EVENT_BYTES = 64 * 1024
+"""Longest server-sent event that is searched for token usage."""
+
+METADATA_OPTIONS: Json = {
+    "forwarding_namespaces": {
+        "untyped": [headers.LB_NAMESPACE, headers.SUBSET_NAMESPACE, headers.OWN_NAMESPACE]
+    },
+    "receiving_namespaces": {"untyped": [headers.LB_NAMESPACE, headers.OWN_NAMESPACE]},
+}
+"""Which dynamic metadata a picker sees and may set; without it Envoy drops both directions in silence."""
+
+FALLBACK = "fallback"
+"""Decision of a request that Envoy placed without a picker."""
+
+
+def listener(port: int, settings: GatewaySettings) -> Json:
+    """The listener of a bound port; its routes come by RDS under the same name."""
+    name = names.route_config(port)
+    manager = extension(
+        "envoy.filters.network.http_connection_manager",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        **_manager(name, settings),
+    )
+    return {
+        "name": name,
+        "address": {"socket_address": {"address": settings.address, "port_value": port}},
+        "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def _manager(name: str, settings: GatewaySettings) -> Json:
+    return {
+        "stat_prefix": name,
+        "codec_type": "AUTO",
+        "server_name": "headgate",
+        "use_remote_address": True,
+        "generate_request_id": True,
+        "preserve_external_request_id": True,
+        "always_set_request_id_in_response": True,
+        "request_id_extension": {
+            "typed_config": names.typed(
+                "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig", pack_trace_reason=False
+            )
+        },
+        "normalize_path": True,
+        "merge_slashes": True,
+        "stream_idle_timeout": duration(settings.idle_timeout_s),
+        "rds": {
+            "route_config_name": name,
+            "config_source": {"ads": {}, "resource_api_version": "V3"},
+        },
+        "early_header_mutation_extensions": [_strip_on_entry()],
+        "local_reply_config": replies.local_reply_config(settings),
+        "access_log": [_access_log()],
+        "http_filters": [
+            _json_usage(),
+            _sse_usage(),
+            _default_decision(),
+            _ext_proc(settings),
+            extension("envoy.filters.http.router", f"{_FILTERS}.router.v3.Router"),
+        ],
+    }
+
+
+def _strip_on_entry() -> Json:
+    return extension(
+        "envoy.http.early_header_mutation.header_mutation",
+        "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[{"remove": name} for name in headers.NEVER_FROM_CLIENTS],
+    )
+
+
+def _usage_rules() -> list[Json]:
+    paths = {
+        "prompt": ("usage", "prompt_tokens"),
+        "completion": ("usage", "completion_tokens"),
+        "cached": ("usage", "prompt_tokens_details", "cached_tokens"),
+    }
+    return [
+        {
+            "selectors": [{"key": key} for key in path],
+            "on_present": {"metadata_namespace": headers.USAGE_NAMESPACE, "key": name, "type": "NUMBER"},
+        }
+        for name, path in paths.items()
+    ]
+
+
+def _json_usage() -> Json:
+    return extension(
+        "envoy.filters.http.json_to_metadata",
+        f"{_FILTERS}.json_to_metadata.v3.JsonToMetadata",
+        response_rules={"rules": _usage_rules()},
+    )
+
+
+def _sse_usage() -> Json:
+    parser = extension(
+        "envoy.content_parsers.json",
+        "envoy.extensions.content_parsers.json.v3.JsonContentParser",
+        rules=[{"rule": rule} for rule in _usage_rules()],
+    )
+    return extension(
+        "envoy.filters.http.sse_to_metadata",
+        f"{_FILTERS}.sse_to_metadata.v3.SseToMetadata",
+        response_rules={"content_parser": parser, "max_event_size": MAX_EVENT_BYTES},
+    )
+
+
+def _default_decision() -> Json:
+    return extension(
+        "envoy.filters.http.set_metadata",
+        f"{_FILTERS}.set_metadata.v3.Config",
+        metadata=[{"metadata_namespace": headers.OWN_NAMESPACE, "value": {"decision": FALLBACK}}],
+    )
+
+
+def _ext_proc(settings: GatewaySettings) -> Json:
+    """Off by itself: each weighted cluster of a pool switches it on with that pool's picker."""
+    return extension(
+        names.EXT_PROC,
+        _EXT_PROC,
+        grpc_service={"envoy_grpc": {"cluster_name": names.OWN_PICKER}},
+        processing_mode={"request_header_mode": "SKIP", "response_header_mode": "SKIP"},
+        message_timeout=duration(settings.picker_timeout_s),
+        max_message_timeout=duration(settings.picker_max_wait_s),
+        status_on_error={"code": "ServiceUnavailable"},
+        metadata_options=METADATA_OPTIONS,
+    ) | {"disabled": True}
+
+
+def _access_log() -> Json:
+    """Tells our picker how a request ended, when it asked for that by setting its stream key."""
+    key = {"filter": headers.OWN_NAMESPACE, "path": [{"key": "stream"}], "value": {"present_match": True}}
+    log = extension(
+        "envoy.access_loggers.http_grpc",
+        "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
+        common_config={
+            "log_name": "headgate",
+            "transport_api_version": "V3",
+            "buffer_flush_interval": "0.05s",
+            "buffer_size_bytes": 1,
+            "grpc_service": {"envoy_grpc": {"cluster_name": names.OWN_PICKER}},
+        },
+    )
+    return log | {"filter": {"metadata_filter": {"matcher": key, "match_if_key_not_found": False}}}

@@ -1,0 +1,60 @@
+"""Names of resources and filters, and small shapes that all renderers use."""
+
+from typing import Any
+
+from headgate.model.ids import PoolKey
+
+Json = dict[str, Any]
+
+EXT_PROC = "envoy.filters.http.ext_proc"
+OWN_PICKER = "picker/own"
+NO_BACKEND = "none/invalid-backend"
+"""A cluster that never exists: a share of a rule that leads there is answered with 500."""
+
+
+def route_config(port: int) -> str:
+    """The route configuration of a bound port; the listener has the same name."""
+    return f"port-{port}"
+
+
+def pool(key: PoolKey) -> str:
+    """The cluster of an InferencePool."""
+    return f"pool/{key}"
+
+
+def picker(service: str) -> str:
+    """The cluster of a foreign picker; *service* is `namespace/name:port`."""
+    return f"picker/{service}"
+
+
+def service(namespace: str, name: str, port: int) -> str:
+    """The cluster of a Service port."""
+    return f"service/{namespace}/{name}:{port}"
+
+
+def model_server(namespace: str, name: str) -> str:
+    """The cluster of a ModelServer that is a backend by itself."""
+    return f"server/{namespace}/{name}"
+
+
+def typed(type_name: str, **fields: Any) -> Json:
+    """An Any in protobuf JSON."""
+    return {"@type": f"type.googleapis.com/{type_name}", **fields}
+
+
+def extension(name: str, type_name: str, **fields: Any) -> Json:
+    """A TypedExtensionConfig."""
+    return {"name": name, "typed_config": typed(type_name, **fields)}
+
+
+def duration(seconds: float) -> str:
+    """A duration in protobuf JSON, to the millisecond."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+
+
+def socket_address(address: str) -> Json:
+    """An Envoy address from `ip:port` (IPv6 in brackets) or `unix:/path`."""
+    if address.startswith("unix:"):
+        return {"pipe": {"path": address.removeprefix("unix:")}}
+    host, _, port = address.rpartition(":")
+    return {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}

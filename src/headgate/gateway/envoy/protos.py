@@ -1,0 +1,86 @@
+"""JSON-shaped Envoy resources → protobuf. Importing this module makes every type that we emit known."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import msgspec
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.listener.v3 import listener_pb2
+from envoy.config.route.v3 import route_pb2
+from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2 as _cel
+from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as _als
+from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2 as _ext_proc
+from envoy.extensions.filters.http.json_to_metadata.v3 import json_to_metadata_pb2 as _json_to_metadata
+from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
+from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2 as _set_metadata
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as _hcm
+from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2 as _early
+from envoy.extensions.load_balancing_policies.override_host.v3 import override_host_pb2 as _override_host
+from envoy.extensions.load_balancing_policies.round_robin.v3 import round_robin_pb2 as _round_robin
+from envoy.extensions.load_balancing_policies.subset.v3 import subset_pb2 as _subset
+from envoy.extensions.request_id.uuid.v3 import uuid_pb2 as _uuid
+from envoy.extensions.transport_sockets.tls.v3 import tls_pb2 as _tls
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _http_options
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from headgate.gateway.envoy import extra_types
+
+TYPES_IN_ANYS = (
+    _cel,
+    _als,
+    _ext_proc,
+    _json_to_metadata,
+    _router,
+    _set_metadata,
+    _hcm,
+    _early,
+    _override_host,
+    _round_robin,
+    _subset,
+    _uuid,
+    _tls,
+    _http_options,
+)
+"""Modules of the types that stand inside Any messages."""
+
+Kind = Literal["listener", "route", "cluster", "endpoint"]
+"""Kinds of resources, in the order in which xDS must deliver them the other way round."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_TOP_LEVEL = {
+    "listener": listener_pb2.Listener,
+    "route": route_pb2.RouteConfiguration,
+    "cluster": cluster_pb2.Cluster,
+    "endpoint": endpoint_pb2.ClusterLoadAssignment,
+}
+
+_POOL = extra_types.build_pool(
+    [module.DESCRIPTOR for module in TYPES_IN_ANYS] + [each.DESCRIPTOR.file for each in _TOP_LEVEL.values()]
+)
+
+MESSAGES: Mapping[str, type[Message]] = {
+    kind: GetMessageClass(_POOL.FindMessageTypeByName(each.DESCRIPTOR.full_name))
+    for kind, each in _TOP_LEVEL.items()
+}
+"""Kind → message class. The classes are our pool's own, not those of the `envoy` package."""
+
+Json = Mapping[str, object]
+
+
+def type_url(kind: Kind) -> str:
+    """The type URL that xDS calls *kind* by."""
+    return f"type.googleapis.com/{MESSAGES[kind].DESCRIPTOR.full_name}"
+
+
+def to_message(kind: Kind, resource: Json) -> Message:
+    """The resource as a message. Raises json_format.ParseError for a field or type that does not exist."""
+    return json_format.ParseDict(msgspec.to_builtins(resource), MESSAGES[kind](), descriptor_pool=_POOL)
+
+
+def to_any(kind: Kind, resource: Json) -> tuple[str, bytes]:
+    """Type URL and serialized message, for a DiscoveryResponse; equal resources give equal bytes."""
+    return type_url(kind), to_message(kind, resource).SerializeToString(deterministic=True)

@@ -1,0 +1,110 @@
+"""Envoy's own replies (no route, no healthy upstream, picker gone, …) as OpenAI-style JSON.
+
+A reply is recognised by Envoy's response code details. An ImmediateResponse of a picker has none of these, so
+its body is left as it is.
+"""
+
+import json
+
+import msgspec
+
+from headgate.gateway.envoy.names import Json, extension
+from headgate.gateway.settings import GatewaySettings
+from headgate.model.headers import REASON
+
+_CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """One kind of reply that Envoy makes itself."""
+
+    details: str
+    """Beginning of Envoy's response code details."""
+    reason: str
+    """Value of the reason header and `code` in the body."""
+    message: str
+    type: str = "server_error"
+    status: int | None = None
+    """Status to answer with instead of Envoy's."""
+
+
+def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
+    """All of them; the first that fits counts."""
+    limit = f"{settings.body_limit_bytes / 2**20:g} MiB ({settings.body_limit_bytes} bytes)"
+    return (
+        Reply("route_not_found", "no-route", "No route matches this host and path.", "invalid_request_error"),
+        Reply(
+            "request_payload_too_large",
+            "too-large",
+            f"The request body is larger than {limit}.",
+            "invalid_request_error",
+        ),
+        Reply(
+            "cluster_not_found", "no-backend", "The route leads to a backend that does not exist.", status=500
+        ),
+        Reply("no_healthy_upstream", "no-endpoints", "No model server can be reached for this request."),
+        Reply(
+            "ext_proc_error_per_message_timeout_exceeded",
+            "picker-timeout",
+            "The endpoint picker did not answer in time.",
+        ),
+        Reply("ext_proc_error", "picker-failed", "The endpoint picker failed or cannot be reached."),
+        Reply(
+            "overflow", "overloaded", "Too many requests are waiting for this backend.", "overloaded_error"
+        ),
+        Reply("upstream_max_stream_duration_reached", "timeout", "The model server took too long."),
+        Reply("response_timeout", "timeout", "The model server did not answer within the route's timeout."),
+        Reply(
+            "upstream_per_try_timeout",
+            "timeout",
+            "The model server did not answer within the route's timeout.",
+        ),
+        Reply(
+            "stream_idle_timeout", "idle-timeout", "Nothing was sent for too long, so the stream was ended."
+        ),
+        Reply("request_header_timeout", "idle-timeout", "The request's headers did not come in time."),
+        Reply(
+            "upstream_reset_before_response_started",
+            "connect-failure",
+            "The model server cannot be reached or closed the connection before it answered.",
+        ),
+        Reply("upstream_response_", "bad-response", "The model server's answer is not valid HTTP."),
+    )
+
+
+def local_reply_config(settings: GatewaySettings) -> Json:
+    """`local_reply_config` of the connection manager."""
+    return {"mappers": [_mapper(each) for each in replies(settings)]}
+
+
+def error_body(message: str, type_: str, code: str) -> str:
+    """An error in OpenAI's shape."""
+    return json.dumps({"error": {"message": message, "type": type_, "param": None, "code": code}})
+
+
+def _mapper(reply: Reply) -> Json:
+    mapper: Json = {
+        "filter": {
+            "extension_filter": extension(
+                "envoy.access_loggers.extension_filters.cel",
+                _CEL,
+                expression=f'response.code_details.startsWith("{reply.details}")',
+            )
+        },
+        "headers_to_add": [header(REASON, reply.reason)],
+        "body_format_override": {
+            "content_type": "application/json",
+            "text_format_source": {
+                "inline_string": error_body(reply.message, reply.type, reply.reason).replace("%", "%%") + "\n"
+            },
+        },
+    }
+    if reply.status is not None:
+        mapper["status_code"] = reply.status
+    return mapper
+
+
+def header(name: str, value: str, append: bool = False) -> Json:
+    """A HeaderValueOption that replaces, or adds to, what is there. The value is a format string."""
+    action = "APPEND_IF_EXISTS_OR_ADD" if append else "OVERWRITE_IF_EXISTS_OR_ADD"
+    return {"header": {"key": name, "value": value}, "append_action": action}

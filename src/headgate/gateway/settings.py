@@ -1,0 +1,29 @@
+"""What the translation is told besides the objects."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of the gateway half; the command line's values, never from objects. Times in seconds."""
+
+    port: int = 8080
+    """Where the primary declared port (80, else the lowest) is bound."""
+    port_map: Mapping[int, int] = msgspec.field(default_factory=dict)
+    """Declared port → bound port, for the others; a port that is missing here is bound as declared."""
+    address: str = "0.0.0.0"
+    """Address that listeners bind."""
+    picker_address: str = "127.0.0.1:9002"
+    """`ip:port` or `unix:/path` of our own picker: ext_proc and access log."""
+    picker_timeout_s: float = 2.0
+    """Longest silence of a picker on one message."""
+    picker_max_wait_s: float = 300.0
+    """Longest time the picker may ask for with override_message_timeout."""
+    body_limit_bytes: int = 64 * 1024 * 1024
+    """Longest request body that is buffered for the picker; beyond it the answer is 413."""
+    idle_timeout_s: float = 900.0
+    """A stream without a byte in either direction for so long is ended."""
+    connect_timeout_s: float = 1.0
+    ca_bundle: str = "/etc/ssl/certs/ca-certificates.crt"
+    """File with the CA certificates that https model servers are verified by."""
