@@ -71,5 +71,12 @@ class Woken(msgspec.Struct, frozen=True, tag=True):
 
 
 Event = (
-    PoolChanged | RequestArrived | ResponseStarted | FirstToken | RequestEnded | Scraped | ModelsListed | Woken
+    PoolChanged
+    | RequestArrived
+    | ResponseStarted
+    | FirstToken
+    | RequestEnded
+    | Scraped
+    | ModelsListed
+    | Woken
 )

@@ -1,0 +1,1 @@
+"""Plugin folder: one filter per file, found by `headgate.registry`."""

@@ -1,0 +1,1 @@
+"""Plugin folder: one scorer per file, found by `headgate.registry`."""

@@ -1,0 +1,63 @@
+"""Who may go now: the pool's saturation and the verdict on one request.
+
+The verdict is a closed union on purpose: a queue will add `Wait` here, and the machine, which may answer a
+request in reaction to any later event, will hold such requests until this module lets them go.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from headgate.picker.member import Member
+from headgate.picker.settings import AdmissionSettings
+from headgate.scheduling.api import SUSPECT
+
+
+class Go(msgspec.Struct, frozen=True, tag=True):
+    """Route it."""
+
+
+class Refuse(msgspec.Struct, frozen=True, tag=True):
+    """Answer 429."""
+
+    message: str
+    retry_after_s: int
+
+
+Verdict = Go | Refuse
+
+GO = Go()
+
+
+def saturation(members: Iterable[Member], settings: AdmissionSettings) -> float:
+    """Mean over the healthy endpoints of `max(waiting / limit, kv_used / limit)`; 0 when none is healthy.
+
+    Scrapes too old to be believed are left out; the router's own accounting since the scrape counts, so that
+    a burst between two scrapes is seen. An endpoint without metrics is judged by own accounting alone.
+    """
+    total = 0.0
+    healthy = 0
+    for member in members:
+        if member.state.severity >= SUSPECT:
+            continue
+        healthy += 1
+        load = member.state.load
+        full = member.waiting(settings) / settings.waiting_limit
+        if load is not None and load.kv_used is not None:
+            full = max(full, load.kv_used / settings.kv_limit)
+        total += full
+    return total / healthy if healthy else 0.0
+
+
+def verdict(priority: int, saturated: float, wait_s: float, settings: AdmissionSettings) -> Verdict:
+    """Let a request of *priority* go, or refuse it, at this saturation; *wait_s* predicts the relief."""
+    if priority > 0:
+        return GO
+    bound = settings.refuse_zero_from if priority == 0 else settings.refuse_negative_from
+    if saturated < bound:
+        return GO
+    return Refuse(
+        f"the pool is saturated ({saturated:.2f}; priority {priority} is refused from {bound:g}): "
+        "its endpoints have too many waiting requests or too little free KV cache",
+        max(1, min(30, round(wait_s))),
+    )

@@ -1,0 +1,166 @@
+"""The pool's endpoints as the machine knows them: members, prefix index, what scrapes and time do to them."""
+
+from collections.abc import Iterable
+from heapq import heappop, heappush
+
+from headgate.model.endpoints import Endpoint
+from headgate.model.ids import EndpointId
+from headgate.model.load import Load, ModelCard
+from headgate.picker.events import Scraped
+from headgate.picker.member import Member
+from headgate.picker.settings import MachineSettings
+from headgate.scheduling.api import EndpointState
+from headgate.scheduling.prefix import DEFAULT_KV_TOKENS, PrefixIndex, capacity_blocks
+
+
+class Fleet:
+    """Members of the pool, and those that left it with requests still running."""
+
+    def __init__(self, settings: MachineSettings) -> None:
+        self._settings = settings
+        self.index = PrefixIndex()
+        self.members: dict[EndpointId, Member] = {}
+        """Ordered by id."""
+        self.leaving: dict[EndpointId, Member] = {}
+        self.states: list[EndpointState] = []
+        """Of the members, in the same order."""
+        self.adapters: set[str] = set()
+        """Names known to be LoRA adapters."""
+        self._free: list[int] = []
+        self._slots = 0
+
+    def change(self, endpoints: Iterable[Endpoint], now: float, serving: bool) -> None:
+        """These are the endpoints now; *serving*: the pool has traffic, so that newcomers start slowly."""
+        wanted = {endpoint.id: endpoint for endpoint in endpoints}
+        before = self.members
+        gone = [member for key, member in before.items() if key not in wanted]
+        self.members = {
+            key: self._member(wanted[key], now, serving and bool(before)) for key in sorted(wanted)
+        }
+        for member in gone:
+            self.index.remove(member.state.slot)
+            member.state.fill = 0.0
+            self.leaving[member.state.id] = member
+            self.left(member)
+        self.states = [member.state for member in self.members.values()]
+        self._collect_adapters()
+
+    def find(self, endpoint: EndpointId) -> Member | None:
+        """The member of that id, also one that is leaving."""
+        return self.members.get(endpoint) or self.leaving.get(endpoint)
+
+    def left(self, member: Member) -> None:
+        """A request of *member* ended: free it when it was the last of a leaving one."""
+        if not member.holds and self.leaving.get(member.state.id) is member:
+            del self.leaving[member.state.id]
+            heappush(self._free, member.state.slot)
+
+    def remember(self, member: Member, blocks: tuple[int, ...]) -> None:
+        """*member* computes a prompt of these blocks."""
+        state = member.state
+        self.index.add(state.slot, blocks)
+        state.fill = self.index.fill(state.slot)
+
+    def scraped(self, event: Scraped, now: float, mean_own: float, mean_context: float) -> None:
+        """Take in a scrape; an endpoint that is not a member is ignored."""
+        member = self.members.get(event.endpoint)
+        if member is None:
+            return
+        if event.load is None:
+            member.scrape_error = event.error or "failed"
+            if member.health.scrape_failed(now, member.scrape_error):
+                self._restarted(member)
+            return
+        member.health.scraped(now)
+        if member.scraped(event.load, now, mean_own, mean_context):
+            self._restarted(member)
+            member.health.start_slowly(now)
+        self._size(member, event.load)
+        self.adapters.update(member.state.adapters)
+
+    def listed(self, endpoint: EndpointId, models: tuple[ModelCard, ...]) -> None:
+        """An endpoint told which models it serves."""
+        member = self.members.get(endpoint)
+        if member is not None:
+            member.models = models
+            self._collect_adapters()
+
+    def tick(self, now: float) -> None:
+        """Look for what time alone brings: hanging endpoints, scrapes gone stale."""
+        for member in self.members.values():
+            scraped_at = member.state.scraped_at
+            if (
+                scraped_at is not None
+                and member.state.load is not None
+                and now - scraped_at > self._settings.stale_s
+            ):
+                member.forget_scrape()
+            if member.unsigned and (reason := member.overdue(self._settings.health, now)) is not None:
+                member.health.hanging(now, reason)
+
+    def settle(self, now: float) -> None:
+        """Bring every member's severity and share up to *now*; call before states are read."""
+        for member in self.members.values():
+            health = member.health
+            if health.plain:
+                continue
+            late = health.condition == "suspect" and member.overdue(self._settings.health, now) is not None
+            health.refresh(now, late)
+            member.state.severity, member.state.complaint = health.severity(now)
+            member.state.ramp = health.ramp(now)
+
+    def restless(self) -> bool:
+        """Something is under way that time alone may change."""
+        return any(member.unsigned or not member.health.plain for member in self.members.values())
+
+    def check(self) -> None:
+        """Assert the invariants of every member and of the index."""
+        for member in (*self.members.values(), *self.leaving.values()):
+            member.check()
+        assert not self.members.keys() & self.leaving.keys()
+        assert all(member.holds for member in self.leaving.values())
+        slots = [state.slot for state in self.states] + [
+            member.state.slot for member in self.leaving.values()
+        ]
+        assert sorted(slots + self._free) == list(range(self._slots)), (slots, self._free)
+        assert list(self.members) == sorted(self.members) == [state.id for state in self.states]
+        self.index.check()
+
+    def _member(self, endpoint: Endpoint, now: float, slowly: bool) -> Member:
+        known = self.members.get(endpoint.id)
+        if known is not None:
+            known.state.endpoint, known.state.name = endpoint, endpoint.name
+            return known
+        member = self.leaving.pop(endpoint.id, None)
+        if member is None:
+            member = Member(endpoint, self._slot(), self._settings.health)
+        else:
+            member.state.endpoint, member.state.name = endpoint, endpoint.name
+        self.index.open(member.state.slot, capacity_blocks(DEFAULT_KV_TOKENS))
+        if slowly:
+            member.health.start_slowly(now)
+        return member
+
+    def _slot(self) -> int:
+        if self._free:
+            return heappop(self._free)
+        self._slots += 1
+        return self._slots - 1
+
+    def _restarted(self, member: Member) -> None:
+        self.index.clear(member.state.slot)
+        member.state.fill = 0.0
+
+    def _size(self, member: Member, load: Load) -> None:
+        if load.kv_blocks and load.block_tokens:
+            slot = member.state.slot
+            capacity = capacity_blocks(load.kv_blocks * load.block_tokens)
+            if capacity != self.index.capacity(slot):
+                self.index.open(slot, capacity)
+                member.state.fill = self.index.fill(slot)
+
+    def _collect_adapters(self) -> None:
+        found = {name for state in self.states for name in state.adapters}
+        for member in self.members.values():
+            found.update(card.id for card in member.models if card.parent is not None)
+        self.adapters = found

@@ -1,0 +1,168 @@
+"""Whether an endpoint is fit to be chosen, judged by what happens to its requests and scrapes.
+
+    up ──failed, erroring──► down ──backoff over──► probing ──success──► up, slow start
+     └───hanging──► suspect ──sign of life──► up      └──failure──► down, backoff doubled
+
+Suspicion is never a refusal: the filter that reads `severity` keeps the best there are.
+"""
+
+from typing import Literal
+
+from headgate.model.ids import StreamId
+from headgate.picker.settings import HealthSettings
+from headgate.scheduling.api import COOLING, DOWN, FINE, SUSPECT
+
+Condition = Literal["up", "suspect", "down", "probing"]
+
+
+class Health:
+    """The condition of one endpoint."""
+
+    def __init__(self, settings: HealthSettings) -> None:
+        self._settings = settings
+        self.plain = True
+        """Up, at full share, not cooling: nothing for `refresh` to do."""
+        self.condition: Condition = "up"
+        self.reason = ""
+        self.since = 0.0
+        self.retry_at = 0.0
+        self.probe: StreamId | None = None
+        """The one request that tries out a probing endpoint."""
+        self.cool_until = 0.0
+        self.ramp_from: float | None = None
+        self._backoff_s = settings.first_backoff_s
+        self._streak = 0
+        self._dead_scrape = False
+        self._mute_scrapes = 0
+
+    def severity(self, now: float) -> tuple[int, str]:
+        """How unwell, in the words of `scheduling.api`, and why."""
+        match self.condition:
+            case "down":
+                return DOWN, f"down: {self.reason}"
+            case "suspect":
+                return SUSPECT, f"suspect: {self.reason}"
+            case "probing" if self.probe is not None:
+                return SUSPECT, f"half-open, trial request under way: {self.reason}"
+            case _:
+                return (COOLING, "cooling down after 429") if self.cool_until > now else (FINE, "")
+
+    def ramp(self, now: float) -> float:
+        """Share of a full load it may take, 0..1."""
+        if self.ramp_from is None:
+            return 1.0
+        start = self._settings.ramp_start
+        passed = max(0.0, now - self.ramp_from) / self._settings.ramp_s
+        return min(1.0, start + (1.0 - start) * passed)
+
+    def start_slowly(self, now: float) -> None:
+        """Begin a slow start."""
+        self.plain = False
+        self.ramp_from = now
+
+    def sent(self, stream: StreamId) -> None:
+        """A request goes there: the trial, if one is due."""
+        if self.condition == "probing" and self.probe is None:
+            self.probe = stream
+
+    def answered(self, sent_at: float, now: float) -> None:
+        """A request sent at *sent_at* was answered well."""
+        self._streak = 0
+        if self.condition == "suspect":
+            self.alive(now)
+        elif self.condition in ("down", "probing") and sent_at >= self.since:
+            self._recover()
+            self.start_slowly(now)
+
+    def alive(self, now: float) -> None:
+        """Any sign of life: a hanging endpoint hangs no more."""
+        if self.condition == "suspect":
+            lasted = now - self.since
+            self._recover()
+            if lasted > self._settings.blip_s:
+                self.start_slowly(now)
+
+    def throttled(self, stream: StreamId, now: float) -> None:
+        """A request was answered with 429: alive, but full."""
+        self.cool_until = now + self._settings.cool_down_s
+        self.plain = False
+        self.released(stream)
+
+    def erred(self, stream: StreamId, what: str, now: float) -> None:
+        """A request got an answer, but a bad one: a 5xx, or it broke off; *what* says which."""
+        self._streak += 1
+        if stream == self.probe or self._streak >= self._settings.error_streak:
+            self.failed(now, f"erroring: {what}, {self._streak} in a row")
+
+    def failed(self, now: float, reason: str) -> None:
+        """It could not be reached, or keeps failing."""
+        if self.condition == "probing":
+            self._backoff_s = min(2 * self._backoff_s, self._settings.longest_backoff_s)
+        self._become("down", reason, now)
+
+    def hanging(self, now: float, reason: str) -> None:
+        """It has overdue requests and shows no life."""
+        if self.condition in ("up", "probing"):
+            if self.condition == "probing":
+                self._backoff_s = min(2 * self._backoff_s, self._settings.longest_backoff_s)
+            self._become("suspect", reason, now)
+
+    def released(self, stream: StreamId) -> None:
+        """A request left without a verdict; a trial may be tried again."""
+        if stream == self.probe:
+            self.probe = None
+
+    def scraped(self, now: float) -> None:
+        """A scrape got through: whoever was unreachable may be tried at once."""
+        self._mute_scrapes = 0
+        if self._dead_scrape:
+            self._dead_scrape = False
+            self.retry_at = min(self.retry_at, now)
+
+    def scrape_failed(self, now: float, error: str) -> bool:
+        """A scrape failed; True when it shows that the process is gone.
+
+        `refused` and `unreachable` are death; two of `timeout` or `reset` in a row are suspicion; everything
+        else (no such page, an unknown engine) says nothing about serving.
+        """
+        match error:
+            case "refused" | "unreachable":
+                newly = not self._dead_scrape
+                self._dead_scrape = True
+                if self.condition != "down":
+                    self.failed(now, f"scrape {error}")
+                return newly
+            case "timeout" | "reset":
+                self._mute_scrapes += 1
+                if self._mute_scrapes == 2:
+                    self.hanging(now, f"scrape {error} twice")
+            case _:
+                self.scraped(now)
+        return False
+
+    def refresh(self, now: float, overdue: bool) -> None:
+        """Let time pass; *overdue*: requests still wait there without a sign of life."""
+        if self.ramp_from is not None and self.ramp(now) >= 1.0:
+            self.ramp_from = None
+        tried = self.condition == "down" or (self.condition == "suspect" and not overdue)
+        if tried and now >= self.retry_at and not self._dead_scrape:
+            self.condition = "probing"
+            self.probe = None
+            self.since = now
+        self.plain = self.condition == "up" and self.ramp_from is None and self.cool_until <= now
+
+    def _become(self, condition: Condition, reason: str, now: float) -> None:
+        self.plain = False
+        self.condition = condition
+        self.reason = reason
+        self.since = now
+        self.retry_at = now + self._backoff_s
+        self.probe = None
+        self.ramp_from = None
+
+    def _recover(self) -> None:
+        self.condition = "up"
+        self.reason = ""
+        self.probe = None
+        self._streak = 0
+        self._backoff_s = self._settings.first_backoff_s

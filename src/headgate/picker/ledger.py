@@ -1,0 +1,206 @@
+"""The requests in the pool's hands: booked at decision, judged by their answers, closed at their end."""
+
+from heapq import heappop, heappush
+
+from headgate.model.ids import EndpointId, StreamId
+from headgate.model.requests import Ending, Outcome, Usage
+from headgate.picker.actions import Conclude
+from headgate.picker.events import FirstToken, RequestEnded, ResponseStarted
+from headgate.picker.fleet import Fleet
+from headgate.picker.member import Member, Tracked
+from headgate.scheduling.tokens import TokenEstimator
+
+GAIN = 0.02
+"""Weight of one request in the running means of uncached and context tokens."""
+
+FADE = 0.999
+"""Per request: how fast the recent hit rates forget."""
+
+
+class Ledger:
+    """Accounting of routed requests over the members of a fleet."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self.requests: dict[StreamId, Tracked] = {}
+        """In order of arrival."""
+        self.estimator = TokenEstimator()
+        self.mean_own = 0.0
+        self.mean_context = 0.0
+        self.prompt_tokens = 0
+        self.matched_tokens = 0
+        self._recent_prompt = self._recent_matched = 0.0
+        self._reported_prompt = self._reported_cached = 0.0
+        self._releases: list[tuple[float, StreamId]] = []
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of recent prompt tokens believed cached where they went, 0..1."""
+        return self._recent_matched / self._recent_prompt if self._recent_prompt else 0.0
+
+    @property
+    def reported_hit_rate(self) -> float | None:
+        """The same by the engines' own count; None while no engine tells."""
+        return self._reported_cached / self._reported_prompt if self._reported_prompt else None
+
+    def book(self, tracked: Tracked, member: Member, now: float) -> None:
+        """The request, with its tokens set, goes to *member*."""
+        self.requests[tracked.stream] = tracked
+        member.book(tracked, now)
+        member.health.sent(tracked.stream)
+        self._fleet.remember(member, tracked.blocks)
+        if not tracked.streaming:
+            heappush(self._releases, (now + tracked.predicted_s, tracked.stream))
+        self.mean_own += GAIN * (tracked.own_tokens - self.mean_own)
+        self.mean_context += GAIN * (tracked.context_tokens - self.mean_context)
+        self.prompt_tokens += tracked.prompt_tokens
+        self.matched_tokens += tracked.matched_tokens
+        self._recent_prompt = FADE * self._recent_prompt + tracked.prompt_tokens
+        self._recent_matched = FADE * self._recent_matched + tracked.matched_tokens
+
+    def release_due(self, now: float) -> None:
+        """Unstreamed answers show no first token: their prompts count as computed when predicted."""
+        while self._releases and self._releases[0][0] <= now:
+            tracked = self.requests.get(heappop(self._releases)[1])
+            if tracked is not None and tracked.member is not None:
+                tracked.member.release_pending(tracked)
+
+    def response_started(self, event: ResponseStarted, now: float) -> None:
+        """Judge the endpoint by the answer's status, and learn who really served."""
+        tracked = self.requests.get(event.stream)
+        if tracked is None:
+            return
+        tracked.status = event.status
+        if event.local:
+            self._local(tracked, event.status, now)
+            return
+        self._served(tracked, event.served, now)
+        member = tracked.member
+        tracked.blocks = ()
+        if member is None:
+            return
+        if not tracked.streaming or event.status >= 400:
+            member.signed(tracked, now)
+        else:
+            member.sign(now)
+        self._judge(tracked, member, event.status, now)
+
+    def first_token(self, event: FirstToken, now: float) -> None:
+        """Release the prompt's tokens: its prefill is done."""
+        tracked = self.requests.get(event.stream)
+        if tracked is None or tracked.first_at is not None:
+            return
+        tracked.first_at = now
+        if tracked.member is not None:
+            tracked.member.signed(tracked, now)
+
+    def ended(self, event: RequestEnded, now: float) -> list[Conclude]:
+        """Close the request; nothing for a stream that is not known (any more)."""
+        tracked = self.requests.get(event.stream)
+        if tracked is None:
+            return []
+        if tracked.status is None:
+            tracked.status = event.status
+            self._served(tracked, event.served, now)
+        self._verdict(tracked, event.ending, now)
+        if event.ending == "complete" and event.usage is not None and (tracked.status or 200) < 400:
+            self._learn(tracked, event.usage)
+        return [self._close(tracked, event.ending, event.usage, event.served, now)]
+
+    def expire(self, sent_before: float, now: float) -> list[Conclude]:
+        """Give up requests that arrived before then: nobody tells their end."""
+        lost: list[Conclude] = []
+        while self.requests:
+            oldest = next(iter(self.requests.values()))
+            if oldest.arrived_at >= sent_before:
+                break
+            lost.append(self._close(oldest, "lost", None, None, now))
+        return lost
+
+    def check(self) -> None:
+        """Assert that members hold exactly the requests of the ledger."""
+        for stream, tracked in self.requests.items():
+            assert stream == tracked.stream
+            if tracked.member is not None:
+                assert tracked.member.holds.get(stream) is tracked, stream
+        members = (*self._fleet.members.values(), *self._fleet.leaving.values())
+        held = sum(len(member.holds) for member in members)
+        assert held == sum(1 for tracked in self.requests.values() if tracked.member is not None)
+
+    def _local(self, tracked: Tracked, status: int, now: float) -> None:
+        """The data plane answered by itself: with a 5xx, because the endpoints it tried did not."""
+        member = tracked.member
+        tracked.judged = True
+        if member is None:
+            return
+        member.unsigned.pop(tracked.stream, None)
+        member.release_pending(tracked)
+        if status >= 500:
+            member.health.failed(now, f"no upstream answered: the data plane said {status}")
+
+    def _served(self, tracked: Tracked, served: EndpointId | None, now: float) -> None:
+        """Move the accounting when another endpoint than the pick served."""
+        picked = tracked.member
+        if served is None or picked is None or served == picked.state.id:
+            return
+        picked.health.failed(now, f"unreachable: {served} served in its place")
+        picked.close(tracked)
+        self._fleet.left(picked)
+        really = self._fleet.find(served)
+        if really is not None:
+            sent_at = tracked.sent_at
+            really.book(tracked, now)
+            tracked.sent_at = sent_at
+            if served in self._fleet.members:
+                self._fleet.remember(really, tracked.blocks)
+
+    def _judge(self, tracked: Tracked, member: Member, status: int, now: float) -> None:
+        tracked.judged = True
+        if status == 429:
+            member.health.throttled(tracked.stream, now)
+        elif status >= 500:
+            member.health.erred(tracked.stream, f"answered {status}", now)
+        else:
+            member.health.answered(tracked.sent_at, now)
+
+    def _verdict(self, tracked: Tracked, ending: Ending, now: float) -> None:
+        """What the end says of the endpoint's health; an abort or a loss says nothing."""
+        member = tracked.member
+        if member is None or ending in ("aborted", "lost"):
+            return
+        if ending == "complete":
+            member.signed(tracked, now)
+            if not tracked.judged:
+                self._judge(tracked, member, tracked.status or 200, now)
+        elif tracked.judged:
+            if (tracked.status or 0) < 400:
+                member.health.erred(tracked.stream, "an answer broke off", now)
+        elif tracked.status is None:
+            member.health.failed(now, "a request failed without an answer")
+        else:
+            self._judge(tracked, member, tracked.status, now)
+
+    def _learn(self, tracked: Tracked, usage: Usage) -> None:
+        self.estimator.learn(tracked.model, tracked.prompt_bytes, usage)
+        if usage.cached_tokens is not None:
+            self._reported_prompt = FADE * self._reported_prompt + usage.prompt_tokens
+            self._reported_cached = FADE * self._reported_cached + usage.cached_tokens
+
+    def _close(
+        self, tracked: Tracked, ending: Ending, usage: Usage | None, served: EndpointId | None, now: float
+    ) -> Conclude:
+        del self.requests[tracked.stream]
+        member = tracked.member
+        if member is not None:
+            served = served or (member.state.id if tracked.status is not None else None)
+            member.close(tracked)
+            self._fleet.left(member)
+        outcome = Outcome(
+            ending=ending,
+            status=tracked.status,
+            served=served,
+            ttft_s=None if tracked.first_at is None else tracked.first_at - tracked.arrived_at,
+            duration_s=now - tracked.arrived_at,
+            usage=usage,
+        )
+        return Conclude(tracked.stream, outcome)

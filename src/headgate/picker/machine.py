@@ -1,0 +1,347 @@
+"""The machine of one pool: events in, actions out. It never awaits, logs or reads a clock."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import assert_never
+
+import xxhash
+
+from headgate.model.decisions import Candidate, Decision
+from headgate.model.endpoints import Pool
+from headgate.model.ids import PoolKey, StreamId
+from headgate.model.load import ModelCard
+from headgate.model.ports import Rng
+from headgate.model.requests import BLOCK_BYTES, InferenceRequest
+from headgate.picker import events, targets
+from headgate.picker.actions import Action, ListModels, Reason, Reject, Route, WakeAt
+from headgate.picker.admission import Go, Refuse, saturation, verdict
+from headgate.picker.fleet import Fleet
+from headgate.picker.ledger import Ledger
+from headgate.picker.member import Member, Tracked
+from headgate.picker.settings import MachineSettings
+from headgate.picker.view import EndpointView, PoolView
+from headgate.scheduling.api import Ask, EndpointState, Profile
+from headgate.scheduling.costs import step_s, ttft_s
+from headgate.scheduling.scheduler import Placement, Scheduler
+
+TOLD_EVENTS = 20
+"""Events of the story that are attached to an error."""
+
+
+class PoolMachine:
+    """Decides where the requests of one pool go, from what it was told.
+
+    Every RequestArrived is answered by exactly one Route, Reject or ListModels, in the list returned for that
+    event; callers must not rely on that "same call", since waiting requests will be answered later.
+    Events about unknown streams or endpoints are harmless.
+    """
+
+    def __init__(self, pool_key: PoolKey, profile: Profile, settings: MachineSettings, rng: Rng) -> None:
+        self.pool = Pool(pool_key)
+        self._settings = settings
+        self._rng = rng
+        self._scheduler = Scheduler(profile, rng)
+        self._fleet = Fleet(settings)
+        self._ledger = Ledger(self._fleet)
+        self._story: deque[tuple[float, events.Event]] = deque(maxlen=settings.story)
+        self._decided = 0
+        self._refused = 0
+        self._decided_at: float | None = None
+        self._next_tick = 0.0
+        self._wake_at: float | None = None
+
+    @property
+    def story(self) -> tuple[tuple[float, events.Event], ...]:
+        """The last events with their times, oldest first."""
+        return tuple(self._story)
+
+    def handle(self, event: events.Event, now: float) -> list[Action]:
+        """Take in what happened at *now* (seconds, never going back) and say what to do about it.
+
+        An error carries the last events as a note: it is a bug of ours.
+        """
+        self._story.append((now, event))
+        try:
+            made = self._pass_time(now)
+            made += self._handle(event, now)
+            self._ask_for_wake(made, now)
+        except Exception as error:
+            told = list(self._story)[-TOLD_EVENTS:]
+            error.add_note("\n".join(f"{when:.6f} {what!r:.300}" for when, what in told))
+            raise
+        return made
+
+    def check(self) -> None:
+        """Assert the invariants: sums are those of the requests held, bounds hold, both directions agree."""
+        self._fleet.check()
+        self._ledger.check()
+        assert len(self._story) <= self._settings.story
+
+    def view(self, now: float) -> PoolView:
+        """The pool as the machine sees it at *now*; changes nothing."""
+        fleet, ledger = self._fleet, self._ledger
+        members = [(member, False) for member in fleet.members.values()]
+        members += [(member, True) for member in fleet.leaving.values()]
+        return PoolView(
+            pool=self.pool.key,
+            policy=self._scheduler.profile.name,
+            endpoints=tuple(self._endpoint_view(member, leaving, now) for member, leaving in members),
+            saturation=saturation(fleet.members.values(), self._settings.admission),
+            in_flight=len(ledger.requests),
+            decided=self._decided,
+            refused=self._refused,
+            prompt_tokens=ledger.prompt_tokens,
+            matched_tokens=ledger.matched_tokens,
+            hit_rate=ledger.hit_rate,
+            reported_hit_rate=ledger.reported_hit_rate,
+        )
+
+    def _handle(self, event: events.Event, now: float) -> Sequence[Action]:
+        match event:
+            case events.RequestArrived():
+                return [self._arrived(event.stream, event.request, now)]
+            case events.FirstToken():
+                self._ledger.first_token(event, now)
+            case events.RequestEnded():
+                return self._ledger.ended(event, now)
+            case events.ResponseStarted():
+                self._ledger.response_started(event, now)
+            case events.Scraped():
+                self._fleet.scraped(event, now, self._ledger.mean_own, self._ledger.mean_context)
+            case events.PoolChanged():
+                self._pool_changed(event.pool, now)
+            case events.ModelsListed():
+                self._fleet.listed(event.endpoint, event.models)
+            case events.Woken():
+                self._wake_at = None
+            case _:
+                assert_never(event)
+        return []
+
+    def _pass_time(self, now: float) -> list[Action]:
+        self._ledger.release_due(now)
+        if now < self._next_tick:
+            return []
+        self._next_tick = now + self._settings.tick_s
+        self._fleet.tick(now)
+        self._fleet.settle(now)
+        return list(self._ledger.expire(now - self._settings.longest_request_s, now))
+
+    def _ask_for_wake(self, made: list[Action], now: float) -> None:
+        """Ask once per tick, and only while time alone may change something."""
+        if self._wake_at is not None and self._wake_at > now:
+            return
+        self._wake_at = None
+        if self._fleet.restless():
+            self._wake_at = self._next_tick
+            made.append(WakeAt(self._next_tick))
+
+    def _pool_changed(self, pool: Pool, now: float) -> None:
+        self.pool = pool
+        recent = self._decided_at is not None and now - self._decided_at <= self._settings.idle_s
+        self._fleet.change(pool.endpoints, now, serving=recent or bool(self._ledger.requests))
+
+    def _arrived(self, stream: StreamId, request: InferenceRequest, now: float) -> Action:
+        case = _Case(stream, request, now, targets.priority(self.pool, request))
+        if stream in self._ledger.requests:
+            raise ValueError(f"stream {stream} is already in the pool's hands")
+        if not self._fleet.members:
+            return self._no_endpoints(case, f"the pool {self.pool.key} has no endpoint", ())
+        if request.api == "models" and (listed := self._models()):
+            return ListModels(stream, listed)
+        match targets.target(self.pool, request, self._rng):
+            case targets.Target(model):
+                case.model = model
+            case targets.NoSuchModel(name):
+                return self._reject(
+                    case, 404, "unknown-model", f"the model {name!r} does not exist in this pool"
+                )
+            case targets.NoTarget(rule):
+                message = f"the model {rule.model_name!r} has no target: all weights of {rule.object} are 0"
+                return self._reject(case, 503, "no-target-model", message)
+            case other:
+                assert_never(other)
+        self._fleet.settle(now)
+        match self._admit(case):
+            case Refuse(message, retry_after_s):
+                return self._reject(case, 429, "saturated", message, retry_after_s, self._crowding(now))
+            case Go():
+                return self._place(case)
+            case never:
+                assert_never(never)
+
+    def _models(self) -> tuple[ModelCard, ...]:
+        return targets.listing(
+            self.pool, (card for member in self._fleet.members.values() for card in member.models)
+        )
+
+    def _admit(self, case: "_Case") -> Go | Refuse:
+        if case.priority > 0:
+            return Go()
+        settings = self._settings.admission
+        full = saturation(self._fleet.members.values(), settings)
+        states = self._fleet.states
+        wait_s = min(ttft_s(state, 0, self._settings.costs) for state in states)
+        return verdict(case.priority, full, wait_s, settings)
+
+    def _place(self, case: "_Case") -> Action:
+        request, now = case.request, case.now
+        case.find_blocks()
+        estimator = self._ledger.estimator
+        case.prompt_tokens = estimator.prompt_tokens(request, case.model)
+        matched: dict[int, int] = {}
+        if case.blocks:
+            tokens = BLOCK_BYTES / estimator.bytes_per_token(case.model)
+            most = case.prompt_tokens - 1
+            matched = {
+                slot: min(most, round(n * tokens)) for slot, n in self._fleet.index.match(case.blocks).items()
+            }
+        adapter = case.model if case.model in self._fleet.adapters else None
+        ask = Ask(request, now, case.prompt_tokens, matched, case.model, adapter)
+        placement = self._scheduler.schedule(ask, self._fleet.states)
+        if not placement.order:
+            message = f"no endpoint of the pool {self.pool.key} is in the request's subset"
+            return self._no_endpoints(case, message, placement.candidates)
+        return self._route(case, ask, placement)
+
+    def _route(self, case: "_Case", ask: Ask, placement: Placement) -> Route:
+        state = placement.order[0]
+        decision = self._decision(case, placement, ask)
+        tracked = self._tracked(case, ask, state)
+        self._decided += 1
+        self._decided_at = case.now
+        self._ledger.book(tracked, self._fleet.members[state.id], case.now)
+        self._scheduler.sent(ask, state)
+        if ask.adapter is not None:
+            state.adapters.add(ask.adapter)
+        if tracked.blocks and not ask.matched:
+            state.cold_turn = self._decided
+        return Route(case.stream, decision.chosen, decision.target_model, decision)
+
+    def _tracked(self, case: "_Case", ask: Ask, state: EndpointState) -> Tracked:
+        costs = self._settings.costs
+        tracked = Tracked(case.stream, case.request, case.model, case.now)
+        output = self._ledger.estimator.output_tokens(case.request, case.model)
+        tracked.blocks = case.blocks
+        tracked.prompt_tokens = ask.prompt_tokens
+        tracked.matched_tokens = ask.matched.get(state.slot, 0)
+        tracked.own_tokens = ask.prompt_tokens - tracked.matched_tokens
+        tracked.context_tokens = ask.prompt_tokens + output // 2
+        tracked.predicted_s = ttft_s(state, tracked.own_tokens, costs)
+        tracked.answer_s = 0.0 if tracked.streaming else output * step_s(state, costs)
+        return tracked
+
+    def _decision(self, case: "_Case", placement: Placement, ask: Ask) -> Decision:
+        order = placement.order
+        own = ask.prompt_tokens - ask.matched.get(order[0].slot, 0)
+        return Decision(
+            request_id=case.request.id,
+            pool=self.pool.key,
+            policy=self._scheduler.profile.name,
+            at=case.now,
+            model=case.request.model,
+            target_model=case.rewritten,
+            priority=case.priority,
+            objective=case.request.objective,
+            prompt_tokens=ask.prompt_tokens,
+            chosen=tuple([state.id for state in order]),
+            runner_up=order[1].id if len(order) > 1 else None,
+            candidates=placement.candidates,
+            predicted_ttft_s=ttft_s(order[0], own, self._settings.costs),
+        )
+
+    def _no_endpoints(self, case: "_Case", message: str, candidates: tuple[Candidate, ...]) -> Reject:
+        wait_s = self._settings.no_endpoints_retry_s
+        return self._reject(case, 503, "no-endpoints", message, wait_s, candidates)
+
+    def _reject(
+        self,
+        case: "_Case",
+        status: int,
+        reason: Reason,
+        message: str,
+        retry_after_s: int | None = None,
+        candidates: tuple[Candidate, ...] = (),
+    ) -> Reject:
+        self._refused += 1
+        decision = Decision(
+            request_id=case.request.id,
+            pool=self.pool.key,
+            policy=self._scheduler.profile.name,
+            at=case.now,
+            model=case.request.model,
+            target_model=case.rewritten,
+            priority=case.priority,
+            objective=case.request.objective,
+            prompt_tokens=self._ledger.estimator.prompt_tokens(case.request, case.model),
+            candidates=candidates,
+            refused=reason,
+        )
+        return Reject(case.stream, status, reason, message, retry_after_s, decision)
+
+    def _crowding(self, now: float) -> tuple[Candidate, ...]:
+        """Why the pool counts as saturated, endpoint by endpoint."""
+        return tuple(self._crowded(member, now) for member in self._fleet.members.values())
+
+    def _crowded(self, member: Member, now: float) -> Candidate:
+        state = member.state
+        kv_used = None if state.load is None else state.load.kv_used
+        cache = "" if kv_used is None else f", KV cache {kv_used:.0%} used"
+        return Candidate(
+            endpoint=state.id,
+            name=state.name,
+            filtered_by="admission",
+            filter_reason=f"{member.waiting(self._settings.admission):.0f} waiting{cache}",
+            in_flight=state.in_flight,
+            pending_tokens=state.pending_tokens,
+            metrics_age_s=None if state.scraped_at is None else now - state.scraped_at,
+        )
+
+    def _endpoint_view(self, member: Member, leaving: bool, now: float) -> EndpointView:
+        state, health = member.state, member.health
+        stale = state.scraped_at is None or now - state.scraped_at > self._settings.stale_s
+        return EndpointView(
+            endpoint=state.id,
+            name=state.name,
+            condition=health.condition,
+            reason=health.severity(now)[1],
+            leaving=leaving,
+            in_flight=state.in_flight,
+            pending_tokens=state.pending_tokens,
+            context_tokens=state.context_tokens,
+            extra_requests=state.extra_requests,
+            load=None if stale else state.load,
+            scrape_age_s=None if state.scraped_at is None else now - state.scraped_at,
+            scrape_error=member.scrape_error,
+            prefix_blocks=self._fleet.index.blocks(state.slot),
+            prefix_fill=state.fill,
+            ramp=health.ramp(now),
+            models=tuple(card.id for card in member.models),
+        )
+
+
+class _Case:
+    """One arrival while it is being decided."""
+
+    __slots__ = ("blocks", "model", "now", "priority", "prompt_tokens", "request", "stream")
+
+    def __init__(self, stream: StreamId, request: InferenceRequest, now: float, priority: int) -> None:
+        self.stream = stream
+        self.request = request
+        self.now = now
+        self.priority = priority
+        self.model = request.model
+        self.prompt_tokens = 0
+        self.blocks: tuple[int, ...] = ()
+
+    @property
+    def rewritten(self) -> str | None:
+        """Name to put into the body, when it is another one than the client's."""
+        return None if self.model == self.request.model else self.model
+
+    def find_blocks(self) -> None:
+        """Take the prompt's blocks; a rewritten model has keys of its own: other adapter, other KV cache."""
+        self.blocks = self.request.blocks
+        if self.rewritten is not None:
+            salt = xxhash.xxh3_64_intdigest(self.rewritten.encode())
+            self.blocks = tuple([block ^ salt for block in self.blocks])

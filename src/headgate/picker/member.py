@@ -1,0 +1,218 @@
+"""One endpoint of the pool with the requests it holds: the router's own accounting."""
+
+from headgate.model.endpoints import Endpoint
+from headgate.model.ids import StreamId
+from headgate.model.load import Load, ModelCard
+from headgate.model.requests import InferenceRequest
+from headgate.picker.health import Health
+from headgate.picker.settings import AdmissionSettings, HealthSettings
+from headgate.scheduling.api import EndpointState
+
+
+class Tracked:
+    """A routed request until its end."""
+
+    __slots__ = (
+        "answer_s",
+        "arrived_at",
+        "blocks",
+        "context_tokens",
+        "first_at",
+        "judged",
+        "matched_tokens",
+        "member",
+        "model",
+        "own_tokens",
+        "pending",
+        "predicted_s",
+        "prompt_bytes",
+        "prompt_tokens",
+        "sent_at",
+        "since_scrape",
+        "status",
+        "stream",
+        "streaming",
+    )
+
+    def __init__(self, stream: StreamId, request: InferenceRequest, model: str | None, now: float) -> None:
+        self.stream = stream
+        self.model = model
+        self.arrived_at = now
+        self.sent_at = now
+        self.streaming = request.streaming
+        self.prompt_bytes = request.prompt_bytes
+        self.blocks: tuple[int, ...] = ()
+        """Kept until the answer starts: another endpoint may turn out to serve them."""
+        self.member: Member | None = None
+        self.prompt_tokens = 0
+        self.matched_tokens = 0
+        self.own_tokens = 0
+        self.context_tokens = 0
+        self.pending = False
+        """Its prompt is not computed yet, as far as known."""
+        self.since_scrape = False
+        """Still pending and sent after the endpoint's newest scrape."""
+        self.predicted_s = 0.0
+        """Predicted seconds to its first token."""
+        self.answer_s = 0.0
+        """Predicted seconds from there to its first sign: the whole answer, when it is not streamed."""
+        self.first_at: float | None = None
+        self.status: int | None = None
+        self.judged = False
+        """Its success or failure has been told to the endpoint's health."""
+
+
+class Member:
+    """An endpoint in the machine's hands; outlives its place in the pool until its requests have ended."""
+
+    def __init__(self, endpoint: Endpoint, slot: int, health: HealthSettings) -> None:
+        self.state = EndpointState(endpoint, slot)
+        self.health = Health(health)
+        self.models: tuple[ModelCard, ...] = ()
+        self.holds: dict[StreamId, Tracked] = {}
+        self.unsigned: dict[StreamId, Tracked] = {}
+        """Those without a first token or answer yet, in the order sent."""
+        self.last_sign = 0.0
+        self.scrape_error: str | None = None
+        self.new_requests = 0
+        """Pending requests sent since the newest scrape."""
+        self.new_tokens = 0
+        self._seats: int | None = None
+        self._peak = 0
+        self._progress: float | None = None
+        self._progress_from = 0.0
+
+    def book(self, tracked: Tracked, now: float) -> None:
+        """The request goes here; its `own_tokens` and `context_tokens` are set."""
+        state = self.state
+        tracked.member = self
+        tracked.sent_at = now
+        tracked.pending = tracked.since_scrape = True
+        state.in_flight += 1
+        state.pending_tokens += tracked.own_tokens
+        state.context_tokens += tracked.context_tokens
+        self.new_requests += 1
+        self.new_tokens += tracked.own_tokens
+        self.holds[tracked.stream] = tracked
+        self.unsigned[tracked.stream] = tracked
+        if state.in_flight > self._peak:
+            self._peak = state.in_flight
+
+    def release_pending(self, tracked: Tracked) -> None:
+        """Its prompt is computed, or believed to be."""
+        if tracked.pending:
+            tracked.pending = False
+            self.state.pending_tokens -= tracked.own_tokens
+        self._not_new(tracked)
+
+    def signed(self, tracked: Tracked, now: float) -> None:
+        """Its first token or answer came."""
+        self.unsigned.pop(tracked.stream, None)
+        self.release_pending(tracked)
+        self.sign(now)
+
+    def sign(self, now: float) -> None:
+        """The endpoint showed life."""
+        self.last_sign = now
+        self.health.alive(now)
+
+    def close(self, tracked: Tracked) -> None:
+        """The request is over, or turned out to be elsewhere."""
+        self.release_pending(tracked)
+        self.unsigned.pop(tracked.stream, None)
+        del self.holds[tracked.stream]
+        self.state.in_flight -= 1
+        self.state.context_tokens -= tracked.context_tokens
+        self.health.released(tracked.stream)
+        tracked.member = None
+
+    def scraped(self, load: Load, now: float, mean_own: float, mean_context: float) -> bool:
+        """A scrape succeeded; True when the engine restarted (its progress went backwards).
+
+        Requests reported beyond the most we had there since the last scrape are somebody else's: extra load
+        of *mean_own* uncached tokens each while they wait, and of *mean_context* tokens of context.
+        """
+        state = self.state
+        restarted = self._note_progress(load.progress, now)
+        state.load = load
+        state.scraped_at = now
+        self.scrape_error = None
+        state.adapters = {*load.loras_running, *load.loras_waiting}
+        state.extra_requests = max(0, load.waiting + load.running - self._peak)
+        state.extra_pending_tokens = round(min(state.extra_requests, load.waiting) * mean_own)
+        state.extra_context_tokens = round(state.extra_requests * mean_context)
+        self._peak = state.in_flight
+        if load.waiting or (self._seats is not None and load.running > self._seats):
+            self._seats = load.running
+        for tracked in self.unsigned.values():
+            tracked.since_scrape = False
+        self.new_requests = self.new_tokens = 0
+        return restarted
+
+    def forget_scrape(self) -> None:
+        """The newest scrape is too old to be believed."""
+        state = self.state
+        state.load = None
+        state.extra_requests = state.extra_pending_tokens = state.extra_context_tokens = 0
+
+    def waiting(self, settings: AdmissionSettings) -> float:
+        """Requests believed to queue in the engine: scraped, plus what was sent since and finds no room."""
+        load = self.state.load
+        if load is not None and load.waiting:
+            return float(load.waiting + self.new_requests)
+        running = load.running if load is not None else self.state.in_flight - self.new_requests
+        seats = settings.seats if self._seats is None else self._seats
+        seatless = max(0, running + self.new_requests - max(seats, running))
+        if self.new_tokens <= settings.step_tokens:
+            return float(seatless)
+        return max(float(seatless), self.new_requests * (1.0 - settings.step_tokens / self.new_tokens))
+
+    def overdue(self, settings: HealthSettings, now: float) -> str | None:
+        """Why the endpoint seems to hang; None while it does not."""
+        if not self.unsigned:
+            return None
+        oldest = next(iter(self.unsigned.values()))
+        waited = now - oldest.sent_at
+        scraped_at = self.state.scraped_at
+        if self._progress is not None and self.state.load is not None and scraped_at is not None:
+            quiet = now - max(self.last_sign, oldest.sent_at, self._progress_from)
+            watched = scraped_at - max(oldest.sent_at, self._progress_from)
+            late = waited > max(settings.patience_s, 1.5 * oldest.predicted_s) and quiet > settings.quiet_s
+            blind = self.scrape_error is not None
+            if late and (blind or watched > settings.quiet_s / 2):
+                return f"no sign of life for {quiet:.1f} s"
+            return None
+        quiet = now - max(self.last_sign, oldest.sent_at)
+        bound = settings.blind_factor * (oldest.predicted_s + oldest.answer_s) + settings.blind_patience_s
+        return f"no answer for {quiet:.1f} s" if waited > bound and quiet > bound else None
+
+    def check(self) -> None:
+        """Assert that the sums are those of the requests held."""
+        state = self.state
+        held = self.holds.values()
+        assert state.in_flight == len(held), (state.id, state.in_flight, len(held))
+        assert state.pending_tokens == sum(one.own_tokens for one in held if one.pending), state.id
+        assert state.context_tokens == sum(one.context_tokens for one in held), state.id
+        assert self.new_requests == sum(1 for one in held if one.since_scrape), state.id
+        assert self.new_tokens == sum(one.own_tokens for one in held if one.since_scrape), state.id
+        assert self.unsigned.keys() <= self.holds.keys(), state.id
+        assert all(one.member is self for one in held), state.id
+        assert self.health.probe is None or self.health.probe in self.holds, state.id
+
+    def _note_progress(self, progress: float | None, now: float) -> bool:
+        before, self._progress = self._progress, progress
+        if progress == before:
+            return False
+        self._progress_from = now
+        if before is None or progress is None:
+            return False
+        if progress < before:
+            return True
+        self.health.alive(now)
+        return False
+
+    def _not_new(self, tracked: Tracked) -> None:
+        if tracked.since_scrape:
+            tracked.since_scrape = False
+            self.new_requests -= 1
+            self.new_tokens -= tracked.own_tokens

@@ -1,0 +1,89 @@
+"""From the model name a client asked for to the name an engine understands; priorities; the list of names."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from headgate.model.endpoints import ModelRule, Pool
+from headgate.model.load import ModelCard
+from headgate.model.ports import Rng
+from headgate.model.requests import InferenceRequest
+
+
+class Target(msgspec.Struct, frozen=True, tag=True):
+    """What to ask an engine for."""
+
+    model: str | None
+    """None when the request names none."""
+
+
+class NoSuchModel(msgspec.Struct, frozen=True, tag=True):
+    """The pool has InferenceModels and none has the name."""
+
+    model: str
+
+
+class NoTarget(msgspec.Struct, frozen=True, tag=True):
+    """Every target of the InferenceModel has weight 0."""
+
+    rule: ModelRule
+
+
+def rule_of(pool: Pool, model: str | None) -> ModelRule | None:
+    """The pool's rule for the name, if any."""
+    return next((rule for rule in pool.models if rule.model_name == model), None)
+
+
+def target(pool: Pool, request: InferenceRequest, rng: Rng) -> Target | NoSuchModel | NoTarget:
+    """A target forced by a trusted header wins, then the InferenceModel's weighted draw; else the name.
+
+    A request without a model name passes as it is: whether a path needs one is the wire's business.
+    """
+    if request.target_model is not None:
+        return Target(request.target_model)
+    if not pool.models or request.model is None:
+        return Target(request.model)
+    rule = rule_of(pool, request.model)
+    if rule is None:
+        return NoSuchModel(request.model)
+    total = sum(choice.weight for choice in rule.targets)
+    if total <= 0:
+        return NoTarget(rule)
+    if len(rule.targets) == 1:
+        return Target(rule.targets[0].name)
+    ticket = rng.random() * total
+    for choice in rule.targets:
+        ticket -= choice.weight
+        if ticket < 0:
+            return Target(choice.name)
+    return Target(next(choice.name for choice in reversed(rule.targets) if choice.weight))
+
+
+def priority(pool: Pool, request: InferenceRequest) -> int:
+    """Of the InferenceObjective the request names, else of its InferenceModel's criticality, else 0."""
+    if request.objective is not None and request.objective in pool.objectives:
+        return pool.objectives[request.objective]
+    rule = rule_of(pool, request.model)
+    return 0 if rule is None else rule.priority
+
+
+def listing(pool: Pool, reported: Iterable[ModelCard]) -> tuple[ModelCard, ...]:
+    """What `GET /v1/models` shows, ordered by id.
+
+    With InferenceModels: their names and no others, since only those are accepted; `root` is the heaviest
+    target and the context length that of its card. Without: the union of what the endpoints report, the first
+    card of an id.
+    """
+    cards: dict[str, ModelCard] = {}
+    for card in reported:
+        cards.setdefault(card.id, card)
+    if pool.models:
+        return tuple(_listed(rule, cards) for rule in sorted(pool.models, key=lambda rule: rule.model_name))
+    return tuple(cards[name] for name in sorted(cards))
+
+
+def _listed(rule: ModelRule, cards: dict[str, ModelCard]) -> ModelCard:
+    heaviest = max(rule.targets, key=lambda choice: choice.weight).name
+    card = cards.get(heaviest)
+    length = None if card is None else card.max_model_len
+    return ModelCard(id=rule.model_name, owned_by="headgate", root=heaviest, max_model_len=length)

@@ -1,0 +1,181 @@
+"""What a scheduling plugin is given and what it answers: filters, scorers, and the state they look at.
+
+A plugin is a frozen struct that is also its own configuration: `{type: decode-pressure, weight: 2}` decodes
+into `DecodePressure(weight=2)`. A plugin with a memory (or dice) keeps it out of the struct: `start` gives
+the running part, owned by one pool's scheduler. Plugins live one per file in `filters/` and `scorers/`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol
+
+import msgspec
+
+from headgate.model.endpoints import Endpoint
+from headgate.model.ids import EndpointId
+from headgate.model.load import Load
+from headgate.model.ports import Rng
+from headgate.model.requests import InferenceRequest
+
+FINE, COOLING, SUSPECT, DOWN = range(4)
+"""How unwell an endpoint is, in the order in which an unwell one is still preferred."""
+
+
+def plugin_type(class_name: str) -> str:
+    """`LeastRequests` → `least-requests`: the word for a plugin in configuration, terms and records."""
+    return "".join(
+        f"-{letter.lower()}" if letter.isupper() else letter for letter in class_name
+    ).removeprefix("-")
+
+
+class EndpointState:
+    """What is known of one endpoint, kept current by the picker's machine; plugins only read it.
+
+    Counts are the router's own accounting at decision time; `extra_*` is load that the engine reports
+    beyond it (another gateway, a restarted picker) and is zero while no fresh scrape shows any.
+    """
+
+    __slots__ = (
+        "adapters",
+        "cold_turn",
+        "complaint",
+        "context_tokens",
+        "endpoint",
+        "extra_context_tokens",
+        "extra_pending_tokens",
+        "extra_requests",
+        "fill",
+        "id",
+        "in_flight",
+        "load",
+        "name",
+        "pending_tokens",
+        "ramp",
+        "scraped_at",
+        "severity",
+        "slot",
+    )
+
+    def __init__(self, endpoint: Endpoint, slot: int) -> None:
+        self.endpoint = endpoint
+        self.id: EndpointId = endpoint.id
+        self.name = endpoint.name
+        self.slot = slot
+        """Number of the endpoint in the prefix index; unique within the pool."""
+        self.in_flight = 0
+        """Requests sent there and not ended."""
+        self.pending_tokens = 0
+        """Uncached prompt tokens sent there and not yet at their first token."""
+        self.context_tokens = 0
+        """Prompt and expected answer tokens of the requests in flight."""
+        self.extra_requests = 0
+        self.extra_pending_tokens = 0
+        self.extra_context_tokens = 0
+        self.fill = 0.0
+        """How full the router's prefix index of this endpoint is, 0..1."""
+        self.load: Load | None = None
+        """The newest scrape that succeeded; None when it is too old to be believed."""
+        self.scraped_at: float | None = None
+        """When the newest scrape succeeded, machine clock seconds."""
+        self.adapters: set[str] = set()
+        """LoRA adapters loaded there, or sent there since the newest scrape."""
+        self.severity = FINE
+        self.complaint = ""
+        """Why `severity` is not FINE."""
+        self.ramp = 1.0
+        """Share of a full load it may take, 0..1; below 1 during a slow start."""
+        self.cold_turn = 0
+        """Number of the pool's decision that last sent a prompt here which was cached nowhere; 0: none."""
+
+
+class Ask:
+    """One request to be placed, with what the machine worked out for it."""
+
+    __slots__ = ("adapter", "matched", "model", "now", "prompt_tokens", "request")
+
+    def __init__(
+        self,
+        request: InferenceRequest,
+        now: float,
+        prompt_tokens: int,
+        matched: Mapping[int, int],
+        model: str | None = None,
+        adapter: str | None = None,
+    ) -> None:
+        self.request = request
+        self.now = now
+        self.prompt_tokens = prompt_tokens
+        self.matched = matched
+        """Slot → prompt tokens believed cached there; slots without any are absent."""
+        self.model = model
+        """Name the engine will see."""
+        self.adapter = adapter
+        """The same name when it is known to be a LoRA adapter."""
+
+
+class RunningFilter(Protocol):
+    """A filter at work in one pool."""
+
+    def refuse(self, ask: Ask, endpoints: Sequence[EndpointState]) -> Mapping[int, str]:
+        """Positions in *endpoints* that must not serve, each with a short reason; usually empty."""
+        ...
+
+
+class RunningScorer(Protocol):
+    """A scorer at work in one pool."""
+
+    def score(self, ask: Ask, endpoints: Sequence[EndpointState]) -> Sequence[float]:
+        """One cost per endpoint, the lower the better, aligned; empty: nothing to say about this request."""
+        ...
+
+    def sent(self, ask: Ask, endpoint: EndpointState) -> None:
+        """The request went to *endpoint*."""
+        ...
+
+
+class Filter(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=plugin_type, tag_field="type"
+):
+    """Takes endpoints out of the choice.
+
+    A *hard* filter is law: whom it refuses never serves, and the request fails when nobody is left. Whom a
+    soft one refuses may still end the fallback list; a soft filter that refuses everyone is ignored.
+    """
+
+    hard: ClassVar[bool] = False
+
+    def start(self, rng: Rng) -> RunningFilter:
+        """The running part for one pool; the filter itself when it remembers nothing."""
+        return self
+
+    def refuse(self, ask: Ask, endpoints: Sequence[EndpointState]) -> Mapping[int, str]:
+        """See `RunningFilter.refuse`; refuses nobody unless overridden."""
+        return {}
+
+
+class Scorer(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=plugin_type, tag_field="type"
+):
+    """A term of a candidate's cost; the scheduler adds `weight` times what it says."""
+
+    weight: float = 1.0
+
+    def start(self, rng: Rng) -> RunningScorer:
+        """The running part for one pool; the scorer itself when it remembers nothing."""
+        return self
+
+    def score(self, ask: Ask, endpoints: Sequence[EndpointState]) -> Sequence[float]:
+        """See `RunningScorer.score`; says nothing unless overridden."""
+        return ()
+
+    def sent(self, ask: Ask, endpoint: EndpointState) -> None:
+        """See `RunningScorer.sent`; forgets it unless overridden."""
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A named routing policy: which filters, which weighted scorers, how long a fallback list."""
+
+    name: str
+    filters: tuple[Filter, ...] = ()
+    scorers: tuple[Scorer, ...] = ()
+    max_endpoints: int = 4
+    """The pick and its fallbacks, together."""

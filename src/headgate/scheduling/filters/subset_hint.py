@@ -1,0 +1,28 @@
+"""The endpoint picker protocol's subset hint: the data plane may say who is allowed to serve."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from headgate.scheduling.api import Ask, EndpointState, Filter
+
+
+class SubsetHint(Filter, frozen=True):
+    """Only endpoints of the request's subset, written `ip:port`, bare `ip`, or either with IPv6 brackets."""
+
+    hard: ClassVar[bool] = True
+
+    def refuse(self, ask: Ask, endpoints: Sequence[EndpointState]) -> Mapping[int, str]:
+        """Refuse whoever the hint does not name; nobody when there is no hint."""
+        if ask.request.subset is None:
+            return {}
+        allowed = {_address(entry.strip()) for entry in ask.request.subset}
+        return {
+            position: "not in the subset hint"
+            for position, state in enumerate(endpoints)
+            if state.id not in allowed and state.endpoint.ip not in allowed
+        }
+
+
+def _address(entry: str) -> str:
+    """`ip:port` as it is; a bare address without its brackets."""
+    return entry[1:-1] if entry.startswith("[") and entry.endswith("]") else entry

@@ -1,0 +1,125 @@
+"""Which endpoint has which prompt blocks in its cache, as far as the router can know; bounded by LRU.
+
+Only the data structure lives here. Its five verbs are also the interface of a native twin.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from headgate.model.requests import BLOCK_BYTES, BYTES_PER_TOKEN
+
+DEFAULT_KV_TOKENS = 31_250 * 16
+"""KV capacity assumed of an engine that does not report its own: 31,250 blocks of 16 tokens."""
+
+
+def capacity_blocks(kv_tokens: int, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
+    """How many prompt blocks of `BLOCK_BYTES` a KV cache of *kv_tokens* tokens holds; at least one."""
+    return max(1, int(kv_tokens * bytes_per_token / BLOCK_BYTES))
+
+
+class PrefixIndex:
+    """Chained block hash → the set of endpoints believed to hold it, one bit per endpoint.
+
+    Because hashes are chained, a block stands for the whole prompt up to it. Per endpoint at most its
+    capacity of blocks is remembered; within a prompt the last block ages first, so that eviction shortens
+    prefixes from their end. Costs about 250 bytes of memory per remembered block and endpoint.
+    """
+
+    def __init__(self) -> None:
+        self._holders: dict[int, int] = {}
+        self._recent: dict[int, OrderedDict[int, None]] = {}
+        self._capacity: dict[int, int] = {}
+
+    def open(self, slot: int, capacity: int) -> None:
+        """Start remembering for the endpoint numbered *slot*, or change its capacity (blocks, >= 1)."""
+        self._capacity[slot] = capacity
+        self._shrink(slot, self._recent.setdefault(slot, OrderedDict()))
+
+    def remove(self, slot: int) -> None:
+        """Forget the endpoint; its number may be given to another one."""
+        self.clear(slot)
+        self._recent.pop(slot, None)
+        self._capacity.pop(slot, None)
+
+    def clear(self, slot: int) -> None:
+        """Forget what the endpoint holds: its engine restarted."""
+        recent = self._recent.get(slot)
+        if recent:
+            for block in recent:
+                self._drop(slot, block)
+            recent.clear()
+
+    def add(self, slot: int, blocks: Sequence[int]) -> None:
+        """The endpoint computes a prompt of these chained *blocks*. Unknown slots are ignored."""
+        recent = self._recent.get(slot)
+        if recent is None:
+            return
+        holders = self._holders
+        bit = 1 << slot
+        for block in reversed(blocks[: self._capacity[slot]]):
+            if block in recent:
+                recent.move_to_end(block)
+            else:
+                recent[block] = None
+                holders[block] = holders.get(block, 0) | bit
+        self._shrink(slot, recent)
+
+    def match(self, blocks: Sequence[int]) -> dict[int, int]:
+        """Slot → number of leading *blocks* it holds; slots that hold none are absent."""
+        matched: dict[int, int] = {}
+        holders = self._holders
+        alive = -1
+        depth = 0
+        for depth, block in enumerate(blocks):
+            still = alive & holders.get(block, 0)
+            if still != alive:
+                if depth:
+                    _note(matched, alive & ~still, depth)
+                alive = still
+                if not alive:
+                    return matched
+        if blocks:
+            _note(matched, alive, depth + 1)
+        return matched
+
+    def capacity(self, slot: int) -> int:
+        """Blocks remembered of the endpoint at most; 0 for one not opened."""
+        return self._capacity.get(slot, 0)
+
+    def blocks(self, slot: int) -> int:
+        """How many blocks are remembered of the endpoint."""
+        return len(self._recent.get(slot, ()))
+
+    def fill(self, slot: int) -> float:
+        """Remembered blocks over capacity, 0..1."""
+        recent = self._recent.get(slot)
+        return len(recent) / self._capacity[slot] if recent else 0.0
+
+    def check(self) -> None:
+        """Assert that both directions agree and every bound holds."""
+        for slot, recent in self._recent.items():
+            assert len(recent) <= self._capacity[slot], (slot, len(recent))
+            assert all(self._holders.get(block, 0) >> slot & 1 for block in recent), slot
+        total = sum(len(recent) for recent in self._recent.values())
+        assert total == sum(holders.bit_count() for holders in self._holders.values())
+        assert all(self._holders.values())
+
+    def _shrink(self, slot: int, recent: OrderedDict[int, None]) -> None:
+        capacity = self._capacity[slot]
+        while len(recent) > capacity:
+            block, _ = recent.popitem(last=False)
+            self._drop(slot, block)
+
+    def _drop(self, slot: int, block: int) -> None:
+        left = self._holders[block] & ~(1 << slot)
+        if left:
+            self._holders[block] = left
+        else:
+            del self._holders[block]
+
+
+def _note(matched: dict[int, int], slots: int, depth: int) -> None:
+    while slots:
+        low = slots & -slots
+        matched[low.bit_length() - 1] = depth
+        slots ^= low
