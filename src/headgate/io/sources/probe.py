@@ -1,6 +1,8 @@
 """Asks a model server who it is: engine, version, models, size of the KV cache."""
 
 import asyncio
+import errno
+import os
 
 import aiohttp
 import msgspec
@@ -73,8 +75,10 @@ async def _get(session: aiohttp.ClientSession, url: str) -> bytes | str:
             return bytes(page)
     except TimeoutError:
         return "no answer in time"
+    except aiohttp.ClientConnectorDNSError:
+        return "the host name does not resolve"
     except aiohttp.ClientConnectorError as error:
-        return error.os_error.strerror or "cannot connect"
+        return os.strerror(error.os_error.errno or errno.EHOSTUNREACH).lower()
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return f"no usable answer ({type(error).__name__})"
 

@@ -1,0 +1,200 @@
+"""The scraper against a small HTTP server: what it reports, and how often it asks."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from headgate.io.scrape import client
+from headgate.io.scrape.scraper import Scraper, delay
+from headgate.model.endpoints import Endpoint
+from headgate.model.ids import endpoint_id
+from headgate.picker.events import ModelsListed, Scraped
+
+PAGE = "vllm:num_requests_waiting 1\nvllm:num_requests_running 2\n"
+
+
+class Server:
+    """A model server's two pages, that can misbehave, on one port over several lives."""
+
+    def __init__(self) -> None:
+        self.metrics: str | int | float = PAGE
+        self.models: str | int = '{"data":[{"id":"m"}]}'
+        self.asked: list[str] = []
+        self.connections: set[object] = set()
+        self.port = 0
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(endpoint_id("127.0.0.1", self.port), "127.0.0.1", self.port, "s")
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/v1/models", self._models)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.05)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        self.asked.append("metrics")
+        self.connections.add(request.transport)
+        if isinstance(self.metrics, float):
+            await asyncio.sleep(self.metrics)
+        return self._answer(self.metrics)
+
+    async def _models(self, request: web.Request) -> web.Response:
+        self.asked.append("models")
+        return self._answer(self.models)
+
+    def _answer(self, page: str | float) -> web.Response:
+        return web.Response(text=page) if isinstance(page, str) else web.Response(status=int(page) or 200)
+
+
+class Seen:
+    """What the scraper emitted, with the means to wait for more."""
+
+    def __init__(self) -> None:
+        self.events: list[Scraped | ModelsListed] = []
+        self._more = asyncio.Event()
+
+    def __call__(self, event: Scraped | ModelsListed) -> None:
+        self.events.append(event)
+        self._more.set()
+
+    async def until(self, holds: Callable[[Scraped | ModelsListed], bool]) -> Scraped | ModelsListed:
+        """The first event from now on that *holds*."""
+        start = len(self.events)
+        async with asyncio.timeout(3):
+            while True:
+                found = next((event for event in self.events[start:] if holds(event)), None)
+                if found is not None:
+                    return found
+                self._more.clear()
+                await self._more.wait()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    made = Server()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@asynccontextmanager
+async def scraping(*endpoints: Endpoint) -> AsyncIterator[tuple[Scraper, Seen]]:
+    seen = Seen()
+    scraper = Scraper(seen, interval_s=0.02, timeout_s=0.15)
+    scraper.update(endpoints)
+    task = asyncio.create_task(scraper.run())
+    try:
+        yield scraper, seen
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def failed(word: str) -> Callable[[Scraped | ModelsListed], bool]:
+    return lambda event: isinstance(event, Scraped) and event.error == word and event.load is None
+
+
+def good(event: Scraped | ModelsListed) -> bool:
+    return isinstance(event, Scraped) and event.load is not None and event.error is None
+
+
+def listed(event: Scraped | ModelsListed) -> bool:
+    return isinstance(event, ModelsListed)
+
+
+async def test_load_and_models_are_reported_over_one_connection(server: Server) -> None:
+    async with scraping(server.endpoint) as (_, seen):
+        models = await seen.until(listed)
+        for _ in range(5):
+            scraped = await seen.until(good)
+    assert isinstance(models, ModelsListed)
+    assert [card.id for card in models.models] == ["m"]
+    assert isinstance(scraped, Scraped)
+    assert scraped.load is not None
+    assert (scraped.endpoint, scraped.load.waiting, scraped.load.running) == (server.endpoint.id, 1, 2)
+    assert server.asked.count("models") == 1
+    assert len(server.connections) == 1
+
+
+async def test_a_dead_server_is_refused_at_once_and_found_again(server: Server) -> None:
+    async with scraping(server.endpoint) as (_, seen):
+        await seen.until(good)
+        await server.stop()
+        await seen.until(failed("refused"))
+        await server.start()
+        await seen.until(good)
+        await seen.until(listed)
+    assert server.asked.count("models") == 2
+
+
+@pytest.mark.parametrize(
+    ("metrics", "word"),
+    [(404, "http-404"), (503, "http-503"), (1.0, "timeout"), ("x 1\n", "unknown-metrics")],
+)
+async def test_a_failing_page_has_a_word(server: Server, metrics: str | float, word: str) -> None:
+    server.metrics = metrics
+    async with scraping(server.endpoint) as (_, seen):
+        await seen.until(failed(word))
+        if word != "timeout":  # it answers HTTP, so its models can be asked for
+            await seen.until(listed)
+
+
+async def test_too_long_a_page(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "MAX_PAGE_BYTES", 10)
+    async with scraping(server.endpoint) as (_, seen):
+        await seen.until(failed("too-large"))
+
+
+async def test_what_is_no_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-what\r\n")
+        writer.close()
+
+    other = await asyncio.start_server(babble, "127.0.0.1", 0)
+    port = other.sockets[0].getsockname()[1]
+    async with other, scraping(Endpoint(endpoint_id("127.0.0.1", port), "127.0.0.1", port, "s")) as (_, seen):
+        await seen.until(failed("not-http"))
+
+
+async def test_https_towards_plain_http_is_a_tls_error(server: Server) -> None:
+    endpoint = Endpoint(
+        server.endpoint.id, "127.0.0.1", server.port, "s", scheme="https", hostname="s.example"
+    )
+    async with scraping(endpoint) as (_, seen):
+        await seen.until(failed("tls"))
+
+
+async def test_an_endpoint_that_left_is_not_heard_of_again(server: Server) -> None:
+    async with scraping(server.endpoint) as (scraper, seen):
+        await seen.until(good)
+        scraper.update([])
+        await asyncio.sleep(0.05)
+        count, asked = len(seen.events), len(server.asked)
+        await asyncio.sleep(0.15)
+        assert (len(seen.events), len(server.asked)) == (count, asked)
+        scraper.update([server.endpoint])
+        await seen.until(listed)
+
+
+def test_failures_are_looked_at_sooner_then_ever_later() -> None:
+    delays = [delay(failures, 0.2) for failures in range(12)]
+    assert delays[0] == 0.2
+    assert delays[1:6] == [0.1] * 5
+    assert delays[6:] == [0.4, 0.8, 1.0, 1.0, 1.0, 1.0]
+    assert delay(1000, 5.0) == 5.0

@@ -1,0 +1,82 @@
+"""Probing servers of several kinds."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from headgate.io.sources.probe import probe
+from headgate.model.load import ModelCard
+
+Handler = Callable[[web.Request], web.StreamResponse]
+
+METRICS = 'vllm:num_requests_waiting 0\nvllm:cache_config_info{block_size="16",num_gpu_blocks="100"} 1\n'
+MODELS = {"data": [{"id": "m", "max_model_len": 4096}, {"id": "adapter", "parent": "m"}]}
+
+
+@asynccontextmanager
+async def serving(**pages: object) -> AsyncIterator[str]:
+    async def answer(request: web.Request) -> web.Response:
+        page = pages.get(request.path.rpartition("/")[2])
+        match page:
+            case str():
+                return web.Response(text=page)
+            case float():
+                await asyncio.sleep(page)
+                return web.Response()
+            case None:
+                return web.Response(status=404)
+            case _:
+                return web.json_response(page)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def test_vllm() -> None:
+    async with serving(models=MODELS, version={"version": "0.11.0"}, metrics=METRICS) as url:
+        found = await probe(url)
+    assert (found.ok, found.error, found.engine, found.version) == (True, None, "vllm", "0.11.0")
+    assert found.models == (ModelCard("adapter", parent="m"), ModelCard("m", max_model_len=4096))
+    assert (found.kv_tokens, found.max_model_len, found.url) == (1600, 4096, url)
+
+
+async def test_a_server_that_only_lists_models_is_ok() -> None:
+    async with serving(models=MODELS, version="soon", metrics="what?") as url:
+        found = await probe(url)
+    assert (found.ok, found.engine, found.version, found.kv_tokens) == (True, None, None, None)
+
+
+async def test_what_is_no_model_server_is_not_ok() -> None:
+    async with serving(metrics=METRICS) as url:
+        found = await probe(url)
+    assert (found.ok, found.error, found.engine) == (False, "404 Not Found", "vllm")
+    async with serving(models="<html>") as url:
+        assert (await probe(url)).error == "/v1/models is no list of models"
+
+
+async def test_a_hanging_server_is_given_up_in_time() -> None:
+    began = asyncio.get_running_loop().time()
+    async with serving(models=5.0, version={"version": "1"}, metrics=METRICS) as url:
+        found = await probe(url, timeout_s=0.2)
+        assert asyncio.get_running_loop().time() - began < 1.0
+    assert (found.ok, found.error, found.version) == (False, "no answer in time", "1")
+
+
+async def test_nobody_there() -> None:
+    async with serving() as url:
+        pass
+    assert (await probe(url)).error == "connection refused"
+
+
+async def test_a_host_that_does_not_resolve() -> None:
+    assert (await probe("http://nowhere.invalid:80")).error == "the host name does not resolve"
