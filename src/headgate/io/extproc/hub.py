@@ -71,6 +71,8 @@ class Hub:
         silence_s: float = SILENCE_S,
     ) -> None:
         self.nonce = nonce
+        self.default: PoolKey | None = None
+        """The pool of streams that name none; None: the only pool there is."""
         self._listener = listener
         self._clock = clock
         self._lost_after_s = lost_after_s
@@ -98,6 +100,12 @@ class Hub:
     def serves(self, key: PoolKey) -> bool:
         """Whether the pool has a machine here."""
         return key in self._machines
+
+    def unnamed(self) -> PoolKey:
+        """The pool of a stream that names none; empty when that could be any of several."""
+        if self.default is not None:
+            return self.default
+        return next(iter(self._machines)) if len(self._machines) == 1 else PoolKey("")
 
     def tell(self, key: PoolKey, event: Event) -> None:
         """Hands an event to a pool's machine and carries out what it answers; nothing for an unknown pool."""

@@ -116,10 +116,9 @@ class Session:
 class Services:
     """Both services around one hub."""
 
-    def __init__(self, hub: Hub, settings: Settings, default_pool: PoolKey | None) -> None:
+    def __init__(self, hub: Hub, settings: Settings) -> None:
         self._hub = hub
         self._settings = settings
-        self._default = default_pool or PoolKey("")
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler[bytes, bytes], ...]:
         """For `Server.add_generic_rpc_handlers`."""
@@ -131,7 +130,7 @@ class Services:
         )
 
     async def _process(self, _requests: object, context: Context) -> None:
-        pool, lean = self._default, False
+        pool, lean = self._hub.unnamed(), False
         for key, value in context.invocation_metadata() or ():
             if key == names.POOL:
                 pool = PoolKey(str(value))

@@ -1,0 +1,255 @@
+"""The picker process: sources → pools → machines, served over gRPC, watched over HTTP."""
+
+import asyncio
+import contextlib
+import datetime
+import logging
+import random
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+
+import grpc
+import msgspec
+import uvloop
+
+from headgate import __version__
+from headgate.app.decision_log import DecisionLog
+from headgate.app.picker_admin import Status, admin_app, metrics_app, serve_tcp, serve_unix
+from headgate.app.picker_pools import Pools, fixed_pool, with_selector
+from headgate.io.extproc.health import Health
+from headgate.io.extproc.hub import Hub
+from headgate.io.extproc.server import UNLIMITED, Ports, listen
+from headgate.io.extproc.service import Services
+from headgate.io.extproc.tls import fixed_credentials, read_pair, reloading_credentials, self_signed
+from headgate.io.sources.api import Source, open_source
+from headgate.io.web.metrics import PickerMetrics, Reading
+from headgate.model.decisions import Decision
+from headgate.model.ids import EndpointId, PoolKey, StreamId, pool_key
+from headgate.model.requests import InferenceRequest, Outcome
+from headgate.model.topology import resolve_pools
+from headgate.picker.settings import MachineSettings
+from headgate.wire.extproc import BODY_LIMIT_BYTES, Settings
+
+WIRE = "python"
+SWEEP_S = 2.0
+QUIET_S = 1.0
+"""A draining picker stops when no stream has been open for so long."""
+
+log = logging.getLogger(__name__)
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """How the main port is encrypted."""
+
+    folder: Path | None = None
+    """With `tls.crt` and `tls.key`; None: a certificate made at start."""
+    reload: bool = False
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """For the gRPC server; raises OSError when the folder's files cannot be read."""
+        if self.folder is None:
+            return fixed_credentials(self_signed(datetime.datetime.now(datetime.UTC)))
+        return (
+            reloading_credentials(self.folder) if self.reload else fixed_credentials(read_pair(self.folder))
+        )
+
+
+class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the command line can say. Port 0 means any free one, None none."""
+
+    files: tuple[Path, ...] = ()
+    urls: tuple[str, ...] = ()
+    endpoints: tuple[EndpointId, ...] = ()
+    """Fixed endpoints in place of objects."""
+    pool: PoolKey | None = None
+    """The pool of streams that name none; served here even when its object names a foreign picker."""
+    selector: tuple[tuple[str, str], ...] = ()
+    """Labels of the pods of `pool`, in place of an InferencePool object."""
+    target_ports: tuple[int, ...] = ()
+    policy: str = "default"
+    settings: MachineSettings = MachineSettings()
+    host: str = "0.0.0.0"
+    grpc_port: int = 9002
+    health_port: int | None = 9003
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = 9090
+    admin_socket: Path | None = None
+    admin_port: int | None = None
+    tls: Tls | None = None
+    drain_timeout_s: float = 30.0
+    scrape_interval_s: float = 0.2
+    body_limit: int = BODY_LIMIT_BYTES
+    max_receive_bytes: int = UNLIMITED
+    subset_filter: bool = True
+
+
+class _Ledger:
+    """Listens to the hub: decision log and metrics."""
+
+    def __init__(self, decisions: DecisionLog, metrics: PickerMetrics) -> None:
+        self._decisions = decisions
+        self._metrics = metrics
+
+    def decided(self, stream: StreamId, request: InferenceRequest, decision: Decision, took_s: float) -> None:
+        """See `hub.Listener`."""
+        self._decisions.record(stream, decision, datetime.datetime.now(datetime.UTC).timestamp())
+        self._metrics.decided(request, decision, took_s)
+
+    def concluded(self, stream: StreamId, outcome: Outcome) -> None:
+        """See `hub.Listener`."""
+        decision = self._decisions.conclude(stream, outcome)
+        if decision is not None:
+            self._metrics.concluded(decision, outcome)
+
+
+class Picker:
+    """One picker process's parts, started by `run`."""
+
+    def __init__(self, options: PickerOptions) -> None:
+        self._options = options
+        nonce = secrets.token_hex(4)
+        self._decisions = DecisionLog()
+        self._metrics = PickerMetrics(self._reading)
+        self._hub = Hub(nonce, _Ledger(self._decisions, self._metrics), time.monotonic)
+        self._hub.default = options.pool
+        self._pools = Pools(
+            self._hub,
+            options.policy,
+            options.settings,
+            random.Random(),
+            options.pool,
+            options.scrape_interval_s,
+        )
+        self._wire = Settings(nonce, body_limit=options.body_limit, subset_filter=options.subset_filter)
+        self._health = Health()
+        self._stopping = asyncio.Event()
+        self._at_once = asyncio.Event()
+
+    def _reading(self) -> Reading:
+        return Reading(self._pools.views(), self._hub.open_streams, self._hub.left_streams, WIRE)
+
+    def stop(self) -> None:
+        """Drains; a second call ends at once."""
+        (self._at_once if self._stopping.is_set() else self._stopping).set()
+
+    async def run(self, started: Callable[[Status], None] | None = None) -> None:
+        """Serves until SIGTERM, SIGINT or `stop`. *started* is told the ports once all are open.
+
+        Raises:
+            OSError, RuntimeError: a port cannot be bound, or a certificate cannot be read.
+            BadUrlError: a URL cannot be used.
+        """
+        options = self._options
+        source = None if options.endpoints else open_source(options.files, options.urls)
+        async with AsyncExitStack() as stack:
+            ports = await self._listen(stack)
+            status = await self._serve_http(stack, ports)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, self.stop)
+            if started is not None:
+                started(status())
+            async with asyncio.TaskGroup() as group:
+                background = [
+                    group.create_task(self._pools.scraper.run()),
+                    group.create_task(self._follow(source)),
+                    group.create_task(self._sweep()),
+                ]
+                await self._stopping.wait()
+                await self._drain()
+                for task in background:
+                    task.cancel()
+
+    async def _listen(self, stack: AsyncExitStack) -> Ports:
+        options = self._options
+        ports = await listen(
+            Services(self._hub, self._wire),
+            self._health,
+            host=options.host,
+            port=options.grpc_port,
+            health_port=options.health_port,
+            credentials=options.tls.credentials() if options.tls else None,
+            max_receive_bytes=options.max_receive_bytes,
+        )
+        stack.push_async_callback(ports.stop, 0.0)
+        return ports
+
+    async def _serve_http(self, stack: AsyncExitStack, ports: Ports) -> Callable[[], Status]:
+        options = self._options
+        metrics_port = admin_port = 0
+        if options.metrics_port is not None:
+            site = await serve_tcp(metrics_app(self._metrics), options.metrics_host, options.metrics_port)
+            stack.push_async_callback(site.close)
+            metrics_port = site.port
+
+        def status() -> Status:
+            return Status(
+                version=__version__,
+                ready=self._health.ready,
+                draining=self._stopping.is_set(),
+                policy=options.policy,
+                wire=WIRE,
+                grpc_port=ports.port,
+                health_port=ports.health_port,
+                metrics_port=metrics_port,
+                admin_port=admin_port,
+                open_streams=self._hub.open_streams,
+                left_streams=self._hub.left_streams,
+                pools=self._pools.views(),
+                problems=self._pools.problems,
+            )
+
+        if options.admin_socket is not None:
+            site = await serve_unix(admin_app(status, self._decisions), options.admin_socket)
+            stack.push_async_callback(site.close)
+        if options.admin_port is not None:
+            site = await serve_tcp(admin_app(status, self._decisions), "127.0.0.1", options.admin_port)
+            stack.push_async_callback(site.close)
+            admin_port = site.port
+        return status
+
+    async def _follow(self, source: Source | None) -> None:
+        options = self._options
+        if source is None:
+            pool = fixed_pool(options.pool or pool_key("default", "default"), options.endpoints)
+            self._pools.update([pool], ())
+            await self._health.set_ready(True)
+            return
+        async with aclosing(source.snapshots()) as snapshots:
+            async for snapshot in snapshots:
+                whole = snapshot
+                if options.selector and options.pool is not None:
+                    whole = with_selector(snapshot, options.pool, options.selector, options.target_ports)
+                pools, problems = resolve_pools(whole)
+                self._pools.update(pools, (*snapshot.problems, *problems))
+                await self._health.set_ready(not self._stopping.is_set())
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._hub.sweep()
+
+    async def _drain(self) -> None:
+        """Not ready any more, but serving: until it is quiet, the time is up, or told to end at once."""
+        await self._health.set_ready(False)
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._options.drain_timeout_s
+        busy = clock()
+        while not self._at_once.is_set() and clock() < deadline and clock() - busy < QUIET_S:
+            if self._hub.open_streams:
+                busy = clock()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._at_once.wait(), 0.05)
+
+
+def serve(options: PickerOptions, started: Callable[[Status], None] | None = None) -> None:
+    """Runs a picker process until it is told to stop; raises as `Picker.run` does."""
+
+    async def main() -> None:
+        await Picker(options).run(started)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

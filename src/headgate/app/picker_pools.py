@@ -1,0 +1,114 @@
+"""Which pools a picker process serves: pool values in, machines made, changed and dropped."""
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from headgate.io.extproc.hub import Hub
+from headgate.io.scrape import Scraper
+from headgate.model.endpoints import Endpoint, Pool
+from headgate.model.ids import EndpointId, PoolKey
+from headgate.model.inference import InferencePool, InferencePoolSpec, PodSelector, PortRef
+from headgate.model.meta import Meta
+from headgate.model.ports import Rng
+from headgate.model.problems import Problem
+from headgate.model.snapshot import Snapshot
+from headgate.picker.events import ModelsListed, PoolChanged, Scraped
+from headgate.picker.machine import PoolMachine
+from headgate.picker.settings import MachineSettings
+from headgate.picker.view import PoolView
+from headgate.scheduling.profiles import PROFILES
+
+log = logging.getLogger(__name__)
+
+
+def fixed_pool(key: PoolKey, endpoints: Iterable[EndpointId]) -> Pool:
+    """A pool of addresses (`ip:port`) that no object describes."""
+    found = []
+    for each in sorted(endpoints):
+        host, _, port = each.rpartition(":")
+        found.append(Endpoint(id=each, ip=host.strip("[]"), port=int(port), name=each))
+    return Pool(key=key, endpoints=tuple(found))
+
+
+def with_selector(
+    snapshot: Snapshot, key: PoolKey, selector: Iterable[tuple[str, str]], ports: Iterable[int]
+) -> Snapshot:
+    """*snapshot* with an InferencePool that selects pods by *selector*, in place of any of its name."""
+    namespace, _, name = key.partition("/")
+    pool = InferencePool(
+        metadata=Meta(name=name, namespace=namespace),
+        spec=InferencePoolSpec(
+            selector=PodSelector(dict(selector)), target_ports=tuple(PortRef(port) for port in ports)
+        ),
+    )
+    kept = [each for each in snapshot.objects if each.identity != pool.identity]
+    objects = tuple(sorted((*kept, pool), key=lambda each: each.identity))
+    return msgspec.structs.replace(snapshot, objects=objects)
+
+
+class Pools:
+    """The machines, and which endpoints each of them wants to hear of."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        policy: str,
+        settings: MachineSettings,
+        rng: Rng,
+        own: PoolKey | None,
+        scrape_interval_s: float,
+    ) -> None:
+        """*own* is served even when its object names another picker: in a cluster that picker is this one."""
+        self._hub = hub
+        self._profile = PROFILES[policy]
+        self._settings = settings
+        self._rng = rng
+        self._own = own
+        self.scraper = Scraper(self._observed, interval_s=scrape_interval_s)
+        self._pools: dict[PoolKey, Pool] = {}
+        self._machines: dict[PoolKey, PoolMachine] = {}
+        self._watchers: dict[EndpointId, tuple[PoolKey, ...]] = {}
+        self.problems: tuple[Problem, ...] = ()
+
+    def update(self, pools: Iterable[Pool], problems: Sequence[Problem]) -> None:
+        """The pools as they are now, whole."""
+        for problem in problems:
+            if problem not in self.problems:
+                log.warning("%s", problem)
+        self.problems = tuple(problems)
+        wanted = {pool.key: pool for pool in pools if pool.picker is None or pool.key == self._own}
+        for key in self._pools.keys() - wanted.keys():
+            self._hub.remove_pool(key)
+            del self._machines[key]
+            log.info("pool %s is gone", key)
+        for key, pool in wanted.items():
+            if key not in self._machines:
+                machine = self._machines[key] = PoolMachine(key, self._profile, self._settings, self._rng)
+                self._hub.add_pool(key, machine)
+            if self._pools.get(key) != pool:
+                self._hub.tell(key, PoolChanged(pool))
+                log.info("pool %s has %d endpoints", key, len(pool.endpoints))
+        self._pools = wanted
+        self._watch()
+
+    def _watch(self) -> None:
+        endpoints: dict[EndpointId, Endpoint] = {}
+        watchers: dict[EndpointId, list[PoolKey]] = {}
+        for key, pool in self._pools.items():
+            for endpoint in pool.endpoints:
+                endpoints[endpoint.id] = endpoint
+                watchers.setdefault(endpoint.id, []).append(key)
+        self._watchers = {each: tuple(keys) for each, keys in watchers.items()}
+        self.scraper.update(endpoints.values())
+
+    def _observed(self, event: Scraped | ModelsListed) -> None:
+        for key in self._watchers.get(event.endpoint, ()):
+            self._hub.tell(key, event)
+
+    def views(self) -> tuple[PoolView, ...]:
+        """Every pool now, ordered by key."""
+        now = time.monotonic()
+        return tuple(self._machines[key].view(now) for key in sorted(self._machines))

@@ -1,0 +1,195 @@
+"""`headgate picker`: the endpoint picker alone."""
+
+import logging
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headgate.cli.go_flags import GoFlags
+
+app = typer.Typer(add_completion=False)
+
+
+class Policy(StrEnum):
+    """Routing policies by name."""
+
+    DEFAULT = "default"
+    RANDOM = "random"
+    ROUND_ROBIN = "round-robin"
+    LEAST_REQUESTS = "least-requests"
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(text: str) -> float:
+    """`50ms`, `1m30s` or plain seconds; raises typer.BadParameter for anything else."""
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise typer.BadParameter(f"{text!r} is no duration such as 50ms, 30s or 1m30s")
+    return sum(float(number) * _UNITS.get(unit or "s", 1.0) for number, unit in parts)
+
+
+def labels(text: str) -> tuple[tuple[str, str], ...]:
+    """`key=value,key=value`; raises typer.BadParameter for anything else."""
+    pairs = tuple(pair.partition("=") for pair in text.split(",") if pair)
+    if any(not sign or not key for key, sign, _ in pairs):
+        raise typer.BadParameter(f"{text!r} is no label selector such as app=vllm,tier=prod")
+    return tuple((key.strip(), value.lstrip("=").strip()) for key, _, value in pairs)
+
+
+def port_list(text: str) -> tuple[int, ...]:
+    """`8000,8001`, at most eight; raises typer.BadParameter for anything else."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if len(parts) > 8 or not all(part.isdigit() and 0 < int(part) < 65536 for part in parts):
+        raise typer.BadParameter(f"{text!r} is no list of one to eight ports")
+    return tuple(int(part) for part in parts)
+
+
+def addresses(text: str) -> tuple[str, ...]:
+    """`ip:port,ip:port`; raises typer.BadParameter for anything else."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    for part in parts:
+        host, _, port = part.rpartition(":")
+        if not host or not port.isdigit():
+            raise typer.BadParameter(f"{part!r} is no ip:port")
+    return tuple(parts)
+
+
+def _ignored(*names: str) -> Any:
+    return typer.Option(*names, hidden=True, help="Accepted for compatibility; has no effect.")
+
+
+@app.command(cls=GoFlags)
+def picker(
+    files: Annotated[
+        list[Path] | None, typer.Option("-f", "--file", help="YAML file or folder; may be repeated.")
+    ] = None,
+    url: Annotated[list[str] | None, typer.Option(help="A model server's URL; may be repeated.")] = None,
+    endpoints: Annotated[
+        str, typer.Option(help="Fixed endpoints, ip:port,ip:port, in place of objects.")
+    ] = "",
+    pool_name: Annotated[
+        str, typer.Option(help="Pool of requests that name none; served whoever its object names as picker.")
+    ] = "",
+    pool_namespace: Annotated[str, typer.Option(help="Namespace of --pool-name.")] = "default",
+    endpoint_selector: Annotated[
+        str, typer.Option(help="Labels of the pool's pods, in place of an InferencePool object.")
+    ] = "",
+    endpoint_target_ports: Annotated[str, typer.Option(help="Ports of those pods, one to eight.")] = "",
+    policy: Annotated[Policy, typer.Option(help="How to choose.")] = Policy.DEFAULT,
+    host: Annotated[str, typer.Option(help="Address that the gRPC ports listen on.")] = "0.0.0.0",
+    grpc_port: Annotated[int, typer.Option(help="ext_proc; 0: any free port.")] = 9002,
+    grpc_health_port: Annotated[int, typer.Option(help="gRPC health; 0: any, -1: none.")] = 9003,
+    metrics_port: Annotated[int, typer.Option(help="Prometheus metrics; 0: any, -1: none.")] = 9090,
+    metrics_host: Annotated[str, typer.Option(help="Address of the metrics port.")] = "127.0.0.1",
+    admin_socket: Annotated[Path | None, typer.Option(help="Unix socket of the admin API.")] = None,
+    admin_port: Annotated[int, typer.Option(help="Loopback port of the admin API; 0: any, -1: none.")] = -1,
+    secure_serving: Annotated[bool, typer.Option(help="TLS on the ext_proc port.")] = True,
+    cert_path: Annotated[
+        Path | None, typer.Option(help="Folder with tls.crt and tls.key; without: a self-signed certificate.")
+    ] = None,
+    enable_cert_reload: Annotated[bool, typer.Option(help="Follow changes of those files.")] = False,
+    drain_timeout: Annotated[str, typer.Option(help="Longest time between SIGTERM and the end.")] = "30s",
+    refresh_metrics_interval: Annotated[
+        str, typer.Option(help="Time between scrapes of a server.")
+    ] = "200ms",
+    metrics_staleness_threshold: Annotated[
+        str, typer.Option(help="Age at which a scrape is disbelieved.")
+    ] = "5s",
+    disable_endpoint_subset_filter: Annotated[bool, typer.Option(help="Ignore subset hints.")] = False,
+    grpc_max_recv_msg_size: Annotated[int, typer.Option(help="Bytes of one gRPC message; -1: any.")] = -1,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    die_with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
+    pool_group: Annotated[str, _ignored("--pool-group")] = "",
+    tls_min_version: Annotated[str, _ignored("--tls-min-version")] = "",
+    tls_cipher_suites: Annotated[str, _ignored("--tls-cipher-suites")] = "",
+    health_checking: Annotated[bool, _ignored("--health-checking/--no-health-checking")] = True,
+    verbosity: Annotated[str, _ignored("-v", "--v")] = "",
+    zap_encoder: Annotated[str, _ignored("--zap-encoder")] = "",
+    zap_log_level: Annotated[str, _ignored("--zap-log-level")] = "",
+    zap_devel: Annotated[bool, _ignored("--zap-devel/--no-zap-devel")] = False,
+    tracing: Annotated[bool, _ignored("--tracing/--no-tracing")] = False,
+    enable_pprof: Annotated[bool, _ignored("--enable-pprof/--no-enable-pprof")] = False,
+    metrics_endpoint_auth: Annotated[
+        bool, _ignored("--metrics-endpoint-auth/--no-metrics-endpoint-auth")
+    ] = False,
+    ha_enable_leader_election: Annotated[
+        bool, _ignored("--ha-enable-leader-election/--no-ha-enable-leader-election")
+    ] = False,
+) -> None:
+    """Serve the endpoint picker: an Envoy ext_proc server that chooses the model server of each request.
+
+    Works behind any gateway of the Gateway API Inference Extension, and takes the flags of its pickers.
+
+    Examples:
+
+        headgate picker -f manifests/ --pool-name vllm-llama3-8b-instruct
+
+        headgate picker --url http://10.0.0.5:8000 --url http://10.0.0.6:8000 --secure-serving=false
+
+        headgate picker --endpoints 127.0.0.1:9500,127.0.0.1:9501 --policy least-requests --metrics-port 0
+    """
+    import msgspec
+
+    from headgate.app.parent import die_with_parent as end_with_parent
+    from headgate.app.picker import PickerOptions, Tls, serve
+    from headgate.app.picker_admin import Status
+    from headgate.io.sources.urls import BadUrlError
+    from headgate.model.ids import EndpointId, pool_key
+    from headgate.picker.settings import MachineSettings
+
+    if log_level.upper() not in logging.getLevelNamesMapping():
+        raise typer.BadParameter(f"{log_level!r} is no log level")
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if not (files or url or endpoints or endpoint_selector):
+        raise typer.BadParameter("name something to route to: -f PATH, --url URL or --endpoints ip:port,…")
+    if endpoint_selector and not (endpoint_target_ports and pool_name):
+        raise typer.BadParameter("--endpoint-selector needs --pool-name and --endpoint-target-ports")
+    if die_with_parent:
+        end_with_parent()
+
+    def port(number: int) -> int | None:
+        return None if number < 0 else number
+
+    options = PickerOptions(
+        files=tuple(files or ()),
+        urls=tuple(url or ()),
+        endpoints=tuple(EndpointId(each) for each in addresses(endpoints)),
+        pool=pool_key(pool_namespace, pool_name) if pool_name else None,
+        selector=labels(endpoint_selector),
+        target_ports=port_list(endpoint_target_ports),
+        policy=policy.value,
+        settings=msgspec.structs.replace(MachineSettings(), stale_s=seconds(metrics_staleness_threshold)),
+        host=host,
+        grpc_port=grpc_port,
+        health_port=port(grpc_health_port),
+        metrics_host=metrics_host,
+        metrics_port=port(metrics_port),
+        admin_socket=admin_socket,
+        admin_port=port(admin_port),
+        tls=Tls(folder=cert_path, reload=enable_cert_reload) if secure_serving else None,
+        drain_timeout_s=seconds(drain_timeout),
+        scrape_interval_s=seconds(refresh_metrics_interval),
+        max_receive_bytes=grpc_max_recv_msg_size,
+        subset_filter=not disable_endpoint_subset_filter,
+    )
+
+    def started(status: Status) -> None:
+        parts = [f"picker: ext_proc {host}:{status.grpc_port}"]
+        if status.health_port:
+            parts.append(f"health {host}:{status.health_port}")
+        if status.metrics_port:
+            parts.append(f"metrics {metrics_host}:{status.metrics_port}")
+        if status.admin_port:
+            parts.append(f"admin 127.0.0.1:{status.admin_port}")
+        print(", ".join(parts), flush=True)
+
+    try:
+        serve(options, started)
+    except (OSError, RuntimeError, BadUrlError) as error:
+        typer.echo(f"headgate picker: {error}", err=True)
+        raise typer.Exit(1) from error
