@@ -79,8 +79,8 @@ def _ours(snapshot: Snapshot, problems: list[Problem]) -> Iterator[Gateway]:
             yield gateway
             continue
         message = (
-            f"GatewayClass {its_class.name} belongs to {its_class.spec.controller_name}, so this Gateway is not "
-            f"served; ours is {CONTROLLER}"
+            f"GatewayClass {its_class.name} belongs to {its_class.spec.controller_name}, "
+            f"so this Gateway is not served; ours is {CONTROLLER}"
         )
         problems.append(Problem(gateway.place("spec.gatewayClassName"), "NotOurs", message, "warning"))
 
@@ -120,7 +120,7 @@ def _attach_to(
     known: set[tuple[str, str]],
     labels: Mapping[str, Mapping[str, str]],
 ) -> list[Attached] | Problem:
-    """The route on each listener that *ref* means; a Problem (its place is the caller's) when there is none."""
+    """The route on each listener that *ref* means; a Problem, its place left to the caller, if there is none."""
     if (ref.group, ref.kind) != (GATEWAY_GROUP, "Gateway"):
         return _no("NoMatchingParent", f"a parent must be a Gateway, not {ref.group}/{ref.kind}")
     key = (ref.namespace or route.namespace, ref.name)
@@ -139,7 +139,9 @@ def _attach_to(
         )
     allowed = [bound for bound in meant if _allowed(route, bound, labels)]
     if not allowed:
-        message = f"Gateway {key[0]}/{key[1]} does not take HTTPRoutes from namespace {route.namespace} (allowedRoutes)"
+        message = (
+            f"Gateway {key[0]}/{key[1]} takes no HTTPRoutes from namespace {route.namespace} (allowedRoutes)"
+        )
         return _no("NotAllowedByListeners", message)
     found = [
         Attached(bound, route, names)

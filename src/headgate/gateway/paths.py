@@ -1,4 +1,4 @@
-"""Prefix replacement, as Gateway API means it, in Envoy's words; and which regular expressions Envoy takes."""
+"""Prefix replacement in Envoy's words; and which regular expressions Envoy takes."""
 
 import re
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ def regex_problem(pattern: str) -> str | None:
         return f"{pattern!r} is no regular expression: {error}"
     strange = _NOT_RE2.search(pattern)
     if strange:
-        return f"{pattern!r} uses {strange.group()!r}, which RE2 does not know (no look-around, no back-references)"
+        return f"{pattern!r} uses {strange.group()!r}, which RE2 does not know (look-around, back-reference)"
     if any(
         int(number) > 1000 for number in re.findall(r"\{,?(\d+)", pattern) + re.findall(r",(\d+)\}", pattern)
     ):

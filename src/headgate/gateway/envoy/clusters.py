@@ -12,7 +12,7 @@ LIMIT = 40_000
 """Connections, pending requests, requests and retries: streams are long and the picker does the limiting."""
 
 IDLE_S = 4.0
-"""Idle upstream connections are closed before the servers do it (uvicorn: 5 s), which would race with requests."""
+"""Idle connections are closed before the servers do it (uvicorn: 5 s), which would race with requests."""
 
 _LB = "envoy.extensions.load_balancing_policies"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"

@@ -1,8 +1,8 @@
 """Envoy's message types in one private descriptor pool, with what the installed Python package lacks.
 
-Missing there: `SseToMetadata`, `JsonContentParser`, and the field `selected_host_key` of `OverrideHost`. Names
-and field numbers are those of the file descriptors inside the Envoy 1.40 binary. The first two are marked work
-in progress upstream: the live tests notice when a new Envoy changes them.
+Missing there: `SseToMetadata`, `JsonContentParser`, and the field `selected_host_key` of `OverrideHost`.
+Names and field numbers are those of the file descriptors inside the Envoy 1.40 binary. The first two are
+marked work in progress upstream: the live tests notice when a new Envoy changes them.
 """
 
 from collections.abc import Iterable

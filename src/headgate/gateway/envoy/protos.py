@@ -20,6 +20,7 @@ from envoy.extensions.load_balancing_policies.override_host.v3 import override_h
 from envoy.extensions.load_balancing_policies.round_robin.v3 import round_robin_pb2 as _round_robin
 from envoy.extensions.load_balancing_policies.subset.v3 import subset_pb2 as _subset
 from envoy.extensions.request_id.uuid.v3 import uuid_pb2 as _uuid
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as _previous_hosts
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2 as _tls
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _http_options
 from google.protobuf import json_format
@@ -41,6 +42,7 @@ TYPES_IN_ANYS = (
     _round_robin,
     _subset,
     _uuid,
+    _previous_hosts,
     _tls,
     _http_options,
 )
