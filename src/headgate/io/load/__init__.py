@@ -1,0 +1,1 @@
+"""An open-loop load generator: seeded workloads, streamed requests, what each of them felt like."""
