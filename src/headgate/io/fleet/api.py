@@ -187,8 +187,8 @@ def _answer_limit(
         return ApiError(
             400,
             f"This model's maximum context length is {longest} tokens. However, you requested "
-            f"{prompt + limit} tokens ({prompt} in the {where}, {limit} in the completion). Please reduce the length of the "
-            f"{where} or completion.",
+            f"{prompt + limit} tokens ({prompt} in the {where}, {limit} in the completion). "
+            f"Please reduce the length of the {where} or completion.",
             param="messages" if kind == "chat" else "prompt",
         )
     return limit
