@@ -156,16 +156,22 @@ class Member:
         state.extra_requests = state.extra_pending_tokens = state.extra_context_tokens = 0
 
     def waiting(self, settings: AdmissionSettings) -> float:
-        """Requests believed to queue in the engine: scraped, plus what was sent since and finds no room."""
+        """Requests believed to queue in the engine: scraped, plus what was sent since and finds no room.
+
+        Where the engine reported a queue, whoever came since stands in it too. Otherwise those count who exceed
+        the most it was ever seen to run at once, or the prompt tokens of one step; being a guess, that stays
+        within twice the limit, too little to refuse anyone but requests of negative priority.
+        """
         load = self.state.load
         if load is not None and load.waiting:
             return float(load.waiting + self.new_requests)
-        running = load.running if load is not None else self.state.in_flight - self.new_requests
-        seats = settings.seats if self._seats is None else self._seats
-        seatless = max(0, running + self.new_requests - max(seats, running))
-        if self.new_tokens <= settings.step_tokens:
-            return float(seatless)
-        return max(float(seatless), self.new_requests * (1.0 - settings.step_tokens / self.new_tokens))
+        guess = 0.0
+        if self._seats is not None:
+            running = load.running if load is not None else self.state.in_flight - self.new_requests
+            guess = running + self.new_requests - max(self._seats, running)
+        if self.new_tokens > settings.step_tokens:
+            guess = max(guess, self.new_requests * (1.0 - settings.step_tokens / self.new_tokens))
+        return min(max(0.0, guess), 2.0 * settings.waiting_limit)
 
     def overdue(self, settings: HealthSettings, now: float) -> str | None:
         """Why the endpoint seems to hang; None while it does not."""

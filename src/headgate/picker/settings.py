@@ -41,8 +41,6 @@ class AdmissionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Saturation from which requests of negative priority are refused."""
     refuse_zero_from: float = 4.0
     """Saturation from which requests of priority 0 are refused; positive priorities never are."""
-    seats: int = 256
-    """Requests an engine is assumed to run at once until its scrapes show the true number."""
     step_tokens: int = 8192
     """Prompt tokens that an engine takes up in one step; more than that has to wait."""
 

@@ -1,0 +1,397 @@
+"""Scripts: what a pool's machine answers to what happens."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from tests.unit.picker.picker_builders import (
+    KEY,
+    a_machine,
+    a_pool,
+    address,
+    arrives,
+    ends,
+    lists,
+    no_scrape,
+    pick,
+    routed,
+    run,
+    scrape,
+    short,
+    starts,
+    token,
+)
+
+from headgate.model.endpoints import ModelRule, TargetModel
+from headgate.model.ids import StreamId
+from headgate.model.load import ModelCard
+from headgate.model.requests import Usage
+from headgate.picker.actions import Conclude, Reject, WakeAt
+from headgate.picker.events import PoolChanged, Woken
+from headgate.picker.machine import PoolMachine
+from headgate.picker.settings import MachineSettings
+from headgate.scheduling.profiles import PROFILES
+
+
+@pytest.fixture
+def machine() -> Iterator[PoolMachine]:
+    """Endpoints a, b, c in a pool that has been idle for long."""
+    made = a_machine("abc")
+    yield made
+    made.check()
+
+
+def test_an_empty_pool_refuses_with_a_reason() -> None:
+    machine = PoolMachine(KEY, PROFILES["default"], MachineSettings(), random.Random(1))
+    (reject,) = machine.handle(arrives(1, "x"), 0.0)
+    assert isinstance(reject, Reject)
+    assert (reject.status, reject.reason) == (503, "no-endpoints")
+    assert reject.retry_after_s
+    assert reject.decision.refused == "no-endpoints"
+    assert machine.handle(ends(1), 1.0) == []
+
+
+def test_a_decision_records_what_it_was_made_from(machine: PoolMachine) -> None:
+    first = pick(machine, arrives(1, "abcd"), 0.0)
+    machine.handle(scrape("a", waiting=0, running=0), 0.5)
+    decision = routed(machine, arrives(2, "abcdefgh", max_tokens=10), 1.0).decision
+    assert decision.request_id == "r2"
+    assert decision.pool == KEY
+    assert decision.policy == "default"
+    assert decision.prompt_tokens == 256
+    assert len(decision.chosen) == 3
+    assert decision.runner_up == decision.chosen[1]
+    assert [one.endpoint for one in decision.candidates] == [address(name) for name in "abc"]
+    warm = next(one for one in decision.candidates if one.endpoint == address(first))
+    assert warm.matched_tokens == 128
+    assert warm.in_flight == 1
+    assert warm.pending_tokens == 128
+    assert warm.cost == pytest.approx(sum(term.value for term in warm.terms))
+    assert {term.name for term in warm.terms} == {"prefill-wait", "eviction-surcharge", "decode-pressure"}
+    assert decision.candidates[0].metrics_age_s == pytest.approx(0.5)
+    assert decision.candidates[1].metrics_age_s is None
+    assert decision.predicted_ttft_s == pytest.approx(0.0065 + 33e-6 * 256, rel=0.1)
+
+
+def test_a_shared_prefix_is_followed_until_its_endpoint_is_busier_than_a_miss_costs(
+    machine: PoolMachine,
+) -> None:
+    prefix = "p" * 100
+    home = pick(machine, arrives(1, prefix), 0.0)
+    machine.handle(token(1), 0.1)
+    assert pick(machine, arrives(2, prefix + "x"), 0.2) == home
+    for stream in range(3, 6):
+        machine.handle(arrives(stream, f"{stream}" * 400, subset=(address(home),)), 0.3)
+    assert pick(machine, arrives(9, prefix + "y"), 0.4) != home
+
+
+def test_simultaneous_cold_requests_spread_evenly(machine: PoolMachine) -> None:
+    picks = Counter(pick(machine, arrives(n, chr(200 + n) * 8), 0.0) for n in range(9))
+    assert picks == {"a": 3, "b": 3, "c": 3}
+
+
+def test_one_after_another_cold_prompts_take_turns(machine: PoolMachine) -> None:
+    seen = []
+    for n in range(6):
+        seen.append(pick(machine, arrives(n, chr(200 + n) * 8), n))
+        machine.handle(token(n), n + 0.1)
+        machine.handle(ends(n), n + 0.2)
+    costs_equal_again = Counter(seen)
+    assert costs_equal_again == {"a": 2, "b": 2, "c": 2}
+
+
+def test_pending_tokens_go_at_the_first_token_and_the_rest_at_the_end(machine: PoolMachine) -> None:
+    chosen = pick(machine, arrives(1, "abcd"), 0.0)
+
+    def numbers() -> tuple[int, int, bool]:
+        seen = next(one for one in machine.view(0.5).endpoints if one.endpoint == address(chosen))
+        return seen.in_flight, seen.pending_tokens, seen.context_tokens > 0
+
+    assert numbers() == (1, 128, True)
+    machine.handle(starts(1), 0.1)
+    assert numbers() == (1, 128, True)
+    machine.handle(token(1), 0.2)
+    assert numbers() == (1, 0, True)
+    (concluded,) = [
+        one for one in machine.handle(ends(1, usage=Usage(130, 20)), 1.0) if isinstance(one, Conclude)
+    ]
+    assert numbers() == (0, 0, False)
+    assert concluded.outcome.ttft_s == pytest.approx(0.2)
+    assert concluded.outcome.duration_s == pytest.approx(1.0)
+    assert concluded.outcome.usage == Usage(130, 20)
+    assert concluded.outcome.served == address(chosen)
+
+
+def test_an_answer_that_is_not_streamed_releases_its_prompt_when_predicted(machine: PoolMachine) -> None:
+    route = routed(machine, arrives(1, "a" * 1000, streaming=False), 0.0)
+    predicted = route.decision.predicted_ttft_s
+    assert predicted is not None
+    assert predicted > 0.5
+
+    def pending(now: float) -> int:
+        machine.handle(Woken(), now)
+        return sum(one.pending_tokens for one in machine.view(now).endpoints)
+
+    assert pending(predicted * 0.9) == 32000
+    assert pending(predicted * 1.1) == 0
+
+
+def test_unknown_streams_and_second_ends_are_harmless(machine: PoolMachine) -> None:
+    run(
+        machine,
+        [
+            (0.0, ends(5), []),
+            (0.0, token(5), []),
+            (0.0, starts(5), []),
+            (0.1, arrives(1, "ab", subset=(address("b"),)), ["route b"]),
+            (0.2, ends(1, "aborted", None), ["aborted None"]),
+            (0.3, ends(1), []),
+        ],
+    )
+    assert machine.view(1.0).in_flight == 0
+
+
+def test_a_request_nobody_ends_is_given_up(machine: PoolMachine) -> None:
+    machine.handle(arrives(1, "ab"), 0.0)
+    assert short(machine.handle(Woken(), 3599.0)) == []
+    assert short(machine.handle(Woken(), 3601.0)) == ["lost None"]
+    assert machine.view(3602.0).in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("subset", "expected"),
+    [
+        ((address("b"),), ["route b"]),
+        (("10.0.0.3",), ["route c"]),
+        ((" 10.0.0.3:8000 ", "10.9.9.9:1"), ["route c"]),
+        ((), ["reject 503 no-endpoints"]),
+        (("10.9.9.9:8000",), ["reject 503 no-endpoints"]),
+        (("10.0.0.3:8001",), ["reject 503 no-endpoints"]),
+    ],
+)
+def test_a_subset_hint_is_law(machine: PoolMachine, subset: tuple[str, ...], expected: list[str]) -> None:
+    assert short(machine.handle(arrives(1, "x", subset=subset), 0.0)) == expected
+
+
+def test_a_subset_of_dead_endpoints_is_still_served(machine: PoolMachine) -> None:
+    machine.handle(no_scrape("b"), 0.0)
+    assert short(machine.handle(arrives(1, "x", subset=(address("b"),)), 0.1)) == ["route b"]
+
+
+def test_a_removed_endpoint_gets_nothing_new_and_keeps_its_requests(machine: PoolMachine) -> None:
+    machine.handle(arrives(1, "ab", subset=(address("b"),)), 0.0)
+    machine.handle(a_pool("ac"), 0.1)
+    assert {pick(machine, arrives(n, "ab"), 0.2) for n in range(2, 8)} <= {"a", "c"}
+    assert [one.endpoint for one in machine.view(0.3).endpoints if one.leaving] == [address("b")]
+    assert short(machine.handle(ends(1), 0.4)) == ["complete 200"]
+    assert [one for one in machine.view(0.5).endpoints if one.leaving] == []
+
+
+def test_an_endpoint_that_returns_while_draining_keeps_its_accounting(machine: PoolMachine) -> None:
+    machine.handle(arrives(1, "ab", subset=(address("b"),)), 0.0)
+    run(machine, [(0.1, a_pool("ac"), []), (0.2, a_pool("abc"), [])])
+    returned = next(one for one in machine.view(0.3).endpoints if one.endpoint == address("b"))
+    assert (returned.in_flight, returned.prefix_blocks, returned.leaving) == (1, 0, False)
+    machine.handle(ends(1), 0.4)
+    machine.check()
+
+
+RULES = (
+    ModelRule("chat", "default/chat", 1, (TargetModel("base", 1),)),
+    ModelRule("food", "default/food", 0, (TargetModel("food-1", 75), TargetModel("food-2", 25))),
+    ModelRule("gone", "default/gone", 0, (TargetModel("x", 0),)),
+    ModelRule("cheap", "default/cheap", -1, (TargetModel("cheap", 1),)),
+)
+
+
+def test_model_names_lead_to_targets_by_weight(machine: PoolMachine) -> None:
+    machine.handle(a_pool("a", RULES), 0.0)
+    run(
+        machine,
+        [
+            (0.1, arrives(1, "x", model="chat"), ["route a as base"]),
+            (0.1, arrives(2, "x", model="cheap"), ["route a"]),
+            (0.1, arrives(3, "x", model="other"), ["reject 404 unknown-model"]),
+            (0.1, arrives(4, "x", model="gone"), ["reject 503 no-target-model"]),
+            (0.1, arrives(5, "x", model=None, api="other"), ["route a"]),
+            (0.1, arrives(6, "x", model="food", target_model="forced"), ["route a as forced"]),
+        ],
+    )
+    drawn = Counter(routed(machine, arrives(n, "", model="food"), 0.2).target_model for n in range(100, 500))
+    assert set(drawn) == {"food-1", "food-2"}
+    assert 250 < drawn["food-1"] < 350
+
+
+def test_rewritten_models_do_not_share_prefixes(machine: PoolMachine) -> None:
+    machine.handle(a_pool("a", RULES), 0.0)
+    matches: dict[str | None, list[int]] = {}
+    for n in range(40):
+        route = routed(machine, arrives(n, "abcd", model="food"), 0.1 * n)
+        matches.setdefault(route.target_model, []).append(route.decision.candidates[0].matched_tokens)
+    assert all(seen[0] == 0 and min(seen[1:]) > 100 for seen in matches.values())
+    assert set(matches) == {"food-1", "food-2"}
+
+
+def test_models_are_listed_or_asked_of_an_endpoint(machine: PoolMachine) -> None:
+    run(
+        machine,
+        [
+            (0.0, arrives(1, api="models", model=None, streaming=False, subset=(address("a"),)), ["route a"]),
+            (0.1, lists("a", ModelCard("m", max_model_len=4096), ModelCard("z")), []),
+            (0.1, lists("b", ModelCard("lora", parent="m"), ModelCard("m")), []),
+            (0.2, arrives(2, api="models", model=None), ["models lora m z"]),
+            (0.3, a_pool("ac"), []),
+            (0.4, arrives(3, api="models", model=None), ["models m z"]),
+            (0.5, a_pool("ac", RULES), []),
+            (0.6, arrives(4, api="models", model=None), ["models chat cheap food gone"]),
+        ],
+    )
+
+
+def test_a_saturated_pool_refuses_the_least_important_first(machine: PoolMachine) -> None:
+    machine.handle(a_pool("abc", RULES, {"urgent": 5, "batch": -5}), 0.0)
+    for name in "abc":
+        machine.handle(scrape(name, waiting=6, running=8), 0.1)
+    run(
+        machine,
+        [
+            (0.2, arrives(1, "x", model="cheap"), ["reject 429 saturated"]),
+            (0.2, arrives(2, "x", model="chat", objective="batch"), ["reject 429 saturated"]),
+            (0.2, arrives(3, "x", model="food", subset=("10.0.0.1",)), ["route a as food-1"]),
+        ],
+    )
+    for name in "abc":
+        machine.handle(scrape(name, waiting=21, running=8), 0.3)
+    run(
+        machine,
+        [
+            (0.4, arrives(4, "x", model="food"), ["reject 429 saturated"]),
+            (0.4, arrives(5, "x", model="cheap", objective="urgent", subset=("10.0.0.1",)), ["route a"]),
+        ],
+    )
+    (reject,) = [
+        one for one in machine.handle(arrives(6, "x", model="cheap"), 0.5) if isinstance(one, Reject)
+    ]
+    assert "saturated" in reject.message
+    assert reject.retry_after_s
+    assert [one.filtered_by for one in reject.decision.candidates] == ["admission"] * 3
+    assert short(machine.handle(arrives(7, "x", model="cheap", subset=("10.0.0.1",)), 9.0)) == ["route a"]
+
+
+def test_a_burst_between_scrapes_is_seen() -> None:
+    machine = a_machine("a")
+    machine.handle(a_pool("a", objectives={"batch": -1}), 0.0)
+    machine.handle(scrape("a", waiting=1, running=4), 0.0)
+    answers = [short(machine.handle(arrives(n, "x", objective="batch"), 0.05))[0] for n in range(8)]
+    assert answers == ["route a"] * 4 + ["reject 429 saturated"] * 4
+
+
+def test_a_scrape_that_shows_foreign_load_moves_traffic_away(machine: PoolMachine) -> None:
+    run(machine, [(0.0, scrape("a", waiting=20, running=60), []), (0.0, scrape("b", running=50), [])])
+    assert {pick(machine, arrives(n, chr(200 + n) * 4), 0.1) for n in range(3)} == {"c"}
+
+
+def test_a_stale_scrape_is_not_believed(machine: PoolMachine) -> None:
+    for name in "abc":
+        machine.handle(scrape(name, waiting=20 if name != "c" else 0, running=60), 0.0)
+    assert {pick(machine, arrives(n, chr(200 + n) * 4), 10.0) for n in range(3)} == {"a", "b", "c"}
+    assert [one.load for one in machine.view(10.0).endpoints] == [None] * 3
+
+
+def test_own_requests_in_a_scrape_are_no_extra_load(machine: PoolMachine) -> None:
+    for n in range(4):
+        machine.handle(arrives(n, "x", subset=("10.0.0.1",)), 0.0)
+    run(machine, [(0.1, ends(0), ["complete 200"]), (0.2, scrape("a", waiting=1, running=3), [])])
+    assert machine.view(0.3).endpoints[0].extra_requests == 0
+    machine.handle(scrape("a", waiting=1, running=3), 0.4)
+    assert machine.view(0.5).endpoints[0].extra_requests == 1
+
+
+def test_an_engine_that_restarted_has_no_prefixes(machine: PoolMachine) -> None:
+    run(
+        machine,
+        [
+            (0.0, scrape("a", progress=500.0), []),
+            (0.1, arrives(1, "abcd", subset=("10.0.0.1",)), ["route a"]),
+        ],
+    )
+    assert machine.view(0.2).endpoints[0].prefix_blocks == 4
+    machine.handle(scrape("a", progress=600.0), 0.3)
+    assert machine.view(0.3).endpoints[0].prefix_blocks == 4
+    machine.handle(scrape("a", progress=3.0), 0.4)
+    assert machine.view(0.4).endpoints[0].prefix_blocks == 0
+    assert machine.view(0.4).endpoints[0].ramp < 1.0
+
+
+def test_adapters_are_used_where_they_are_loaded(machine: PoolMachine) -> None:
+    for name, loaded in (("a", ("l1", "l2")), ("b", ("l3",)), ("c", ("l1", "l2"))):
+        machine.handle(scrape(name, loras_running=loaded, lora_limit=2), 0.0)
+    assert [pick(machine, arrives(n, model="l3"), 0.1) for n in range(3)] == ["b"] * 3
+
+
+def test_a_newcomer_does_not_take_the_burst(machine: PoolMachine) -> None:
+    for n in range(30):
+        machine.handle(arrives(n, chr(200 + n) * 4), 0.0)
+    run(machine, [(0.1, a_pool("abcd"), []), (0.1, scrape("d"), [])])
+    early = Counter(pick(machine, arrives(n, chr(300 + n) * 4), 0.2) for n in range(100, 112))
+    assert early["d"] <= 2
+    late = Counter(pick(machine, arrives(n, chr(300 + n) * 4), 11.0) for n in range(200, 212))
+    assert late["d"] >= 10
+
+
+def test_wakes_are_asked_for_once_and_only_while_needed(machine: PoolMachine) -> None:
+    def wakes(actions: list[object]) -> list[float]:
+        return [one.at for one in actions if isinstance(one, WakeAt)]
+
+    assert wakes(list(machine.handle(scrape("a"), 0.0))) == []
+    (at,) = wakes(list(machine.handle(arrives(1, "x"), 0.01)))
+    assert 0.01 < at <= 0.11 + 1e-9
+    assert wakes(list(machine.handle(arrives(2, "x"), 0.02))) == []
+    assert len(wakes(list(machine.handle(Woken(), at)))) == 1
+    for stream in (1, 2):
+        machine.handle(token(stream), 0.15)
+    assert wakes(list(machine.handle(Woken(), 0.3))) == []
+
+
+def test_an_error_tells_its_story(machine: PoolMachine) -> None:
+    machine.handle(arrives(1, "x"), 0.0)
+    with pytest.raises(ValueError, match="already") as caught:
+        machine.handle(arrives(1, "x"), 0.1)
+    assert any("RequestArrived" in note for note in caught.value.__notes__)
+    assert [type(event) for _, event in machine.story[-3:]] == [
+        PoolChanged,
+        type(arrives(1)),
+        type(arrives(1)),
+    ]
+
+
+def test_estimates_follow_reported_usage(machine: PoolMachine) -> None:
+    for n in range(100):
+        machine.handle(arrives(n, "a" * 10), n)
+        machine.handle(ends(n, usage=Usage(640, 50, 320)), n + 0.5)
+    assert routed(machine, arrives(200, "a" * 10), 200.0).decision.prompt_tokens == pytest.approx(
+        640, rel=0.05
+    )
+    view = machine.view(200.0)
+    assert view.reported_hit_rate == pytest.approx(0.5)
+    assert view.hit_rate > 0.9
+
+
+@pytest.mark.parametrize(("policy", "most"), [("round-robin", 4), ("least-requests", 4), ("random", 9)])
+def test_the_plain_policies_spread(policy: str, most: int) -> None:
+    machine = a_machine("abc", policy)
+    picks = Counter(pick(machine, arrives(n, "same prompt"), 0.01 * n) for n in range(12))
+    assert max(picks.values()) <= most
+    assert sum(picks.values()) == 12
+    assert len(picks) == 3
+    machine.check()
+
+
+def test_equal_machines_fed_equal_events_decide_alike() -> None:
+    def decide() -> list[str]:
+        machine = a_machine("abcdef")
+        return [pick(machine, arrives(n, chr(100 + n % 7) * 5), 0.02 * n) for n in range(60)]
+
+    assert decide() == decide()
+    assert StreamId(1) == 1

@@ -1,0 +1,316 @@
+"""How endpoints stop being chosen and come back: scripts over the whole machine, then the condition alone."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from tests.unit.picker.picker_builders import (
+    a_machine,
+    address,
+    arrives,
+    ends,
+    letter,
+    no_scrape,
+    pick,
+    routed,
+    run,
+    scrape,
+    starts,
+    token,
+)
+
+from headgate.model.ids import StreamId
+from headgate.picker.events import Woken
+from headgate.picker.health import Health
+from headgate.picker.machine import PoolMachine
+from headgate.picker.settings import HealthSettings
+from headgate.scheduling.api import COOLING, DOWN, FINE, SUSPECT
+
+ONLY_A = (address("a"),)
+
+
+@pytest.fixture
+def machine() -> Iterator[PoolMachine]:
+    """Endpoints a, b, c."""
+    made = a_machine("abc")
+    yield made
+    made.check()
+
+
+def condition(machine: PoolMachine, now: float, name: str = "a") -> str:
+    return next(one.condition for one in machine.view(now).endpoints if one.endpoint == address(name))
+
+
+def spread(machine: PoolMachine, now: float, count: int = 12, first: int = 10_000) -> Counter[str]:
+    """Where that many cold requests go at once; each is aborted afterwards."""
+    fresh = chr(1000 + round(now * 100))
+    picks = Counter(pick(machine, arrives(first + n, fresh + chr(500 + n) * 3), now) for n in range(count))
+    for n in range(count):
+        machine.handle(ends(first + n, "aborted", None), now)
+    return picks
+
+
+@pytest.mark.parametrize("error", ["refused", "unreachable"])
+def test_a_refused_scrape_is_death_until_scrapes_work_again(machine: PoolMachine, error: str) -> None:
+    machine.handle(arrives(1, "abcd", subset=ONLY_A), 0.0)
+    machine.handle(ends(1), 0.1)
+    machine.handle(no_scrape("a", error), 0.2)
+    assert machine.view(0.2).endpoints[0].prefix_blocks == 0
+    assert spread(machine, 0.21)["a"] == 0
+    assert routed(machine, arrives(2, "x"), 0.3).endpoints[-1] == address("a")
+    machine.handle(no_scrape("a", error), 20.0)
+    assert spread(machine, 20.1)["a"] == 0
+    machine.handle(scrape("a"), 20.2)
+    assert spread(machine, 20.3)["a"] == 1
+    machine.handle(arrives(3, "x", subset=ONLY_A), 20.4)
+    run(machine, [(20.5, starts(3), []), (20.6, token(3), []), (20.7, ends(3), ["complete 200"])])
+    assert condition(machine, 20.7) == "up"
+    assert machine.view(20.7).endpoints[0].ramp == pytest.approx(0.1, abs=0.05)
+    assert machine.view(40.0).endpoints[0].ramp == 1.0
+
+
+@pytest.mark.parametrize("error", ["http-404", "unknown-metrics", "too-large"])
+def test_an_endpoint_without_metrics_is_merely_unknown(machine: PoolMachine, error: str) -> None:
+    for n in range(5):
+        machine.handle(no_scrape("a", error), 0.2 * n)
+    assert spread(machine, 1.1) == {"a": 4, "b": 4, "c": 4}
+    assert machine.view(1.2).endpoints[0].scrape_error == error
+
+
+def test_two_timed_out_scrapes_are_suspicious_and_the_next_answer_heals(machine: PoolMachine) -> None:
+    machine.handle(no_scrape("a", "timeout"), 0.0)
+    assert spread(machine, 0.1)["a"] == 4
+    machine.handle(no_scrape("a", "timeout"), 0.2)
+    assert spread(machine, 0.3)["a"] == 0
+
+
+def test_an_endpoint_that_envoy_passed_over_is_down(machine: PoolMachine) -> None:
+    route = routed(machine, arrives(1, "abcd"), 0.0)
+    picked, second = (letter(one) for one in route.endpoints[:2])
+    machine.handle(starts(1, served=second), 0.1)
+    assert condition(machine, 0.1, picked) == "down"
+    flying = {letter(one.endpoint): (one.in_flight, one.prefix_blocks) for one in machine.view(0.1).endpoints}
+    assert flying[picked][0] == 0
+    assert flying[second] == (1, 4)
+    assert spread(machine, 0.2)[picked] == 0
+    machine.handle(ends(1), 0.3)
+
+
+def test_the_end_alone_may_tell_who_served(machine: PoolMachine) -> None:
+    route = routed(machine, arrives(1, "abcd"), 0.0)
+    picked, second = (letter(one) for one in route.endpoints[:2])
+    machine.handle(ends(1, served=second), 0.5)
+    assert condition(machine, 0.5, picked) == "down"
+    assert condition(machine, 0.5, second) == "up"
+
+
+def test_an_answer_of_the_data_plane_itself_means_nobody_answered(machine: PoolMachine) -> None:
+    run(machine, [(0.0, arrives(1, "x", subset=ONLY_A), ["route a"]), (0.1, starts(1, 503, local=True), [])])
+    assert condition(machine, 0.1) == "down"
+    run(machine, [(0.2, ends(1, "failed", 503), ["failed 503"])])
+    run(
+        machine,
+        [(0.3, arrives(2, "x", subset=(address("b"),)), ["route b"]), (0.4, starts(2, 413, local=True), [])],
+    )
+    assert condition(machine, 0.4, "b") == "up"
+    machine.handle(ends(2, "complete", 413), 0.5)
+
+
+def test_a_failure_without_an_answer_is_down_and_an_abort_is_nothing(machine: PoolMachine) -> None:
+    run(
+        machine,
+        [
+            (0.0, arrives(1, "x", subset=ONLY_A), ["route a"]),
+            (0.1, ends(1, "aborted", None), ["aborted None"]),
+        ],
+    )
+    assert condition(machine, 0.1) == "up"
+    run(
+        machine,
+        [(0.2, arrives(2, "x", subset=ONLY_A), ["route a"]), (0.3, ends(2, "failed", None), ["failed None"])],
+    )
+    assert condition(machine, 0.3) == "down"
+
+
+def test_three_errors_in_a_row_rest_an_endpoint_and_backoff_doubles(machine: PoolMachine) -> None:
+    def fail(stream: int, now: float) -> None:
+        machine.handle(arrives(stream, "x", subset=ONLY_A), now)
+        machine.handle(starts(stream, 500), now)
+        machine.handle(ends(stream, "complete", 500), now)
+
+    fail(1, 0.0)
+    fail(2, 0.1)
+    machine.handle(arrives(3, "x", subset=ONLY_A), 0.15)
+    machine.handle(starts(3, 200), 0.16)
+    machine.handle(ends(3), 0.17)
+    fail(4, 0.2)
+    fail(5, 0.3)
+    assert condition(machine, 0.3) == "up"
+    fail(6, 0.4)
+    assert condition(machine, 0.4) == "down"
+    assert spread(machine, 1.3)["a"] == 0
+    assert spread(machine, 1.5)["a"] == 1
+    fail(7, 1.6)
+    assert spread(machine, 3.4)["a"] == 0
+    assert spread(machine, 3.7)["a"] == 1
+
+
+def test_one_trial_at_a_time(machine: PoolMachine) -> None:
+    machine.handle(arrives(1, "x", subset=ONLY_A), 0.0)
+    machine.handle(ends(1, "failed", None), 0.0)
+    picks = [pick(machine, arrives(n, chr(500 + n) * 3), 1.1) for n in range(10, 22)]
+    assert picks.count("a") == 1
+    trial = 10 + picks.index("a")
+    machine.handle(ends(trial, "aborted", None), 1.2)
+    assert spread(machine, 1.3)["a"] == 1
+    assert spread(machine, 1.4, 1, 20_000)["a"] == 1
+
+
+def test_a_throttled_endpoint_cools_down_without_blame(machine: PoolMachine) -> None:
+    machine.handle(arrives(1, "x", subset=ONLY_A), 0.0)
+    machine.handle(starts(1, 429), 0.1)
+    machine.handle(ends(1, "complete", 429), 0.1)
+    assert spread(machine, 0.2)["a"] == 0
+    assert machine.view(0.2).endpoints[0].reason == "cooling down after 429"
+    assert spread(machine, 0.7)["a"] == 4
+
+
+def hang(machine: PoolMachine, until: float, progress: float | None = 100.0) -> None:
+    """a is scraped every 200 ms and works no more; b and c work on."""
+    now = 0.0
+    step = 0
+    while now <= until:
+        step += 1
+        machine.handle(scrape("a", running=1, progress=progress), now)
+        for name in "bc":
+            machine.handle(scrape(name, running=1, progress=float(step)), now)
+        machine.handle(Woken(), now + 0.1)
+        now += 0.2
+
+
+def test_a_hanging_endpoint_is_avoided_within_a_second_and_heals_at_once(machine: PoolMachine) -> None:
+    machine.handle(scrape("a", progress=100.0), -0.2)
+    for n, name in enumerate("abc"):
+        machine.handle(arrives(n, "x", subset=(address(name),)), 0.0)
+    hang(machine, 0.8)
+    assert condition(machine, 0.9) == "suspect"
+    assert condition(machine, 0.9, "b") == "up"
+    assert spread(machine, 0.95)["a"] == 0
+    machine.handle(scrape("a", running=1, progress=101.0), 1.0)
+    assert spread(machine, 1.05) == {"a": 4, "b": 4, "c": 4}
+    for n in range(3):
+        machine.handle(ends(n), 1.1)
+
+
+def test_a_frozen_process_whose_scrapes_time_out_is_hanging(machine: PoolMachine) -> None:
+    machine.handle(scrape("a", progress=100.0), -0.1)
+    run(machine, [(0.0, arrives(1, "x", subset=ONLY_A), ["route a"]), (0.6, no_scrape("a", "timeout"), [])])
+    assert condition(machine, 0.6) == "up"
+    machine.handle(Woken(), 0.8)
+    assert condition(machine, 0.8) == "suspect"
+    run(machine, [(0.9, token(1), []), (1.0, ends(1), ["complete 200"])])
+    assert condition(machine, 1.0) == "up"
+
+
+def test_a_long_prefill_is_not_a_hang(machine: PoolMachine) -> None:
+    machine.handle(scrape("a", progress=100.0), -0.2)
+    machine.handle(arrives(1, "x" * 3000, subset=ONLY_A), 0.0)
+    hang(machine, 3.0)
+    assert condition(machine, 3.1) == "up"
+    hang(machine, 6.0)
+    assert condition(machine, 6.1) == "suspect"
+    machine.handle(ends(1, "aborted", None), 6.2)
+
+
+def test_without_progress_only_a_longer_wait_is_suspicious(machine: PoolMachine) -> None:
+    machine.handle(arrives(1, "x", subset=ONLY_A), 0.0)
+    hang(machine, 1.8, progress=None)
+    assert condition(machine, 1.9) == "up"
+    machine.handle(Woken(), 2.5)
+    assert condition(machine, 2.5) == "suspect"
+    machine.handle(ends(1, "aborted", None), 2.6)
+
+
+def test_a_plain_answer_may_take_as_long_as_it_needs_while_the_engine_works(machine: PoolMachine) -> None:
+    machine.handle(arrives(1, "x", subset=ONLY_A, streaming=False), 0.0)
+    for n in range(30):
+        machine.handle(scrape("a", running=1, progress=float(n)), 0.2 * n)
+        machine.handle(Woken(), 0.2 * n + 0.1)
+    assert condition(machine, 6.0) == "up"
+    machine.handle(ends(1), 6.1)
+
+
+def test_a_suspect_whose_requests_went_away_is_tried_again(machine: PoolMachine) -> None:
+    machine.handle(scrape("a", progress=100.0), -0.2)
+    machine.handle(arrives(1, "x", subset=ONLY_A), 0.0)
+    hang(machine, 2.4)
+    assert spread(machine, 2.5)["a"] == 0
+    machine.handle(ends(1, "aborted", None), 2.6)
+    assert spread(machine, 2.7)["a"] == 1
+
+
+def test_suspicion_of_everyone_refuses_nobody(machine: PoolMachine) -> None:
+    for name in "abc":
+        machine.handle(no_scrape(name), 0.0)
+    assert spread(machine, 0.1) == {"a": 4, "b": 4, "c": 4}
+
+
+def test_fallbacks_are_the_healthy_ones_first() -> None:
+    machine = a_machine("abcdef")
+    machine.handle(no_scrape("a"), 0.0)
+    machine.handle(arrives(1, "x", subset=(address("b"),)), 0.0)
+    machine.handle(starts(1, 429), 0.0)
+    machine.handle(ends(1, "complete", 429), 0.0)
+    assert len(routed(machine, arrives(2, "x"), 0.1).endpoints) == 4
+    for name in "cde":
+        machine.handle(no_scrape(name), 0.2)
+    order = [letter(one) for one in routed(machine, arrives(3, "x"), 0.3).endpoints]
+    assert order[:2] == ["f", "b"]
+    assert len(order) == 4
+
+
+def test_the_record_says_who_was_left_out_and_why(machine: PoolMachine) -> None:
+    machine.handle(no_scrape("a"), 0.0)
+    candidate = routed(machine, arrives(1, "x"), 0.1).decision.candidates[0]
+    assert candidate.filtered_by == "healthy"
+    assert candidate.filter_reason == "down: scrape refused"
+    assert candidate.cost is None
+    machine.handle(ends(1), 0.2)
+
+
+def test_conditions_in_order() -> None:
+    health = Health(HealthSettings())
+    assert health.severity(0.0) == (FINE, "")
+    health.throttled(StreamId(1), 0.0)
+    assert health.severity(0.1)[0] == COOLING
+    health.hanging(1.0, "quiet")
+    assert health.severity(1.1)[0] == SUSPECT
+    health.alive(1.2)
+    assert health.severity(1.2)[0] == FINE
+    health.failed(2.0, "gone")
+    assert health.severity(2.1)[0] == DOWN
+    health.answered(1.9, 2.2)
+    assert health.condition == "down", "an answer to a request sent before the failure proves nothing"
+    health.refresh(3.1, overdue=False)
+    assert health.condition == "probing"
+    health.sent(StreamId(2))
+    assert health.severity(3.2)[0] == SUSPECT
+    health.answered(3.2, 3.3)
+    assert health.condition == "up"
+    assert health.ramp(3.3) == pytest.approx(0.1)
+    assert health.ramp(8.3) == pytest.approx(0.55)
+    health.refresh(13.4, overdue=False)
+    assert health.plain
+
+
+def test_backoff_is_bounded() -> None:
+    settings = HealthSettings()
+    health = Health(settings)
+    now = 0.0
+    for _ in range(20):
+        health.failed(now, "gone")
+        assert health.retry_at - now <= settings.longest_backoff_s
+        now = health.retry_at
+        health.refresh(now, overdue=False)
+    assert health.retry_at - health.since <= settings.longest_backoff_s
+    assert health.condition == "probing"
