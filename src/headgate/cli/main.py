@@ -5,9 +5,8 @@ import pkgutil
 import sys
 from typing import Any
 
-import click
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from headgate import __version__
 from headgate.cli import commands
@@ -16,16 +15,17 @@ from headgate.cli import commands
 class Verbs(TyperGroup):
     """Commands by folder: module `x_y` of `headgate.cli.commands`, attribute `app`, is the verb `x-y`."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """All verbs, in name order."""
         return sorted(info.name.replace("_", "-") for info in pkgutil.iter_modules(commands.__path__))
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:
         """The verb's command, imported now; None when there is no such verb."""
         if cmd_name not in self.list_commands(ctx):
             return None
         module = importlib.import_module(f"{commands.__name__}.{cmd_name.replace('-', '_')}")
-        command: click.Command = typer.main.get_command(module.app)
+        command = typer.main.get_command(module.app)
+        assert isinstance(command, TyperCommand)  # one @app.command() per module
         command.name = cmd_name
         return command
 
