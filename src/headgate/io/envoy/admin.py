@@ -1,6 +1,5 @@
 """Talks to a running Envoy's admin: is it ready, how many requests run, drain."""
 
-import asyncio
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +12,7 @@ TIMEOUT_S = 2.0
 
 
 class EnvoyAdmin:
-    """A client of one Envoy's admin, over its Unix socket or loopback port. Raises OSError when nobody answers."""
+    """A client of one Envoy's admin. Its methods raise OSError when nobody answers, but for `ready`."""
 
     def __init__(self, options: EnvoyOptions) -> None:
         """For the Envoy run with *options*; connects on each use, so that Envoy may come and go."""
@@ -64,7 +63,7 @@ class EnvoyAdmin:
         try:
             async with self._session.request(method, self._base + path) as response:
                 return response.status, await response.read()
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise OSError(f"Envoy's admin does not answer: {error!r}") from error
 
 

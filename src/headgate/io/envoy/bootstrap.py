@@ -10,6 +10,13 @@ Json = Mapping[str, Any]
 
 XDS_CLUSTER = "headgate-xds"
 
+MAX_CONNECTIONS = 100_000
+"""Connections from clients; file descriptors usually run out first."""
+
+_TYPES = "type.googleapis.com/envoy.extensions"
+_CONNECTIONS = f"{_TYPES}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+_HTTP_OPTIONS = f"{_TYPES}.upstreams.http.v3.HttpProtocolOptions"
+
 LOG_LEVELS: Mapping[str, str] = {"error": "error", "warning": "warning", "info": "warning", "debug": "info"}
 """Our log level → Envoy's: at `info` Envoy tells of every cluster and listener."""
 
@@ -57,15 +64,11 @@ def bootstrap(options: EnvoyOptions) -> Json:
             "ldsConfig": ads,
         },
         "staticResources": {"clusters": [_xds_cluster(options.xds_port)]},
-        "layeredRuntime": {
-            "layers": [
+        "overloadManager": {
+            "resourceMonitors": [
                 {
-                    "name": "headgate",
-                    "staticLayer": {
-                        # connections from clients are bounded by file descriptors, not by a guess
-                        "envoy.resource_limits.listener.headgate.connection_limit": 100_000,
-                        "re2.max_program_size.error_level": 1000,
-                    },
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typedConfig": {"@type": _CONNECTIONS, "maxActiveDownstreamConnections": MAX_CONNECTIONS},
                 }
             ]
         },
@@ -89,7 +92,6 @@ def command(options: EnvoyOptions) -> list[str]:
 
 def _xds_cluster(port: int) -> Json:
     address = {"socketAddress": {"address": "127.0.0.1", "portValue": port}}
-    options = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     return {
         "name": XDS_CLUSTER,
         "type": "STATIC",
@@ -100,7 +102,7 @@ def _xds_cluster(port: int) -> Json:
         },
         "typedExtensionProtocolOptions": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": options,
+                "@type": _HTTP_OPTIONS,
                 "explicitHttpConfig": {
                     "http2ProtocolOptions": {"connectionKeepalive": {"interval": "5s", "timeout": "10s"}}
                 },

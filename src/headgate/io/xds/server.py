@@ -14,7 +14,7 @@ from google.protobuf import json_format
 
 from headgate.gateway.envoy.protos import type_url
 from headgate.gateway.session import DeltaSession, Event, Published, Requested, Response, Ticked
-from headgate.gateway.versions import KINDS, Json, Kind, Resource, Target, target
+from headgate.gateway.versions import KINDS, Kind, Resource, Resources, Target, target
 from headgate.io.xds.encode import Encoder
 from headgate.model.problems import Place, Problem
 
@@ -91,7 +91,7 @@ class XdsServer:
         if self._server is not None:
             await self._server.stop(grace=0.5)
 
-    def publish(self, resources: Mapping[Kind, Mapping[str, Json]]) -> bool:
+    def publish(self, resources: Resources) -> bool:
         """Make these the resources that Envoy is led to; whether anything changed.
 
         A resource that cannot be turned into a message stays as it was and becomes a problem.

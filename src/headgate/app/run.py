@@ -1,0 +1,315 @@
+"""`headgate run`: supervises Envoy, the controller and the picker, and answers for the three."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import shutil
+import signal
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+import msgspec
+
+from headgate import __version__
+from headgate.app.run_ports import settle
+from headgate.app.run_settings import (
+    Folder,
+    RunSettings,
+    controller_command,
+    envoy_options,
+    picker_command,
+)
+from headgate.app.run_view import drain_line, public_url
+from headgate.app.supervise import Child
+from headgate.io.envoy.admin import EnvoyAdmin
+from headgate.io.envoy.binary import find_envoy
+from headgate.io.envoy.bootstrap import command as envoy_command
+from headgate.io.sources.probe import ProbeResult, probe
+from headgate.io.sources.urls import normalise_all
+from headgate.io.web.admin import AdminServer, Handler, Reply, failure, fetch, reply
+
+log = logging.getLogger("headgate.run")
+
+POLL_S = 0.05
+SLOW_START_S = 10.0
+CHILD_GRACE_S = 5.0
+ENDED_BY_FORCE = 130
+
+
+class Reporter(Protocol):
+    """Who tells the user; the command line has one for text and one for JSON."""
+
+    def probed(self, results: tuple[ProbeResult, ...]) -> None:
+        """The model servers given by URL were asked who they are."""
+
+    def ready(self, info: Mapping[str, Any]) -> None:
+        """The gateway answers: `url`, `admin`, `ports`, `pids`, `model`, `pools`, `problems`, `listeners`."""
+
+    def child_said(self, name: str, line: str) -> None:
+        """A child process printed a line."""
+
+    def note(self, text: str) -> None:
+        """Something happened that the user waits for."""
+
+
+class Supervisor:
+    """One `headgate run`. `run` returns the exit code."""
+
+    def __init__(self, settings: RunSettings, reporter: Reporter) -> None:
+        """Ports are settled and Envoy is found by `run`."""
+        self._settings = settings
+        self._reporter = reporter
+        self._children: dict[str, Child] = {}
+        self._envoy: EnvoyAdmin | None = None
+        self._folder = Folder(Path())
+        self._stop = asyncio.Event()
+        self._force = asyncio.Event()
+        self._was_ready = False
+        self._started_at = 0.0
+
+    async def run(self) -> int:
+        """Serve until a signal; the exit code.
+
+        Raises:
+            EnvoyMissingError: there is no Envoy binary.
+            PortTakenError: a port cannot be had.
+            BadUrlError: a URL cannot be used.
+        """
+        normalise_all(self._settings.urls)
+        binary = find_envoy()
+        self._settings = msgspec.structs.replace(
+            self._settings, ports=settle(self._settings.ports, self._settings.host)
+        )
+        self._started_at = asyncio.get_running_loop().time()
+        _raise_file_limit()
+        self._folder = Folder(Path(tempfile.mkdtemp(prefix="headgate-")))
+        self._catch_signals()
+        try:
+            return await self._serve(binary)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, self._folder.path, ignore_errors=True)
+
+    async def _serve(self, binary: Path) -> int:
+        options = envoy_options(self._settings, self._folder, binary, os.cpu_count() or 1)
+        environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        commands = {
+            "controller": controller_command(self._settings, self._folder),
+            "picker": picker_command(self._settings, self._folder),
+            "envoy": envoy_command(options),
+        }
+        self._children = {
+            name: Child(name, line, self._reporter.child_said, environ) for name, line in commands.items()
+        }
+        admin = AdminServer(self._routes())
+        async with EnvoyAdmin(options) as self._envoy, asyncio.TaskGroup() as tasks:
+            await admin.listen("127.0.0.1", self._settings.ports.admin)
+            running = [
+                tasks.create_task(self._children["controller"].run()),
+                tasks.create_task(self._children["picker"].run()),
+            ]
+            starting = tasks.create_task(self._start(tasks, running))
+            await self._stop.wait()
+            starting.cancel()
+            forced = await self._drain()
+            for task in running:
+                task.cancel()
+            await admin.close()
+        return ENDED_BY_FORCE if forced else 0
+
+    async def _start(self, tasks: asyncio.TaskGroup, running: list[asyncio.Task[None]]) -> None:
+        """Probe, start Envoy when the controller can serve it, and report when everything answers."""
+        probing = tasks.create_task(self._probe())
+        await self._until(self._controller_ready, "the controller reads its sources")
+        running.append(tasks.create_task(self._children["envoy"].run()))
+        probed = await probing
+        if probed:
+            self._reporter.probed(probed)
+        await self._until(self._all_ready, "Envoy and the picker are ready")
+        self._was_ready = True
+        self._reporter.ready(await self._ready_info(probed))
+
+    async def _until(self, reached: Any, what: str) -> None:
+        loop = asyncio.get_running_loop()
+        tell_at = loop.time() + SLOW_START_S
+        while not await reached():
+            if loop.time() >= tell_at:
+                self._reporter.note(f"still waiting until {what}")
+                tell_at += SLOW_START_S
+            await asyncio.sleep(POLL_S)
+
+    async def _probe(self) -> tuple[ProbeResult, ...]:
+        urls = normalise_all(self._settings.urls)
+        return tuple(await asyncio.gather(*(probe(url) for url in urls)))
+
+    async def _controller_ready(self) -> bool:
+        return await _answers(self._folder.controller_socket, "/readyz")
+
+    async def _all_ready(self) -> bool:
+        return not await self._missing()
+
+    async def _missing(self) -> list[str]:
+        """What the gateway still waits for; empty when it can serve."""
+        assert self._envoy is not None
+        envoy, picker, gateway = await asyncio.gather(
+            self._envoy.ready(),
+            _answers(self._folder.picker_socket, "/readyz"),
+            _ask(self._folder.controller_socket, "/v1/status"),
+        )
+        missing = [] if envoy else ["envoy"]
+        if not picker:
+            missing.append("picker")
+        # an Envoy that serves goes on when the controller is away: only the first time needs both
+        if not self._was_ready and not (gateway and gateway.get("settled")):
+            missing.append("controller")
+        return missing
+
+    async def _ready_info(self, probed: tuple[ProbeResult, ...]) -> Mapping[str, Any]:
+        ports, settings = self._settings.ports, self._settings
+        gateway = await _ask(self._folder.controller_socket, "/v1/status") or {}
+        summary = gateway.get("summary") or {}
+        models = [card.id for result in probed for card in result.models]
+        listed = await _models_of(f"http://127.0.0.1:{ports.gateway}/v1/models")
+        return {
+            "url": public_url(settings.host, ports.gateway),
+            "admin": f"http://127.0.0.1:{ports.admin}",
+            "ports": msgspec.to_builtins(ports),
+            "pids": {name: child.state.pid for name, child in self._children.items()},
+            "model": next(iter([*models, *listed]), None),
+            "probed": bool(probed),
+            "listeners": summary.get("listeners", []),
+            "pools": summary.get("pools", []),
+            "problems": gateway.get("problems", []),
+        }
+
+    async def _drain(self) -> bool:
+        """End the children in order, streams first; whether the user lost patience."""
+        draining = asyncio.ensure_future(self._drain_envoy())
+        forced = asyncio.ensure_future(self._force.wait())
+        await asyncio.wait((draining, forced), return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
+        forced.cancel()
+        grace = 0.0 if self._force.is_set() else CHILD_GRACE_S
+        await asyncio.gather(*(child.stop(grace) for child in self._children.values()))
+        return self._force.is_set()
+
+    async def _drain_envoy(self) -> None:
+        assert self._envoy is not None
+        deadline = asyncio.get_running_loop().time() + self._settings.drain_timeout_s
+        try:
+            await self._envoy.drain()
+            active = await self._envoy.active_requests()
+            self._reporter.note(drain_line(active, self._settings.drain_timeout_s))
+            while active and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(2 * POLL_S)
+                active = await self._envoy.active_requests()
+        except OSError:
+            return  # Envoy is not there: nothing to wait for
+        if active:
+            self._reporter.note(f"{active} requests are still running after the drain time and are cut off")
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._signalled)
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            self._force.set()
+        self._stop.set()
+
+    def _routes(self) -> Mapping[str, Handler]:
+        async def healthy(_: Mapping[str, str]) -> Reply:
+            return reply({"ok": True})
+
+        async def ready(_: Mapping[str, str]) -> Reply:
+            missing = ["routes"] if not self._was_ready else await self._missing()
+            if self._stop.is_set():
+                missing = ["draining"]
+            return reply({"ready": not missing, "waiting_for": missing}, 503 if missing else 200)
+
+        async def status(_: Mapping[str, str]) -> Reply:
+            return reply(await self._status())
+
+        async def decisions(query: Mapping[str, str]) -> Reply:
+            limit = query.get("limit", "100")
+            return await self._of_picker(f"/v1/decisions?limit={limit if limit.isdigit() else 100}")
+
+        async def decision(query: Mapping[str, str]) -> Reply:
+            name = query["request_id"]
+            if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or len(name) > 200:
+                return failure(404, "unknown-request", "no decision has this request id")
+            return await self._of_picker(f"/v1/decisions/{name}")
+
+        return {
+            "/healthz": healthy,
+            "/readyz": ready,
+            "/v1/status": status,
+            "/v1/decisions": decisions,
+            "/v1/decisions/{request_id}": decision,
+        }
+
+    async def _of_picker(self, path: str) -> Reply:
+        try:
+            return await fetch(self._folder.picker_socket, path)
+        except OSError:
+            return failure(503, "picker-away", "the picker does not answer now; it is being restarted")
+
+    async def _status(self) -> Mapping[str, Any]:
+        gateway, picker, missing = await asyncio.gather(
+            _ask(self._folder.controller_socket, "/v1/status"),
+            _ask(self._folder.picker_socket, "/v1/status"),
+            self._missing(),
+        )
+        ports = self._settings.ports
+        return {
+            "version": __version__,
+            "ready": self._was_ready and not missing and not self._stop.is_set(),
+            "waiting_for": missing,
+            "draining": self._stop.is_set(),
+            "uptime_s": round(asyncio.get_running_loop().time() - self._started_at, 1),
+            "url": public_url(self._settings.host, ports.gateway),
+            "ports": msgspec.to_builtins(ports),
+            "processes": [msgspec.to_builtins(child.state) for child in self._children.values()],
+            "gateway": gateway,
+            "picker": picker,
+        }
+
+
+async def _answers(socket: Path, path: str) -> bool:
+    with contextlib.suppress(OSError):
+        return (await fetch(socket, path)).status == 200
+    return False
+
+
+async def _ask(socket: Path, path: str) -> dict[str, Any] | None:
+    """The JSON object at *path*, or None when nobody answers."""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        answer = await fetch(socket, path)
+        if answer.status == 200:
+            return msgspec.json.decode(answer.body, type=dict[str, Any])
+    return None
+
+
+async def _models_of(url: str) -> list[str]:
+    """Names that the gateway itself lists; empty when it lists none."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as session,
+            session.get(url) as answer,
+        ):
+            page = await answer.json() if answer.status == 200 else {}
+            return [str(model["id"]) for model in page.get("data", ())]
+    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def _raise_file_limit() -> None:
+    """Let the children open as many files as the system allows: a stream takes two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))

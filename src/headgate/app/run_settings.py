@@ -1,0 +1,88 @@
+"""What `headgate run` was asked for, and the command lines of the children that follow from it."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from headgate.app.run_ports import Ports
+from headgate.io.envoy.bootstrap import EnvoyOptions
+
+DRAIN_TIMEOUT_S = 600.0
+"""As long as a long answer of a large model takes to stream."""
+
+
+class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The command line of `headgate run`. Times in seconds."""
+
+    urls: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    ports: Ports = Ports()
+    host: str = "0.0.0.0"
+    """Address of the gateway's own listener; everything else is loopback only."""
+    policy: str = "default"
+    drain_timeout_s: float = DRAIN_TIMEOUT_S
+    picker_timeout_s: float = 2.0
+    body_limit_bytes: int = 64 << 20
+    log_level: Literal["error", "warning", "info", "debug"] = "info"
+
+
+class Folder(msgspec.Struct, frozen=True):
+    """The run's private folder."""
+
+    path: Path
+
+    @property
+    def controller_socket(self) -> Path:
+        """Admin API of the controller."""
+        return self.path / "controller.sock"
+
+    @property
+    def picker_socket(self) -> Path:
+        """Admin API of the picker."""
+        return self.path / "picker.sock"
+
+
+def controller_command(settings: RunSettings, folder: Folder) -> list[str]:
+    """The gateway half as a child process."""
+    return [
+        *_headgate("controller", settings),
+        *("--port", str(settings.ports.gateway), "--host", settings.host),
+        *("--xds-port", str(settings.ports.xds)),
+        *("--picker-address", f"127.0.0.1:{settings.ports.picker}"),
+        *("--picker-timeout", str(settings.picker_timeout_s)),
+        *("--body-limit", str(settings.body_limit_bytes)),
+        *("--admin-socket", str(folder.controller_socket)),
+    ]
+
+
+def picker_command(settings: RunSettings, folder: Folder) -> list[str]:
+    """The picker as a child process."""
+    return [
+        *_headgate("picker", settings),
+        *("--host", "127.0.0.1", "--no-secure-serving"),
+        *("--grpc-port", str(settings.ports.picker)),
+        *("--grpc-health-port", str(settings.ports.picker_health)),
+        *("--metrics-port", str(settings.ports.metrics)),
+        *("--policy", settings.policy),
+        *("--admin-socket", str(folder.picker_socket)),
+    ]
+
+
+def envoy_options(settings: RunSettings, folder: Folder, binary: Path, concurrency: int) -> EnvoyOptions:
+    """How Envoy is run."""
+    return EnvoyOptions(
+        binary=binary,
+        folder=folder.path,
+        xds_port=settings.ports.xds,
+        admin_port=settings.ports.envoy_admin,
+        concurrency=concurrency,
+        log_level=settings.log_level,
+    )
+
+
+def _headgate(verb: str, settings: RunSettings) -> list[str]:
+    files = [part for path in settings.files for part in ("-f", str(path))]
+    urls = [part for url in settings.urls for part in ("--url", url)]
+    return [sys.executable, "-m", "headgate", verb, *files, *urls, "--log-level", settings.log_level]

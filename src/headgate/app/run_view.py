@@ -1,0 +1,94 @@
+"""What `headgate run` says, as text; pure, so that the words can be tested."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from headgate.io.sources.probe import ProbeResult
+
+EXAMPLE_MODEL = "MODEL"
+
+
+def replica_table(results: Sequence[ProbeResult]) -> Table:
+    """Each model server and what it said of itself."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("REPLICA", "ENGINE", "VERSION", "MODELS", "CONTEXT", "STATE"):
+        table.add_column(column, overflow="fold")
+    for result in results:
+        models = ", ".join(card.id for card in result.models[:3])
+        more = len(result.models) - 3
+        table.add_row(
+            result.url,
+            result.engine or "unknown",
+            result.version or "-",
+            f"{models} and {more} more" if more > 0 else models or "-",
+            str(result.max_model_len or "-"),
+            "[green]ok[/]" if result.ok else f"[yellow]{result.error}; used as soon as it answers[/]",
+        )
+    return table
+
+
+def pool_table(pools: Sequence[Mapping[str, Any]]) -> Table:
+    """Each pool and its endpoints, as the controller's summary tells them."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("POOL", "FAILURE MODE", "PICKER", "ENDPOINTS"):
+        table.add_column(column, overflow="fold")
+    for pool in pools:
+        endpoints = [str(each["id"]) for each in pool["endpoints"]]
+        shown = ", ".join(endpoints[:4]) + (f" and {len(endpoints) - 4} more" if len(endpoints) > 4 else "")
+        foreign = pool.get("picker")
+        table.add_row(
+            str(pool["key"]),
+            str(pool["failure_mode"]),
+            str(foreign["service"]) if foreign else "own",
+            shown or "[yellow]none yet[/]",
+        )
+    return table
+
+
+def listener_lines(info: Mapping[str, Any]) -> list[str]:
+    """Where the gateway listens, a line for each listener of each Gateway."""
+    listeners = info["listeners"]
+    if not listeners:
+        return ["Nothing is served yet: the files hold no Gateway with an HTTP listener."]
+    lines = [f"Listening on {info['url']}"]
+    if not info["probed"]:
+        lines += [f"  {each['gateway']} {each['name']}: port {each['port']}" for each in listeners]
+    return lines
+
+
+def curl_line(url: str, model: str | None) -> str:
+    """A command that asks the gateway for an answer, ready to paste."""
+    body = {"model": model or EXAMPLE_MODEL, "messages": [{"role": "user", "content": "Say hello"}]}
+    text = json.dumps(body).replace("'", "'\\''")
+    return f"curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{text}'"
+
+
+def public_url(host: str, port: int) -> str:
+    """Where a person on this machine reaches the gateway."""
+    name = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}"
+
+
+def drain_line(active: int, timeout_s: float) -> str:
+    """What is said when draining begins."""
+    requests = "1 request is" if active == 1 else f"{active} requests are"
+    if active == 0:
+        return "stopping: no request is running"
+    return f"draining: {requests} running, waiting up to {timeout_s:g} s; press Ctrl-C again to end at once"
+
+
+CALM = (
+    "is work-in-progress",
+    "work in progress",
+    "using deprecated",
+    "has no health check",
+)
+"""Parts of Envoy's warnings that say nothing to a user of Headgate."""
+
+
+def worth_saying(name: str, line: str) -> bool:
+    """Whether a child's line is shown."""
+    return bool(line.strip()) and not (name == "envoy" and any(part in line for part in CALM))

@@ -1,0 +1,186 @@
+"""Child processes with a life: started, watched, restarted with backoff, ended with their parent."""
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Literal
+
+import msgspec
+
+log = logging.getLogger("headgate.run")
+
+State = Literal["new", "running", "waiting", "stopped"]
+
+PR_SET_PDEATHSIG = 1
+MAX_LINE = 64 * 1024
+"""A child's line that is longer is cut."""
+
+
+class ProcessState(msgspec.Struct, frozen=True):
+    """A child process as `status` shows it. Times in seconds."""
+
+    name: str
+    state: State
+    pid: int | None
+    restarts: int
+    uptime_s: float | None
+    last_exit: int | None
+    """Exit code of the one before; negative: the signal that ended it."""
+
+
+class Backoff:
+    """How long to wait before the next start: doubling, and back to the first after a long enough life."""
+
+    def __init__(self, first_s: float = 0.2, longest_s: float = 10.0, calm_s: float = 20.0) -> None:
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._calm_s = calm_s
+        self._next_s = first_s
+
+    def after(self, lived_s: float) -> float:
+        """The wait after a child that lived for *lived_s* seconds."""
+        if lived_s >= self._calm_s:
+            self._next_s = self._first_s
+        wait = self._next_s
+        self._next_s = min(2 * wait, self._longest_s)
+        return wait
+
+
+class Child:
+    """One child process in its own process group: Ctrl-C in the terminal reaches the parent alone."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        say: Callable[[str, str], None],
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Runs *command*; each line it prints goes to *say* with its name."""
+        self.name = name
+        self._command = tuple(command)
+        self._say = say
+        self._environ = environ
+        self._process: asyncio.subprocess.Process | None = None
+        self._backoff = Backoff()
+        self._stop_asked = asyncio.Event()
+        self._started_at = 0.0
+        self._starts = 0
+        self._last_exit: int | None = None
+        self._state: State = "new"
+
+    @property
+    def state(self) -> ProcessState:
+        """What it is doing now."""
+        running = self._state == "running" and self._process is not None
+        return ProcessState(
+            name=self.name,
+            state=self._state,
+            pid=self._process.pid if running and self._process is not None else None,
+            restarts=max(0, self._starts - 1),
+            uptime_s=round(asyncio.get_running_loop().time() - self._started_at, 1) if running else None,
+            last_exit=self._last_exit,
+        )
+
+    async def run(self) -> None:
+        """Keep it running until `stop`; cancelling kills it."""
+        now = asyncio.get_running_loop().time
+        try:
+            while True:
+                self._started_at = now()
+                code = await self._once()
+                if self._stop_asked.is_set():
+                    return
+                wait = self._backoff.after(now() - self._started_at)
+                self._state = "waiting"
+                log.warning("%s ended (%s); starting it again in %.1f s", self.name, how_ended(code), wait)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._stop_asked.wait()
+                        return
+        finally:
+            self._state = "stopped"
+            self.signal(signal.SIGKILL)
+
+    async def stop(self, grace_s: float) -> None:
+        """Ask it to end, and kill it after *grace_s* seconds."""
+        self._stop_asked.set()
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        self.signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(grace_s):
+                await process.wait()
+        except TimeoutError:
+            log.warning("%s does not end, killing it", self.name)
+            self.signal(signal.SIGKILL)
+            await process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its whole process group, if it runs."""
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    async def _once(self) -> int:
+        """One life; its exit code."""
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                env=None if self._environ is None else dict(self._environ),
+                limit=MAX_LINE,
+                process_group=0,
+                preexec_fn=end_with_parent(os.getpid()),
+            )
+        except OSError as error:
+            log.error("%s cannot be started: %s", self.name, error)
+            return 127
+        self._state = "running"
+        self._starts += 1
+        assert self._process.stdout is not None
+        await self._relay(self._process.stdout)
+        self._last_exit = await self._process.wait()
+        return self._last_exit
+
+    async def _relay(self, lines: asyncio.StreamReader) -> None:
+        while True:
+            try:
+                line = await lines.readline()
+            except ValueError:  # longer than MAX_LINE: the reader has thrown it away
+                continue
+            if not line:
+                return
+            self._say(self.name, line.decode(errors="replace").rstrip())
+
+
+def how_ended(code: int) -> str:
+    """An exit code in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def end_with_parent(parent: int) -> Callable[[], None] | None:
+    """What a child runs before its program so that it is killed when *parent* dies; None where impossible."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def before_exec() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return before_exec

@@ -1,0 +1,77 @@
+"""`headgate controller`: the gateway half alone."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def controller(
+    files: Annotated[
+        list[Path] | None, typer.Option("-f", "--file", help="YAML file or folder; may be repeated.")
+    ] = None,
+    url: Annotated[list[str] | None, typer.Option(help="A model server's URL; may be repeated.")] = None,
+    port: Annotated[int, typer.Option(help="Where Envoy binds the primary listener.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address that Envoy's listeners bind.")] = "0.0.0.0",
+    xds_port: Annotated[int, typer.Option(help="Where delta ADS is served; 0: any free port.")] = 18000,
+    xds_host: Annotated[str, typer.Option(help="Address of the xDS port.")] = "127.0.0.1",
+    picker_address: Annotated[
+        str, typer.Option(help="Our own picker as Envoy reaches it.")
+    ] = "127.0.0.1:9002",
+    picker_timeout: Annotated[float, typer.Option(help="Longest silence of a picker, seconds.")] = 2.0,
+    body_limit: Annotated[int, typer.Option(help="Longest request body, bytes.")] = 64 << 20,
+    admin_socket: Annotated[Path | None, typer.Option(help="Unix socket of the admin API.")] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Translate manifests for Envoy and serve them by delta xDS.
+
+    One part of [bold]headgate run[/], alone: start Envoy yourself, with this server as its ADS.
+
+    Examples:
+
+        headgate controller -f manifests/ --xds-port 18000
+
+        headgate controller --url http://gpu1:8000 --picker-address 127.0.0.1:9002
+    """
+    import asyncio
+    import contextlib
+    import logging
+    import signal
+
+    from headgate.app.controller import serve
+    from headgate.gateway.settings import GatewaySettings
+    from headgate.io.sources.api import open_source
+    from headgate.io.sources.urls import BadUrlError
+
+    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(message)s")
+    if not files and not url:
+        raise typer.BadParameter("nothing to serve: name files with -f, or model servers with --url")
+    settings = GatewaySettings(
+        port=port,
+        address=host,
+        picker_address=picker_address,
+        picker_timeout_s=picker_timeout,
+        body_limit_bytes=body_limit,
+    )
+    try:
+        source = open_source(files or [], url or [])
+    except BadUrlError as error:
+        raise typer.BadParameter(str(error)) from None
+
+    async def until_signal() -> None:
+        serving = asyncio.ensure_future(
+            serve(source, settings, host=xds_host, xds_port=xds_port, admin_socket=admin_socket)
+        )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+    try:
+        asyncio.run(until_signal())
+    except RuntimeError as error:
+        typer.echo(f"cannot serve xDS on port {xds_port} (--xds-port): {error}", err=True)
+        raise typer.Exit(1) from None

@@ -1,0 +1,197 @@
+"""`headgate run`: gateway, picker and Envoy on this machine."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from headgate.io.sources.probe import ProbeResult
+
+app = typer.Typer(add_completion=False)
+
+_UNITS = {"": 1, "k": 1000, "ki": 1 << 10, "m": 10**6, "mi": 1 << 20, "g": 10**9, "gi": 1 << 30}
+
+NOTHING = """\
+Nothing to serve. Name your model servers:
+
+    headgate run http://gpu1:8000 http://gpu2:8000
+
+or files and folders with Gateway API manifests:
+
+    headgate run -f manifests/
+
+No model server at hand? `headgate demo` simulates some."""
+
+
+def size(text: str) -> int:
+    """Bytes: `1048576`, `64MiB`, `64Mi`, `10MB`; raises typer.BadParameter for anything else."""
+    match = re.fullmatch(r"([0-9]+)\s*([kmg]i?)?b?", text.strip().lower())
+    if match is None or int(match[1]) == 0:
+        raise typer.BadParameter(f"{text!r} is no size such as 64MiB")
+    return int(match[1]) * _UNITS[match[2] or ""]
+
+
+class TextReporter:
+    """For people: results to stdout, what happens meanwhile to stderr."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._out = Console(soft_wrap=True, highlight=False)
+        self._err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+    def probed(self, results: "tuple[ProbeResult, ...]") -> None:
+        """Print the table of replicas."""
+        from headgate.app.run_view import replica_table
+
+        self._out.print(replica_table(results), soft_wrap=False)
+        self._out.print()
+
+    def ready(self, info: Mapping[str, Any]) -> None:
+        """Print where the gateway is and how to talk to it."""
+        from headgate.app.run_view import curl_line, listener_lines, pool_table
+
+        if not info["probed"]:
+            self._out.print(pool_table(info["pools"]), soft_wrap=False)
+            self._out.print()
+        for line in listener_lines(info):
+            self._out.print(line, markup=False)
+        admin = info["admin"]
+        self._out.print(f"Admin API on {admin}  (headgate status --admin {admin})", markup=False)
+        self._out.print("\nTry it:\n", markup=False)
+        self._out.print(f"  {curl_line(info['url'], info['model'])}", markup=False)
+        self._out.print("\nStop with Ctrl-C; running requests are finished first.", markup=False)
+
+    def child_said(self, name: str, line: str) -> None:
+        """Relay a child's line, prefixed."""
+        from headgate.app.run_view import worth_saying
+
+        if worth_saying(name, line):
+            self._err.print(f"{name:<10} | {line}", markup=False)
+
+    def note(self, text: str) -> None:
+        """Print to stderr."""
+        self._err.print(text, markup=False)
+
+
+class JsonReporter:
+    """For programs: one JSON object a line on stdout; children's lines as they are on stderr."""
+
+    def _event(self, event: str, **content: Any) -> None:
+        import msgspec
+
+        typer.echo(msgspec.json.encode({"event": event, **content}).decode())
+
+    def probed(self, results: "tuple[ProbeResult, ...]") -> None:
+        """`{"event": "probed", "replicas": [...]}`."""
+        self._event("probed", replicas=results)
+
+    def ready(self, info: Mapping[str, Any]) -> None:
+        """`{"event": "ready", "url": ..., "admin": ..., "ports": {...}, "pids": {...}, ...}`."""
+        self._event("ready", **info)
+
+    def child_said(self, name: str, line: str) -> None:
+        """Relay a child's line, prefixed."""
+        from headgate.app.run_view import worth_saying
+
+        if worth_saying(name, line):
+            typer.echo(f"{name:<10} | {line}", err=True)
+
+    def note(self, text: str) -> None:
+        """`{"event": "note", "text": ...}`."""
+        self._event("note", text=text)
+
+
+@app.command()
+def run(
+    urls: Annotated[
+        list[str] | None, typer.Argument(metavar="[URL]...", help="Model servers, such as http://gpu1:8000.")
+    ] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("-f", "--file", help="YAML file or folder, followed as it changes; may be repeated."),
+    ] = None,
+    port: Annotated[int, typer.Option(help="The gateway's own port.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address that the gateway listens on.")] = "0.0.0.0",
+    policy: Annotated[
+        Literal["default", "random", "round-robin", "least-requests"], typer.Option(help="How to choose.")
+    ] = "default",
+    picker_port: Annotated[int, typer.Option(help="ext_proc, loopback.")] = 9002,
+    picker_health_port: Annotated[int, typer.Option(help="gRPC health of the picker, loopback.")] = 9003,
+    metrics_port: Annotated[int, typer.Option(help="Prometheus metrics, loopback.")] = 9090,
+    xds_port: Annotated[int, typer.Option(help="Envoy's configuration, loopback.")] = 18000,
+    admin_port: Annotated[int, typer.Option(help="Admin API, loopback.")] = 15000,
+    envoy_admin_port: Annotated[
+        int | None, typer.Option(help="Envoy's own admin, loopback; without: a private Unix socket.")
+    ] = None,
+    drain_timeout: Annotated[
+        float, typer.Option(help="Longest wait for running requests at the end, seconds.")
+    ] = 600.0,
+    picker_timeout: Annotated[
+        float,
+        typer.Option(help="Longest silence of the picker before the pool's failure mode counts, seconds."),
+    ] = 2.0,
+    body_limit: Annotated[str, typer.Option(help="Longest request body.")] = "64MiB",
+    log_level: Annotated[Literal["error", "warning", "info", "debug"], typer.Option()] = "info",
+    output: Annotated[Literal["text", "json"], typer.Option(help="json: one event a line.")] = "text",
+) -> None:
+    """Put a gateway in front of model servers: Envoy, the picker and the controller, supervised.
+
+    Every port may be 0: any free one, printed. Ctrl-C finishes running requests first, a second one does not.
+
+    Examples:
+
+        headgate run http://gpu1:8000 http://gpu2:8000
+
+        headgate run -f manifests/ --port 80
+
+        headgate run http://localhost:8000 --policy round-robin --admin-port 0
+    """
+    import asyncio
+    import logging
+
+    from headgate.app.run import Supervisor
+    from headgate.app.run_ports import Ports, PortTakenError
+    from headgate.app.run_settings import RunSettings
+    from headgate.io.envoy.binary import EnvoyMissingError
+    from headgate.io.sources.urls import BadUrlError
+
+    if not urls and not files:
+        typer.echo(NOTHING, err=True)
+        raise typer.Exit(2)
+    for path in files or ():
+        if not path.exists():
+            raise typer.BadParameter(f"there is no {path}", param_hint="-f")
+    logging.basicConfig(level=log_level.upper(), format="headgate   | %(message)s")
+    settings = RunSettings(
+        urls=tuple(urls or ()),
+        files=tuple(files or ()),
+        ports=Ports(
+            gateway=port,
+            picker=picker_port,
+            picker_health=picker_health_port,
+            metrics=metrics_port,
+            xds=xds_port,
+            admin=admin_port,
+            envoy_admin=envoy_admin_port,
+        ),
+        host=host,
+        policy=policy,
+        drain_timeout_s=drain_timeout,
+        picker_timeout_s=picker_timeout,
+        body_limit_bytes=size(body_limit),
+        log_level=log_level,
+    )
+    reporter = TextReporter() if output == "text" else JsonReporter()
+
+    async def supervise() -> int:
+        return await Supervisor(settings, reporter).run()
+
+    try:
+        raise typer.Exit(asyncio.run(supervise()))
+    except (EnvoyMissingError, PortTakenError, BadUrlError) as error:
+        typer.echo(f"headgate: {error}", err=True)
+        raise typer.Exit(1) from None
