@@ -55,7 +55,7 @@ class Health:
             return UNKNOWN
         return SERVING if self._ready or service == "liveness" else NOT_SERVING
 
-    def handler(self) -> grpc.GenericRpcHandler[bytes, bytes]:
+    def handler(self) -> "grpc.GenericRpcHandler[bytes, bytes]":
         """For `Server.add_generic_rpc_handlers`."""
         return grpc.method_handlers_generic_handler(
             "grpc.health.v1.Health",

@@ -120,7 +120,7 @@ class Services:
         self._hub = hub
         self._settings = settings
 
-    def handlers(self) -> tuple[grpc.GenericRpcHandler[bytes, bytes], ...]:
+    def handlers(self) -> "tuple[grpc.GenericRpcHandler[bytes, bytes], ...]":
         """For `Server.add_generic_rpc_handlers`."""
         process = grpc.stream_stream_rpc_method_handler(self._process)
         logs = grpc.stream_unary_rpc_method_handler(self._access_logs)

@@ -1,0 +1,60 @@
+"""Access-log entries to endings."""
+
+import pytest
+from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
+
+from headgate.model.requests import Usage
+from headgate.wire.accesslog import Entry, read_entries
+from headgate.wire.said import Over
+
+
+def message(flags: tuple[str, ...] = (), *, ours: bool = True, usage: bool = True, served: str = "") -> bytes:
+    log = StreamAccessLogsMessage()
+    entry = log.http_logs.log_entry.add()
+    metadata = entry.common_properties.metadata.filter_metadata
+    if ours:
+        metadata["headgate"]["stream"] = "n-7"
+    if usage:
+        metadata["headgate.usage"].update({"prompt": 5, "completion": 2, "cached": 4})
+    if served:
+        metadata["envoy.lb"]["x-gateway-destination-endpoint-served"] = served
+    for flag in flags:
+        setattr(entry.common_properties.response_flags, flag, True)
+    address = entry.common_properties.upstream_remote_address.socket_address
+    address.address, address.port_value = "10.0.0.1", 8000
+    entry.response.response_code.value = 200
+    data: bytes = log.SerializeToString()
+    return data
+
+
+@pytest.mark.parametrize(
+    ("flags", "ending"),
+    [
+        ((), "complete"),
+        (("downstream_connection_termination",), "aborted"),
+        (("downstream_remote_reset", "upstream_remote_reset"), "aborted"),
+        (("upstream_connection_failure",), "failed"),
+        (("upstream_retry_limit_exceeded",), "failed"),
+        (("no_healthy_upstream",), "failed"),
+    ],
+)
+def test_endings(flags: tuple[str, ...], ending: str) -> None:
+    (entry,) = read_entries(message(flags))
+    assert entry == Entry("n-7", Over(ending, 200, Usage(5, 2, 4), "10.0.0.1:8000"))  # type: ignore[arg-type]
+
+
+def test_envoys_own_word_for_the_endpoint_counts_first() -> None:
+    assert read_entries(message(served="10.0.0.2:8000"))[0].over.served == "10.0.0.2:8000"
+
+
+def test_usage_may_be_missing() -> None:
+    assert read_entries(message(usage=False))[0].over.usage is None
+
+
+def test_other_requests_are_left_out() -> None:
+    assert read_entries(message(ours=False)) == []
+
+
+def test_other_bytes_are_refused() -> None:
+    with pytest.raises(ValueError, match="not a StreamAccessLogsMessage"):
+        read_entries(b"\xff\xff\xff")

@@ -1,0 +1,465 @@
+"""Scripted streams: what the peer sends, what is said, what is answered, in both body modes."""
+
+import json
+from typing import Any
+
+import pytest
+from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+
+from headgate.model.ids import EndpointId
+from headgate.model.load import ModelCard
+from headgate.model.requests import Usage
+from headgate.wire.answers import CHUNK_BYTES
+from headgate.wire.extproc import Conversation, Settings, WireError
+from headgate.wire.said import Arrived, FirstBytes, Over, Started
+
+BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
+A, B = EndpointId("10.0.0.1:8000"), EndpointId("[fd00::1]:8000")
+DUPLEX, BUFFERED, STREAMED, NONE = (
+    ProcessingMode.FULL_DUPLEX_STREAMED,
+    ProcessingMode.BUFFERED,
+    ProcessingMode.STREAMED,
+    ProcessingMode.NONE,
+)
+POST = {":method": "POST", ":path": "/v1/chat/completions", "content-type": "application/json"}
+SSE = {":status": "200", "content-type": "text/event-stream"}
+PLAIN = {":status": "200", "content-type": "application/json"}
+
+
+def fill(target: Any, headers: dict[str, str]) -> None:
+    for key, value in headers.items():
+        target.headers.headers.add(key=key, raw_value=value.encode())
+
+
+def request(
+    headers: dict[str, str] = POST, *, end: bool = False, modes: tuple[int, int] | None = (DUPLEX, DUPLEX)
+) -> Any:
+    message = pb.ProcessingRequest()
+    fill(message.request_headers, headers)
+    message.request_headers.end_of_stream = end
+    if modes is not None:
+        message.protocol_config.request_body_mode = modes[0]
+        message.protocol_config.response_body_mode = modes[1]
+    return message
+
+
+def body(data: bytes, *, end: bool = True) -> Any:
+    return pb.ProcessingRequest(request_body=pb.HttpBody(body=data, end_of_stream=end))
+
+
+def trailers() -> Any:
+    return pb.ProcessingRequest(request_trailers=pb.HttpTrailers())
+
+
+def response(headers: dict[str, str], *, end: bool = False, served: str = "") -> Any:
+    message = pb.ProcessingRequest()
+    fill(message.response_headers, headers)
+    message.response_headers.end_of_stream = end
+    if served:
+        lb = message.metadata_context.filter_metadata["envoy.lb"]
+        lb["x-gateway-destination-endpoint-served"] = served
+    return message
+
+
+def chunk(data: bytes, *, end: bool = False) -> Any:
+    return pb.ProcessingRequest(response_body=pb.HttpBody(body=data, end_of_stream=end))
+
+
+def response_trailers() -> Any:
+    return pb.ProcessingRequest(response_trailers=pb.HttpTrailers())
+
+
+class Stream:
+    """A conversation with its answers decoded."""
+
+    def __init__(self, *, lean: bool = False, **settings: Any) -> None:
+        self.talk = Conversation(Settings("n", **settings), 7, lean=lean)
+
+    def tell(self, *messages: Any) -> list[Any]:
+        return [said for message in messages for said in self.talk.receive(message.SerializeToString())]
+
+    def answers(self) -> list[Any]:
+        found = [pb.ProcessingResponse.FromString(data) for data in self.talk.outbox]
+        self.talk.outbox.clear()
+        return found
+
+    @property
+    def left(self) -> bool:
+        return self.talk.leaving
+
+    def kinds(self) -> list[str]:
+        return [str(answer.WhichOneof("response")) for answer in self.answers()]
+
+    def routed(self, *messages: Any, target: str | None = None) -> list[Any]:
+        said = self.tell(*messages)
+        assert [type(each) for each in said] == [Arrived]
+        self.talk.route([A, B], target, "why")
+        return self.answers()
+
+
+def put(mutation: Any) -> dict[str, str]:
+    return {option.header.key: option.header.raw_value.decode() for option in mutation.set_headers}
+
+
+def returned(answers: list[Any]) -> bytes:
+    return b"".join(
+        each.request_body.response.body_mutation.streamed_response.body
+        for each in answers
+        if each.WhichOneof("response") == "request_body"
+    )
+
+
+@pytest.mark.parametrize("cut", range(len(BODY) + 1))
+def test_full_duplex_in_any_chunking(cut: int) -> None:
+    stream = Stream()
+    assert stream.tell(request(), body(BODY[:cut], end=False)) == []
+    assert stream.answers() == []
+    head, *rest = stream.routed(body(BODY[cut:]))
+    common = head.request_headers.response
+    assert put(common.header_mutation)["x-gateway-destination-endpoint"] == f"{A},{B}"
+    assert head.dynamic_metadata["envoy.lb"]["x-gateway-destination-endpoint"] == f"{A},{B}"
+    assert dict(head.dynamic_metadata["headgate"]) == {"stream": "n-7", "decision": "why"}
+    assert common.clear_route_cache
+    assert returned(rest) == BODY
+    ends = [each.request_body.response.body_mutation.streamed_response.end_of_stream for each in rest]
+    assert ends == [*[False] * (len(rest) - 1), True]
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
+def test_full_duplex_gives_every_byte_back_in_small_chunks(size: int) -> None:
+    stream, data = Stream(), b"x" * size
+    other = {**POST, "content-type": "text/plain"}
+    answers = stream.routed(request(other), body(data, end=False), body(b""))
+    assert returned(answers) == data
+    chunks = [each.request_body.response.body_mutation.streamed_response for each in answers[1:]]
+    assert all(len(each.body) <= CHUNK_BYTES for each in chunks)
+    assert [each.end_of_stream for each in chunks] == [*[False] * (len(chunks) - 1), True]
+
+
+def test_full_duplex_with_trailers() -> None:
+    stream = Stream()
+    answers = stream.routed(request(), body(BODY, end=False), trailers())
+    kinds = [each.WhichOneof("response") for each in answers]
+    assert kinds == ["request_headers", "request_body", "request_trailers"]
+    assert not answers[1].request_body.response.body_mutation.streamed_response.end_of_stream
+
+
+@pytest.mark.parametrize("modes", [(DUPLEX, DUPLEX), (BUFFERED, STREAMED), None])
+def test_a_request_without_body_is_picked_on_its_headers(modes: tuple[int, int] | None) -> None:
+    stream = Stream()
+    get = {":method": "GET", ":path": "/x"}
+    answers = stream.routed(request(get, end=True, modes=modes))
+    assert [each.WhichOneof("response") for each in answers] == ["request_headers"]
+    assert answers[0].dynamic_metadata["envoy.lb"]["x-gateway-destination-endpoint"] == f"{A},{B}"
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_buffered(lean: bool) -> None:
+    stream = Stream(lean=lean)
+    assert stream.tell(request(modes=(BUFFERED, STREAMED))) == []
+    assert stream.answers() == [pb.ProcessingResponse(request_headers=pb.HeadersResponse())]
+    (answer,) = stream.routed(body(BODY))
+    common = answer.request_body.response
+    assert put(common.header_mutation)["x-gateway-destination-endpoint"] == f"{A},{B}"
+    assert answer.dynamic_metadata["envoy.lb"]["x-gateway-destination-endpoint"] == f"{A},{B}"
+    assert not common.HasField("body_mutation")
+    assert common.clear_route_cache is not lean
+
+
+def test_buffered_with_trailers_after_the_body() -> None:
+    stream = Stream()
+    stream.tell(request(modes=(BUFFERED, STREAMED)))
+    stream.routed(body(BODY, end=False))
+    assert stream.tell(trailers()) == []
+    assert stream.kinds() == ["request_trailers"]
+
+
+@pytest.mark.parametrize("mode", [STREAMED, NONE])
+def test_a_body_that_is_not_seen_whole_is_routed_on_the_headers(mode: int) -> None:
+    stream = Stream()
+    answers = stream.routed(request(modes=(mode, NONE)))
+    assert [each.WhichOneof("response") for each in answers] == ["request_headers"]
+    assert stream.tell(body(b"x", end=False)) == []
+    assert stream.kinds() == ["request_body"]
+
+
+def test_without_protocol_config_initial_metadata_decides() -> None:
+    duplex, lean = Stream(), Stream(lean=True)
+    duplex.tell(request(modes=None))
+    lean.tell(request(modes=None))
+    assert (duplex.kinds(), lean.kinds()) == ([], ["request_headers"])
+
+
+@pytest.mark.parametrize(
+    ("modes", "kind"), [((DUPLEX, DUPLEX), "duplex"), ((BUFFERED, STREAMED), "buffered")]
+)
+def test_the_target_model_is_put_in_and_the_asked_one_shown(modes: tuple[int, int], kind: str) -> None:
+    stream = Stream()
+    headers = {**POST, "accept-encoding": "gzip", "content-length": str(len(BODY))}
+    answers = stream.routed(request(headers, modes=modes), body(BODY), target="adapter-2")
+    answers = [each for each in answers if each.HasField("dynamic_metadata") or kind == "duplex"]
+    new = BODY.replace(b'"m"', b'"adapter-2"')
+    if kind == "duplex":
+        mutation = answers[0].request_headers.response.header_mutation
+        assert returned(answers) == new
+    else:
+        mutation = answers[0].request_body.response.header_mutation
+        assert answers[0].request_body.response.body_mutation.body == new
+    assert "accept-encoding" in mutation.remove_headers
+    assert put(mutation)["content-length"] == str(len(new))
+    stream.tell(response(SSE))
+    assert "content-length" in stream.answers()[0].response_headers.response.header_mutation.remove_headers
+    stream.tell(chunk(b'data: {"mod'), chunk(b'el":"adapter-2"}\n\n', end=True))
+    changed = [each.response_body.response.body_mutation for each in stream.answers()]
+    if kind == "duplex":
+        assert b"".join(each.streamed_response.body for each in changed) == b'data: {"model":"m"}\n\n'
+        assert [each.streamed_response.end_of_stream for each in changed] == [False, True]
+    else:
+        assert changed[0].clear_body
+        assert changed[1].body == b'data: {"model":"m"}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("hint", "expected"),
+    [
+        (["10.0.0.1:8000", "10.0.0.2"], ("10.0.0.1:8000", "10.0.0.2")),
+        ("10.0.0.1:8000, 10.0.0.2", ("10.0.0.1:8000", "10.0.0.2")),
+        ([], ()),
+        ("", ()),
+        (None, None),
+    ],
+)
+def test_subset_hint(hint: list[str] | str | None, expected: tuple[str, ...] | None) -> None:
+    message = request(end=True, headers={":method": "GET", ":path": "/"})
+    if hint is not None:
+        values = message.metadata_context.filter_metadata["envoy.lb.subset_hint"]
+        values["x-gateway-destination-endpoint-subset"] = hint
+    assert Stream().tell(message)[0].request.subset == expected
+    assert Stream(subset_filter=False).tell(message)[0].request.subset is None
+
+
+def test_forged_and_internal_headers_do_not_reach_the_server() -> None:
+    forged = {
+        "x-gateway-destination-endpoint": "6.6.6.6:1",
+        "x-gateway-destination-endpoint-subset": "6.6.6.6:1",
+        "x-gateway-inference-objective": "o",
+        "x-custom": "stays",
+    }
+    head, *_ = Stream().routed(request({**POST, **forged}), body(BODY))
+    mutation = head.request_headers.response.header_mutation
+    assert set(mutation.remove_headers) == {
+        "x-gateway-destination-endpoint-subset",
+        "x-gateway-inference-objective",
+    }
+    assert put(mutation)["x-gateway-destination-endpoint"] == f"{A},{B}"
+    assert {option.append_action for option in mutation.set_headers} == {2}
+
+
+def test_a_foreign_gateway_gets_the_headers_on_the_response() -> None:
+    stream = Stream()
+    stream.routed(request(), body(BODY))
+    said = stream.tell(response(PLAIN, served=B))
+    assert said == [Started(200, B, False)]
+    mutation = stream.answers()[0].response_headers.response.header_mutation
+    assert put(mutation) == {
+        "x-headgate-endpoint": B,
+        "x-headgate-decision": "why",
+        "x-request-id": "n-7",
+    }
+
+
+def test_a_full_answer_ends_with_its_usage() -> None:
+    stream = Stream()
+    stream.routed(request(), body(BODY))
+    stream.tell(response(SSE, served=A))
+    stream.answers()
+    first = stream.tell(chunk(b'data: {"choices":[]}\n\ndata: {"us'))
+    rest = stream.tell(chunk(b'age":{"prompt_tokens":5,"completion_tokens":2}}\n\n', end=True))
+    assert first == [FirstBytes()]
+    assert rest == [Over("complete", 200, Usage(5, 2), A)]
+    data = [each.response_body.response.body_mutation.streamed_response for each in stream.answers()]
+    assert b"".join(each.body for each in data).endswith(b'"completion_tokens":2}}\n\n')
+    assert stream.talk.closed(cancelled=True) is None
+
+
+def test_an_answer_may_end_with_trailers_or_with_its_headers() -> None:
+    by_trailers = Stream()
+    by_trailers.routed(request(), body(BODY))
+    said = by_trailers.tell(response(PLAIN), chunk(b"{}"), response_trailers())
+    assert said[-1] == Over("complete", 200)
+    assert by_trailers.kinds() == ["response_headers", "response_body", "response_trailers"]
+    by_headers = Stream()
+    by_headers.routed(request(), body(BODY))
+    assert by_headers.tell(response({":status": "204"}, end=True)) == [Started(204), Over("complete", 204)]
+
+
+def test_our_own_envoy_is_left_after_the_first_chunk() -> None:
+    stream = Stream(lean=True)
+    stream.tell(request(modes=(BUFFERED, STREAMED)))
+    stream.routed(body(BODY))
+    assert stream.tell(response(SSE, served=A)) == [Started(200, A)]
+    assert not stream.left
+    assert stream.tell(chunk(b"")) == []
+    assert not stream.left
+    assert stream.tell(chunk(b"data: {}\n\n")) == [FirstBytes()]
+    assert stream.kinds() == ["response_headers", "response_body", "response_body"]
+    assert stream.left
+    assert stream.talk.awaits_log
+    assert stream.talk.closed(cancelled=False) is None
+
+
+def test_our_own_envoy_is_left_at_the_headers_of_a_plain_answer() -> None:
+    stream = Stream(lean=True)
+    stream.tell(request(modes=(BUFFERED, STREAMED)))
+    stream.routed(body(BODY))
+    stream.answers()
+    stream.tell(response(PLAIN))
+    assert stream.answers() == [pb.ProcessingResponse(response_headers=pb.HeadersResponse())]
+    assert stream.talk.awaits_log
+
+
+def test_local_answers_are_told_apart() -> None:
+    stream = Stream()
+    stream.routed(request(), body(BODY))
+    message = response({":status": "503"})
+    message.attributes["envoy.filters.http.ext_proc"]["response.code_details"] = "upstream_reset"
+    assert stream.tell(message) == [Started(503, None, True)]
+
+
+def error(stream: Stream) -> tuple[int, dict[str, str], dict[str, Any]]:
+    answer = stream.answers()[-1].immediate_response
+    return answer.status.code, put(answer.headers), json.loads(answer.body)["error"]
+
+
+@pytest.mark.parametrize("modes", [(DUPLEX, DUPLEX), (BUFFERED, STREAMED)])
+def test_a_bad_body_is_refused(modes: tuple[int, int]) -> None:
+    stream = Stream()
+    assert stream.tell(request({**POST, "x-request-id": "r1"}, modes=modes), body(b'{"messages":[]}')) == []
+    status, headers, said = error(stream)
+    assert status == 400
+    assert headers["x-headgate-reason"] == "bad-request"
+    assert headers["x-request-id"] == "r1"
+    assert headers["content-type"] == "application/json"
+    assert (said["param"], said["type"]) == ("model", "invalid_request_error")
+    assert stream.talk.closed(cancelled=True) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "dropped", "kind"),
+    [
+        (429, "saturated", "rejected-saturated", "rate_limit_error"),
+        (503, "no-endpoints", "rejected-no-endpoints", "server_error"),
+        (404, "unknown-model", None, "invalid_request_error"),
+    ],
+)
+def test_refusals(status: int, reason: str, dropped: str | None, kind: str) -> None:
+    stream = Stream()
+    stream.tell(request(), body(BODY))
+    stream.talk.refuse(status, reason, "because", 3)
+    code, headers, said = error(stream)
+    assert (code, headers["x-headgate-reason"], headers["retry-after"]) == (status, reason, "3")
+    assert headers.get("x-llm-d-request-dropped-reason") == dropped
+    assert (said["message"], said["type"]) == ("because", kind)
+
+
+def test_bodies_are_bounded() -> None:
+    announced, sent = Stream(body_limit=10), Stream(body_limit=10)
+    announced.tell(request({**POST, "content-length": "11"}))
+    sent.tell(request(), body(b"x" * 8, end=False), body(b"x" * 8, end=False), body(b"", end=True))
+    for stream in (announced, sent):
+        status, headers, _ = error(stream)
+        assert (status, headers["x-headgate-reason"]) == (413, "too-large")
+
+
+def test_models_are_listed() -> None:
+    stream = Stream()
+    said = stream.tell(request({":method": "GET", ":path": "/v1/models"}, end=True))
+    assert said[0].request.api == "models"
+    stream.talk.list_models([ModelCard("m", max_model_len=5)])
+    answer = stream.answers()[0].immediate_response
+    listed = json.loads(answer.body)
+    assert answer.status.code == 200
+    assert listed["object"] == "list"
+    assert {"id": "m", "object": "model", "max_model_len": 5}.items() <= listed["data"][0].items()
+
+
+ROUTED = [request(), body(BODY)]
+STARTED = [*ROUTED, response(SSE)]
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([], None),
+        ([request()], None),
+        (ROUTED, Over("aborted")),
+        (STARTED, Over("aborted", 200)),
+        ([*STARTED, chunk(b"data: {}\n\n")], Over("aborted", 200)),
+        ([*STARTED, chunk(b"", end=True)], None),
+    ],
+)
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_a_client_that_goes_away_is_told_once(
+    messages: list[Any], expected: Over | None, cancelled: bool
+) -> None:
+    stream = Stream()
+    for message in messages:
+        if any(isinstance(said, Arrived) for said in stream.tell(message)):
+            stream.talk.route([A], None, "why")
+    assert stream.talk.closed(cancelled=cancelled) == expected
+    assert stream.talk.closed(cancelled=cancelled) is None
+
+
+def test_a_client_that_goes_away_before_the_pick() -> None:
+    stream = Stream()
+    stream.tell(*ROUTED)
+    assert stream.talk.closed(cancelled=True) == Over("aborted")
+    stream.talk.route([A], None, "late")
+    stream.talk.refuse(429, "saturated", "late", None)
+    stream.talk.list_models([])
+    assert stream.answers() == []
+
+
+def test_a_skipped_response_phase_ends_with_the_stream() -> None:
+    stream = Stream()
+    stream.tell(request(modes=(BUFFERED, NONE)))
+    stream.routed(body(BODY))
+    assert stream.talk.closed(cancelled=False) == Over("lost")
+    seen = Stream()
+    seen.tell(request(modes=(BUFFERED, NONE)))
+    seen.routed(body(BODY))
+    seen.tell(response(PLAIN, served=A))
+    assert seen.talk.closed(cancelled=False) == Over("complete", 200, None, A)
+
+
+def test_an_answer_before_the_pick_means_that_the_request_is_over() -> None:
+    stream = Stream()
+    stream.tell(*ROUTED)
+    assert stream.tell(response({":status": "504"})) == [Over("aborted")]
+    assert stream.kinds() == ["response_headers"]
+    stream.tell(chunk(b"late", end=True))
+    assert stream.answers()[0].response_body.response.body_mutation.streamed_response.body == b"late"
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [request(), request()],
+        [body(b"x")],
+        [trailers()],
+        [request(), chunk(b"x")],
+        [*ROUTED, body(b"x")],
+        [pb.ProcessingRequest()],
+        [request(modes=(99, 0))],
+    ],
+)
+def test_a_broken_protocol_fails_the_stream(messages: list[Any]) -> None:
+    stream = Stream()
+    with pytest.raises(WireError):
+        stream.tell(*messages)
+
+
+def test_bytes_that_are_no_message_fail_the_stream() -> None:
+    with pytest.raises(WireError):
+        Stream().talk.receive(b"\xff\xff\xff")

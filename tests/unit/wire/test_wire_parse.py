@@ -1,0 +1,86 @@
+"""From headers and body to a request, or to what is wrong."""
+
+import pytest
+
+from headgate.model.requests import InferenceRequest
+from headgate.wire.api import BadRequest
+from headgate.wire.parse import understand
+
+CHAT = {":method": "POST", ":path": "/v1/chat/completions?x=1", "content-type": "application/json"}
+GOOD = b'{"model":"m","messages":[{"role":"user","content":"' + b"hello " * 100 + b'"}]}'
+
+
+def request(headers: dict[str, str], body: bytes | None) -> InferenceRequest:
+    found = understand(headers, body, fallback_id="f-1")
+    assert isinstance(found, InferenceRequest), found
+    return found
+
+
+def test_a_chat_request_is_understood() -> None:
+    found = request({**CHAT, "x-request-id": "abc", "x-slo-ttft-ms": "200"}, GOOD)
+    assert (found.id, found.api, found.model, found.path) == ("abc", "chat", "m", "/v1/chat/completions")
+    assert found.prompt_bytes > 600
+    assert len(found.blocks) == found.prompt_bytes // 128
+    assert found.body_bytes == len(GOOD)
+    assert found.slo_ttft_ms == 200.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "api"),
+    [
+        ({":path": "/prefix/v1/chat/completions"}, "chat"),
+        ({"content-type": "application/json; charset=utf-8"}, "chat"),
+        ({"content-type": ""}, "chat"),
+        ({"content-type": "text/plain"}, "other"),
+        ({"content-encoding": "gzip"}, "other"),
+        ({":path": "/v1/embeddings"}, "other"),
+        ({":method": "PUT"}, "other"),
+        ({":method": "GET", ":path": "/v1/models"}, "models"),
+        ({":method": "POST", ":path": "/v1/models"}, "other"),
+    ],
+)
+def test_which_api(changes: dict[str, str], api: str) -> None:
+    assert request({**CHAT, **changes}, GOOD).api == api
+
+
+def test_a_body_that_is_not_seen_is_not_refused() -> None:
+    assert request(CHAT, None).api == "other"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b"", None),
+        (b"{", None),
+        (b"[]", None),
+        (b"\xff\xfe", None),
+        (b"[" * 100_000, None),
+        (b'{"model":"m","messages":[{"content":' + b"[" * 100_000, None),
+        (b'{"model":"m","messages":3}', "messages"),
+        (b'{"model":"m","messages":[3]}', "messages"),
+        (b'{"messages":[]}', "model"),
+    ],
+)
+def test_bad_bodies(body: bytes, param: str | None) -> None:
+    found = understand(CHAT, body, fallback_id="f")
+    assert isinstance(found, BadRequest)
+    assert found.param == param
+    assert found.message
+
+
+def test_bytes_that_are_no_utf8_inside_a_string_are_routed() -> None:
+    assert request(CHAT, GOOD.replace(b"hello", b"h\xff")).model == "m"
+
+
+def test_ids_and_trusted_headers() -> None:
+    forged = {**CHAT, "x-gateway-model-name-rewrite": "evil", "x-llm-d-model-name-rewrite": "evil"}
+    found = request({**forged, "x-request-id": "r" * 1000}, GOOD)
+    assert found.target_model is None
+    assert len(found.id) == 256
+    assert request(CHAT, GOOD).id == "f-1"
+
+
+def test_the_new_header_name_wins() -> None:
+    both = {"x-llm-d-inference-objective": "new", "x-gateway-inference-objective": "old"}
+    assert request({**CHAT, **both}, GOOD).objective == "new"
+    assert request({**CHAT, "x-slo-ttft-ms": "nonsense"}, GOOD).slo_ttft_ms is None
