@@ -3,6 +3,8 @@
 import random
 from collections.abc import Mapping, Sequence
 
+import xxhash
+
 from headgate.model.endpoints import Endpoint, ModelRule, Pool
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId, endpoint_id
 from headgate.model.load import Load, ModelCard
@@ -49,7 +51,7 @@ def a_pool(
 
 def blocks(text: str) -> tuple[int, ...]:
     """Chained block hashes of a prompt in which every letter is a block."""
-    return tuple(hash(text[: end + 1]) & (1 << 64) - 1 for end in range(len(text)))
+    return tuple(xxhash.xxh3_64_intdigest(text[: end + 1].encode()) for end in range(len(text)))
 
 
 def arrives(stream: int, prompt: str = "", **fields: object) -> RequestArrived:

@@ -1,0 +1,162 @@
+"""Whatever happens in whatever order: every request is answered once, and the books balance."""
+
+import random
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tests.unit.picker.picker_builders import (
+    KEY,
+    a_pool,
+    address,
+    arrives,
+    ends,
+    no_scrape,
+    scrape,
+    starts,
+    token,
+)
+
+from headgate.model.endpoints import ModelRule, TargetModel
+from headgate.model.ids import EndpointId
+from headgate.model.requests import Usage
+from headgate.picker.actions import Conclude, ListModels, Reject, Route, WakeAt
+from headgate.picker.events import Event, Woken
+from headgate.picker.machine import PoolMachine
+from headgate.picker.settings import MachineSettings
+from headgate.scheduling.profiles import PROFILES
+
+NAMES = "abcde"
+names = st.sampled_from(NAMES)
+RULES = (
+    ModelRule("m", "default/m", 0, (TargetModel("m", 3), TargetModel("m-lora", 1))),
+    ModelRule("cheap", "default/cheap", -1, (TargetModel("m"),)),
+)
+
+
+class Machine(RuleBasedStateMachine):
+    """A pool under random traffic, scrapes, failures and membership changes."""
+
+    @initialize(policy=st.sampled_from(sorted(PROFILES)), seed=st.integers(0, 2**32))
+    def start(self, policy: str, seed: int) -> None:
+        self.machine = PoolMachine(KEY, PROFILES[policy], MachineSettings(story=50), random.Random(seed))
+        self.now = 0.0
+        self.members: frozenset[EndpointId] = frozenset()
+        self.next_stream = 0
+        self.open: set[int] = set()
+        self.ended: list[int] = []
+        self.wake_at: float | None = None
+
+    def feed(self, event: Event) -> None:
+        answered: list[int] = []
+        for action in self.machine.handle(event, self.now):
+            match action:
+                case Route(stream, endpoints):
+                    assert 1 <= len(endpoints) <= 4
+                    assert len(set(endpoints)) == len(endpoints)
+                    assert set(endpoints) <= self.members
+                    assert action.decision.chosen == endpoints
+                    assert {one.endpoint for one in action.decision.candidates} == self.members
+                    self.open.add(stream)
+                    answered.append(stream)
+                case Reject(stream) | ListModels(stream):
+                    answered.append(stream)
+                case Conclude(stream, outcome):
+                    assert stream in self.open
+                    assert outcome.duration_s is not None
+                    assert outcome.duration_s >= 0
+                    self.open.remove(stream)
+                    self.ended.append(stream)
+                case WakeAt(at):
+                    assert self.now < at <= self.now + 0.2
+                    self.wake_at = at
+        expected = [event.stream] if type(event).__name__ == "RequestArrived" else []  # type: ignore[union-attr]
+        assert answered == expected
+
+    @rule(
+        prompt=st.text("ab", max_size=12),
+        model=st.sampled_from(["m", "m", "cheap", "unknown", None]),
+        streaming=st.booleans(),
+        subset=st.none() | st.lists(names, max_size=3),
+        api=st.sampled_from(["chat", "chat", "chat", "models"]),
+    )
+    def arrive(
+        self, prompt: str, model: str | None, streaming: bool, subset: list[str] | None, api: str
+    ) -> None:
+        self.next_stream += 1
+        allowed = None if subset is None else tuple(address(name) for name in subset)
+        self.feed(
+            arrives(self.next_stream, prompt, model=model, streaming=streaming, subset=allowed, api=api)
+        )
+
+    @rule(n=st.integers(0), status=st.sampled_from([200, 200, 429, 500, 503]), local=st.booleans())
+    def respond(self, n: int, status: int, local: bool) -> None:
+        self.feed(starts(self.some_stream(n), status, local=local and status >= 500))
+
+    @rule(n=st.integers(0), served=names)
+    def respond_from(self, n: int, served: str) -> None:
+        self.feed(starts(self.some_stream(n), 200, served=served))
+
+    @rule(n=st.integers(0))
+    def first_token(self, n: int) -> None:
+        self.feed(token(self.some_stream(n)))
+
+    @rule(
+        n=st.integers(0), ending=st.sampled_from(["complete", "aborted", "failed"]), served=st.none() | names
+    )
+    def end(self, n: int, ending: str, served: str | None) -> None:
+        usage = Usage(100, 10, 50) if ending == "complete" else None
+        status = 200 if ending == "complete" else None
+        self.feed(ends(self.some_stream(n), ending, status, usage, served))  # type: ignore[arg-type]
+
+    @rule(picked=st.sets(names))
+    def change_pool(self, picked: set[str]) -> None:
+        self.members = frozenset(address(name) for name in picked)
+        self.feed(a_pool("".join(picked), RULES if len(picked) % 2 else ()))
+
+    @rule(
+        name=names, waiting=st.integers(0, 9), running=st.integers(0, 9), progress=st.none() | st.floats(0, 9)
+    )
+    def scraped(self, name: str, waiting: int, running: int, progress: float | None) -> None:
+        self.feed(
+            scrape(name, waiting, running, progress=progress, kv_used=0.5, kv_blocks=30, block_tokens=16)
+        )
+
+    @rule(name=names, error=st.sampled_from(["refused", "timeout", "http-404"]))
+    def scrape_failed(self, name: str, error: str) -> None:
+        self.feed(no_scrape(name, error))
+
+    @rule(passed=st.sampled_from([0.05, 0.3, 1.0, 4.0, 40.0]))
+    def time_passes(self, passed: float) -> None:
+        self.now += passed
+        if self.wake_at is not None and self.wake_at <= self.now:
+            self.wake_at = None
+            self.feed(Woken())
+
+    def some_stream(self, n: int) -> int:
+        known = [*sorted(self.open), *self.ended[-2:], 999_999]
+        return known[n % len(known)]
+
+    @invariant()
+    def the_books_balance(self) -> None:
+        if hasattr(self, "machine"):
+            self.machine.check()
+            view = self.machine.view(self.now)
+            assert view.in_flight == len(self.open)
+            assert {one.endpoint for one in view.endpoints if not one.leaving} == self.members
+
+    def teardown(self) -> None:
+        if not hasattr(self, "machine"):
+            return
+        for stream in sorted(self.open):
+            self.feed(ends(stream))
+        self.machine.check()
+        view = self.machine.view(self.now)
+        assert view.in_flight == 0
+        for one in view.endpoints:
+            assert not one.leaving
+            assert (one.in_flight, one.pending_tokens, one.context_tokens) == (0, 0, 0)
+
+
+Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestMachine = Machine.TestCase

@@ -1,0 +1,95 @@
+"""Each scorer's formula, by hand-computed numbers."""
+
+import random
+
+import pytest
+from tests.unit.scheduling.scheduling_builders import a_state, an_ask
+
+from headgate.model.load import Load
+from headgate.scheduling.costs import H100_8B, step_s, ttft_s
+from headgate.scheduling.scorers.decode_pressure import DecodePressure
+from headgate.scheduling.scorers.eviction_surcharge import EvictionSurcharge
+from headgate.scheduling.scorers.least_requests import LeastRequests
+from headgate.scheduling.scorers.lora_load import LoraLoad
+from headgate.scheduling.scorers.prefill_wait import PrefillWait
+from headgate.scheduling.scorers.round_robin import RoundRobin
+from headgate.scheduling.scorers.uniform import Uniform
+
+
+def test_prefill_wait_counts_pending_and_own_uncached_tokens() -> None:
+    states = [a_state(0), a_state(1, pending_tokens=500), a_state(2, extra_pending_tokens=100)]
+    scores = PrefillWait().score(an_ask(1000, {1: 600}), states)
+    assert scores == pytest.approx([0.033, 0.0297, 0.0363])
+
+
+def test_eviction_surcharge_is_seven_misses_on_a_full_cache() -> None:
+    states = [a_state(0, fill=1.0), a_state(1, fill=0.5), a_state(2, fill=1.0), a_state(3)]
+    scores = EvictionSurcharge().score(an_ask(1000, {2: 900}), states)
+    assert scores == pytest.approx([0.231, 0.1155, 0.0231, 0.0])
+
+
+def test_decode_pressure_is_sixteen_steps() -> None:
+    states = [a_state(0), a_state(1, in_flight=10, context_tokens=20_000), a_state(2, extra_requests=10)]
+    scores = DecodePressure().score(an_ask(), states)
+    assert scores == pytest.approx([0.104, 0.12288, 0.1072])
+
+
+def test_the_default_terms_are_the_formula() -> None:
+    state = a_state(0, pending_tokens=3000, in_flight=12, context_tokens=40_000, fill=0.8)
+    ask = an_ask(2000, {0: 500})
+    total = sum(
+        scorer.score(ask, [state])[0] for scorer in (PrefillWait(), EvictionSurcharge(), DecodePressure())
+    )
+    prefill, own = 33e-6, 1500
+    by_hand = (3000 + own) * prefill + 7 * 0.8 * own * prefill + 16 * (6.5e-3 + 20e-6 * 12 + 49e-9 * 40_000)
+    assert total == pytest.approx(by_hand)
+
+
+def test_predictions_share_the_constants() -> None:
+    state = a_state(0, pending_tokens=900, extra_pending_tokens=100, in_flight=10, context_tokens=10_000)
+    assert step_s(state, H100_8B) == pytest.approx(0.00719)
+    assert ttft_s(state, 1000, H100_8B) == pytest.approx(0.07319)
+
+
+def test_lora_load() -> None:
+    def load(limit: int | None) -> Load:
+        return Load("vllm", 0, 0, lora_limit=limit)
+
+    states = [
+        a_state(0, load=load(2), adapters={"x"}),
+        a_state(1, load=load(2), adapters={"y"}),
+        a_state(2, load=load(1), adapters={"y"}),
+        a_state(3, load=load(None)),
+        a_state(4),
+    ]
+    assert LoraLoad().score(an_ask(adapter="x"), states) == [0.0, 0.5, 1.0, 0.0, 0.0]
+    assert LoraLoad().score(an_ask(), states) == []
+
+
+def test_least_requests_counts_foreign_ones() -> None:
+    assert LeastRequests().score(an_ask(), [a_state(0, in_flight=3), a_state(1, extra_requests=2)]) == [
+        3.0,
+        2.0,
+    ]
+
+
+def test_round_robin_goes_on_after_the_last_and_skips_the_missing() -> None:
+    states = [a_state(n) for n in range(4)]
+    running = RoundRobin().start(random.Random(0))
+
+    def turn(present: list[int]) -> int:
+        here = [states[n] for n in present]
+        scores = running.score(an_ask(), here)
+        best = here[min(range(len(here)), key=scores.__getitem__)]
+        running.sent(an_ask(), best)
+        return best.slot
+
+    assert [turn([0, 1, 2, 3]) for _ in range(6)] == [0, 1, 2, 3, 0, 1]
+    assert [turn([0, 1, 3]) for _ in range(3)] == [3, 0, 1]
+
+
+def test_uniform_uses_the_given_dice() -> None:
+    running = Uniform().start(random.Random(5))
+    dice = random.Random(5)
+    states = [a_state(n) for n in range(3)]
+    assert list(running.score(an_ask(), states)) == [dice.random() for _ in range(3)]

@@ -1,0 +1,47 @@
+"""Estimates of tokens: first guess, correction, bounds."""
+
+import pytest
+
+from headgate.model.ids import RequestId
+from headgate.model.requests import InferenceRequest, Usage
+from headgate.scheduling.tokens import DENSEST, MODELS, SPARSEST, TokenEstimator
+
+
+def a_request(prompt_bytes: int = 0, body_bytes: int = 0, max_tokens: int | None = None) -> InferenceRequest:
+    return InferenceRequest(
+        id=RequestId("r"), api="chat", prompt_bytes=prompt_bytes, body_bytes=body_bytes, max_tokens=max_tokens
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_", "tokens"),
+    [(a_request(4000), 1000), (a_request(0, 400), 100), (a_request(), 1), (a_request(4000, 9999), 1000)],
+)
+def test_first_estimates(request_: InferenceRequest, tokens: int) -> None:
+    assert TokenEstimator().prompt_tokens(request_, "m") == tokens
+
+
+def test_a_model_is_learned_from_its_own_answers() -> None:
+    estimator = TokenEstimator()
+    for _ in range(200):
+        estimator.learn("cjk", 3000, Usage(1500, 40))
+    assert estimator.bytes_per_token("cjk") == pytest.approx(2.0, rel=0.01)
+    assert estimator.bytes_per_token("other") == 4.0
+    assert estimator.output_tokens(a_request(), "cjk") == pytest.approx(40, abs=1)
+    assert estimator.output_tokens(a_request(max_tokens=8), "cjk") == 8
+
+
+@pytest.mark.parametrize(("size", "usage"), [(100, Usage(10, 0)), (3000, Usage(0, 0)), (3000, Usage(9, 0))])
+def test_unclean_samples_teach_nothing(size: int, usage: Usage) -> None:
+    estimator = TokenEstimator()
+    estimator.learn("m", size, usage)
+    assert estimator.bytes_per_token("m") == 4.0
+
+
+def test_memory_and_values_are_bounded() -> None:
+    estimator = TokenEstimator()
+    for n in range(MODELS + 1):
+        for _ in range(100):
+            estimator.learn(f"m{n}", 1000, Usage(990, 1))
+    assert estimator.bytes_per_token("m0") == 4.0
+    assert DENSEST <= estimator.bytes_per_token("m1") <= SPARSEST
