@@ -15,7 +15,7 @@ def replica_table(results: Sequence[ProbeResult]) -> Table:
     """Each model server and what it said of itself."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("REPLICA", "ENGINE", "VERSION", "MODELS", "CONTEXT", "STATE"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "REPLICA")
     for result in results:
         models = ", ".join(card.id for card in result.models[:3])
         more = len(result.models) - 3
@@ -34,7 +34,7 @@ def pool_table(pools: Sequence[Mapping[str, Any]]) -> Table:
     """Each pool and its endpoints, as the controller's summary tells them."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("POOL", "FAILURE MODE", "PICKER", "ENDPOINTS"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "POOL")
     for pool in pools:
         endpoints = [str(each["id"]) for each in pool["endpoints"]]
         shown = ", ".join(endpoints[:4]) + (f" and {len(endpoints) - 4} more" if len(endpoints) > 4 else "")
@@ -80,12 +80,7 @@ def drain_line(active: int, timeout_s: float) -> str:
     return f"draining: {requests} running, waiting up to {timeout_s:g} s; press Ctrl-C again to end at once"
 
 
-CALM = (
-    "is work-in-progress",
-    "work in progress",
-    "using deprecated",
-    "has no health check",
-)
+CALM = ("work-in-progress", "ENVOY_SIGTERM")
 """Parts of Envoy's warnings that say nothing to a user of Headgate."""
 
 

@@ -1,6 +1,7 @@
 """`headgate run`: gateway, picker and Envoy on this machine."""
 
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 _UNITS = {"": 1, "k": 1000, "ki": 1 << 10, "m": 10**6, "mi": 1 << 20, "g": 10**9, "gi": 1 << 30}
+
+PAGE_WIDTH = 160
+"""Columns of tables that go to a file or a pipe."""
 
 NOTHING = """\
 Nothing to serve. Name your model servers:
@@ -40,7 +44,9 @@ class TextReporter:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._out = Console(soft_wrap=True, highlight=False)
+        self._out = Console(
+            soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH
+        )
         self._err = Console(stderr=True, soft_wrap=True, highlight=False)
 
     def probed(self, results: "tuple[ProbeResult, ...]") -> None:

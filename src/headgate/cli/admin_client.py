@@ -1,0 +1,58 @@
+"""Asks a gateway's admin API, for the commands that show what it says."""
+
+import http.client
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+import msgspec
+
+TIMEOUT_S = 10.0
+NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""The admin API is on loopback: a proxy from the environment would only be in the way."""
+
+
+class AdminError(Exception):
+    """The admin API cannot be asked; the message says what to do."""
+
+
+class NotKnownError(AdminError):
+    """It answered 404; the message is its own."""
+
+
+def get_json(admin: str, path: str) -> dict[str, Any]:
+    """The JSON object at *path* of the admin API at base URL *admin*.
+
+    Raises:
+        NotKnownError: there is no such thing.
+        AdminError: it does not answer, or with something else.
+    """
+    base = (admin if "://" in admin else f"http://{admin}").rstrip("/")
+    if urllib.parse.urlsplit(base).scheme not in ("http", "https"):
+        raise AdminError(f"--admin {admin!r} is no http URL")
+    try:
+        with NO_PROXY.open(base + path, timeout=TIMEOUT_S) as answer:
+            return msgspec.json.decode(answer.read(), type=dict[str, Any])
+    except urllib.error.HTTPError as error:
+        with error:
+            message = _message(error.read())
+        if error.code == 404:
+            raise NotKnownError(message) from None
+        raise AdminError(f"{base} answers {error.code}: {message}") from None
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise AdminError(
+            f"no gateway answers at {base} ({reason}); start one with `headgate run`, or name the admin "
+            "address that it printed: --admin URL or HEADGATE_ADMIN"
+        ) from None
+    except msgspec.DecodeError:
+        raise AdminError(f"{base} answers no JSON: is it the admin API of a gateway?") from None
+
+
+def _message(body: bytes) -> str:
+    try:
+        error = msgspec.json.decode(body, type=dict[str, Any]).get("error", "")
+    except msgspec.DecodeError:
+        return "(no message)"
+    return str(error.get("message", "")) if isinstance(error, dict) else str(error)

@@ -1,0 +1,169 @@
+"""`headgate explain`: why a request went where it went."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.table import Table
+
+    from headgate.model.decisions import Candidate, Decision, DecisionRecord
+    from headgate.model.requests import Usage
+
+app = typer.Typer(add_completion=False)
+
+UNKNOWN = """\
+{message}.
+The request id is the x-request-id header of the response. Recent decisions are remembered, not all of them,
+and a restarted picker starts anew; requests that never reached the picker (unknown path, too large a body)
+have no decision. `headgate explain --last` shows the newest one."""
+
+
+@app.command()
+def explain(
+    request_id: Annotated[
+        str | None, typer.Argument(help="The x-request-id of a response.", show_default=False)
+    ] = None,
+    last: Annotated[bool, typer.Option("--last", help="The newest decision.")] = False,
+    admin: Annotated[
+        str, typer.Option(envvar="HEADGATE_ADMIN", help="Admin API of the gateway.")
+    ] = "http://127.0.0.1:15000",
+    output: Annotated[Literal["text", "json"], typer.Option()] = "text",
+) -> None:
+    """Explain a routing decision: what each endpoint would have cost, what was filtered, what came of it.
+
+    Examples:
+
+        headgate explain --last
+
+        headgate explain 3f1c9d2e-5a60-4b0e-9a51-0f6c2d7e8b11
+
+        headgate explain --last --output json
+    """
+    from urllib.parse import quote
+
+    import msgspec
+    from rich.console import Console
+
+    from headgate.cli.admin_client import AdminError, NotKnownError, get_json
+    from headgate.model.decisions import DecisionRecord
+
+    if (request_id is None) != last:
+        raise typer.BadParameter("give either a request id or --last")
+    try:
+        content = get_json(admin, f"/v1/decisions/{quote(request_id or 'last', safe='')}")
+    except NotKnownError as error:
+        typer.echo(UNKNOWN.format(message=str(error).rstrip(".")) if not last else str(error), err=True)
+        raise typer.Exit(1) from None
+    except AdminError as error:
+        typer.echo(f"headgate: {error}", err=True)
+        raise typer.Exit(1) from None
+    if output == "json":
+        typer.echo(msgspec.json.format(msgspec.json.encode(content)).decode())
+        return
+    record = msgspec.convert(content, DecisionRecord)
+    console = Console(highlight=False)
+    for line in headline(record):
+        console.print(line, markup=False, soft_wrap=True)
+    if record.decision.candidates:
+        console.print()
+        console.print(candidate_table(record.decision))
+    console.print()
+    for line in what_happened(record):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def headline(record: "DecisionRecord") -> "Iterator[str]":
+    """Who asked for what, and where it went."""
+    from datetime import datetime
+
+    decision = record.decision
+    when = datetime.fromtimestamp(record.wall_time).astimezone().isoformat(sep=" ", timespec="milliseconds")
+    yield f"request {decision.request_id}  {when}"
+    model = decision.model or "no model named"
+    if decision.target_model is not None:
+        model += f" → {decision.target_model}"
+    objective = f" ({decision.objective})" if decision.objective else ""
+    yield (
+        f"pool {decision.pool}  policy {decision.policy}  {model}  priority {decision.priority}{objective}  "
+        f"about {decision.prompt_tokens} prompt tokens"
+    )
+    if decision.waited_s > 0:
+        yield f"waited {seconds(decision.waited_s)} for its turn"
+    if decision.refused is not None:
+        yield f"refused: {decision.refused}"
+    elif decision.chosen:
+        fallbacks = ", ".join(decision.chosen[1:])
+        yield f"sent to {decision.chosen[0]}" + (f", then if it fails: {fallbacks}" if fallbacks else "")
+
+
+def candidate_table(decision: "Decision") -> "Table":
+    """A row for each endpoint of the pool, cheapest first, the filtered ones last."""
+    from rich.table import Table
+
+    names = list(dict.fromkeys(term.name for each in decision.candidates for term in each.terms))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("ENDPOINT", no_wrap=True)
+    table.add_column("NAME")
+    for name in ("COST", *names, "CACHED", "IN FLIGHT", "PENDING", "METRICS"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    ordered = sorted(decision.candidates, key=lambda each: (each.cost is None, each.cost or 0.0))
+    for each in ordered:
+        terms = {term.name: term.value for term in each.terms}
+        age = each.metrics_age_s
+        table.add_row(
+            each.endpoint,
+            each.name,
+            "-" if each.cost is None else f"{each.cost:.4g}",
+            *(f"{terms[name]:.3g}" if name in terms else "-" for name in names),
+            str(each.matched_tokens),
+            str(each.in_flight),
+            str(each.pending_tokens),
+            "never" if age is None else f"{seconds(age)} old",
+            remark(decision, each),
+            style="green" if each.endpoint in decision.chosen[:1] else None,
+        )
+    return table
+
+
+def remark(decision: "Decision", candidate: "Candidate") -> str:
+    """What became of a candidate, in words."""
+    if candidate.filtered_by is not None:
+        reason = f": {candidate.filter_reason}" if candidate.filter_reason else ""
+        return f"filtered by {candidate.filtered_by}{reason}"
+    if candidate.endpoint in decision.chosen[:1]:
+        return "chosen"
+    return "runner-up" if candidate.endpoint == decision.runner_up else ""
+
+
+def what_happened(record: "DecisionRecord") -> "Iterator[str]":
+    """Predicted against seen."""
+    decision, outcome = record.decision, record.outcome
+    if decision.predicted_ttft_s is not None:
+        yield f"predicted first token after {seconds(decision.predicted_ttft_s)}"
+    if outcome is None:
+        yield "still running" if decision.refused is None else "answered with the refusal"
+        return
+    if outcome.ttft_s is not None:
+        yield f"seen      first token after {seconds(outcome.ttft_s)}"
+    status = f" with status {outcome.status}" if outcome.status is not None else ""
+    after = f" after {seconds(outcome.duration_s)}" if outcome.duration_s is not None else ""
+    yield f"{outcome.ending}{status}{after}"
+    if outcome.served is not None and outcome.served not in decision.chosen[:1]:
+        yield f"served by {outcome.served}, not by the first choice"
+    if outcome.usage is not None:
+        yield f"the engine counted {tokens(outcome.usage)}"
+
+
+def tokens(usage: "Usage") -> str:
+    """Token counts in words."""
+    cached = "" if usage.cached_tokens is None else f" ({usage.cached_tokens} of them cached)"
+    return f"{usage.prompt_tokens} prompt tokens{cached}, {usage.completion_tokens} completion tokens"
+
+
+def seconds(value: float) -> str:
+    """A time in a unit that fits."""
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"

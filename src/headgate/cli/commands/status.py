@@ -1,0 +1,110 @@
+"""`headgate status`: what a running gateway is doing."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def status(
+    admin: Annotated[
+        str, typer.Option(envvar="HEADGATE_ADMIN", help="Admin API of the gateway.")
+    ] = "http://127.0.0.1:15000",
+    output: Annotated[Literal["text", "json"], typer.Option()] = "text",
+) -> None:
+    """Show a running gateway: its processes, ports, pools, endpoints and problems.
+
+    Exit code 0 when it is ready, 1 when it is not or does not answer.
+
+    Examples:
+
+        headgate status
+
+        headgate status --admin http://127.0.0.1:15001 --output json
+    """
+    from headgate.cli.admin_client import AdminError, get_json
+
+    try:
+        content = get_json(admin, "/v1/status")
+    except AdminError as error:
+        typer.echo(f"headgate: {error}", err=True)
+        raise typer.Exit(1) from None
+    if output == "json":
+        import msgspec
+
+        typer.echo(msgspec.json.format(msgspec.json.encode(content)).decode())
+    else:
+        _print(content)
+    if not content.get("ready"):
+        raise typer.Exit(1)
+
+
+def _print(content: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    ready = "ready" if content["ready"] else f"not ready, waiting for {', '.join(content['waiting_for'])}"
+    state = "draining" if content["draining"] else ready
+    console.print(f"headgate {content['version']}  {content['url']}  {state}", markup=False)
+    ports = ", ".join(f"{name} {port}" for name, port in content["ports"].items() if port is not None)
+    console.print(f"ports: {ports}\n", markup=False)
+    console.print(_processes(content["processes"]))
+    picker, gateway = content.get("picker"), content.get("gateway")
+    if picker is None:
+        console.print("\nThe picker does not answer.", style="yellow")
+    else:
+        for pool in picker["pools"]:
+            console.print(_pool(pool))
+    if gateway is None:
+        console.print("\nThe controller does not answer.", style="yellow")
+    for problem in (gateway or {}).get("problems", ()):
+        console.print(problem["text"], style="yellow" if problem["severity"] == "warning" else "red")
+
+
+def _processes(processes: list[dict[str, Any]]) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("PROCESS", "STATE", "PID", "RESTARTS", "UP"):
+        table.add_column(column, justify="left" if column in ("PROCESS", "STATE") else "right")
+    for each in processes:
+        up = "-" if each["uptime_s"] is None else f"{each['uptime_s']:.0f} s"
+        table.add_row(each["name"], each["state"], str(each["pid"] or "-"), str(each["restarts"]), up)
+    return table
+
+
+def _pool(pool: dict[str, Any]) -> "Table":
+    from rich.table import Table
+
+    title = (
+        f"\npool {pool['pool']}  policy {pool['policy']}  saturation {pool['saturation']:.2f}  "
+        f"in flight {pool['in_flight']}  decided {pool['decided']}  refused {pool['refused']}  "
+        f"prefix hits {pool['hit_rate']:.0%}"
+    )
+    table = Table(
+        title=title, title_justify="left", title_style="", box=None, pad_edge=False, header_style="bold"
+    )
+    for column in ("ENDPOINT", "NAME", "STATE", "IN FLIGHT", "WAITING", "RUNNING", "KV", "SCRAPED", "MODELS"):
+        left = column in ("ENDPOINT", "NAME", "STATE", "MODELS")
+        table.add_column(column, justify="left" if left else "right", no_wrap=column == "ENDPOINT")
+    for each in pool["endpoints"]:
+        load = each["load"] or {}
+        age = each["scrape_age_s"]
+        kv_used = load.get("kv_used")
+        table.add_row(
+            each["endpoint"],
+            each["name"],
+            " ".join(part for part in (each["condition"], each["reason"]) if part),
+            str(each["in_flight"]),
+            str(load.get("waiting", "-")),
+            str(load.get("running", "-")),
+            "-" if kv_used is None else f"{kv_used:.0%}",
+            "never" if age is None else f"{age:.1f} s ago",
+            ", ".join(each["models"][:2]) or "-",
+        )
+    return table
