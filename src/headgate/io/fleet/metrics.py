@@ -77,7 +77,7 @@ class Instruments:
     def _loras(self, engine: EngineModel, unix_time: float) -> Iterator[str]:
         """One series for each recent combination of adapters; the newest value is the current one."""
         running, waiting = ",".join(engine.adapters.running), ",".join(engine.waiting_adapters)
-        if not running and not waiting and not self._lora_series:
+        if not engine.adapters.loaded and not waiting and not self._lora_series:
             return
         self._lora_series.pop((running, waiting), None)
         self._lora_series[running, waiting] = unix_time

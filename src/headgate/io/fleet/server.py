@@ -44,7 +44,10 @@ async def running_fleet(settings: FleetSettings) -> AsyncIterator[Fleet]:
     """
     engine_preset(settings)
     async with AsyncExitStack() as stack:
-        sockets = [_bind(settings.host, port) for port in _ports(settings)]
+        sockets = []
+        for port in _ports(settings):
+            sockets.append(_bind(settings.host, port))
+            stack.callback(sockets[-1].close)
         replicas = tuple(Replica(settings, index, sock) for index, sock in enumerate(sockets[1:]))
         control = web.AppRunner(_control(replicas), access_log=None, shutdown_timeout=1.0)
         stack.push_async_callback(control.cleanup)
