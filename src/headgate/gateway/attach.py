@@ -120,7 +120,7 @@ def _attach_to(
     known: set[tuple[str, str]],
     labels: Mapping[str, Mapping[str, str]],
 ) -> list[Attached] | Problem:
-    """The route on each listener that *ref* means; a Problem, its place left to the caller, if there is none."""
+    """The route on each listener that *ref* means; a Problem without a place if there is none."""
     if (ref.group, ref.kind) != (GATEWAY_GROUP, "Gateway"):
         return _no("NoMatchingParent", f"a parent must be a Gateway, not {ref.group}/{ref.kind}")
     key = (ref.namespace or route.namespace, ref.name)

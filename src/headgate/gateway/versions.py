@@ -14,6 +14,9 @@ KINDS: tuple[Kind, ...] = ("cluster", "endpoint", "route", "listener")
 
 Json = Mapping[str, Any]
 
+Resources = Mapping[str, Mapping[str, Json]] | Mapping[Kind, Mapping[str, Json]]
+"""Kind → name → content."""
+
 _CLUSTER_FIELDS = frozenset({"cluster", "clusterName", "cluster_name"})
 _ROUTE_FIELDS = frozenset({"routeConfigName", "route_config_name"})
 _CLUSTER_LISTS = frozenset({"clusters"})
@@ -45,7 +48,7 @@ class Target(msgspec.Struct, frozen=True):
         return self.resources.get(kind, {})
 
 
-def target(resources: Mapping[Kind, Mapping[str, Json]], previous: Target | None = None) -> Target:
+def target(resources: Resources, previous: Target | None = None) -> Target:
     """Give every resource its version; content equal to *previous* is taken from there, not hashed again."""
     before = previous or Target()
     return Target(

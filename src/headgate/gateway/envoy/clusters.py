@@ -15,6 +15,7 @@ IDLE_S = 4.0
 """Idle connections are closed before the servers do it (uvicorn: 5 s), which would race with requests."""
 
 _LB = "envoy.extensions.load_balancing_policies"
+_FILTERS = "envoy.extensions.filters.http"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -43,7 +44,7 @@ def own_picker(settings: GatewaySettings) -> Json:
     address = names.socket_address(settings.picker_address)
     return _base(names.OWN_PICKER, settings) | {
         "type": "STATIC",
-        "typed_extension_protocol_options": {_HTTP_OPTIONS: _http(h2c=True)},
+        "typed_extension_protocol_options": {_HTTP_OPTIONS: _picker_http()},
         "load_assignment": {
             "cluster_name": names.OWN_PICKER,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
@@ -62,7 +63,7 @@ def foreign_picker(picker: ForeignPicker, settings: GatewaySettings) -> Json:
         "type": "EDS",
         "eds_cluster_config": _EDS,
         "ignore_health_on_host_removal": True,
-        "typed_extension_protocol_options": {_HTTP_OPTIONS: _http(h2c=True)},
+        "typed_extension_protocol_options": {_HTTP_OPTIONS: _picker_http()},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "health_checks": [
             {
@@ -84,6 +85,9 @@ def foreign_picker(picker: ForeignPicker, settings: GatewaySettings) -> Json:
         )
     return cluster
 
+
+_GATEWAYS_OWN = (headers.DECISION, headers.ENDPOINT, headers.REASON)
+"""Response headers that only the gateway and its picker may set."""
 
 _TLS = "envoy.extensions.transport_sockets.tls.v3"
 _EDS: Json = {"eds_config": {"ads": {}, "resource_api_version": "V3"}}
@@ -124,7 +128,7 @@ def _eds(name: str, endpoints: Sequence[Endpoint], h2c: bool, settings: GatewayS
         "type": "EDS",
         "eds_cluster_config": _EDS,
         "ignore_health_on_host_removal": True,
-        "typed_extension_protocol_options": {_HTTP_OPTIONS: _http(h2c)},
+        "typed_extension_protocol_options": {_HTTP_OPTIONS: _server_http(h2c)},
     }
     hosts = sorted({each.hostname for each in endpoints if each.scheme == "https"})
     if hosts:
@@ -154,11 +158,24 @@ def _san_type(host: str) -> str:
     return "IP_ADDRESS" if ":" in host or host.replace(".", "").isdigit() else "DNS"
 
 
-def _http(h2c: bool) -> Json:
-    if h2c:
-        return typed(_HTTP_OPTIONS, explicit_http_config={"http2_protocol_options": {}})
-    return typed(
+def _picker_http() -> Json:
+    return typed(_HTTP_OPTIONS, explicit_http_config={"http2_protocol_options": {}})
+
+
+def _server_http(h2c: bool) -> Json:
+    """Towards model servers; what they claim about the decision is dropped before the gateway tells its own."""
+    options = typed(
         _HTTP_OPTIONS,
-        common_http_protocol_options={"idle_timeout": duration(IDLE_S)},
-        explicit_http_config={"http_protocol_options": {}},
+        explicit_http_config={"http2_protocol_options" if h2c else "http_protocol_options": {}},
+        http_filters=[
+            extension(
+                "envoy.filters.http.header_mutation",
+                f"{_FILTERS}.header_mutation.v3.HeaderMutation",
+                mutations={"response_mutations": [{"remove": name} for name in _GATEWAYS_OWN]},
+            ),
+            extension("envoy.filters.http.upstream_codec", f"{_FILTERS}.upstream_codec.v3.UpstreamCodec"),
+        ],
     )
+    if not h2c:
+        options["common_http_protocol_options"] = {"idle_timeout": duration(IDLE_S)}
+    return options

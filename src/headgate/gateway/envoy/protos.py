@@ -11,9 +11,11 @@ from envoy.config.route.v3 import route_pb2
 from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2 as _cel
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as _als
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2 as _ext_proc
+from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2 as _header_mutation
 from envoy.extensions.filters.http.json_to_metadata.v3 import json_to_metadata_pb2 as _json_to_metadata
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
 from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2 as _set_metadata
+from envoy.extensions.filters.http.upstream_codec.v3 import upstream_codec_pb2 as _upstream_codec
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as _hcm
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2 as _early
 from envoy.extensions.load_balancing_policies.override_host.v3 import override_host_pb2 as _override_host
@@ -33,6 +35,8 @@ TYPES_IN_ANYS = (
     _cel,
     _als,
     _ext_proc,
+    _header_mutation,
+    _upstream_codec,
     _json_to_metadata,
     _router,
     _set_metadata,

@@ -5,12 +5,13 @@ its body is left as it is.
 """
 
 import json
+from typing import Literal
 
 import msgspec
 
 from headgate.gateway.envoy.names import Json, extension
 from headgate.gateway.settings import GatewaySettings
-from headgate.model.headers import REASON
+from headgate.model.headers import DECISION, REASON
 
 _CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 
@@ -24,8 +25,12 @@ class Reply(msgspec.Struct, frozen=True):
     """Value of the reason header and `code` in the body."""
     message: str
     type: str = "server_error"
+    only: int | None = None
+    """Only for this status of Envoy's."""
     status: int | None = None
     """Status to answer with instead of Envoy's."""
+    picked: bool = True
+    """False: nobody had chosen an endpoint yet, and the decision header says so."""
 
 
 def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
@@ -38,17 +43,29 @@ def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
             "too-large",
             f"The request body is larger than {limit}.",
             "invalid_request_error",
+            picked=False,
         ),
         Reply(
-            "cluster_not_found", "no-backend", "The route leads to a backend that does not exist.", status=500
+            "cluster_not_found",
+            "no-backend",
+            "The route leads to a backend that does not exist.",
+            status=500,
+            picked=False,
         ),
         Reply("no_healthy_upstream", "no-endpoints", "No model server can be reached for this request."),
         Reply(
-            "ext_proc_error_per_message_timeout_exceeded",
+            "ext_proc_error",
             "picker-timeout",
             "The endpoint picker did not answer in time.",
+            only=504,
+            picked=False,
         ),
-        Reply("ext_proc_error", "picker-failed", "The endpoint picker failed or cannot be reached."),
+        Reply(
+            "ext_proc_error",
+            "picker-failed",
+            "The endpoint picker failed or cannot be reached.",
+            picked=False,
+        ),
         Reply(
             "overflow", "overloaded", "Too many requests are waiting for this backend.", "overloaded_error"
         ),
@@ -83,15 +100,21 @@ def error_body(message: str, type_: str, code: str) -> str:
 
 
 def _mapper(reply: Reply) -> Json:
+    expression = f'response.code_details.startsWith("{reply.details}")'
+    if reply.only is not None:
+        expression += f" && response.code == {reply.only}"
+    told = [header(REASON, reply.reason)]
+    if not reply.picked:
+        told.append(header(DECISION, "none"))
     mapper: Json = {
         "filter": {
             "extension_filter": extension(
                 "envoy.access_loggers.extension_filters.cel",
                 _CEL,
-                expression=f'response.code_details.startsWith("{reply.details}")',
+                expression=expression,
             )
         },
-        "headers_to_add": [header(REASON, reply.reason)],
+        "headers_to_add": told,
         "body_format_override": {
             "content_type": "application/json",
             "text_format_source": {
@@ -104,7 +127,9 @@ def _mapper(reply: Reply) -> Json:
     return mapper
 
 
-def header(name: str, value: str, append: bool = False) -> Json:
-    """A HeaderValueOption that replaces, or adds to, what is there. The value is a format string."""
-    action = "APPEND_IF_EXISTS_OR_ADD" if append else "OVERWRITE_IF_EXISTS_OR_ADD"
+Action = Literal["OVERWRITE_IF_EXISTS_OR_ADD", "APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT"]
+
+
+def header(name: str, value: str, action: Action = "OVERWRITE_IF_EXISTS_OR_ADD") -> Json:
+    """A HeaderValueOption. The value is a format string: a literal `%` is written twice."""
     return {"header": {"key": name, "value": value}, "append_action": action}

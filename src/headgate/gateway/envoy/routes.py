@@ -57,6 +57,7 @@ def configuration(
     return {
         "name": name,
         "ignore_port_in_host_matching": True,
+        "validate_clusters": False,
         "virtual_hosts": [
             {
                 "name": domain,
@@ -166,18 +167,30 @@ def _weighted(share: Share) -> Json:
         case None:
             return {"name": names.NO_BACKEND, "weight": share.weight}
         case PoolTarget(pool):
-            served = f"%DYNAMIC_METADATA({headers.LB_NAMESPACE}:{headers.SERVED})%"
             entry: Json = {"name": names.pool(pool.key), "weight": share.weight}
-            decision = f"%DYNAMIC_METADATA({headers.OWN_NAMESPACE}:decision)%"
             entry["typed_per_filter_config"] = {names.EXT_PROC: _ask(pool)}
-            told = (header(headers.ENDPOINT, served), header(headers.DECISION, decision))
+            told = (
+                header(headers.ENDPOINT, _metadata(headers.LB_NAMESPACE, headers.SERVED), "ADD_IF_ABSENT"),
+                header(headers.DECISION, _decision(pool), "ADD_IF_ABSENT"),
+            )
             return entry | _headers(share.effect.then(Effect(response_add=told)))
         case HostsTarget(cluster):
-            peer = header(headers.ENDPOINT, "%UPSTREAM_REMOTE_ADDRESS%")
-            effect = Effect(response_add=(peer,), response_remove=(headers.DECISION,))
+            peer = header(headers.ENDPOINT, "%UPSTREAM_REMOTE_ADDRESS%", "ADD_IF_ABSENT")
+            effect = Effect(response_add=(peer,))
             return {"name": cluster, "weight": share.weight} | _headers(share.effect.then(effect))
         case _:
             assert_never(share.target)
+
+
+def _decision(pool: Pool) -> str:
+    """What our picker wrote down, or `fallback`; of a foreign picker only the list it gave is known."""
+    if pool.picker is None:
+        return _metadata(headers.OWN_NAMESPACE, "decision")
+    return f"{pool.picker.service}: {_metadata(headers.LB_NAMESPACE, headers.DESTINATION)}"
+
+
+def _metadata(namespace: str, key: str) -> str:
+    return f"%DYNAMIC_METADATA({namespace}:{key})%"
 
 
 def _ask(pool: Pool) -> Json:
@@ -209,7 +222,7 @@ def _headers(effect: Effect) -> Json:
 
 
 def _retries(rule: RouteRule, has_pool: bool) -> Mapping[str, Any]:
-    """Pools: the next endpoint of the list while no byte of the answer came. Services: refused connections."""
+    """Pools: the next endpoint of the list while no byte of the answer came. Services: refusals only."""
     policy: Json = {
         "retry_on": "connect-failure",
         "num_retries": RETRIES,

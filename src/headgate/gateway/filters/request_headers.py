@@ -22,7 +22,10 @@ class RequestHeaderModifier(FilterKind):
         return Effect(
             request_add=(
                 *(header(each.name, each.value.replace("%", "%%")) for each in modifier.set),
-                *(header(each.name, each.value.replace("%", "%%"), append=True) for each in modifier.add),
+                *(
+                    header(each.name, each.value.replace("%", "%%"), "APPEND_IF_EXISTS_OR_ADD")
+                    for each in modifier.add
+                ),
             ),
             request_remove=modifier.remove,
         )

@@ -19,7 +19,10 @@ class ResponseHeaderModifier(FilterKind):
         return Effect(
             response_add=(
                 *(header(each.name, each.value.replace("%", "%%")) for each in modifier.set),
-                *(header(each.name, each.value.replace("%", "%%"), append=True) for each in modifier.add),
+                *(
+                    header(each.name, each.value.replace("%", "%%"), "APPEND_IF_EXISTS_OR_ADD")
+                    for each in modifier.add
+                ),
             ),
             response_remove=modifier.remove,
         )
