@@ -8,7 +8,7 @@ import msgspec
 
 TTFT_BOUND_S = 2.0
 TPOT_BOUND_S = 0.05
-"""A request is good when its first token came within the one and its later tokens at the pace of the other."""
+"""A request is good when its first token came within the one and later ones at the pace of the other."""
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,84 @@
+"""`headgate demo`: see what prefix-aware routing does, without a GPU."""
+
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def demo(
+    load: Annotated[
+        str, typer.Option(help="What is asked: shared-prefix, multi-turn, bursty, unique.")
+    ] = "shared-prefix",
+    replicas: Annotated[int, typer.Option(min=1, max=64, help="How many simulated servers.")] = 4,
+    preset: Annotated[
+        str, typer.Option(help="Model and GPU of the servers, as in headgate fleet.")
+    ] = "8b-h100",
+    duration: Annotated[float, typer.Option(min=1, help="Seconds of load for each policy.")] = 20.0,
+    policy: Annotated[str, typer.Option(help="Routing policies, run in turn.")] = "default,round-robin",
+    speed: Annotated[float, typer.Option(min=0.1, help="Servers this much faster than real ones.")] = 1.0,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Requests/s, times speed. [default: chosen to press the fleet]"),
+    ] = None,
+    kv_tokens: Annotated[
+        int | None, typer.Option(min=1024, help="KV tokens per server. [default: chosen to be scarce]")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The gateway's port; 0: any free one.")] = 8080,
+    seed: Annotated[int, typer.Option(help="Same seed, same requests.")] = 0,
+    keep: Annotated[bool, typer.Option("--keep", help="Serve on until Ctrl-C.")] = False,
+    output: Annotated[Literal["text", "json"], typer.Option(help="How to print the result.")] = "text",
+) -> None:
+    """Start simulated servers, the gateway and a load; then the same load with round robin, and compare.
+
+    Takes about a minute with the defaults.
+
+    Examples:
+
+      headgate demo
+
+      headgate demo --load multi-turn --replicas 6
+
+      headgate demo --policy default,least-requests,round-robin --duration 15
+
+      headgate demo --keep --port 8081
+    """
+    import asyncio
+    import sys
+
+    from headgate.app.demo import keep_serving, run_demo
+    from headgate.app.demo_children import ChildError
+    from headgate.app.demo_plan import DemoSettings, set_scene
+    from headgate.app.demo_stage import JsonStage, TextStage
+
+    settings = DemoSettings(
+        load=load,
+        replicas=replicas,
+        preset=preset,
+        policies=tuple(dict.fromkeys(name.strip() for name in policy.split(",") if name.strip())),
+        duration_s=duration,
+        speed=speed,
+        rate=rate,
+        kv_tokens=kv_tokens,
+        port=port,
+        keep=keep,
+        seed=seed,
+    )
+
+    async def show() -> None:
+        scene = set_scene(settings)
+        stage = TextStage(scene) if output == "text" else JsonStage(sys.stdout)
+        with stage:
+            stage.finish(await run_demo(scene, stage))
+            if keep:
+                await keep_serving(scene, stage)
+
+    try:
+        asyncio.run(show())
+    except (ValueError, ChildError) as error:
+        typer.echo(f"headgate demo: {error}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(0 if keep else 130) from None
