@@ -105,7 +105,7 @@ class ModelEnvoy:
                 first.append(
                     Requested(kind=kind, subscribe=tuple(sorted(names)), initial_versions=versions[kind])
                 )
-        return first  # type: ignore[return-value]
+        return first
 
 
 class Stream(RuleBasedStateMachine):
