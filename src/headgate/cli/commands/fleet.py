@@ -22,13 +22,13 @@ def fleet(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     control_port: Annotated[
         int | None,
-        typer.Option(min=0, max=65_535, help="Where faults are set; 0: any. [default: port base - 1]"),
+        typer.Option(min=0, max=65_535, help="Where faults are set; 0: any. Default: port base - 1."),
     ] = None,
     speed: Annotated[float, typer.Option(help="Run this much faster than real time.")] = 1.0,
     preset: Annotated[
         str, typer.Option(help="Model and GPU: 8b-h100, 8b-a100, 32b-tp2-h100, 70b-tp4-h100, …")
     ] = "8b-h100",
-    model: Annotated[str | None, typer.Option(help="Name to serve. [default: the preset's]")] = None,
+    model: Annotated[str | None, typer.Option(help="Name to serve instead of the preset's.")] = None,
     lora: Annotated[list[str] | None, typer.Option(help="Name of a LoRA adapter; repeat for more.")] = None,
     max_loras: Annotated[int, typer.Option(min=0, help="Adapters on the GPU at a time.")] = 4,
     kv_tokens: Annotated[int | None, typer.Option(min=16, help="Tokens the KV cache holds.")] = None,
@@ -49,8 +49,9 @@ def fleet(
 ) -> None:
     """Run simulated model servers: vLLM's API, metrics, KV cache and LoRA, without a GPU.
 
-    Timing is that of a real engine: continuous batching, chunked prefill, prefix cache, preemption. Ctrl-C
-    ends it after running answers are through; a second Ctrl-C at once.
+    Timing is that of a real engine: continuous batching, chunked prefill, prefix cache, preemption.
+
+    Ctrl-C ends it after running answers are through; a second Ctrl-C at once.
 
     Examples:
 
@@ -62,8 +63,10 @@ def fleet(
 
       curl 127.0.0.1:9499/fault -d '{"replica": 0, "kind": "hang", "for_s": 5}'
 
-    Faults: crash, hang, hang-all, hang-mid-stream, error-500, error-429, slow-start, stale-metrics,
-    no-metrics; recover ends them.
+    Faults:
+
+      crash, hang, hang-all, hang-mid-stream, error-500, error-429,
+      slow-start, stale-metrics, no-metrics; recover ends them
     """
     from headgate.io.fleet.faults import read_fault
     from headgate.io.fleet.server import PortTakenError

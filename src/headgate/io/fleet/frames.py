@@ -1,4 +1,4 @@
-"""Answers as vLLM writes them: SSE frames and whole JSON bodies."""
+"""Answers as vLLM writes them: SSE frames, whole JSON bodies, model cards."""
 
 from typing import Any
 
@@ -103,3 +103,19 @@ def _text_choice(choice: Choice) -> dict[str, Any]:
 
 def _ending(choice: Choice) -> dict[str, Any]:
     return {"finish_reason": choice.finish_reason, "stop_reason": choice.stop_reason}
+
+
+def model_card(
+    name: str, created: int, root: str, parent: str | None, max_model_len: int | None
+) -> dict[str, Any]:
+    """One entry of `/v1/models`; an adapter has a parent and no length of its own."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "vllm",
+        "root": root,
+        "parent": parent,
+        "max_model_len": max_model_len,
+        "permission": [],
+    }

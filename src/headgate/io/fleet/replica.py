@@ -14,10 +14,12 @@ from aiohttp import web
 from headgate.io.fleet import frames
 from headgate.io.fleet.api import ApiError, Kind, Server, read_call
 from headgate.io.fleet.clock import FleetClock
+from headgate.io.fleet.control import read_fault_body
 from headgate.io.fleet.driver import Answer, EngineDriver
-from headgate.io.fleet.faults import Fault, FaultBoard, checked
+from headgate.io.fleet.faults import Fault, FaultBoard
 from headgate.io.fleet.faults import Kind as FaultKind
 from headgate.io.fleet.settings import FleetSettings, engine_preset
+from headgate.io.fleet.sockets import base_url, bind
 from headgate.sim.engine import EngineModel
 
 BODY_LIMIT = 256 * 1024 * 1024
@@ -270,8 +272,10 @@ class Replica:
     async def _models(self, _: web.Request) -> web.Response:
         await self._while_struck("hang-all", 0.0)
         base, created = self._preset.model, self._started
-        cards = [_card(base, created, base, None, self._preset.max_model_len)]
-        cards += [_card(name, created, f"/adapters/{name}", base, None) for name in self._adapters]
+        cards = [frames.model_card(base, created, base, None, self._preset.max_model_len)]
+        cards += [
+            frames.model_card(name, created, f"/adapters/{name}", base, None) for name in self._adapters
+        ]
         return _json({"object": "list", "data": cards})
 
     async def _health(self, _: web.Request) -> web.Response:
@@ -320,7 +324,7 @@ class Replica:
         return _json(self.describe())
 
     async def _post_fault(self, request: web.Request) -> web.Response:
-        fault = read_posted_fault(await request.read())
+        fault = read_fault_body(await request.read())
         if isinstance(fault, ApiError):
             return self._failure(fault)
         await self.apply(fault, spare=request.transport)
@@ -349,33 +353,6 @@ class Replica:
                 await self._healed.wait_for(lambda: not self.faults.strikes(kind, roll))
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening-ready TCP socket. Raises OSError when the port is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.setblocking(False)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def base_url(host: str, port: int) -> str:
-    """`http://host:port`, brackets around IPv6."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def read_posted_fault(body: bytes) -> Fault | ApiError:
-    """The fault in a request body."""
-    try:
-        return checked(msgspec.json.decode(body, type=Fault))
-    except (msgspec.DecodeError, ValueError) as problem:
-        return ApiError(400, str(problem))
-
-
 async def _field(request: web.Request, name: str) -> str:
     """A string of a JSON body; empty when it is not there."""
     try:
@@ -387,21 +364,6 @@ async def _field(request: web.Request, name: str) -> str:
 
 def _usage(answer: Answer) -> dict[str, Any]:
     return frames.usage(answer.call.prompt_tokens, answer.generated_tokens, answer.cached_tokens)
-
-
-def _card(
-    name: str, created: int, root: str, parent: str | None, max_model_len: int | None
-) -> dict[str, Any]:
-    return {
-        "id": name,
-        "object": "model",
-        "created": created,
-        "owned_by": "vllm",
-        "root": root,
-        "parent": parent,
-        "max_model_len": max_model_len,
-        "permission": [],
-    }
 
 
 def _json(value: Any) -> web.Response:

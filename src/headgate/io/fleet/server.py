@@ -4,15 +4,16 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from headgate.io.fleet.api import ApiError
+from headgate.io.fleet.control import read_replica_fault
 from headgate.io.fleet.faults import Fault
-from headgate.io.fleet.replica import Replica, base_url, bind, read_posted_fault
+from headgate.io.fleet.replica import Replica
 from headgate.io.fleet.settings import FleetSettings, engine_preset
+from headgate.io.fleet.sockets import base_url, bind
 
 
 class PortTakenError(Exception):
@@ -90,10 +91,10 @@ def _control(replicas: tuple[Replica, ...]) -> web.Application:
         return web.Response(body=body, content_type="application/json")
 
     async def post(request: web.Request) -> web.Response:
-        named = _named(await request.read(), replicas)
+        named = read_replica_fault(await request.read(), [replica.name for replica in replicas])
         if isinstance(named, ApiError):
             return web.Response(status=named.status, body=named.body(), content_type="application/json")
-        replica, fault = named
+        replica, fault = replicas[named[0]], named[1]
         await replica.apply(fault)
         return web.Response(body=msgspec.json.encode(replica.describe()), content_type="application/json")
 
@@ -101,18 +102,3 @@ def _control(replicas: tuple[Replica, ...]) -> web.Application:
     app.router.add_get("/fault", show)
     app.router.add_post("/fault", post)
     return app
-
-
-def _named(body: bytes, replicas: tuple[Replica, ...]) -> tuple[Replica, Fault] | ApiError:
-    try:
-        fields = msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.DecodeError as problem:
-        return ApiError(400, str(problem))
-    asked = fields.pop("replica", None)
-    chosen = [replica for index, replica in enumerate(replicas) if asked in (index, replica.name)]
-    if not chosen or isinstance(asked, bool):
-        return ApiError(
-            404, f"no replica {asked!r}; name one by its number or name", "NotFoundError", "replica"
-        )
-    fault = read_posted_fault(msgspec.json.encode(fields))
-    return fault if isinstance(fault, ApiError) else (chosen[0], fault)

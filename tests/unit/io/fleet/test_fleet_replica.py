@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from headgate.io.fleet.faults import Fault
-from headgate.io.fleet.replica import Replica, bind
+from headgate.io.fleet.replica import Replica
 from headgate.io.fleet.settings import FleetSettings
+from headgate.io.fleet.sockets import bind
 
 SETTINGS = FleetSettings(
     model="m", loras=("sql",), speed=50.0, drain_s=0.2, max_model_len=20_000, kv_tokens=50_000
