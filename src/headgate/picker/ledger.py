@@ -139,20 +139,21 @@ class Ledger:
             member.health.failed(now, f"no upstream answered: the data plane said {status}")
 
     def _served(self, tracked: Tracked, served: EndpointId | None, now: float) -> None:
-        """Move the accounting when another endpoint than the pick served."""
+        """Move the accounting to who really served; an unknown name proves nothing."""
         picked = tracked.member
         if served is None or picked is None or served == picked.state.id:
+            return
+        really = self._fleet.find(served)
+        if really is None:
             return
         picked.health.failed(now, f"unreachable: {served} served in its place")
         picked.close(tracked)
         self._fleet.left(picked)
-        really = self._fleet.find(served)
-        if really is not None:
-            sent_at = tracked.sent_at
-            really.book(tracked, now)
-            tracked.sent_at = sent_at
-            if served in self._fleet.members:
-                self._fleet.remember(really, tracked.blocks)
+        sent_at = tracked.sent_at
+        really.book(tracked, now)
+        tracked.sent_at = sent_at
+        if served in self._fleet.members:
+            self._fleet.remember(really, tracked.blocks)
 
     def _judge(self, tracked: Tracked, member: Member, status: int, now: float) -> None:
         tracked.judged = True

@@ -158,7 +158,7 @@ class Member:
     def waiting(self, settings: AdmissionSettings) -> float:
         """Requests believed to queue in the engine: scraped, plus what was sent since and finds no room.
 
-        Where the engine reported a queue, whoever came since stands in it too. Otherwise those count who exceed
+        Where the engine reported a queue, whoever came since stands in it too. Otherwise those count who pass
         the most it was ever seen to run at once, or the prompt tokens of one step; being a guess, that stays
         within twice the limit, too little to refuse anyone but requests of negative priority.
         """

@@ -96,6 +96,14 @@ def test_an_endpoint_that_envoy_passed_over_is_down(machine: PoolMachine) -> Non
     machine.handle(ends(1), 0.3)
 
 
+def test_a_served_name_that_nobody_knows_proves_nothing(machine: PoolMachine) -> None:
+    picked = pick(machine, arrives(1, "abcd"), 0.0)
+    machine.handle(starts(1, served="z"), 0.1)
+    assert condition(machine, 0.1, picked) == "up"
+    assert machine.view(0.1).in_flight == 1
+    machine.handle(ends(1), 0.2)
+
+
 def test_the_end_alone_may_tell_who_served(machine: PoolMachine) -> None:
     route = routed(machine, arrives(1, "abcd"), 0.0)
     picked, second = (letter(one) for one in route.endpoints[:2])

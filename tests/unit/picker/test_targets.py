@@ -1,0 +1,64 @@
+"""Model names, priorities and the list of models, apart from the machine."""
+
+import random
+from collections import Counter
+
+import pytest
+from tests.unit.picker.picker_builders import KEY
+
+from headgate.model.endpoints import ModelRule, Pool, TargetModel
+from headgate.model.ids import RequestId
+from headgate.model.load import ModelCard
+from headgate.model.requests import InferenceRequest
+from headgate.picker.targets import NoSuchModel, NoTarget, Target, listing, priority, target
+
+CRITICAL = ModelRule("chat", "d/chat", 1, (TargetModel("a", 1), TargetModel("b", 0), TargetModel("c", 3)))
+EMPTY = ModelRule("none", "d/none", 0, (TargetModel("a", 0),))
+POOL = Pool(KEY, models=(EMPTY, CRITICAL), objectives={"high": 7, "low": -7})
+
+
+def asks(model: str | None, **fields: str) -> InferenceRequest:
+    return InferenceRequest(id=RequestId("r"), api="chat", model=model, **fields)  # type: ignore[arg-type]
+
+
+def test_shares_follow_the_weights_and_weight_zero_is_never_drawn() -> None:
+    dice = random.Random(3)
+    drawn = Counter(target(POOL, asks("chat"), dice) for _ in range(1000))
+    assert set(drawn) == {Target("a"), Target("c")}
+    assert 200 < drawn[Target("a")] < 300
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (asks("nobody"), NoSuchModel("nobody")),
+        (asks("none"), NoTarget(EMPTY)),
+        (asks(None), Target(None)),
+        (asks("nobody", target_model="x"), Target("x")),
+    ],
+)
+def test_edges(request_: InferenceRequest, expected: object) -> None:
+    assert target(POOL, request_, random.Random(0)) == expected
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (asks("chat"), 1),
+        (asks("chat", objective="low"), -7),
+        (asks("chat", objective="unknown"), 1),
+        (asks("nobody"), 0),
+        (asks(None, objective="high"), 7),
+    ],
+)
+def test_priority(request_: InferenceRequest, expected: int) -> None:
+    assert priority(POOL, request_) == expected
+
+
+def test_listing() -> None:
+    cards = (ModelCard("c", max_model_len=9), ModelCard("a"), ModelCard("c", owned_by="second"))
+    assert listing(Pool(KEY), cards) == (ModelCard("a"), ModelCard("c", max_model_len=9))
+    assert listing(POOL, cards) == (
+        ModelCard("chat", owned_by="headgate", root="c", max_model_len=9),
+        ModelCard("none", owned_by="headgate", root="a"),
+    )
