@@ -23,6 +23,9 @@ from headgate.model import headers
 from headgate.model.decode import decode
 from headgate.model.snapshot import Snapshot
 
+BIG_BYTES = 3 << 19
+"""Length of a `big` answer: above the 1 MiB that Envoy buffers by default."""
+
 BINARY = Path(next(iter(envoy_messages.__path__))) / "_bin" / "envoy"
 
 
@@ -65,36 +68,32 @@ async def running_envoy(found: Snapshot, settings: GatewaySettings, folder: Path
     admin = free_port()
     config = folder / "bootstrap.json"
     config.write_text(json.dumps(bootstrap(translate(found, settings), admin)))
-    with (folder / "envoy.log").open("wb") as log:
-        command = [
-            str(BINARY),
-            "-c",
-            str(config),
-            "--use-dynamic-base-id",
-            "--concurrency",
-            "1",
-            "-l",
-            "warning",
-        ]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            await _ready(admin, process, folder / "envoy.log")
-            yield f"http://127.0.0.1:{settings.port}"
-        finally:
-            process.terminate()
-            await asyncio.to_thread(process.wait, 10)
+    process = _start(config, folder / "envoy.log")
+    try:
+        await _ready(admin, process, folder / "envoy.log")
+        yield f"http://127.0.0.1:{settings.port}"
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait, 10)
+
+
+def _start(config: Path, log: Path) -> subprocess.Popen[bytes]:
+    command = [BINARY, "-c", config, "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]
+    with log.open("wb") as sink:
+        return subprocess.Popen(command, stdout=sink, stderr=sink)
 
 
 async def _ready(admin: int, process: subprocess.Popen[bytes], log: Path) -> None:
     async with aiohttp.ClientSession() as session:
         for _ in range(200):
-            assert process.poll() is None, log.read_text()
+            if process.poll() is not None:
+                break
             with contextlib.suppress(aiohttp.ClientError):
                 async with session.get(f"http://127.0.0.1:{admin}/ready") as response:
                     if response.status == 200:
                         return
             await asyncio.sleep(0.05)
-    raise AssertionError(log.read_text())
+    raise AssertionError(await asyncio.to_thread(log.read_text))
 
 
 class ModelServer:
@@ -137,7 +136,7 @@ class ModelServer:
                 request.transport.abort()
                 raise web.HTTPInternalServerError
             case "big":
-                return web.json_response({"data": "x" * (8 << 20), "usage": usage})
+                return web.json_response({"data": "x" * BIG_BYTES, "usage": usage})
             case "sse":
                 response = web.StreamResponse(headers={"content-type": "text/event-stream"})
                 await response.prepare(request)

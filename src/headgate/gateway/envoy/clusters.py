@@ -163,7 +163,7 @@ def _picker_http() -> Json:
 
 
 def _server_http(h2c: bool) -> Json:
-    """Towards model servers; what they claim about the decision is dropped before the gateway tells its own."""
+    """Towards model servers; what they claim about the decision is dropped first."""
     options = typed(
         _HTTP_OPTIONS,
         explicit_http_config={"http2_protocol_options" if h2c else "http_protocol_options": {}},

@@ -11,6 +11,9 @@ _EXT_PROC = f"{_FILTERS}.ext_proc.v3.ExternalProcessor"
 MAX_EVENT_BYTES = 64 * 1024
 """Longest server-sent event that is searched for token usage."""
 
+JSON_TYPES = r"application/json\s*(;.*)?"
+"""Content types searched for token usage; Envoy's own list has no parameters such as a charset."""
+
 METADATA_OPTIONS: Json = {
     "forwarding_namespaces": {
         "untyped": [headers.LB_NAMESPACE, headers.SUBSET_NAMESPACE, headers.OWN_NAMESPACE]
@@ -99,7 +102,7 @@ def _json_usage() -> Json:
     return extension(
         "envoy.filters.http.json_to_metadata",
         f"{_FILTERS}.json_to_metadata.v3.JsonToMetadata",
-        response_rules={"rules": _usage_rules()},
+        response_rules={"rules": _usage_rules(), "allow_content_types_regex": {"regex": JSON_TYPES}},
     )
 
 

@@ -1,0 +1,234 @@
+"""The translated configuration on a real Envoy, with a scripted picker and scripted model servers."""
+
+import asyncio
+import io
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.live.envoy_lab import ModelServer, Picker, free_port, running_envoy, snapshot
+
+from headgate.gateway.settings import GatewaySettings
+from headgate.model import headers
+
+pytestmark = pytest.mark.live
+
+LIMIT = 2 << 20
+TIMEOUT_S = 0.5
+
+
+class Lab:
+    """One running gateway with two live model servers, one dead address and a picker."""
+
+    def __init__(self) -> None:
+        self.one, self.two, self.picker = ModelServer(), ModelServer(), Picker()
+        self.dead = f"127.0.0.1:{free_port()}"
+        self.settings = GatewaySettings(
+            port=free_port(),
+            address="127.0.0.1",
+            picker_address=self.picker.address,
+            picker_timeout_s=TIMEOUT_S,
+            body_limit_bytes=LIMIT,
+        )
+        self.url = ""
+        self.session: aiohttp.ClientSession
+
+    async def ask(
+        self, path: str, body: bytes = b"{}", sent: Mapping[str, str] | None = None
+    ) -> tuple[Any, bytes]:
+        """Status and headers of one POST (a GET when *body* is empty), and the answer's body."""
+        named = {"content-type": "application/json", **(sent or {})}
+        data = io.BytesIO(body) if body else None
+        method = "POST" if body else "GET"
+        async with self.session.request(method, self.url + path, data=data, headers=named) as response:
+            return response, await response.read()
+
+
+def manifest(kind: str, name: str, spec: dict[str, Any], **labels: str) -> dict[str, Any]:
+    """One object."""
+    versions = {"InferencePool": "inference.networking.k8s.io/v1", "ModelServer": "headgate.dev/v1alpha1"}
+    return {
+        "apiVersion": versions.get(kind, "gateway.networking.k8s.io/v1"),
+        "kind": kind,
+        "metadata": {"name": name, "labels": labels},
+        "spec": spec,
+    }
+
+
+def pool(name: str, app: str, mode: str) -> dict[str, Any]:
+    """A pool whose picker is ours: the Service it names does not exist."""
+    spec = {
+        "selector": {"matchLabels": {"app": app}},
+        "targetPorts": [{"number": 80}],
+        "endpointPickerRef": {"name": "picker", "port": {"number": 9002}, "failureMode": mode},
+    }
+    return manifest("InferencePool", name, spec)
+
+
+def rule(path: str, *pools: str) -> dict[str, Any]:
+    """A rule from a path prefix to pools of equal weight."""
+    refs = [{"group": "inference.networking.k8s.io", "kind": "InferencePool", "name": name} for name in pools]
+    return {"matches": [{"path": {"value": path}}], "backendRefs": refs}
+
+
+def objects(lab: Lab) -> list[dict[str, Any]]:
+    """Pools `open` and `close` over all three addresses, `empty` over none, and a rule for each."""
+    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
+    rules = [rule(f"/{name}", name) for name in ("open", "close", "empty", "missing")]
+    route = {"parentRefs": [{"name": "gw"}], "rules": [*rules, rule("/both", "open", "close")]}
+    servers = {"one": lab.one.address, "two": lab.two.address, "dead": lab.dead}
+    return [
+        manifest("Gateway", "gw", {"gatewayClassName": "headgate", "listeners": [listener]}),
+        manifest("HTTPRoute", "r", route),
+        pool("open", "llm", "FailOpen"),
+        pool("close", "llm", "FailClose"),
+        pool("empty", "nobody", "FailOpen"),
+        *(manifest("ModelServer", key, {"url": f"http://{at}"}, app="llm") for key, at in servers.items()),
+    ]
+
+
+@pytest.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
+    """Everything but the picker runs; tests start it themselves with `lab.picker.running()`."""
+    made = Lab()
+    async with (
+        made.one.running(),
+        made.two.running(),
+        running_envoy(snapshot(*objects(made)), made.settings, tmp_path) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        made.url, made.session = url, session
+        yield made
+
+
+def reason(response: Any, body: bytes) -> str:
+    """The reason of an error; its body must be OpenAI-style JSON that agrees with the header."""
+    error = json.loads(body)["error"]
+    assert response.headers["content-type"] == "application/json"
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["code"] == response.headers[headers.REASON]
+    return str(error["code"])
+
+
+async def test_a_pick_is_followed_and_told(lab: Lab) -> None:
+    async with lab.picker.running():
+        lab.picker.endpoints = [lab.two.address]
+        response, body = await lab.ask("/open/v1/chat/completions", sent={"x-request-id": "my-id"})
+    assert (response.status, json.loads(body)["port"]) == (200, lab.two.port)
+    assert response.headers["x-request-id"] == "my-id"
+    assert response.headers.getall(headers.ENDPOINT) == [lab.two.address]
+    assert response.headers.getall(headers.DECISION) == ["picked by script"]
+    told = lab.picker.initial[0]
+    assert (told[headers.POOL], told[headers.LEAN]) == ("default/open", "1")
+    kinds = [kind for kind, _ in lab.picker.messages]
+    assert kinds == ["request_headers", "request_body", "response_headers", "response_body"]
+    metadata = lab.picker.messages[2][1].metadata_context.filter_metadata[headers.LB_NAMESPACE]
+    assert metadata[headers.SERVED] == lab.two.address
+
+
+async def test_a_client_cannot_steer_and_servers_do_not_see_how_it_was_steered(lab: Lab) -> None:
+    sent = dict.fromkeys((headers.DESTINATION, headers.SUBSET, headers.POOL), lab.one.address)
+    async with lab.picker.running():
+        lab.picker.endpoints = [lab.two.address]
+        await lab.ask("/open", sent={**sent, "x-llm-d-inference-objective": "gold"})
+        seen_by_picker = {each.key for each in lab.picker.messages[0][1].request_headers.headers.headers}
+    assert len(lab.two.seen) == 1 and not lab.one.seen
+    assert not set(headers.NEVER_FROM_CLIENTS) & seen_by_picker
+    assert "x-llm-d-inference-objective" in seen_by_picker
+    assert not set(headers.NEVER_TO_SERVERS) & set(lab.two.seen[0])
+
+
+async def test_without_a_picker_fail_open_serves_and_fail_close_refuses(lab: Lab) -> None:
+    response, _ = await lab.ask("/open", sent={headers.DESTINATION: lab.dead})
+    assert (response.status, response.headers[headers.DECISION]) == (200, "fallback")
+    response, body = await lab.ask("/close")
+    assert (response.status, reason(response, body)) == (503, "picker-failed")
+    assert response.headers[headers.DECISION] == "none"
+
+
+async def test_a_hanging_picker_is_bounded(lab: Lab) -> None:
+    async with lab.picker.running():
+        lab.picker.mode = "hang"
+        started = time.monotonic()
+        response, _ = await lab.ask("/open")
+        assert (response.status, response.headers[headers.DECISION]) == (200, "fallback")
+        response, body = await lab.ask("/close")
+        assert (response.status, reason(response, body)) == (504, "picker-timeout")
+        assert 2 * TIMEOUT_S * 0.9 < time.monotonic() - started < 2 * TIMEOUT_S + 2
+
+
+async def test_a_picker_may_ask_for_more_time(lab: Lab) -> None:
+    async with lab.picker.running():
+        lab.picker.mode, lab.picker.endpoints = "wait", [lab.one.address]
+        response, _ = await lab.ask("/close")
+    assert response.status == 200
+
+
+async def test_envoys_own_errors_are_json_and_the_pickers_are_left_alone(lab: Lab) -> None:
+    response, body = await lab.ask("/nowhere", b"")
+    assert (response.status, reason(response, body)) == (404, "no-route")
+    response, body = await lab.ask("/missing")
+    assert (response.status, reason(response, body)) == (500, "no-backend")
+    async with lab.picker.running():
+        response, body = await lab.ask("/open", b"x" * (LIMIT + 1))
+        assert (response.status, reason(response, body)) == (413, "too-large")
+        assert "2 MiB" in json.loads(body)["error"]["message"]
+        lab.picker.endpoints = [lab.one.address]
+        response, body = await lab.ask("/empty")
+        assert (response.status, reason(response, body)) == (503, "no-endpoints")
+        lab.picker.mode = "refuse"
+        response, body = await lab.ask("/open")
+    assert (response.status, body) == (429, b'{"error":{"message":"from the picker"}}')
+    assert response.headers[headers.REASON] == "saturated"
+
+
+@pytest.mark.parametrize("trouble", ["503", "reset"])
+async def test_trouble_before_the_first_byte_goes_down_the_list(lab: Lab, trouble: str) -> None:
+    lab.one.mode = trouble
+    async with lab.picker.running():
+        lab.picker.endpoints = [lab.dead, lab.one.address, lab.two.address]
+        response, body = await lab.ask("/close", b"x" * (LIMIT - 1))
+    assert (response.status, json.loads(body)["port"]) == (200, lab.two.port)
+    assert response.headers[headers.ENDPOINT] == lab.two.address
+    assert (lab.one.bodies, lab.two.bodies) == ([LIMIT - 1], [LIMIT - 1])
+
+
+async def test_an_address_outside_the_pool_is_refused_when_closed_and_replaced_when_open(lab: Lab) -> None:
+    async with lab.picker.running():
+        lab.picker.endpoints = ["127.0.0.2:1"]
+        response, body = await lab.ask("/close")
+        assert (response.status, reason(response, body)) == (503, "no-endpoints")
+        response, _ = await lab.ask("/open")
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("mode", ["json", "sse", "big"])
+async def test_the_access_log_tells_the_end_with_usage(lab: Lab, mode: str) -> None:
+    lab.one.mode = mode
+    async with lab.picker.running():
+        lab.picker.endpoints = [lab.one.address]
+        response, body = await lab.ask("/open")
+        entry = await asyncio.wait_for(lab.picker.log.get(), 5)
+        await lab.ask("/nowhere", b"")
+        await asyncio.sleep(0.3)
+        assert lab.picker.log.empty()
+    assert response.status == 200
+    if mode == "sse":
+        assert body.count(b"data: ") == 10 and body.endswith(b"data: [DONE]\n\n")
+    metadata = entry.common_properties.metadata.filter_metadata
+    assert dict(metadata[headers.USAGE_NAMESPACE]) == {"prompt": 7, "completion": 8, "cached": 4}
+    assert metadata[headers.OWN_NAMESPACE]["stream"] == "s1"
+    assert entry.common_properties.upstream_remote_address.socket_address.port_value == lab.one.port
+
+
+async def test_weighted_pools_each_ask_for_themselves(lab: Lab) -> None:
+    async with lab.picker.running():
+        lab.picker.endpoints = [lab.one.address]
+        for _ in range(40):
+            response, _ = await lab.ask("/both")
+            assert response.status == 200
+        assert {each[headers.POOL] for each in lab.picker.initial} == {"default/open", "default/close"}
