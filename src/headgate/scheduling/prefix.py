@@ -22,7 +22,7 @@ class PrefixIndex:
 
     Because hashes are chained, a block stands for the whole prompt up to it. Per endpoint at most its
     capacity of blocks is remembered; within a prompt the last block ages first, so that eviction shortens
-    prefixes from their end. Costs about 250 bytes of memory per remembered block and endpoint.
+    prefixes from their end. Costs about 200 bytes of memory per remembered block and endpoint.
     """
 
     def __init__(self) -> None:
