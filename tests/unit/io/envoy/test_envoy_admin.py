@@ -1,0 +1,47 @@
+"""Reading Envoy's admin."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from headgate.io.envoy.admin import EnvoyAdmin, count_active
+from headgate.io.envoy.bootstrap import EnvoyOptions
+
+
+def stats(**values: int) -> bytes:
+    named = [{"name": name.replace("__", "."), "value": value} for name, value in values.items()]
+    return msgspec.json.encode({"stats": [*named, {"histograms": {}}]})
+
+
+def test_the_admins_own_requests_do_not_count() -> None:
+    page = stats(
+        http__admin__downstream_rq_active=1,
+        http__port_8080__downstream_rq_active=3,
+        http__port_9090__downstream_rq_active=2,
+    )
+    assert count_active(page) == 5
+    assert count_active(stats(http__admin__downstream_rq_active=1)) == 0
+
+
+async def test_ready_means_live_and_nobody_there_means_not(tmp_path: Path) -> None:
+    live = False
+
+    async def ready(_: web.Request) -> web.Response:
+        return web.Response(text="LIVE" if live else "PRE_INITIALIZING", status=200 if live else 503)
+
+    app = web.Application()
+    app.router.add_get("/ready", ready)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    options = EnvoyOptions(binary=Path(), folder=tmp_path, xds_port=1)
+    async with EnvoyAdmin(options) as admin:
+        assert not await admin.ready()
+        await runner.setup()
+        await web.UnixSite(runner, options.admin_socket).start()
+        assert not await admin.ready()
+        live = True
+        assert await admin.ready()
+        await runner.cleanup()
+        with pytest.raises(OSError, match="does not answer"):
+            await admin.active_requests()

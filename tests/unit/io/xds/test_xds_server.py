@@ -1,0 +1,132 @@
+"""The delta ADS server, spoken to over a real socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc.aio
+import pytest
+from envoy.service.discovery.v3 import discovery_pb2 as pb
+
+from headgate.gateway.envoy.protos import type_url
+from headgate.gateway.versions import Json, Kind
+from headgate.io.xds.server import SERVICE, XdsServer
+
+
+def cluster(name: str, timeout: str = "1s") -> Json:
+    return {"name": name, "type": "STATIC", "connectTimeout": timeout}
+
+
+class Client:
+    """One delta stream."""
+
+    def __init__(self, port: int) -> None:
+        self.channel: Any = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        call = self.channel.stream_stream(
+            f"/{SERVICE}/DeltaAggregatedResources",
+            request_serializer=pb.DeltaDiscoveryRequest.SerializeToString,
+            response_deserializer=pb.DeltaDiscoveryResponse.FromString,
+        )
+        self.call: Any = call()
+
+    async def send(self, kind: Kind, **fields: Any) -> None:
+        await self.call.write(pb.DeltaDiscoveryRequest(type_url=type_url(kind), node={"id": "lab"}, **fields))
+
+    async def read(self) -> Any:
+        async with asyncio.timeout(5):
+            return await self.call.read()
+
+    async def close(self) -> None:
+        self.call.cancel()
+        await self.channel.close()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[tuple[XdsServer, int]]:
+    made = XdsServer(linger_s=0.1)
+    port = await made.start("127.0.0.1", 0)
+    yield made, port
+    await made.stop()
+
+
+async def until(reached: Any) -> None:
+    async with asyncio.timeout(5):
+        while not reached():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_resources_travel_and_only_changes_follow(server: tuple[XdsServer, int]) -> None:
+    xds, port = server
+    assert xds.publish({"cluster": {"a": cluster("a"), "b": cluster("b")}})
+    client = Client(port)
+    await client.send("cluster")
+    first = await client.read()
+    assert [each.name for each in first.resources] == ["a", "b"]
+    assert first.resources[0].resource.type_url == type_url("cluster")
+    await client.send("cluster", response_nonce=first.nonce)
+    assert not xds.publish({"cluster": {"a": cluster("a"), "b": cluster("b")}})
+    assert xds.publish({"cluster": {"a": cluster("a", "2s"), "b": cluster("b")}})
+    second = await client.read()
+    assert [each.name for each in second.resources] == ["a"]
+    await client.send("cluster", response_nonce=second.nonce)
+    await client.send("listener")
+    await until(lambda: xds.streams and xds.streams[0].settled)
+    assert xds.streams[0].node == "lab"
+    assert xds.published == 2
+    await client.close()
+    await until(lambda: not xds.streams)
+
+
+async def test_a_removed_cluster_goes_after_its_linger_without_any_message(
+    server: tuple[XdsServer, int],
+) -> None:
+    xds, port = server
+    xds.publish({"cluster": {"a": cluster("a")}})
+    client = Client(port)
+    await client.send("cluster")
+    await client.send("listener")
+    first = await client.read()
+    await client.send("cluster", response_nonce=first.nonce)
+    xds.publish({})
+    removal = await client.read()
+    assert list(removal.removed_resources) == ["a"]
+    await client.close()
+
+
+async def test_a_refusal_becomes_a_problem_until_the_content_changes(server: tuple[XdsServer, int]) -> None:
+    xds, port = server
+    xds.publish({"cluster": {"a": cluster("a")}})
+    client = Client(port)
+    await client.send("cluster")
+    first = await client.read()
+    await client.send(
+        "cluster", response_nonce=first.nonce, error_detail={"code": 13, "message": "a: too odd"}
+    )
+    await until(lambda: xds.problems)
+    assert "too odd" in xds.problems[0].message
+    xds.publish({"cluster": {"a": cluster("a", "3s")}})
+    again = await client.read()
+    await client.send("cluster", response_nonce=again.nonce)
+    await until(lambda: not xds.problems)
+    await client.close()
+
+
+async def test_what_cannot_be_converted_stays_as_it_was_and_is_reported(
+    server: tuple[XdsServer, int],
+) -> None:
+    xds, _ = server
+    xds.publish({"cluster": {"a": cluster("a")}})
+    assert not xds.publish({"cluster": {"a": {"name": "a", "nonsense": 1}}})
+    assert [problem.reason for problem in xds.problems] == ["Untranslatable"]
+    assert xds.publish({"cluster": {"a": cluster("a"), "b": cluster("b")}})
+    assert xds.problems == ()
+
+
+async def test_unknown_kinds_of_resources_are_ignored(server: tuple[XdsServer, int]) -> None:
+    xds, port = server
+    xds.publish({"cluster": {"a": cluster("a")}})
+    client = Client(port)
+    await client.call.write(pb.DeltaDiscoveryRequest(type_url="type.googleapis.com/some.Thing"))
+    await client.send("cluster")
+    assert [each.name for each in (await client.read()).resources] == ["a"]
+    await client.close()
