@@ -1,0 +1,292 @@
+"""The real picker process, driven by a gRPC client and by the real Envoy in every body mode."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc
+import grpc.aio
+import pytest
+from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+from tests.live.picker_stack import ModelServer, Picker, bootstrap, envoy, free_port, picker
+
+pytestmark = pytest.mark.live
+
+PROCESS = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
+CHECK = "/grpc.health.v1.Health/Check"
+MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ModelServer]:
+    made = ModelServer()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+def objects(server: ModelServer) -> str:
+    return f"""
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {{name: pool}}
+spec:
+  selector: {{matchLabels: {{app: vllm}}}}
+  targetPorts: [{{number: 8000}}]
+---
+apiVersion: headgate.dev/v1alpha1
+kind: ModelServer
+metadata: {{name: one, labels: {{app: vllm}}}}
+spec: {{url: "http://{server.endpoint}"}}
+---
+apiVersion: inference.networking.x-k8s.io/v1alpha2
+kind: InferenceModel
+metadata: {{name: food}}
+spec: {{modelName: food-review, poolRef: {{name: pool}}, targetModels: [{{name: food-review-2, weight: 1}}]}}
+---
+apiVersion: inference.networking.x-k8s.io/v1alpha2
+kind: InferenceModel
+metadata: {{name: base}}
+spec: {{modelName: m, poolRef: {{name: pool}}}}
+"""
+
+
+class Client:
+    """Both ends of the stack: a URL to ask and the picker behind it."""
+
+    def __init__(self, mode: str, url: str, picker: Picker, http: aiohttp.ClientSession) -> None:
+        self.mode, self.url, self.picker, self.http = mode, url, picker, http
+
+    async def post(self, body: Any, **headers: str) -> tuple[int, bytes, dict[str, str]]:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"content-type": "application/json", **headers}
+        async with self.http.post(f"{self.url}/v1/chat/completions", data=data, headers=sent) as answer:
+            return answer.status, await answer.read(), {k.lower(): v for k, v in answer.headers.items()}
+
+
+@contextlib.asynccontextmanager
+async def stack(mode: str, folder: Path, server: ModelServer, *arguments: str) -> AsyncIterator[Client]:
+    file, port = folder / "objects.yaml", free_port()
+    file.write_text(objects(server))
+    pool = ("--pool-name", "pool")
+    async with picker(folder, "-f", str(file), *pool, *arguments) as process:
+        tls = "--secure-serving=false" not in arguments
+        config = bootstrap(mode, port, process.grpc, [server.endpoint], tls=tls)
+        async with envoy(folder, config, port) as url, aiohttp.ClientSession() as http:
+            await until_ready(process)
+            yield Client(mode, url, process, http)
+
+
+async def until_ready(process: Picker) -> None:
+    for _ in range(200):
+        if (await process.get("/readyz"))[0] == 200 and (await process.status())["pools"][0]["endpoints"]:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(process.log.read_text()[-3000:])
+
+
+@pytest.fixture(params=["duplex", "lean", "skip"])
+async def client(
+    request: pytest.FixtureRequest, tmp_path: Path, server: ModelServer
+) -> AsyncIterator[Client]:
+    async with stack(request.param, tmp_path, server, "--secure-serving=false") as made:
+        yield made
+
+
+async def test_requests_through_envoy(client: Client, server: ModelServer) -> None:
+    body = b'{"model": "m",  "messages": [{"role":"user","content":"hi"}], "messages2": 1.50}'
+    status, answer, headers = await client.post(body, **{"x-gateway-destination-endpoint": "9.9.9.9:1"})
+    assert (status, json.loads(answer)["model"]) == (200, "m")
+    assert server.bodies == [body]
+    if client.mode == "duplex":
+        assert headers["x-headgate-endpoint"] == server.endpoint
+        assert headers["x-headgate-decision"].startswith("default")
+        assert server.headers[0]["x-gateway-destination-endpoint"] == server.endpoint
+    record = await client.picker.concluded()
+    assert record["decision"]["chosen"] == [server.endpoint]
+    assert record["outcome"]["ending"] == ("lost" if client.mode == "skip" else "complete")
+
+    status, answer, _ = await client.post({"model": "m", "messages": MESSAGES, "stream": True})
+    assert status == 200
+    assert answer.count(b"data:") == server.events + 2
+    await asyncio.sleep(0.2)
+    record = await client.picker.concluded()
+    if client.mode != "skip":
+        assert record["outcome"]["usage"] == {
+            "prompt_tokens": 11,
+            "completion_tokens": server.events,
+            "cached_tokens": None,
+        }
+        assert record["outcome"]["served"] == server.endpoint
+        assert record["outcome"]["ttft_s"] > 0
+
+    big = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * (8 << 20)}]}).encode()
+    assert (await client.post(big))[0] == 200
+    assert server.bodies[-1] == big
+    assert await client.picker.in_flight() == 0
+
+
+async def test_the_model_is_rewritten_and_restored(client: Client, server: ModelServer) -> None:
+    status, answer, _ = await client.post(b'{"messages":[],\t"model":"food-review" }')
+    assert status == 200
+    assert server.bodies == [b'{"messages":[],\t"model":"food-review-2" }']
+    if client.mode == "skip":
+        return
+    assert json.loads(answer)["model"] == "food-review"
+    _, answer, _ = await client.post({"model": "food-review", "messages": [], "stream": True})
+    events = [line[6:] for line in answer.split(b"\n\n") if line.startswith(b"data: {")]
+    assert len(events) == server.events + 1
+    assert {json.loads(event)["model"] for event in events} == {"food-review"}
+
+
+async def test_mistakes_have_their_status(client: Client, server: ModelServer) -> None:
+    for body, expected, reason in (
+        (b"{", 400, "bad-request"),
+        (b'{"messages":[]}', 400, "bad-request"),
+        (b'{"model":"nobody","messages":[]}', 404, "unknown-model"),
+    ):
+        status, answer, headers = await client.post(body)
+        assert (status, headers["x-headgate-reason"]) == (expected, reason), answer
+        assert json.loads(answer)["error"]["param"] in (None, "model")
+    assert server.bodies == []
+    status, _, _ = await client.post(b"not json", **{"content-type": "text/plain"})
+    assert status == 200
+    async with client.http.get(f"{client.url}/v1/models") as listed:
+        assert listed.status == 200
+        assert "m" in [each["id"] for each in (await listed.json())["data"]]
+
+
+async def test_an_aborted_stream_frees_its_place(client: Client, server: ModelServer) -> None:
+    server.gaps_s, server.events = 0.1, 100
+    body = json.dumps({"model": "m", "messages": MESSAGES, "stream": True}).encode()
+    headers = {"content-type": "application/json"}
+    async with client.http.post(f"{client.url}/v1/chat/completions", data=body, headers=headers) as answer:
+        await answer.content.readany()
+        assert await client.picker.in_flight() == 1
+        answer.close()
+    record = await client.picker.concluded()
+    assert record["outcome"]["ending"] == ("lost" if client.mode == "skip" else "aborted")
+    assert await client.picker.in_flight() == 0
+
+
+async def test_tls_by_default_and_many_streams(tmp_path: Path, server: ModelServer) -> None:
+    async with stack("duplex", tmp_path, server) as client:
+        body = {"model": "m", "messages": MESSAGES, "stream": True}
+        found = await asyncio.gather(*(client.post(body) for _ in range(50)))
+        assert {status for status, _, _ in found} == {200}
+        page = (await client.picker.get("/metrics", client.picker.metrics))[1]
+        assert 'inference_objective_request_total{model_name="m",target_model_name="m"} 50.0' in page
+        assert 'inference_pool_ready_pods{name="default/pool"} 1.0' in page
+
+
+def message(headers: dict[str, str], *, end: bool = False) -> bytes:
+    made = pb.ProcessingRequest()
+    for key, value in headers.items():
+        made.request_headers.headers.headers.add(key=key, raw_value=value.encode())
+    made.request_headers.end_of_stream = end
+    data: bytes = made.SerializeToString()
+    return data
+
+
+async def ask(port: int, *messages: bytes, pool: str = "") -> list[Any]:
+    """One ext_proc stream by hand: its answers."""
+    channel: Any
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        metadata = (("x-headgate-pool", pool),) if pool else ()
+
+        def sent() -> Iterator[bytes]:
+            yield from messages
+
+        call = channel.stream_stream(PROCESS)(sent(), metadata=metadata)
+        return [pb.ProcessingResponse.FromString(data) async for data in call]
+
+
+async def check(port: int, service: str) -> bytes:
+    channel: Any
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        name = service.encode()
+        answer: bytes = await channel.unary_unary(CHECK)(bytes([0x0A, len(name)]) + name if name else b"")
+        return answer
+
+
+GET = message({":method": "GET", ":path": "/x"}, end=True)
+
+
+async def test_pools_health_and_drain(tmp_path: Path) -> None:
+    file = tmp_path / "pools.yaml"
+    pool = """
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {name: %s}
+spec: {selector: {matchLabels: {app: %s}}, targetPorts: [{number: 8000}]}
+---
+apiVersion: headgate.dev/v1alpha1
+kind: ModelServer
+metadata: {name: %s, labels: {app: %s}}
+spec: {url: "http://127.0.0.1:%d"}
+---
+"""
+    file.write_text(pool % ("a", "a", "a", "a", 1) + pool % ("b", "b", "b", "b", 2))
+    async with picker(tmp_path, "-f", str(file), "--secure-serving=false", "-drainTimeout", "3s") as process:
+        await until_ready(process)
+        for name, port in (("a", 1), ("b", 2)):
+            (answer,) = await ask(process.grpc, GET, pool=f"default/{name}")
+            chosen = answer.dynamic_metadata["envoy.lb"]["x-gateway-destination-endpoint"]
+            assert chosen.startswith(f"127.0.0.1:{port}")
+        for wrong in ("", "default/c"):
+            (answer,) = await ask(process.grpc, GET, pool=wrong)
+            assert answer.immediate_response.status.code == 503
+            assert b"pool" in answer.immediate_response.body
+        with pytest.raises(grpc.aio.AioRpcError) as broken:
+            await ask(process.grpc, b"\xff\xff", pool="default/a")
+        assert broken.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        for service in ("", "liveness", "readiness", "inference-extension"):
+            assert await check(process.health, service) == b"\x08\x01"
+        assert await check(process.grpc, "envoy.service.ext_proc.v3.ExternalProcessor") == b"\x08\x01"
+        with pytest.raises(grpc.aio.AioRpcError):
+            await check(process.health, "nobody")
+        process.child.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.3)
+        assert await check(process.health, "readiness") == b"\x08\x02"
+        assert await check(process.health, "liveness") == b"\x08\x01"
+        (answer,) = await ask(process.grpc, GET, pool="default/a")
+        assert answer.HasField("dynamic_metadata")
+        assert await asyncio.wait_for(process.child.wait(), 5) == 0
+
+
+async def test_a_certificate_is_made_at_start(tmp_path: Path) -> None:
+    async with picker(tmp_path, "--endpoints", "127.0.0.1:1") as process:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["h2"])
+        _, writer = await asyncio.open_connection("127.0.0.1", process.grpc, ssl=context)
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+        writer.close()
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            await writer.wait_closed()
+
+
+async def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
+    async with picker(tmp_path, "--endpoints", "127.0.0.1:1", "--secure-serving=false") as first:
+        command = f"exec {first_command(first)}"
+        child = await asyncio.create_subprocess_shell(
+            command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        _, told = await asyncio.wait_for(child.communicate(), 20)
+        assert child.returncode == 1
+        assert b"Traceback" not in told
+        assert str(first.grpc).encode() in told
+
+
+def first_command(first: Picker) -> str:
+    return (
+        f"{sys.executable} -m headgate picker --endpoints 127.0.0.1:1 --host 127.0.0.1 "
+        f"--grpc-port {first.grpc} --grpc-health-port -1 --metrics-port -1"
+    )
