@@ -77,7 +77,7 @@ class ModelServer:
             event = {"model": model, "choices": [{"index": index}]}
             await answer.write(b"data: " + json.dumps(event).encode() + b"\n\n")
             await asyncio.sleep(self.gaps_s)
-        final = {"model": model, "choices": [], "usage": usage}
+        final: dict[str, Any] = {"model": model, "choices": [], "usage": usage}
         await answer.write(b"data: " + json.dumps(final).encode() + b"\n\ndata: [DONE]\n\n")
         return answer
 
@@ -123,24 +123,24 @@ def bootstrap(
             "forwarding_namespaces": {"untyped": ["envoy.lb", "envoy.lb.subset_hint"]},
         },
     }
-    rule: dict[str, Any] = {"metadata_namespace": "headgate.usage", "type": "NUMBER"}
-    usage = [("prompt_tokens", "prompt"), ("completion_tokens", "completion")]
-    sse = {
+    selected = {"prompt_tokens": "prompt", "completion_tokens": "completion"}
+    rules = [
+        {
+            "rule": {
+                "selectors": [{"key": "usage"}, {"key": key}],
+                "on_present": {"metadata_namespace": "headgate.usage", "type": "NUMBER", "key": name},
+            }
+        }
+        for key, name in selected.items()
+    ]
+    sse: dict[str, Any] = {
         "@type": f"{EXTENSIONS}.filters.http.sse_to_metadata.v3.SseToMetadata",
         "response_rules": {
             "content_parser": {
                 "name": "json",
                 "typed_config": {
                     "@type": f"{EXTENSIONS}.content_parsers.json.v3.JsonContentParser",
-                    "rules": [
-                        {
-                            "rule": {
-                                "selectors": [{"key": "usage"}, {"key": key}],
-                                "on_present": {**rule, "key": name},
-                            }
-                        }
-                        for key, name in usage
-                    ],
+                    "rules": rules,
                 },
             }
         },
