@@ -194,6 +194,7 @@ class Supervisor:
         draining.cancel()
         forced.cancel()
         grace = 0.0 if self._force.is_set() else CHILD_GRACE_S
+        await self._children["envoy"].stop(grace)  # first, so that the others have nothing left to wait for
         await asyncio.gather(*(child.stop(grace) for child in self._children.values()))
         return self._force.is_set()
 

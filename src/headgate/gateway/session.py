@@ -86,6 +86,8 @@ class _Subscription:
         self.uncertain: dict[str, Resource] = {}
         """Sent beside something that was refused: Envoy may have taken it or not."""
         self.in_flight: Response | None = None
+        self.owed = False
+        """Envoy's start waits for a first word on this kind, be it that there is nothing."""
 
     def wants(self, name: str) -> bool:
         return self.wildcard or name in self.names
@@ -105,6 +107,7 @@ class _Subscription:
         if first:
             self.held = dict(event.initial_versions)
             self.wildcard = self.kind in ("cluster", "listener") and not event.subscribe
+            self.owed = self.kind in ("cluster", "listener") and not event.initial_versions
         for name in event.unsubscribe:
             if name == "*":
                 self.wildcard = False
@@ -256,9 +259,13 @@ class DeltaSession:
             subscription = self._of[kind]
             if not subscription.asked or subscription.in_flight is not None:
                 continue
-            response = self._changes(subscription) or self._removals(subscription, now)
+            response = (
+                self._changes(subscription)
+                or self._removals(subscription, now)
+                or self._nothing(subscription)
+            )
             if response is not None:
-                subscription.in_flight = response
+                subscription.in_flight, subscription.owed = response, False
                 responses.append(response)
         removable = self._unused_since.keys() & self._of["cluster"].surplus(self._target.of("cluster"))
         due = min((self._unused_since[name] for name in removable), default=None)
@@ -277,6 +284,12 @@ class DeltaSession:
             if resource.kind == "cluster" and resource.name in subscription.held:
                 self._of["endpoint"].resend |= resource.names_endpoints
         return self._response(subscription.kind, changed=tuple(chosen))
+
+    def _nothing(self, subscription: _Subscription) -> Response | None:
+        """An empty first response, when Envoy waits for one and nothing is on its way."""
+        if not subscription.owed or subscription.unsent(self._target.of(subscription.kind)):
+            return None
+        return self._response(subscription.kind)
 
     def _may_go(self, resource: Resource) -> bool:
         match resource.kind:

@@ -91,6 +91,14 @@ def test_a_start_goes_clusters_endpoints_then_listeners_and_routes() -> None:
     assert stream.session.settled
 
 
+def test_an_empty_start_is_answered_so_that_envoy_does_not_wait() -> None:
+    stream = Stream(Target())
+    assert stream.ask("cluster") == ["cluster "]
+    assert stream.ask("listener") == ["listener "]
+    assert stream.ack("cluster") == []
+    assert Stream(Target()).ask("cluster", has={"a": "1"}) == []
+
+
 def test_only_what_changed_is_sent() -> None:
     stream = started(goal({"a": cluster(), "b": cluster()}, route("a")))
     assert stream.publish(goal({"a": cluster(), "b": cluster()}, route("a"))) == []

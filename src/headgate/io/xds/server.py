@@ -66,6 +66,7 @@ class XdsServer:
         self._unencodable: tuple[Problem, ...] = ()
         self._streams: list[_Stream] = []
         self._server: grpc.aio.Server | None = None
+        self._first_publish = asyncio.Event()
         self.published = 0
         """How many times the resources changed."""
 
@@ -96,6 +97,7 @@ class XdsServer:
 
         A resource that cannot be turned into a message stays as it was and becomes a problem.
         """
+        self._first_publish.set()
         wanted = self._encodable(target(resources, self._target))
         if wanted == self._target:
             return False
@@ -147,6 +149,8 @@ class XdsServer:
         requests: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest],
         context: "grpc.aio.ServicerContext[Any, Any]",
     ) -> AsyncIterator[discovery_pb2.DeltaDiscoveryResponse]:
+        # an Envoy that comes back to a restarted server keeps what it has until there is something better
+        await self._first_publish.wait()
         stream = _Stream(DeltaSession(self._target, linger_s=self._linger_s))
         self._streams.append(stream)
         reader = asyncio.create_task(self._read(requests, stream))

@@ -22,12 +22,12 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self.channel: Any = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-        call = self.channel.stream_stream(
+        call: Any = self.channel.stream_stream(
             f"/{SERVICE}/DeltaAggregatedResources",
             request_serializer=pb.DeltaDiscoveryRequest.SerializeToString,
             response_deserializer=pb.DeltaDiscoveryResponse.FromString,
         )
-        self.call: Any = call()
+        self.call = call()
 
     async def send(self, kind: Kind, **fields: Any) -> None:
         await self.call.write(pb.DeltaDiscoveryRequest(type_url=type_url(kind), node={"id": "lab"}, **fields))
@@ -84,8 +84,9 @@ async def test_a_removed_cluster_goes_after_its_linger_without_any_message(
     xds.publish({"cluster": {"a": cluster("a")}})
     client = Client(port)
     await client.send("cluster")
-    await client.send("listener")
     first = await client.read()
+    await client.send("listener")
+    assert (await client.read()).type_url == type_url("listener")
     await client.send("cluster", response_nonce=first.nonce)
     xds.publish({})
     removal = await client.read()
@@ -122,11 +123,25 @@ async def test_what_cannot_be_converted_stays_as_it_was_and_is_reported(
     assert xds.problems == ()
 
 
+async def test_a_returning_envoy_keeps_what_it_has_until_there_is_something_to_compare(
+    server: tuple[XdsServer, int],
+) -> None:
+    xds, port = server
+    client = Client(port)
+    await client.send("listener", initial_resource_versions={"l": "1"})
+    reading = asyncio.ensure_future(client.read())
+    await asyncio.sleep(0.1)
+    assert not reading.done()
+    xds.publish({})
+    assert list((await reading).removed_resources) == ["l"]
+    await client.close()
+
+
 async def test_unknown_kinds_of_resources_are_ignored(server: tuple[XdsServer, int]) -> None:
     xds, port = server
-    xds.publish({"cluster": {"a": cluster("a")}})
     client = Client(port)
     await client.call.write(pb.DeltaDiscoveryRequest(type_url="type.googleapis.com/some.Thing"))
+    xds.publish({"cluster": {"a": cluster("a")}})
     await client.send("cluster")
     assert [each.name for each in (await client.read()).resources] == ["a"]
     await client.close()
