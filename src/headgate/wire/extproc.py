@@ -21,20 +21,19 @@ from google.protobuf.struct_pb2 import Struct
 from headgate.model import headers as names
 from headgate.model.ids import EndpointId
 from headgate.model.load import ModelCard
+from headgate.model.requests import Ending
 from headgate.wire import answers
+from headgate.wire.answering import Answering, pass_body, read_headers
 from headgate.wire.api import BadRequest
 from headgate.wire.parse import understand
-from headgate.wire.rewrite import Restorer, replace_model, restorer
-from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
-from headgate.wire.usage import UsageReader
+from headgate.wire.rewrite import replace_model
+from headgate.wire.said import Arrived, Over, Said
 
 BODY_LIMIT_BYTES = 64 * 1024 * 1024
 """Request bodies above this are refused with 413."""
 
 _MODES = ProcessingMode
 _STRIPPED = frozenset(names.NEVER_FROM_CLIENTS) | frozenset(names.NEVER_TO_SERVERS)
-_VIA_UPSTREAM = "via_upstream"
-_NO_STREAM = -1
 
 
 class WireError(Exception):
@@ -80,13 +79,6 @@ def _subset(metadata: Struct) -> tuple[str, ...] | None:
     return tuple(entry.strip() for entry in found if entry.strip())
 
 
-def _read_headers(message: pb.HttpHeaders) -> dict[str, str]:
-    return {
-        h.key.lower(): h.raw_value.decode("utf-8", "replace") if h.raw_value else h.value
-        for h in message.headers.headers
-    }
-
-
 class Conversation:
     """A stream's life.
 
@@ -94,6 +86,7 @@ class Conversation:
     """
 
     __slots__ = (
+        "_answering",
         "_asked_model",
         "_body",
         "_body_size",
@@ -110,16 +103,10 @@ class Conversation:
         "_request_id",
         "_response_bodyless",
         "_response_duplex",
-        "_response_seen",
-        "_restorer",
-        "_served",
         "_settings",
-        "_sse",
-        "_status",
         "_subset",
         "_target",
         "_trailers",
-        "_usage",
         "leaving",
         "outbox",
     )
@@ -148,22 +135,16 @@ class Conversation:
         self._target: str | None = None
         self._chosen = ""
         self._decision = ""
-        self._status: int | None = None
-        self._served: EndpointId | None = None
-        self._sse = False
-        self._response_seen = False
-        self._restorer: Restorer | None = None
-        self._usage: UsageReader | None = None
+        self._answering: Answering | None = None
 
     @property
     def key(self) -> str:
         """The stream's name in Envoy's access log."""
         return f"{self._settings.nonce}-{self._number}"
 
-    @property
     def awaits_log(self) -> bool:
-        """Whether the stream is being left while its request goes on: the access log tells the end."""
-        return self.leaving and self._lean and self._phase is _Phase.STARTED
+        """Whether the access log, not this stream, will tell how the request ended."""
+        return self._lean and self._phase in (_Phase.ROUTED, _Phase.STARTED)
 
     # ---- what the peer sends
 
@@ -198,7 +179,7 @@ class Conversation:
         self._phase = _Phase.BODY
         if message.HasField("protocol_config"):
             self._configure(message.protocol_config)
-        self._headers = _read_headers(message.request_headers)
+        self._headers = read_headers(message.request_headers)
         self._request_id = self._headers.get(names.REQUEST_ID) or self.key
         context = message.metadata_context.filter_metadata
         if self._settings.subset_filter and names.SUBSET_NAMESPACE in context:
@@ -274,55 +255,24 @@ class Conversation:
         return []
 
     def _response_headers(self, message: pb.ProcessingRequest) -> list[Said]:
-        if self._phase is _Phase.START:
-            self._phase = _Phase.OVER
-        if self._phase in (_Phase.OVER, _Phase.BODY, _Phase.PICKING):
-            return self._unrouted_response()
-        if self._phase is not _Phase.ROUTED:
+        if self._phase is _Phase.STARTED:
             raise WireError("response headers came twice")
+        if self._phase is not _Phase.ROUTED:
+            return self._unrouted_response()
         self._phase = _Phase.STARTED
-        headers = _read_headers(message.response_headers)
-        status = headers.get(":status", "")
-        self._status = int(status) if status.isdigit() else 0
-        lb = message.metadata_context.filter_metadata
-        if names.LB_NAMESPACE in lb:
-            served = lb[names.LB_NAMESPACE].fields.get(names.SERVED)
-            self._served = EndpointId(served.string_value) if served and served.string_value else None
-        local = self._is_local(message)
-        self._sse = headers.get("content-type", "").startswith("text/event-stream")
-        if self._target is not None and self._asked_model is not None and not self._response_bodyless:
-            self._restorer = restorer(
-                headers.get("content-type", ""), headers.get("content-encoding", ""), self._asked_model
-            )
-        self.outbox.append(answers.response_headers(self._additions(headers), self._removals()))
-        said: list[Said] = [Started(self._status, self._served, local)]
-        if message.response_headers.end_of_stream:
-            said += self._finish()
-        elif self._lean and not self._sse and self._restorer is None:
-            self.leaving = True
-        elif not self._lean:
-            self._usage = UsageReader()
-        return said
+        self._answering = Answering(self.outbox, duplex=self._response_duplex, lean=self._lean)
+        restored = self._asked_model if self._target is not None and not self._response_bodyless else None
+        return self._follow(self._answering.begin(message, self._additions(), restored))
 
-    @staticmethod
-    def _is_local(message: pb.ProcessingRequest) -> bool:
-        """Whether the data plane answered by itself, when it forwards `response.code_details`."""
-        for values in message.attributes.values():
-            details = values.fields.get("response.code_details")
-            if details is not None:
-                return bool(details.string_value) and details.string_value != _VIA_UPSTREAM
-        return False
-
-    def _additions(self, headers: dict[str, str]) -> dict[str, str]:
+    def _additions(self) -> dict[str, str]:
+        """Headers for the client; our own Envoy adds them itself."""
         if self._lean:
             return {}
-        put = {names.ENDPOINT: self._served or self._chosen, names.DECISION: self._decision}
-        if names.REQUEST_ID not in headers:
-            put[names.REQUEST_ID] = self._request_id
-        return put
-
-    def _removals(self) -> tuple[str, ...]:
-        return ("content-length",) if self._restorer is not None else ()
+        return {
+            names.ENDPOINT: self._chosen,
+            names.DECISION: self._decision,
+            names.REQUEST_ID: self._request_id,
+        }
 
     def _unrouted_response(self) -> list[Said]:
         """An answer to a request that was never routed: the data plane's own, or our refusal. It passes."""
@@ -333,70 +283,40 @@ class Conversation:
 
     def _response_body(self, message: pb.HttpBody) -> list[Said]:
         if self._phase is _Phase.OVER:
-            self._pass(message.body, message.end_of_stream)
+            pass_body(self.outbox, message.body, message.end_of_stream, duplex=self._response_duplex)
             return []
-        if self._phase is not _Phase.STARTED:
+        if self._answering is None:
             raise WireError("a response body before response headers")
-        said: list[Said] = []
-        if message.body and not self._response_seen:
-            self._response_seen = True
-            if self._sse:
-                said.append(FirstBytes())
-        if self._usage is not None and message.body:
-            self._usage.feed(message.body)
-        self._answer_body(message.body, message.end_of_stream)
-        if message.end_of_stream:
-            said += self._finish()
-        elif self._lean and self._restorer is None and self._response_seen:
-            self.leaving = True
-        return said
-
-    def _answer_body(self, body: bytes, end: bool) -> None:
-        if self._restorer is None:
-            self._pass(body, end)
-            return
-        body = self._restorer.feed(body) + (self._restorer.finish() if end else b"")
-        if self._response_duplex:
-            self.outbox += answers.streamed_response(body, end=end)
-        else:
-            self.outbox.append(answers.replaced_response(body))
-
-    def _pass(self, body: bytes, end: bool) -> None:
-        if self._response_duplex:
-            self.outbox += answers.streamed_response(body, end=end)
-        else:
-            self.outbox.append(answers.EMPTY_RESPONSE_BODY)
+        return self._follow(self._answering.chunk(message.body, message.end_of_stream))
 
     def _response_trailers(self) -> list[Said]:
-        if self._phase is _Phase.STARTED and self._restorer is not None and self._response_duplex:
-            self.outbox += answers.streamed_response(self._restorer.finish(), end=False)
-        self.outbox.append(answers.EMPTY_RESPONSE_TRAILERS)
-        return self._finish() if self._phase is _Phase.STARTED else []
-
-    def _finish(self) -> list[Said]:
-        """The answer is whole. Our own Envoy's access log says so itself, with the usage."""
-        self.leaving = True
-        if self._lean:
+        if self._phase is _Phase.OVER or self._answering is None:
+            self.outbox.append(answers.EMPTY_RESPONSE_TRAILERS)
             return []
-        self._phase = _Phase.OVER
-        usage = self._usage.usage() if self._usage is not None else None
-        return [Over("complete", self._status, usage, self._served)]
+        return self._follow(self._answering.trailers())
+
+    def _follow(self, said: list[Said]) -> list[Said]:
+        assert self._answering is not None
+        self.leaving = self._answering.leaving
+        if self._answering.whole and not self._lean:
+            self._phase = _Phase.OVER
+        return said
 
     def closed(self, *, cancelled: bool) -> Over | None:
         """The stream is gone: *cancelled* by the peer, or closed in order. Says how the request ended.
 
-        None when it had ended, was never handed over, or waits for the access log (the stream was left).
+        None when it had ended, was never handed over, or the access log will tell.
         """
         phase, self._phase = self._phase, _Phase.OVER
         if phase is _Phase.PICKING:
             return Over("aborted")
-        if phase not in (_Phase.ROUTED, _Phase.STARTED) or (self._lean and self.leaving):
+        if phase not in (_Phase.ROUTED, _Phase.STARTED) or self._lean:
             return None
-        if self._response_bodyless and phase is _Phase.STARTED:
-            return Over("complete", self._status, None, self._served)
-        if self._response_bodyless and not self._lean and not cancelled:
-            return Over("lost")
-        return Over("aborted", self._status, self._usage.usage() if self._usage else None, self._served)
+        if self._answering is None:
+            return Over("lost" if self._response_bodyless and not cancelled else "aborted")
+        found = self._answering
+        ending: Ending = "complete" if self._response_bodyless else "aborted"
+        return Over(ending, found.status, found.usage(), found.served)
 
     # ---- what the machine answers
 

@@ -304,7 +304,7 @@ def test_our_own_envoy_is_left_after_the_first_chunk() -> None:
     assert stream.tell(chunk(b"data: {}\n\n")) == [FirstBytes()]
     assert stream.kinds() == ["response_headers", "response_body", "response_body"]
     assert stream.left()
-    assert stream.talk.awaits_log
+    assert stream.talk.awaits_log()
     assert stream.talk.closed(cancelled=False) is None
 
 
@@ -315,7 +315,16 @@ def test_our_own_envoy_is_left_at_the_headers_of_a_plain_answer() -> None:
     stream.answers()
     stream.tell(response(PLAIN))
     assert stream.answers() == [pb.ProcessingResponse(response_headers=pb.HeadersResponse())]
-    assert stream.talk.awaits_log
+    assert stream.talk.awaits_log()
+
+
+def test_our_own_envoys_log_tells_the_end_of_a_stream_that_broke() -> None:
+    stream = Stream(lean=True)
+    stream.tell(request(modes=(BUFFERED, STREAMED)))
+    assert not stream.talk.awaits_log()
+    stream.routed(body(BODY))
+    assert stream.talk.awaits_log()
+    assert stream.talk.closed(cancelled=True) is None
 
 
 def test_local_answers_are_told_apart() -> None:

@@ -80,7 +80,9 @@ class Hub:
         self._machines: dict[PoolKey, Machine] = {}
         self._timers: dict[PoolKey, asyncio.TimerHandle] = {}
         self._numbers = itertools.count(1)
-        self._peers: dict[StreamId, Peer] = {}
+        self._peers: dict[StreamId, tuple[Peer, PoolKey]] = {}
+        self._told: set[StreamId] = set()
+        """Open streams whose end the access log told before they closed."""
         self._left: dict[StreamId, _Left] = {}
         self._log_streams = 0
         self._silent_since: float | None = None
@@ -122,11 +124,11 @@ class Hub:
                 if isinstance(event, RequestArrived) and event.stream == action.stream:
                     took_s = self._clock() - began
                     self._listener.decided(action.stream, event.request, action.decision, took_s)
-                if peer := self._peers.get(action.stream):
-                    peer.act(action)
+                if found := self._peers.get(action.stream):
+                    found[0].act(action)
             case ListModels():
-                if peer := self._peers.get(action.stream):
-                    peer.act(action)
+                if found := self._peers.get(action.stream):
+                    found[0].act(action)
             case Conclude():
                 self._listener.concluded(action.stream, action.outcome)
             case WakeAt():
@@ -152,19 +154,21 @@ class Hub:
         """Requests whose end the access log will tell."""
         return len(self._left)
 
-    def enter(self, peer: Peer) -> StreamId:
+    def enter(self, peer: Peer, pool: PoolKey) -> StreamId:
         """A new stream, with its number."""
         stream = StreamId(next(self._numbers))
-        self._peers[stream] = peer
+        self._peers[stream] = peer, pool
         return stream
 
     def forget(self, stream: StreamId) -> None:
         """The stream is closed."""
         self._peers.pop(stream, None)
+        self._told.discard(stream)
 
     def leave(self, stream: StreamId, pool: PoolKey) -> None:
-        """The stream was left early: its request goes on, and the access log tells its end."""
-        self._left[stream] = _Left(pool, self._clock())
+        """The stream ends before its request, or without knowing how that ended: the access log tells."""
+        if stream not in self._told:
+            self._left[stream] = _Left(pool, self._clock())
 
     def said(self, stream: StreamId, pool: PoolKey, said: Said) -> None:
         """Passes on what a stream said."""
@@ -201,6 +205,9 @@ class Hub:
         stream = StreamId(int(number))
         if left := self._left.pop(stream, None):
             self.said(stream, left.pool, entry.over)
+        elif found := self._peers.get(stream):
+            self._told.add(stream)
+            self.said(stream, found[1], entry.over)
 
     def sweep(self) -> None:
         """Gives up requests that nobody will report any more; to be called every few seconds."""

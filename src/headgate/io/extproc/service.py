@@ -17,7 +17,6 @@ from headgate.picker.actions import ListModels, Reject, Route
 from headgate.scheduling.describe import describe
 from headgate.wire.accesslog import read_entries
 from headgate.wire.extproc import Conversation, Settings, WireError
-from headgate.wire.said import Over
 
 EXT_PROC = "envoy.service.ext_proc.v3.ExternalProcessor"
 ACCESS_LOG = "envoy.service.accesslog.v3.AccessLogService"
@@ -36,16 +35,17 @@ class Session:
     any time, the other's bytes wait in the outbox.
     """
 
-    __slots__ = ("_busy", "_context", "_hub", "_pool", "_talk", "_writer", "_writing", "stream")
+    __slots__ = ("_busy", "_context", "_hub", "_left", "_pool", "_talk", "_writer", "_writing", "stream")
 
     def __init__(self, hub: Hub, settings: Settings, context: Context, pool: PoolKey, lean: bool) -> None:
         self._hub = hub
         self._context = context
         self._pool = pool
-        self.stream = hub.enter(self)
+        self.stream = hub.enter(self, pool)
         self._talk = Conversation(settings, self.stream, lean=lean)
         self._writing = False
         self._busy = False
+        self._left = False
         self._writer: asyncio.Task[None] | None = None
 
     def act(self, action: Route | Reject | ListModels) -> None:
@@ -73,7 +73,8 @@ class Session:
         finally:
             self._writing = False
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes) -> bool:
+        """Hears one message; whether the stream is to be left once the outbox is written."""
         self._busy = True
         try:
             said = self._talk.receive(data)
@@ -82,31 +83,37 @@ class Session:
                     f"pool {self._pool} is not known to this picker" if self._pool else "no pool was named"
                 )
                 self._talk.refuse_stream(503, "unknown-pool", message)
-                return
+                return True
             for one in said:
                 self._hub.said(self.stream, self._pool, one)
         finally:
             self._busy = False
+        if self._talk.leaving and self._talk.awaits_log():
+            self._leave()
+        return self._talk.leaving
+
+    def _leave(self) -> None:
+        if not self._left:
+            self._left = True
+            self._hub.leave(self.stream, self._pool)
 
     async def run(self) -> None:
         """Until the peer closes the stream or the conversation leaves it."""
-        cancelled = True
-        talk, read, eof = self._talk, self._context.read, EOF
+        cancelled, leaving = True, False
+        talk, read = self._talk, self._context.read
         try:
-            while not talk.leaving:
+            while not leaving:
                 data: Any = await read()
-                if data is eof:
-                    cancelled = False
+                if data is EOF:
                     break
-                self._take(data)
-                if talk.awaits_log:
-                    self._hub.leave(self.stream, self._pool)
+                leaving = self._take(data)
                 await self._flush()
-            else:
-                cancelled = False
+            cancelled = False
         finally:
+            if talk.awaits_log():
+                self._leave()
             self._hub.forget(self.stream)
-            over: Over | None = talk.closed(cancelled=cancelled)
+            over = talk.closed(cancelled=cancelled)
             if over is not None:
                 self._hub.said(self.stream, self._pool, over)
             if self._writer is not None:

@@ -85,7 +85,7 @@ def test_a_pick_reaches_its_stream_and_the_listener(hub: Hub, notes: Notes) -> N
         POOL, Script(lambda event: [route(event.stream)] if isinstance(event, RequestArrived) else [])
     )
     stream = Stream()
-    number = hub.enter(stream)
+    number = hub.enter(stream, POOL)
     hub.said(number, POOL, Arrived(REQUEST))
     assert stream.actions == [route(number)]
     assert notes.decided_streams == [number]
@@ -93,7 +93,7 @@ def test_a_pick_reaches_its_stream_and_the_listener(hub: Hub, notes: Notes) -> N
 
 def test_one_stream_may_be_answered_by_anothers_event(hub: Hub) -> None:
     waiting, other = Stream(), Stream()
-    first, second = hub.enter(waiting), hub.enter(other)
+    first, second = hub.enter(waiting, POOL), hub.enter(other, POOL)
     script = Script(lambda event: [route(first)] if isinstance(event, RequestEnded) else [])
     hub.add_pool(POOL, script)
     hub.said(first, POOL, Arrived(REQUEST))
@@ -108,7 +108,7 @@ def test_one_stream_may_be_answered_by_anothers_event(hub: Hub) -> None:
 def test_what_is_said_becomes_events(hub: Hub) -> None:
     script = Script()
     hub.add_pool(POOL, script)
-    number = hub.enter(Stream())
+    number = hub.enter(Stream(), POOL)
     for said in (Arrived(REQUEST), Started(200, None, True), FirstBytes(), Over("failed", 502)):
         hub.said(number, POOL, said)
     assert script.events == [
@@ -160,7 +160,7 @@ async def test_a_removed_pool_is_not_woken(hub: Hub, clock: Clock) -> None:
 def leave(hub: Hub) -> tuple[Script, StreamId]:
     script = Script()
     hub.add_pool(POOL, script)
-    number = hub.enter(Stream())
+    number = hub.enter(Stream(), POOL)
     hub.leave(number, POOL)
     hub.forget(number)
     return script, number
@@ -190,7 +190,7 @@ def test_a_log_that_went_silent_loses_what_was_left_before(hub: Hub, clock: Cloc
     script, number = leave(hub)
     hub.log_closed()
     clock.now += 4
-    later = hub.enter(Stream())
+    later = hub.enter(Stream(), POOL)
     hub.leave(later, POOL)
     hub.sweep()
     assert script.events == []
@@ -208,3 +208,14 @@ def test_a_log_that_came_back_loses_nothing(hub: Hub, clock: Clock) -> None:
     clock.now += 20
     hub.sweep()
     assert script.events == []
+
+
+def test_the_log_may_be_quicker_than_the_stream(hub: Hub) -> None:
+    script = Script()
+    hub.add_pool(POOL, script)
+    number = hub.enter(Stream(), POOL)
+    hub.logged(Entry(f"n-{number}", Over("aborted", 200)))
+    hub.leave(number, POOL)
+    hub.forget(number)
+    assert script.events == [RequestEnded(number, "aborted", 200)]
+    assert hub.left_streams == 0

@@ -1,0 +1,156 @@
+"""The response phase of one ext_proc stream: what the answer says of itself, and what is sent back for it."""
+
+from collections import deque
+from collections.abc import Mapping
+
+from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+
+from headgate.model import headers as names
+from headgate.model.ids import EndpointId
+from headgate.model.requests import Usage
+from headgate.wire import answers
+from headgate.wire.rewrite import Restorer, restorer
+from headgate.wire.said import FirstBytes, Over, Said, Started
+from headgate.wire.usage import UsageReader
+
+_VIA_UPSTREAM = "via_upstream"
+
+
+def read_headers(message: pb.HttpHeaders) -> dict[str, str]:
+    """Header values by lower-case name; `raw_value` counts where it is set."""
+    return {
+        h.key.lower(): h.raw_value.decode("utf-8", "replace") if h.raw_value else h.value
+        for h in message.headers.headers
+    }
+
+
+def pass_body(outbox: deque[bytes], body: bytes, end: bool, *, duplex: bool) -> None:
+    """Answers a response chunk so that it goes on as it is."""
+    if duplex:
+        outbox += answers.streamed_response(body, end=end)
+    else:
+        outbox.append(answers.EMPTY_RESPONSE_BODY)
+
+
+def _is_local(message: pb.ProcessingRequest) -> bool:
+    """Whether the data plane answered by itself, where it forwards `response.code_details`."""
+    for values in message.attributes.values():
+        details = values.fields.get("response.code_details")
+        if details is not None:
+            return bool(details.string_value) and details.string_value != _VIA_UPSTREAM
+    return False
+
+
+def _served(message: pb.ProcessingRequest) -> EndpointId | None:
+    metadata = message.metadata_context.filter_metadata
+    if names.LB_NAMESPACE not in metadata:
+        return None
+    served = metadata[names.LB_NAMESPACE].fields.get(names.SERVED)
+    return EndpointId(served.string_value) if served is not None and served.string_value else None
+
+
+class Answering:
+    """One answer on its way to the client.
+
+    `leaving` says that the stream may be closed; `whole` that the answer was seen to its end.
+    """
+
+    __slots__ = (
+        "_duplex",
+        "_lean",
+        "_outbox",
+        "_restorer",
+        "_seen",
+        "_sse",
+        "_usage",
+        "leaving",
+        "served",
+        "status",
+        "whole",
+    )
+
+    def __init__(self, outbox: deque[bytes], *, duplex: bool, lean: bool) -> None:
+        """*duplex*: every byte must be sent back. *lean*: see `headers.LEAN`."""
+        self._outbox = outbox
+        self._duplex = duplex
+        self._lean = lean
+        self._restorer: Restorer | None = None
+        self._seen = False
+        self._sse = False
+        self._usage: UsageReader | None = None
+        self.leaving = False
+        self.served: EndpointId | None = None
+        self.status = 0
+        self.whole = False
+
+    def begin(
+        self, message: pb.ProcessingRequest, additions: Mapping[str, str], asked_model: str | None
+    ) -> list[Said]:
+        """Response headers. *additions* are headers for the client (the request id only when it is missing);
+        *asked_model* is put into the answer unless None.
+        """
+        headers = read_headers(message.response_headers)
+        status = headers.get(":status", "")
+        self.status = int(status) if status.isdigit() else 0
+        self.served = _served(message)
+        kind = headers.get("content-type", "")
+        self._sse = kind.startswith("text/event-stream")
+        if asked_model is not None:
+            self._restorer = restorer(kind, headers.get("content-encoding", ""), asked_model)
+        put = dict(additions)
+        if put and self.served is not None:
+            put[names.ENDPOINT] = self.served
+        if names.REQUEST_ID in headers:
+            put.pop(names.REQUEST_ID, None)
+        remove = () if self._restorer is None else ("content-length",)
+        self._outbox.append(answers.response_headers(put, remove))
+        said: list[Said] = [Started(self.status, self.served, _is_local(message))]
+        if message.response_headers.end_of_stream:
+            return said + self._finish()
+        if not self._lean:
+            self._usage = UsageReader()
+        elif not self._sse and self._restorer is None:
+            self.leaving = True
+        return said
+
+    def chunk(self, body: bytes, end: bool) -> list[Said]:
+        """A piece of the body."""
+        said: list[Said] = []
+        if body and not self._seen:
+            self._seen = True
+            if self._sse:
+                said.append(FirstBytes())
+        if self._usage is not None and body:
+            self._usage.feed(body)
+        self._send(body, end)
+        if end:
+            said += self._finish()
+        elif self._lean and self._restorer is None and self._seen:
+            self.leaving = True
+        return said
+
+    def _send(self, body: bytes, end: bool) -> None:
+        if self._restorer is None:
+            pass_body(self._outbox, body, end, duplex=self._duplex)
+            return
+        body = self._restorer.feed(body) + (self._restorer.finish() if end else b"")
+        if self._duplex:
+            self._outbox += answers.streamed_response(body, end=end)
+        else:
+            self._outbox.append(answers.replaced_response(body))
+
+    def trailers(self) -> list[Said]:
+        """Response trailers. Held bytes can go before them only on a full-duplex stream."""
+        if self._restorer is not None and self._duplex:
+            self._outbox += answers.streamed_response(self._restorer.finish(), end=False)
+        self._outbox.append(answers.EMPTY_RESPONSE_TRAILERS)
+        return self._finish()
+
+    def usage(self) -> Usage | None:
+        """What the bytes so far say."""
+        return None if self._usage is None else self._usage.usage()
+
+    def _finish(self) -> list[Said]:
+        """The answer is whole. Our own Envoy's access log says so itself, with the usage."""
+        self.leaving = self.whole = True
+        return [] if self._lean else [Over("complete", self.status, self.usage(), self.served)]
