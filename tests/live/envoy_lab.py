@@ -78,7 +78,7 @@ async def running_envoy(found: Snapshot, settings: GatewaySettings, folder: Path
 
 
 def _start(config: Path, log: Path) -> subprocess.Popen[bytes]:
-    command = [BINARY, "-c", config, "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]
+    command = [str(BINARY), "-c", str(config), "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]
     with log.open("wb") as sink:
         return subprocess.Popen(command, stdout=sink, stderr=sink)
 

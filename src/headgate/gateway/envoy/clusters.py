@@ -140,22 +140,19 @@ def _tls_match(host: str, settings: GatewaySettings) -> Json:
     """TLS for the endpoints whose transport_socket_match metadata names *host*; others stay cleartext."""
     validation = {
         "trusted_ca": {"filename": settings.ca_bundle},
-        "match_typed_subject_alt_names": [{"san_type": _san_type(host), "matcher": {"exact": host}}],
+        "match_typed_subject_alt_names": [
+            {"san_type": "IP_ADDRESS" if _is_ip(host) else "DNS", "matcher": {"exact": host}}
+        ],
     }
-    return {
-        "name": host,
-        "match": {"tls": host},
-        "transport_socket": extension(
-            "envoy.transport_sockets.tls",
-            f"{_TLS}.UpstreamTlsContext",
-            sni=host,
-            common_tls_context={"validation_context": validation},
-        ),
-    }
+    context: Json = {"common_tls_context": {"validation_context": validation}}
+    if not _is_ip(host):
+        context["sni"] = host
+    socket = extension("envoy.transport_sockets.tls", f"{_TLS}.UpstreamTlsContext", **context)
+    return {"name": host, "match": {"tls": host}, "transport_socket": socket}
 
 
-def _san_type(host: str) -> str:
-    return "IP_ADDRESS" if ":" in host or host.replace(".", "").isdigit() else "DNS"
+def _is_ip(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit()
 
 
 def _picker_http() -> Json:

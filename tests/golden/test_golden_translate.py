@@ -1,0 +1,69 @@
+"""Runs every case in `translate/`: a purpose, documents, and what of the translation the case is about.
+
+The first document holds the case's settings: `show` lists dotted paths into the resources (`route`,
+`cluster`, …; `*` takes every key); `settings` overrides GatewaySettings. Problems are always shown.
+HEADGATE_BLESS=1
+rewrites the expected parts.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from headgate.gateway.envoy import protos
+from headgate.gateway.settings import GatewaySettings
+from headgate.gateway.translate import translate
+from headgate.model.decode import decode_all
+from headgate.model.snapshot import Snapshot
+
+MARK = "# --- expected\n"
+CASES = sorted((Path(__file__).parent / "translate").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_case(case: Path) -> None:
+    text, _, expected = case.read_text().partition(MARK)
+    found = yaml.dump(outcome(text), sort_keys=False, width=110)
+    if os.environ.get("HEADGATE_BLESS"):
+        case.write_text(text + MARK + found)
+    assert found == expected
+
+
+def outcome(text: str) -> dict[str, Any]:
+    """What the case asks to be shown, and all problems."""
+    settings, *documents = yaml.safe_load_all(text)
+    decoded = [each for raw in documents for each in decode_all(raw, "", lambda _: 0)]
+    snapshot = Snapshot(
+        objects=tuple(each.object for each in decoded if each.object is not None),
+        problems=tuple(problem for each in decoded for problem in each.problems),
+    )
+    given = msgspec.convert(settings.get("settings", {}), GatewaySettings)
+    translation = translate(snapshot, given)
+    for kind, resources in translation.resources.items():
+        for resource in resources.values():
+            protos.to_any(kind, resource)  # type: ignore[arg-type]
+    plain = msgspec.to_builtins(translation.resources)
+    shown = {path: pick(plain, path.split(".")) for path in settings.get("show", [])}
+    problems = [str(each) for each in (*snapshot.problems, *translation.problems)]
+    return {**shown, "problems": problems} if problems else shown
+
+
+def pick(value: Any, path: list[str]) -> Any:
+    """The part of *value* at *path*; `*` maps over a list or a mapping."""
+    if not path:
+        return value
+    head, *rest = path
+    if head != "*":
+        found = value[int(head)] if isinstance(value, list) else value.get(head)
+        return pick(found, rest) if found is not None else None
+    if isinstance(value, list):
+        return [pick(each, rest) for each in value]
+    return {key: pick(each, rest) for key, each in value.items()}
+
+
+def test_there_are_cases() -> None:
+    assert len(CASES) >= 12

@@ -1,0 +1,204 @@
+"""Pools from objects: endpoints, pickers, model rules."""
+
+from typing import Any
+
+import pytest
+
+from headgate.model.decode import decode
+from headgate.model.endpoints import ModelRule, Pool, TargetModel
+from headgate.model.problems import Problem
+from headgate.model.snapshot import Snapshot
+from headgate.model.topology import ServerUrl, parse_url, resolve_pools
+
+VERSIONS = {
+    "InferencePool": "inference.networking.k8s.io/v1",
+    "InferenceModel": "inference.networking.x-k8s.io/v1alpha2",
+    "InferenceObjective": "llm-d.ai/v1alpha2",
+    "ModelServer": "headgate.dev/v1alpha1",
+    "EndpointSlice": "discovery.k8s.io/v1",
+}
+
+
+def make(kind: str, name: str, meta: dict[str, Any] | None = None, **body: Any) -> dict[str, Any]:
+    metadata = {"name": name, **(meta or {})}
+    return {"apiVersion": VERSIONS.get(kind, "v1"), "kind": kind, "metadata": metadata, **body}
+
+
+def pool(**spec: Any) -> dict[str, Any]:
+    ref = {"name": "picker", "port": {"number": 9002}}
+    given = {
+        "selector": {"matchLabels": {"app": "llm"}},
+        "targetPorts": [{"number": 8000}],
+        "endpointPickerRef": ref,
+    }
+    return make("InferencePool", "llm", spec={**given, **spec})
+
+
+def pod(name: str, ip: str, status: dict[str, Any] | None = None, **meta: Any) -> dict[str, Any]:
+    return make("Pod", name, {"labels": {"app": "llm"}, **meta}, status={"podIP": ip, **(status or {})})
+
+
+def server(name: str, url: str) -> dict[str, Any]:
+    return make("ModelServer", name, {"labels": {"app": "llm"}}, spec={"url": url})
+
+
+def resolve(
+    *raw: dict[str, Any], addresses: dict[str, tuple[str, ...]] | None = None
+) -> tuple[Pool, list[Problem]]:
+    decoded = [decode(each, "", lambda _: 0) for each in raw]
+    assert not [problem for each in decoded for problem in each.problems]
+    objects = tuple(each.object for each in decoded if each.object is not None)
+    pools, problems = resolve_pools(Snapshot(objects, addresses or {}))
+    [only] = pools
+    return only, list(problems)
+
+
+def ids(found: Pool) -> list[str]:
+    return [str(each.id) for each in found.endpoints]
+
+
+def test_ready_pods_times_target_ports() -> None:
+    condition = {"conditions": [{"type": "Ready", "status": "False"}]}
+    found, problems = resolve(
+        pool(targetPorts=[{"number": 8000}, {"number": 8001}]),
+        pod("b", "10.0.0.2"),
+        pod("a", "10.0.0.1", annotations={"inference.networking.k8s.io/active-ports": "8001, 9999"}),
+        pod("v6", "fd00::1", {"conditions": [{"type": "Ready", "status": "True"}]}),
+        pod("unready", "10.0.0.3", condition),
+        pod("leaving", "10.0.0.4", deletionTimestamp="2026-01-01T00:00:00Z"),
+        pod("other-labels", "10.0.0.5", labels={"app": "web"}),
+        pod("elsewhere", "10.0.0.6", namespace="other"),
+    )
+    assert ids(found) == [
+        "10.0.0.1:8001",
+        "10.0.0.2:8000",
+        "10.0.0.2:8001",
+        "[fd00::1]:8000",
+        "[fd00::1]:8001",
+    ]
+    assert problems == []
+
+
+def test_model_servers_by_address_and_by_name() -> None:
+    found, problems = resolve(
+        pool(),
+        server("ip", "http://10.0.0.1:9500"),
+        server("name", "https://llm.example"),
+        server("gone", "http://gone.example"),
+        server("path", "http://10.0.0.2/v1"),
+        addresses={"llm.example": ("10.0.1.2", "10.0.1.1")},
+    )
+    assert ids(found) == ["10.0.0.1:9500", "10.0.1.1:443", "10.0.1.2:443"]
+    assert (found.endpoints[1].scheme, found.endpoints[1].hostname) == ("https", "llm.example")
+    assert [(each.reason, each.severity) for each in problems] == [
+        ("HostNotResolved", "warning"),
+        ("InvalidURL", "error"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://h", ServerUrl("http", "h", 80)),
+        ("https://h/", ServerUrl("https", "h", 443)),
+        ("http://[fd00::1]:81", ServerUrl("http", "fd00::1", 81)),
+    ],
+)
+def test_urls(url: str, expected: ServerUrl) -> None:
+    assert parse_url(url) == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["h:80", "ftp://h", "http://", "http://h:99999", "http://h/v1", "http://u@h", "http://h:0"]
+)
+def test_urls_that_are_none(url: str) -> None:
+    assert isinstance(parse_url(url), str)
+
+
+def test_an_empty_pool_is_a_warning() -> None:
+    found, [problem] = resolve(pool())
+    assert found.endpoints == () and (problem.reason, problem.severity) == ("NoEndpoints", "warning")
+
+
+def picker_service(**annotations: str) -> list[dict[str, Any]]:
+    labels = {"kubernetes.io/service-name": "picker"}
+    return [
+        make(
+            "Service",
+            "picker",
+            {"annotations": annotations},
+            spec={"ports": [{"name": "grpc", "port": 9002}]},
+        ),
+        make(
+            "EndpointSlice",
+            "picker-1",
+            {"labels": labels},
+            addressType="IPv4",
+            ports=[{"name": "grpc", "port": 19002}, {"name": "metrics", "port": 9090}],
+            endpoints=[
+                {"addresses": ["10.0.9.1"]},
+                {"addresses": ["10.0.9.2"], "conditions": {"ready": False}},
+            ],
+        ),
+    ]
+
+
+def test_a_picker_with_ready_addresses_is_foreign() -> None:
+    found, _ = resolve(pool(), pod("a", "10.0.0.1"), *picker_service())
+    assert found.picker is not None
+    assert (found.picker.service, found.picker.addresses, found.picker.tls) == (
+        "default/picker:9002",
+        ("10.0.9.1:19002",),
+        True,
+    )
+    found, _ = resolve(pool(), pod("a", "10.0.0.1"), *picker_service(**{"headgate.dev/picker-tls": "false"}))
+    assert found.picker is not None and not found.picker.tls
+
+
+def test_a_picker_without_addresses_is_ours() -> None:
+    service, _ = picker_service()
+    found, problems = resolve(pool(), pod("a", "10.0.0.1"), service)
+    assert found.picker is None and problems == []
+    found, [problem] = resolve(
+        pool(endpointPickerRef={"name": "picker", "port": {"number": 1}}), pod("a", "10.0.0.1"), service
+    )
+    assert found.picker is None and problem.reason == "InvalidExtensionRef"
+
+
+def model(name: str, model_name: str, created: str | None = None, **spec: Any) -> dict[str, Any]:
+    meta = {"creationTimestamp": created} if created else {}
+    return make(
+        "InferenceModel", name, meta, spec={"modelName": model_name, "poolRef": {"name": "llm"}, **spec}
+    )
+
+
+def test_the_oldest_model_object_wins_a_name() -> None:
+    found, problems = resolve(
+        pool(),
+        pod("a", "10.0.0.1"),
+        model("timeless", "chat"),
+        model("young", "chat", "2026-02-01T00:00:00Z"),
+        model("old", "chat", "2026-01-01T00:00:00Z", criticality="Sheddable"),
+        model(
+            "tuned",
+            "tuned",
+            criticality="Critical",
+            targetModels=[{"name": "t1", "weight": 0}, {"name": "t2", "weight": 3}],
+        ),
+    )
+    assert found.models == (
+        ModelRule("chat", "default/old", -1, (TargetModel("chat", 1),)),
+        ModelRule("tuned", "default/tuned", 1, (TargetModel("t1", 0), TargetModel("t2", 3))),
+    )
+    assert [(each.reason, each.place.object) for each in problems] == [
+        ("ModelNameInUse", "InferenceModel default/timeless"),
+        ("ModelNameInUse", "InferenceModel default/young"),
+    ]
+
+
+def test_objectives_belong_to_their_pool() -> None:
+    def objective(name: str, of: str) -> dict[str, Any]:
+        return make("InferenceObjective", name, spec={"priority": 5, "poolRef": {"name": of}})
+
+    found, _ = resolve(pool(), pod("a", "10.0.0.1"), objective("gold", "llm"), objective("other", "another"))
+    assert found.objectives == {"gold": 5}
