@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from time import monotonic
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -31,7 +32,7 @@ class _Usage(msgspec.Struct):
 class _Frame(msgspec.Struct):
     choices: tuple[_Choice, ...] = ()
     usage: _Usage | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
 
 
 _FRAME = msgspec.json.Decoder(_Frame)

@@ -191,10 +191,11 @@ def _arrivals(rng: random.Random, rate: float, duration_s: float, bursts: Bursts
     return found
 
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_LETTERS = bytes(ord("a") + i % 26 for i in range(256))
 
 
 def _words(rng: random.Random, tokens: int) -> str:
-    """Made-up text of *tokens* words of `WORD_BYTES` bytes."""
-    letters = rng.choices(_LETTERS, k=tokens * 3)
-    return " ".join("".join(letters[i : i + 3]) for i in range(0, len(letters), 3)) + (" " if tokens else "")
+    """Made-up text of *tokens* words of `WORD_BYTES` bytes, the space after each included."""
+    text = bytearray(rng.randbytes(tokens * WORD_BYTES).translate(_LETTERS))
+    text[WORD_BYTES - 1 :: WORD_BYTES] = b" " * tokens
+    return text.decode()
