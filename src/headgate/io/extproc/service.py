@@ -4,6 +4,7 @@ Bytes pass as they are: the messages are decoded and encoded in `wire`.
 """
 
 import asyncio
+import contextlib
 import logging
 from typing import Any, assert_never
 
@@ -17,6 +18,7 @@ from headgate.picker.actions import ListModels, Reject, Route
 from headgate.scheduling.describe import describe
 from headgate.wire.accesslog import read_entries
 from headgate.wire.extproc import Conversation, Settings, WireError
+from headgate.wire.said import Arrived
 
 EXT_PROC = "envoy.service.ext_proc.v3.ExternalProcessor"
 ACCESS_LOG = "envoy.service.accesslog.v3.AccessLogService"
@@ -35,7 +37,18 @@ class Session:
     any time, the other's bytes wait in the outbox.
     """
 
-    __slots__ = ("_busy", "_context", "_hub", "_left", "_pool", "_talk", "_writer", "_writing", "stream")
+    __slots__ = (
+        "_busy",
+        "_context",
+        "_fresh",
+        "_hub",
+        "_left",
+        "_pool",
+        "_talk",
+        "_writer",
+        "_writing",
+        "stream",
+    )
 
     def __init__(self, hub: Hub, settings: Settings, context: Context, pool: PoolKey, lean: bool) -> None:
         self._hub = hub
@@ -46,6 +59,7 @@ class Session:
         self._writing = False
         self._busy = False
         self._left = False
+        self._fresh = True
         self._writer: asyncio.Task[None] | None = None
 
     def act(self, action: Route | Reject | ListModels) -> None:
@@ -60,7 +74,7 @@ class Session:
             case _:
                 assert_never(action)
         if not self._busy and not self._writing:
-            self._writer = asyncio.get_running_loop().create_task(self._flush())
+            self._writer = asyncio.get_running_loop().create_task(self._flush_later())
 
     async def _flush(self) -> None:
         if self._writing:
@@ -73,16 +87,19 @@ class Session:
         finally:
             self._writing = False
 
+    async def _flush_later(self) -> None:
+        with contextlib.suppress(grpc.aio.UsageError, grpc.aio.InternalError):  # the peer has gone meanwhile
+            await self._flush()
+
     def _take(self, data: bytes) -> bool:
         """Hears one message; whether the stream is to be left once the outbox is written."""
         self._busy = True
         try:
             said = self._talk.receive(data)
-            if not self._hub.serves(self._pool):
-                message = (
-                    f"pool {self._pool} is not known to this picker" if self._pool else "no pool was named"
-                )
-                self._talk.refuse_stream(503, "unknown-pool", message)
+            asks = self._fresh or any(isinstance(one, Arrived) for one in said)
+            self._fresh = False
+            if asks and not self._hub.serves(self._pool):
+                self._talk.refuse_stream(503, "unknown-pool", self._unknown())
                 return True
             for one in said:
                 self._hub.said(self.stream, self._pool, one)
@@ -91,6 +108,9 @@ class Session:
         if self._talk.leaving and self._talk.awaits_log():
             self._leave()
         return self._talk.leaving
+
+    def _unknown(self) -> str:
+        return f"pool {self._pool} is not known to this picker" if self._pool else "no pool was named"
 
     def _leave(self) -> None:
         if not self._left:

@@ -163,6 +163,17 @@ async def test_an_unknown_pool_is_told(rig: Rig) -> None:
     assert b"default/nobody" in said.body
 
 
+async def test_a_request_outlives_its_pool(rig: Rig) -> None:
+    running, late = rig.open(), rig.open()
+    await running.write(headers())
+    await answer(running)
+    rig.hub.remove_pool(POOL)
+    await running.write(response(end=True))
+    assert (await answer(running)).WhichOneof("response") == "response_headers"
+    await late.write(headers())
+    assert (await answer(late)).immediate_response.status.code == 503
+
+
 async def test_a_broken_stream_leaves_the_others_alone(rig: Rig) -> None:
     good, bad = rig.open(), rig.open()
     await good.write(headers())

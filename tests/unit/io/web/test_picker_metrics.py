@@ -1,0 +1,109 @@
+"""The metrics page after some decisions."""
+
+from headgate.io.web.metrics import NAMES_LIMIT, PickerMetrics, Reading, resident_bytes
+from headgate.model.decisions import Decision
+from headgate.model.ids import EndpointId, PoolKey, RequestId
+from headgate.model.load import Load
+from headgate.model.requests import InferenceRequest, Outcome, Usage
+from headgate.picker.view import EndpointView, PoolView
+
+KEY = PoolKey("default/p")
+REQUEST = InferenceRequest(id=RequestId("r"), api="chat", body_bytes=100)
+
+
+def endpoint(number: int, waiting: int, condition: str = "up") -> EndpointView:
+    return EndpointView(
+        endpoint=EndpointId(f"10.0.0.{number}:80"),
+        name=f"pod-{number}",
+        condition=condition,  # type: ignore[arg-type]
+        reason="",
+        leaving=False,
+        in_flight=number,
+        pending_tokens=0,
+        context_tokens=0,
+        extra_requests=0,
+        load=Load("vllm", waiting=waiting, running=2, kv_used=0.5),
+        scrape_age_s=0.1,
+        scrape_error=None,
+        prefix_blocks=0,
+        prefix_fill=0.0,
+        ramp=1.0,
+        models=(),
+    )
+
+
+POOL = PoolView(
+    pool=KEY,
+    policy="default",
+    endpoints=(endpoint(1, 4), endpoint(2, 0, "down")),
+    saturation=0.25,
+    in_flight=3,
+    decided=1,
+    refused=0,
+    prompt_tokens=0,
+    matched_tokens=0,
+    hit_rate=0.5,
+    reported_hit_rate=None,
+)
+
+
+def decision(model: str, *, refused: str | None = None) -> Decision:
+    chosen = () if refused else (EndpointId("10.0.0.1:80"),)
+    return Decision(
+        request_id=RequestId("r"), pool=KEY, policy="x", at=0.0, model=model, chosen=chosen, refused=refused
+    )
+
+
+def metrics() -> PickerMetrics:
+    return PickerMetrics(lambda: Reading((POOL,), 3, 1, "python"))
+
+
+def test_requests_and_outcomes() -> None:
+    work = metrics()
+    work.decided(REQUEST, decision("m"), 0.0005)
+    work.decided(REQUEST, decision("m", refused="saturated"), 0.0005)
+    outcome = Outcome(ending="failed", status=502, ttft_s=0.1, duration_s=1.0, usage=Usage(10, 5, 8))
+    work.concluded(decision("m"), outcome)
+    lines = work.page().decode().splitlines()
+    labels = 'model_name="m",target_model_name="m"'
+    for line in (
+        f"inference_objective_request_total{{{labels}}} 2.0",
+        f'inference_objective_request_error_total{{error_code="saturated",{labels}}} 1.0',
+        f'inference_objective_request_error_total{{error_code="ModelServerError",{labels}}} 1.0',
+        f"inference_objective_running_requests{{{labels}}} 0.0",
+        f"inference_objective_input_tokens_sum{{{labels}}} 10.0",
+        f"inference_objective_output_tokens_sum{{{labels}}} 5.0",
+        f"inference_objective_request_ttft_seconds_count{{{labels}}} 1.0",
+        f"inference_objective_request_sizes_sum{{{labels}}} 200.0",
+        "inference_extension_scheduler_e2e_duration_seconds_count 2.0",
+        'inference_extension_scheduler_attempts_total{status="failure",target_model_name="m"} 1.0',
+    ):
+        assert line in lines
+
+
+def test_pools_are_read_when_asked() -> None:
+    lines = metrics().page().decode().splitlines()
+    pod = 'endpoint="10.0.0.1:80",model_server_pod="pod-1",name="default/p"'
+    for line in (
+        'inference_pool_average_queue_size{name="default/p"} 2.0',
+        'inference_pool_average_kv_cache_utilization{name="default/p"} 0.5',
+        'inference_pool_ready_pods{name="default/p"} 1.0',
+        f"inference_pool_per_pod_queue_size{{{pod}}} 4.0",
+        'headgate_endpoint_in_flight{endpoint="10.0.0.2:80",pool="default/p"} 2.0',
+        'headgate_extproc_streams{state="open"} 3.0',
+        'headgate_pool_saturation{pool="default/p"} 0.25',
+    ):
+        assert line in lines
+
+
+def test_clients_cannot_make_labels_without_end() -> None:
+    work = metrics()
+    for number in range(NAMES_LIMIT + 50):
+        work.decided(REQUEST, decision(f"m{number}"), 0.0)
+    page = work.page().decode()
+    assert 'inference_objective_request_total{model_name="other",target_model_name="other"} 50.0' in page
+    assert f'"m{NAMES_LIMIT}"' not in page
+
+
+def test_memory_is_known() -> None:
+    assert resident_bytes() > 1_000_000
