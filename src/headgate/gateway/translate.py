@@ -1,5 +1,6 @@
 """The one entry of the gateway half: a snapshot in, Envoy resources and problems out."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
@@ -111,6 +112,7 @@ def _backends(
 def _summaries(
     bounds: tuple[attach.Bound, ...], attached: tuple[attach.Attached, ...]
 ) -> tuple[ListenerSummary, ...]:
+    counts = Counter(id(each.bound) for each in attached)
     return tuple(
         ListenerSummary(
             gateway=f"{bound.gateway.namespace}/{bound.gateway.name}",
@@ -118,7 +120,7 @@ def _summaries(
             hostname=bound.hostname,
             declared_port=bound.listener.port,
             port=bound.port,
-            routes=sum(each.bound == bound for each in attached),
+            routes=counts[id(bound)],
         )
         for bound in bounds
     )

@@ -1,0 +1,27 @@
+"""JSON-shaped resources become Envoy's messages, also those types that the Python package lacks."""
+
+import pytest
+from google.protobuf import json_format
+
+from headgate.gateway.envoy import listeners, protos
+from headgate.gateway.settings import GatewaySettings
+
+
+def test_a_listener_survives_the_way_to_bytes_and_back() -> None:
+    resource = listeners.listener(8080, GatewaySettings())
+    url, data = protos.to_any("listener", resource)
+    assert url == "type.googleapis.com/envoy.config.listener.v3.Listener"
+    message = protos.MESSAGES["listener"]()
+    message.ParseFromString(data)
+    assert message == protos.to_message("listener", resource)
+    assert b"sse_to_metadata.v3.SseToMetadata" in data and b"JsonContentParser" in data
+
+
+def test_equal_resources_give_equal_bytes() -> None:
+    resource = {"name": "x", "connect_timeout": "1s"}
+    assert protos.to_any("cluster", resource) == protos.to_any("cluster", dict(reversed(resource.items())))
+
+
+def test_a_field_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(json_format.ParseError):
+        protos.to_any("cluster", {"name": "x", "conect_timeout": "1s"})
