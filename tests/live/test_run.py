@@ -292,15 +292,13 @@ def test_files_are_served_followed_and_a_refusal_by_envoy_is_shown(fleet: list[s
         ]
         assert ask(running.url, running.info["model"])[0] == 200
 
-        broken = (
-            "{path: {type: RegularExpression, value: '/v1/a{2000}'}}"  # RE2 repeats a thousand times at most
-        )
+        broken = "{path: {type: RegularExpression, value: '/v1/(a{900}){900}'}}"  # more than RE2 repeats
         file.write_text(MANIFESTS % (fleet[0], broken))
         running.wait_until(lambda: running.status()["gateway"]["problems"])
         [problem] = running.status()["gateway"]["problems"]
         assert problem["reason"] == "RefusedByEnvoy"
         assert problem["place"]["object"].startswith("route ")
-        assert "{2000}" in problem["message"] or "repetition" in problem["message"], problem
+        assert "{900}" in problem["message"], problem
         assert problem["text"].split(":")[0] in running.stderr
         assert ask(running.url, running.info["model"])[0] == 200  # what was served before is served on
 

@@ -67,11 +67,11 @@ class ProblemBook:
 class Controller:
     """The gateway half, running. `run` serves until cancelled."""
 
-    def __init__(self, source: Source, settings: GatewaySettings) -> None:
-        """Translate what *source* yields; nothing runs yet."""
+    def __init__(self, source: Source, translator: Callable[[Snapshot], Translation]) -> None:
+        """Serve what *translator* makes of what *source* yields; nothing runs yet."""
         self.xds = XdsServer(on_change=self._note_problems)
         self._source = source
-        self._settings = settings
+        self._translator = translator
         self._snapshot: Snapshot | None = None
         self._translation: Translation | None = None
         self._crash: tuple[Problem, ...] = ()
@@ -140,7 +140,7 @@ class Controller:
 
     async def _take(self, snapshot: Snapshot) -> None:
         try:
-            translation = await asyncio.to_thread(translate, snapshot, self._settings)
+            translation = await asyncio.to_thread(self._translator, snapshot)
             self.xds.publish(translation.resources)
         except Exception as error:
             log.exception("this version of the objects cannot be translated")
@@ -161,7 +161,7 @@ async def serve(
     source: Source, settings: GatewaySettings, *, host: str, xds_port: int, admin_socket: Path | None
 ) -> None:
     """Run a controller until cancelled. Raises RuntimeError when the xDS port is taken."""
-    controller = Controller(source, settings)
+    controller = Controller(source, lambda snapshot: translate(snapshot, settings))
     bound = await controller.xds.start(host, xds_port)
     log.info("serving xDS on %s:%d", host, bound)
     admin = AdminServer(controller.routes())

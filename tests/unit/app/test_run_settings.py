@@ -1,0 +1,36 @@
+"""The command lines of the children."""
+
+from pathlib import Path
+
+from headgate.app.run_ports import Ports
+from headgate.app.run_settings import Folder, RunSettings, controller_command, envoy_options, picker_command
+
+SETTINGS = RunSettings(
+    urls=("http://a:1",),
+    files=(Path("x.yaml"),),
+    ports=Ports(gateway=1, picker=2, picker_health=3, metrics=4, xds=5, admin=6, envoy_admin=7),
+    host="127.0.0.1",
+    policy="round-robin",
+    picker_timeout_s=1.5,
+)
+FOLDER = Folder(Path("/run/x"))
+
+
+def value(line: list[str], flag: str) -> str:
+    return line[line.index(flag) + 1]
+
+
+def test_both_halves_get_the_same_sources() -> None:
+    for line in (controller_command(SETTINGS, FOLDER), picker_command(SETTINGS, FOLDER)):
+        assert value(line, "-f") == "x.yaml"
+        assert value(line, "--url") == "http://a:1"
+
+
+def test_the_controller_knows_where_the_picker_listens() -> None:
+    controller, picker = controller_command(SETTINGS, FOLDER), picker_command(SETTINGS, FOLDER)
+    assert value(controller, "--picker-address") == f"127.0.0.1:{value(picker, '--grpc-port')}"
+    assert value(controller, "--xds-port") == "5"
+    assert envoy_options(SETTINGS, FOLDER, Path("/bin/envoy"), 2).xds_port == 5
+    assert value(picker, "--policy") == "round-robin"
+    assert value(picker, "--host") == "127.0.0.1"
+    assert "--no-secure-serving" in picker

@@ -1,0 +1,88 @@
+"""Child processes: restarts, output, signals."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import psutil
+import pytest
+
+from headgate.app.supervise import Backoff, Child, how_ended
+
+
+def test_the_wait_doubles_up_to_a_bound_and_falls_back_after_a_calm_life() -> None:
+    backoff = Backoff(first_s=0.2, longest_s=1.0, calm_s=20.0)
+    assert [backoff.after(1.0) for _ in range(4)] == [0.2, 0.4, 0.8, 1.0]
+    assert backoff.after(19.9) == 1.0
+    assert backoff.after(20.0) == 0.2
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(0, "exit code 0"), (-9, "killed by SIGKILL"), (-200, "killed by signal 200")]
+)
+def test_an_exit_code_in_words(code: int, words: str) -> None:
+    assert how_ended(code) == words
+
+
+@asynccontextmanager
+async def running(program: str, lines: list[tuple[str, str]]) -> AsyncIterator[Child]:
+    child = Child("it", [sys.executable, "-c", program], lambda name, line: lines.append((name, line)))
+    task = asyncio.ensure_future(child.run())
+    try:
+        yield child
+    finally:
+        await child.stop(0.0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(reached: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not reached():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_lines_are_relayed_with_the_name_and_too_long_ones_are_dropped() -> None:
+    lines: list[tuple[str, str]] = []
+    program = "import sys; print('one'); print('x' * 200_000, flush=True); sys.stderr.write('two\\n')"
+    async with running(program, lines):
+        await until(lambda: ("it", "one") in lines and ("it", "two") in lines)
+    assert max(len(line) for _, line in lines) < 70_000
+
+
+async def test_one_that_dies_is_started_again() -> None:
+    async with running("import time; time.sleep(60)", []) as child:
+        await until(lambda: child.state.pid)
+        first = child.state.pid
+        assert first is not None
+        psutil.Process(first).kill()
+        await until(lambda: child.state.pid not in (None, first))
+        assert (child.state.restarts, child.state.last_exit, child.state.state) == (1, -9, "running")
+
+
+async def test_stopping_asks_first_and_kills_later() -> None:
+    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    lines: list[tuple[str, str]] = []
+    async with running(deaf, lines) as child:
+        await until(lambda: lines)
+        await child.stop(0.2)
+        assert child.state.last_exit in (None, -9)
+        await until(lambda: child.state.state == "stopped")
+        assert child.state.restarts == 0
+
+
+async def test_a_stop_during_the_wait_starts_nothing_more() -> None:
+    async with running("raise SystemExit(3)", []) as child:
+        await until(lambda: child.state.state == "waiting")
+        await child.stop(1.0)
+        await until(lambda: child.state.state == "stopped")
+
+
+async def test_a_program_that_is_not_there_is_tried_again() -> None:
+    child = Child("it", ["/no/such/program"], lambda name, line: None)
+    task = asyncio.ensure_future(child.run())
+    await until(lambda: child.state.state == "waiting")
+    assert child.state.pid is None
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
