@@ -305,8 +305,6 @@ class EngineModel:
         if passed_over and not self._waiting:
             self._admission_stuck = True
         self._waiting.extendleft(reversed(passed_over))
-        if left < budget:
-            self._admission_stuck = False  # chunks put blocks into the cache: the head may fit next time
         return budget - left, loads
 
     def _place(self, seq: _Sequence) -> bool:
