@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import signal
 import ssl
@@ -67,7 +68,9 @@ class Client:
     async def post(self, body: Any, **headers: str) -> tuple[int, bytes, dict[str, str]]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"content-type": "application/json", **headers}
-        async with self.http.post(f"{self.url}/v1/chat/completions", data=data, headers=sent) as answer:
+        async with self.http.post(
+            f"{self.url}/v1/chat/completions", data=io.BytesIO(data), headers=sent
+        ) as answer:
             return answer.status, await answer.read(), {k.lower(): v for k, v in answer.headers.items()}
 
 

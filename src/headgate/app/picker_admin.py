@@ -110,9 +110,9 @@ class Site(msgspec.Struct, frozen=True):
 
 async def serve_tcp(app: web.Application, host: str, port: int) -> Site:
     """Serves *app*; port 0 means any free one. Raises OSError when it cannot be bound."""
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    site = web.TCPSite(runner, host, port, shutdown_timeout=1.0)
+    site = web.TCPSite(runner, host, port)
     try:
         await site.start()
     except OSError:
@@ -124,10 +124,10 @@ async def serve_tcp(app: web.Application, host: str, port: int) -> Site:
 async def serve_unix(app: web.Application, path: Path) -> Site:
     """Serves *app* on a Unix socket of mode 600, replacing one left by a dead process. Raises OSError."""
     await asyncio.to_thread(_clear, path)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.UnixSite(runner, str(path), shutdown_timeout=1.0).start()
+        await web.UnixSite(runner, str(path)).start()
     except OSError:
         await runner.cleanup()
         raise
