@@ -302,8 +302,8 @@ class Conversation:
             self._phase = _Phase.OVER
         return said
 
-    def closed(self, *, cancelled: bool) -> Over | None:
-        """The stream is gone: *cancelled* by the peer, or closed in order. Says how the request ended.
+    def closed(self) -> Over | None:
+        """The stream is gone. Says how the request ended; `lost` where no response phase was to come.
 
         None when it had ended, was never handed over, or the access log will tell.
         """
@@ -313,7 +313,7 @@ class Conversation:
         if phase not in (_Phase.ROUTED, _Phase.STARTED) or self._lean:
             return None
         if self._answering is None:
-            return Over("lost" if self._response_bodyless and not cancelled else "aborted")
+            return Over("lost" if self._response_bodyless else "aborted")
         found = self._answering
         ending: Ending = "complete" if self._response_bodyless else "aborted"
         return Over(ending, found.status, found.usage(), found.served)

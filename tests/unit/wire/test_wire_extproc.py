@@ -279,7 +279,7 @@ def test_a_full_answer_ends_with_its_usage() -> None:
     assert rest == [Over("complete", 200, Usage(5, 2), A)]
     data = [each.response_body.response.body_mutation.streamed_response for each in stream.answers()]
     assert b"".join(each.body for each in data).endswith(b'"completion_tokens":2}}\n\n')
-    assert stream.talk.closed(cancelled=True) is None
+    assert stream.talk.closed() is None
 
 
 def test_an_answer_may_end_with_trailers_or_with_its_headers() -> None:
@@ -305,7 +305,7 @@ def test_our_own_envoy_is_left_after_the_first_chunk() -> None:
     assert stream.kinds() == ["response_headers", "response_body", "response_body"]
     assert stream.left()
     assert stream.talk.awaits_log()
-    assert stream.talk.closed(cancelled=False) is None
+    assert stream.talk.closed() is None
 
 
 def test_our_own_envoy_is_left_at_the_headers_of_a_plain_answer() -> None:
@@ -324,7 +324,7 @@ def test_our_own_envoys_log_tells_the_end_of_a_stream_that_broke() -> None:
     assert not stream.talk.awaits_log()
     stream.routed(body(BODY))
     assert stream.talk.awaits_log()
-    assert stream.talk.closed(cancelled=True) is None
+    assert stream.talk.closed() is None
 
 
 def test_local_answers_are_told_apart() -> None:
@@ -350,7 +350,7 @@ def test_a_bad_body_is_refused(modes: tuple[int, int]) -> None:
     assert headers["x-request-id"] == "r1"
     assert headers["content-type"] == "application/json"
     assert (said["param"], said["type"]) == ("model", "invalid_request_error")
-    assert stream.talk.closed(cancelled=True) is None
+    assert stream.talk.closed() is None
 
 
 @pytest.mark.parametrize(
@@ -407,22 +407,19 @@ STARTED = [*ROUTED, response(SSE)]
         ([*STARTED, chunk(b"", end=True)], None),
     ],
 )
-@pytest.mark.parametrize("cancelled", [True, False])
-def test_a_client_that_goes_away_is_told_once(
-    messages: list[Any], expected: Over | None, cancelled: bool
-) -> None:
+def test_a_client_that_goes_away_is_told_once(messages: list[Any], expected: Over | None) -> None:
     stream = Stream()
     for message in messages:
         if any(isinstance(said, Arrived) for said in stream.tell(message)):
             stream.talk.route([A], None, "why")
-    assert stream.talk.closed(cancelled=cancelled) == expected
-    assert stream.talk.closed(cancelled=cancelled) is None
+    assert stream.talk.closed() == expected
+    assert stream.talk.closed() is None
 
 
 def test_a_client_that_goes_away_before_the_pick() -> None:
     stream = Stream()
     stream.tell(*ROUTED)
-    assert stream.talk.closed(cancelled=True) == Over("aborted")
+    assert stream.talk.closed() == Over("aborted")
     stream.talk.route([A], None, "late")
     stream.talk.refuse(429, "saturated", "late", None)
     stream.talk.list_models([])
@@ -433,12 +430,12 @@ def test_a_skipped_response_phase_ends_with_the_stream() -> None:
     stream = Stream()
     stream.tell(request(modes=(BUFFERED, NONE)))
     stream.routed(body(BODY))
-    assert stream.talk.closed(cancelled=False) == Over("lost")
+    assert stream.talk.closed() == Over("lost")
     seen = Stream()
     seen.tell(request(modes=(BUFFERED, NONE)))
     seen.routed(body(BODY))
     seen.tell(response(PLAIN, served=A))
-    assert seen.talk.closed(cancelled=False) == Over("complete", 200, None, A)
+    assert seen.talk.closed() == Over("complete", 200, None, A)
 
 
 def test_an_answer_before_the_pick_means_that_the_request_is_over() -> None:

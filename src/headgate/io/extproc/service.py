@@ -119,7 +119,7 @@ class Session:
 
     async def run(self) -> None:
         """Until the peer closes the stream or the conversation leaves it."""
-        cancelled, leaving = True, False
+        leaving = False
         talk, read = self._talk, self._context.read
         try:
             while not leaving:
@@ -128,12 +128,11 @@ class Session:
                     break
                 leaving = self._take(data)
                 await self._flush()
-            cancelled = False
         finally:
             if talk.awaits_log():
                 self._leave()
             self._hub.forget(self.stream)
-            over = talk.closed(cancelled=cancelled)
+            over = talk.closed()
             if over is not None:
                 self._hub.said(self.stream, self._pool, over)
             if self._writer is not None:
