@@ -54,7 +54,7 @@ class Replica:
             self._application(),
             access_log=None,
             handler_cancellation=True,
-            shutdown_timeout=settings.drain_s,
+            shutdown_timeout=max(settings.drain_s, 0.001),  # aiohttp reads 0 as no limit
             keepalive_timeout=3_700,  # longer than a proxy keeps an idle connection: the proxy closes, not we
         )
 

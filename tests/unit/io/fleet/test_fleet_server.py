@@ -1,6 +1,7 @@
 """The fleet as a whole."""
 
 import asyncio
+import time
 from typing import Any
 
 import aiohttp
@@ -88,10 +89,13 @@ async def test_running_answers_end_before_the_fleet_does() -> None:
     assert (status, body["usage"]["completion_tokens"]) == (200, 200)
 
 
-async def test_the_drain_is_bounded() -> None:
+@pytest.mark.parametrize("drain_s", [0.0, 0.1])
+async def test_the_drain_is_bounded(drain_s: float) -> None:
     endless = {**HELLO, "max_tokens": 100_000}
-    async with running_fleet(FleetSettings(replicas=1, speed=1, drain_s=0.1)) as fleet:
+    async with running_fleet(FleetSettings(replicas=1, speed=1, drain_s=drain_s)) as fleet:
         asking = asyncio.create_task(ask(fleet.urls[0] + "/v1/completions", endless))
         await runs(fleet.replicas[0])
+        leaving = time.monotonic()
+    assert time.monotonic() - leaving < 2
     with pytest.raises(aiohttp.ClientError):
         await asyncio.wait_for(asking, 2)
