@@ -164,6 +164,7 @@ class Picker:
         self.messages: list[tuple[str, Any]] = []
         self.initial: list[dict[str, str]] = []
         self.log: asyncio.Queue[Any] = asyncio.Queue()
+        self._server: grpc.aio.Server
 
     @property
     def address(self) -> str:
@@ -191,10 +192,15 @@ class Picker:
         )
         server.add_insecure_port(self.address)
         await server.start()
+        self._server = server
         try:
             yield self
         finally:
-            await server.stop(None)
+            await self.stop()
+
+    async def stop(self) -> None:
+        """Die at once."""
+        await self._server.stop(None)
 
     async def _access_log(self, messages: Any, context: Any) -> Any:
         async for message in messages:
@@ -204,6 +210,10 @@ class Picker:
 
     async def _process(self, messages: Any, context: Any) -> Any:
         self.initial.append(dict(context.invocation_metadata()))
+        if self.mode == "duplex":
+            async for answer in self._duplex(messages):
+                yield answer
+            return
         async for message in messages:
             kind = message.WhichOneof("request")
             self.messages.append((kind, message))
@@ -227,6 +237,39 @@ class Picker:
             else:
                 yield ext_proc.ProcessingResponse(response_body=ext_proc.BodyResponse())
                 return
+
+    async def _duplex(self, messages: Any) -> AsyncIterator[ext_proc.ProcessingResponse]:
+        """As foreign pickers do: hold the headers until the body is whole, then give every byte back."""
+        held: list[bytes] = []
+        async for message in messages:
+            kind = message.WhichOneof("request")
+            self.messages.append((kind, message))
+            answer = ext_proc.ProcessingResponse()
+            if kind == "request_headers":
+                if message.request_headers.end_of_stream:
+                    yield self._pick(kind)
+            elif kind == "request_body":
+                held.append(message.request_body.body)
+                if message.request_body.end_of_stream:
+                    yield self._pick("request_headers")
+                    whole = b"".join(held)
+                    for start in range(0, len(whole), 62000):
+                        part = ext_proc.ProcessingResponse()
+                        streamed = part.request_body.response.body_mutation.streamed_response
+                        streamed.body = whole[start : start + 62000]
+                        streamed.end_of_stream = start + 62000 >= len(whole)
+                        yield part
+            elif kind == "response_headers":
+                answer.response_headers.SetInParent()
+                yield answer
+            elif kind == "response_body":
+                streamed = answer.response_body.response.body_mutation.streamed_response
+                streamed.body = message.response_body.body
+                streamed.end_of_stream = message.response_body.end_of_stream
+                yield answer
+            else:
+                getattr(answer, kind).SetInParent()
+                yield answer
 
     def _pick(self, kind: str) -> ext_proc.ProcessingResponse:
         if self.mode == "refuse":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from tests.live.envoy_lab import ModelServer, Picker, free_port, running_envoy, snapshot
 
@@ -232,3 +233,64 @@ async def test_weighted_pools_each_ask_for_themselves(lab: Lab) -> None:
             response, _ = await lab.ask("/both")
             assert response.status == 200
         assert {each[headers.POOL] for each in lab.picker.initial} == {"default/open", "default/close"}
+
+
+@pytest.fixture
+async def foreign(tmp_path: Path) -> AsyncIterator[Lab]:
+    """The same, but the pools' picker Service has a ready address: another vendor's picker."""
+    made = Lab()
+    labels = {"kubernetes.io/service-name": "picker"}
+    cleartext = {"headgate.dev/picker-tls": "false"}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "picker", "annotations": cleartext},
+        "spec": {"ports": [{"port": 9002}]},
+    }
+    piece = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "picker-1", "labels": labels},
+        "addressType": "IPv4",
+        "ports": [{"port": made.picker.port}],
+        "endpoints": [{"addresses": ["127.0.0.1"]}],
+    }
+    settings = msgspec.structs.replace(made.settings, picker_address=made.dead)
+    made.picker.mode, made.picker.endpoints = "duplex", [made.dead, made.two.address]
+    async with (
+        made.one.running(),
+        made.two.running(),
+        made.picker.running(),
+        running_envoy(snapshot(*objects(made), service, piece), settings, tmp_path) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        made.url, made.session = url, session
+        yield made
+
+
+@pytest.mark.parametrize("mode", ["json", "sse", "big"])
+async def test_a_foreign_picker_is_asked_in_full_duplex(foreign: Lab, mode: str) -> None:
+    foreign.two.mode = mode
+    response, body = await foreign.ask("/close", b"x" * (300 << 10))
+    assert response.status == 200
+    assert foreign.two.bodies == [300 << 10]
+    assert response.headers[headers.ENDPOINT] == foreign.two.address
+    assert response.headers[headers.DECISION] == "picked by default/picker:9002"
+    assert headers.LEAN not in foreign.picker.initial[0]
+    if mode == "sse":
+        assert body.endswith(b"data: [DONE]\n\n")
+    served = [
+        message.metadata_context.filter_metadata[headers.LB_NAMESPACE][headers.SERVED]
+        for kind, message in foreign.picker.messages
+        if kind == "response_headers"
+    ]
+    assert served == [foreign.two.address]
+
+
+async def test_a_dead_foreign_picker_opens_or_closes(foreign: Lab) -> None:
+    await foreign.picker.stop()
+    await asyncio.sleep(4)  # two failed health checks
+    response, _ = await foreign.ask("/open", b"x" * 1000)
+    assert (response.status, response.headers[headers.DECISION]) == (200, "fallback")
+    response, body = await foreign.ask("/close", b"x" * 1000)
+    assert (response.status, reason(response, body)) == (503, "picker-failed")

@@ -183,10 +183,13 @@ def _weighted(share: Share) -> Json:
 
 
 def _decision(pool: Pool) -> str:
-    """What our picker wrote down, or `fallback`; of a foreign picker only the list it gave is known."""
+    """What our picker wrote down, or `fallback`; of a foreign picker only that it picked is known."""
     if pool.picker is None:
         return _metadata(headers.OWN_NAMESPACE, "decision")
-    return f"{pool.picker.service}: {_metadata(headers.LB_NAMESPACE, headers.DESTINATION)}"
+    known = "metadata.filter_metadata"
+    namespace, key = headers.LB_NAMESPACE, headers.DESTINATION
+    picked = f"'{namespace}' in {known} && '{key}' in {known}['{namespace}']"
+    return f"%CEL({picked} ? 'picked by {pool.picker.service}' : 'fallback')%"
 
 
 def _metadata(namespace: str, key: str) -> str:
