@@ -1,0 +1,68 @@
+"""One answer on its way back, without the request around it."""
+
+from collections import deque
+from typing import Any
+
+import pytest
+from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+
+from headgate.wire import answers
+from headgate.wire.answering import Answering, pass_body, read_headers
+from headgate.wire.said import Over, Started
+
+
+def headers(**values: str) -> Any:
+    message = pb.ProcessingRequest()
+    for key, value in values.items():
+        name = ":status" if key == "status" else key.replace("_", "-")
+        message.response_headers.headers.headers.add(key=name, raw_value=value.encode())
+    return message
+
+
+def test_values_come_from_either_field() -> None:
+    message = pb.HttpHeaders()
+    message.headers.headers.add(key="A", value="plain")
+    message.headers.headers.add(key="b", raw_value=b"raw\xff")
+    assert read_headers(message) == {"a": "plain", "b": "raw\ufffd"}
+
+
+@pytest.mark.parametrize("duplex", [True, False])
+def test_a_passed_chunk(duplex: bool) -> None:
+    outbox: deque[bytes] = deque()
+    pass_body(outbox, b"x", True, duplex=duplex)
+    assert list(outbox) == (
+        answers.streamed_response(b"x", end=True) if duplex else [answers.EMPTY_RESPONSE_BODY]
+    )
+
+
+def test_a_request_id_of_the_server_is_kept() -> None:
+    outbox: deque[bytes] = deque()
+    answering = Answering(outbox, duplex=True, lean=False)
+    said = answering.begin(headers(status="200", x_request_id="theirs"), {"x-request-id": "ours"}, None)
+    assert said == [Started(200)]
+    assert list(outbox) == [answers.EMPTY_RESPONSE_HEADERS]
+
+
+def test_a_status_that_is_none_counts_as_zero() -> None:
+    answering = Answering(deque(), duplex=True, lean=False)
+    assert answering.begin(headers(status="?"), {}, None) == [Started(0)]
+
+
+def test_held_bytes_go_before_the_trailers() -> None:
+    outbox: deque[bytes] = deque()
+    answering = Answering(outbox, duplex=True, lean=False)
+    answering.begin(headers(status="200", content_type="application/json"), {}, "asked")
+    answering.chunk(b'{"error":1', end=False)
+    assert answering.trailers() == [Over("complete", 200)]
+    found = [pb.ProcessingResponse.FromString(data) for data in outbox]
+    bodies = [each.response_body.response.body_mutation.streamed_response.body for each in found]
+    assert b"".join(bodies) == b'{"error":1'
+    assert found[-1].WhichOneof("response") == "response_trailers"
+    assert answering.whole
+
+
+def test_a_rewritten_stream_is_not_left() -> None:
+    answering = Answering(deque(), duplex=False, lean=True)
+    answering.begin(headers(status="200", content_type="text/event-stream"), {}, "asked")
+    answering.chunk(b"data: {}\n\n", end=False)
+    assert not answering.leaving
