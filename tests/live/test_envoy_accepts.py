@@ -1,0 +1,36 @@
+"""Envoy's own validation of every golden case."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from tests.live.envoy_lab import BINARY, bootstrap
+
+from headgate.gateway.settings import GatewaySettings
+from headgate.gateway.translate import translate
+from headgate.model.decode import decode_all
+from headgate.model.snapshot import Snapshot
+
+pytestmark = pytest.mark.live
+
+CASES = sorted((Path(__file__).parents[1] / "golden" / "translate").glob("*.yaml"))
+CA = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_envoy_accepts(case: Path, tmp_path: Path) -> None:
+    settings, *documents = yaml.safe_load_all(case.read_text().partition("# --- expected\n")[0])
+    decoded = [each for raw in documents for each in decode_all(raw, "", lambda _: 0)]
+    found = Snapshot(tuple(each.object for each in decoded if each.object is not None))
+    given = msgspec.convert(settings.get("settings", {}), GatewaySettings)
+    if not CA.exists() and "https" in case.stem:
+        pytest.skip("no CA bundle on this machine")
+    translation = translate(found, msgspec.structs.replace(given, ca_bundle=str(CA)))
+    config = tmp_path / "bootstrap.json"
+    config.write_text(json.dumps(bootstrap(translation, 0)))
+    command = [str(BINARY), "--mode", "validate", "-c", str(config), "-l", "error"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,38 @@
+"""`headgate check`: lines for people, JSON for programs, exit codes."""
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from headgate.cli.commands.check import app
+
+POOL = """
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {name: llm}
+spec:
+  selector: {matchLabels: {app: llm}}
+  targetPorts: [{number: PORT}]
+"""
+
+
+def test_an_error_is_told_with_its_place_and_exits_with_1(tmp_path: Path) -> None:
+    file = tmp_path / "pool.yaml"
+    file.write_text(POOL.replace("PORT", "0"))
+    result = CliRunner().invoke(app, ["-f", str(file)])
+    assert result.exit_code == 1
+    first, summary = result.stdout.splitlines()
+    assert first.startswith(f"{file}:7 InferencePool default/llm spec.targetPorts[0].number: error: ")
+    assert summary.endswith("1 errors, 0 warnings")
+
+
+def test_warnings_fail_only_when_strict(tmp_path: Path) -> None:
+    file = tmp_path / "pool.yaml"
+    file.write_text(POOL.replace("PORT", "80"))
+    assert CliRunner().invoke(app, ["-f", str(file)]).exit_code == 0
+    assert CliRunner().invoke(app, ["-f", str(file), "--strict"]).exit_code == 1
+    result = CliRunner().invoke(app, ["-f", str(file), "--output", "json"])
+    found = json.loads(result.stdout)
+    assert (found["errors"], found["warnings"], found["pools"]) == (0, 1, {"default/llm": 0})
+    assert found["problems"][0]["reason"] == "NoEndpoints"
