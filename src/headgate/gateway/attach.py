@@ -58,7 +58,21 @@ def bind(snapshot: Snapshot, settings: GatewaySettings) -> tuple[tuple[Bound, ..
                 problems.append(Problem(place, "UnsupportedProtocol", message))
     ports = bound_ports({listener.port for _, listener in wanted}, settings)
     bounds = tuple(Bound(gateway, listener, ports[listener.port]) for gateway, listener in wanted)
+    problems += _shared(bounds, ports)
     return bounds, tuple(problems)
+
+
+def _shared(bounds: tuple[Bound, ...], ports: Mapping[int, int]) -> Iterator[Problem]:
+    """Warnings for declared ports that end where another one already is."""
+    for bound in bounds:
+        sharing = [declared for declared, port in ports.items() if port == bound.port]
+        if sharing[0] != bound.listener.port and len(sharing) > 1:
+            index = bound.gateway.spec.listeners.index(bound.listener)
+            message = (
+                f"declared ports {sharing} are all bound at {bound.port} and share their routes; map one away"
+            )
+            place = bound.gateway.place(f"spec.listeners[{index}].port")
+            yield Problem(place, "PortShared", message, "warning")
 
 
 def bound_ports(declared: set[int], settings: GatewaySettings) -> dict[int, int]:
