@@ -9,6 +9,8 @@ from headgate.sim.presets import PRESETS, Preset
 
 PRESSURE = 1.15
 """Offered prompt work, were nothing cached, over what the fleet can prefill: it has to reuse to keep up."""
+EASE = 0.65
+"""The same where little can be reused, or where bursts are well above the mean."""
 CACHE_ROOM = 1.5
 """KV tokens per replica over its even share of what is worth keeping: it fits once, not everywhere."""
 FEWEST_PROMPTS = 6
@@ -75,9 +77,10 @@ def set_scene(settings: DemoSettings) -> Scene:
 
 
 def pressing_rate(workload: Workload, preset: Preset, replicas: int) -> float:
-    """Requests per second at which a fleet without caches would have `PRESSURE` times too much to do."""
+    """Requests per second that are `PRESSURE`, or `EASE`, of what a fleet without caches can do."""
+    reuses = workload.groups > 0 and workload.bursts is None
     seconds_each = workload.prompt_tokens * preset.prefill_s + workload.answer_tokens.mean * preset.decode_s
-    return PRESSURE * replicas / seconds_each
+    return (PRESSURE if reuses else EASE) * replicas / seconds_each
 
 
 def scarce_cache(workload: Workload, preset: Preset, replicas: int, rate: float) -> int:

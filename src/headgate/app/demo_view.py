@@ -161,10 +161,15 @@ def _against(policy: str, ours: Report, name: str, theirs: Report) -> list[str]:
         f"Against {name}, {policy} {_sooner(ours.ttft.p50, theirs.ttft.p50)} ({times}).",
         f"{cached} ({name}: {percent(theirs.hit_rate)}), and {good} ({name}: {percent(theirs.goodput)}).",
     ]
-    lost = [(each, report.requests - report.ok) for each, report in ((policy, ours), (name, theirs))]
-    if any(count for _, count in lost):
-        said.append("Requests failed: " + ", ".join(f"{count} with {each}" for each, count in lost) + ".")
+    lost = [(each, report) for each, report in ((policy, ours), (name, theirs)) if report.errors]
+    said += [
+        f"{sum(report.errors.values())} requests failed with {each}: {_why(report)}." for each, report in lost
+    ]
     return said
+
+
+def _why(report: Report) -> str:
+    return ", ".join(f"{error} ({count})" for error, count in report.errors.items())
 
 
 def _sooner(ours: float | None, theirs: float | None) -> str:

@@ -89,9 +89,9 @@ class Load:
         if conversation.system:
             messages.append({"role": "system", "content": conversation.system})
         for turn in conversation.turns:
-            await asyncio.sleep(turn.think_s)
-            if turn.think_s and self.elapsed_s > self._plan.duration_s:
+            if turn.think_s and self.elapsed_s + turn.think_s > self._plan.duration_s:
                 return
+            await asyncio.sleep(turn.think_s)
             messages.append({"role": "user", "content": turn.question})
             answer = await self._ask(session, messages, turn.max_tokens)
             if answer is None:

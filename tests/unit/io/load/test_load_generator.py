@@ -214,3 +214,10 @@ async def test_every_sample_is_told_as_it_ends() -> None:
         await load.run()
     assert told == load.samples
     assert len(told) == 2
+
+
+async def test_a_question_that_would_come_after_the_end_is_not_waited_for() -> None:
+    async with serving(well) as url:
+        report = await Load(plan_of(asking(0.0, 5.0), duration_s=0.5), LoadSettings(url=url, model="m")).run()
+    assert report.requests == 1
+    assert report.elapsed_s < 1.0

@@ -1,0 +1,173 @@
+"""Scraper, probe and live source against `headgate fleet` in another process, with its faults."""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+from headgate.io.scrape import Scraper
+from headgate.io.sources.api import open_source
+from headgate.io.sources.probe import probe
+from headgate.model.endpoints import Endpoint
+from headgate.model.ids import endpoint_id
+from headgate.model.topology import resolve_pools
+from headgate.picker.events import ModelsListed, Scraped
+
+pytestmark = pytest.mark.live
+
+MODEL = "meta-llama/Llama-3.1-8B-Instruct"
+Event = Scraped | ModelsListed
+
+
+class Fleet:
+    """A fleet's addresses."""
+
+    def __init__(self, lines: list[dict[str, Any]]) -> None:
+        *replicas, control = lines
+        self.urls = [str(replica["url"]) for replica in replicas]
+        self._control = str(control["control"])
+
+    def endpoint(self, index: int) -> Endpoint:
+        port = urlsplit(self.urls[index]).port
+        assert port is not None
+        return Endpoint(endpoint_id("127.0.0.1", port), "127.0.0.1", port, f"replica-{index}")
+
+    async def fault(self, index: int, kind: str) -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self._control}/fault", json={"replica": index, "kind": kind}) as response,
+        ):
+            assert response.status < 300, await response.text()
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Fleet]:
+    options = [
+        "--replicas",
+        "2",
+        "--port-base",
+        "0",
+        "--control-port",
+        "0",
+        "--output",
+        "json",
+        "--die-with-parent",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "headgate", "fleet", *options, "--lora", "sql", "--drain-s", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield Fleet([json.loads(process.stdout.readline()) for _ in range(3)])
+    process.terminate()
+    process.wait(10)
+    process.stdout.close()
+
+
+class Ear:
+    """Hears the scraper's events."""
+
+    def __init__(self) -> None:
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+
+    def __call__(self, event: Event) -> None:
+        self._events.put_nowait(event)
+
+    async def first(self, holds: Callable[[Event], bool], within_s: float = 5.0) -> float:
+        """Seconds until an event *holds*, those that wait unheard left out."""
+        while not self._events.empty():
+            self._events.get_nowait()
+        began = asyncio.get_running_loop().time()
+        async with asyncio.timeout(within_s):
+            while not holds(await self._events.get()):
+                pass
+        return asyncio.get_running_loop().time() - began
+
+
+@asynccontextmanager
+async def scraping(*endpoints: Endpoint) -> AsyncIterator[Ear]:
+    ear = Ear()
+    scraper = Scraper(ear)
+    scraper.update(endpoints)
+    task = asyncio.create_task(scraper.run())
+    try:
+        yield ear
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def good(event: Event) -> bool:
+    return isinstance(event, Scraped) and event.load is not None and event.load.engine == "vllm"
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [("crash", "refused"), ("hang-all", "timeout"), ("no-metrics", "http-404")]
+)
+async def test_a_fault_is_told_within_a_second_and_its_end_within_two(
+    fleet: Fleet, kind: str, word: str
+) -> None:
+    async with scraping(fleet.endpoint(0)) as ear:
+        await ear.first(good)
+        await fleet.fault(0, kind)
+        assert await ear.first(lambda event: isinstance(event, Scraped) and event.error == word) < 1.0
+        await asyncio.sleep(1.0)
+        await fleet.fault(0, "recover")
+        assert await ear.first(good) < 2.0
+
+
+async def test_models_are_listed_again_after_a_crash(fleet: Fleet) -> None:
+    def listed(event: Event) -> bool:
+        return isinstance(event, ModelsListed) and [card.id for card in event.models] == [MODEL, "sql"]
+
+    async with scraping(fleet.endpoint(0)) as ear:
+        await ear.first(listed)
+        await fleet.fault(0, "crash")
+        await ear.first(lambda event: isinstance(event, Scraped) and event.error == "refused")
+        await fleet.fault(0, "recover")
+        assert await ear.first(listed) < 2.0
+
+
+async def test_a_probe_tells_what_the_server_is(fleet: Fleet) -> None:
+    found = await probe(fleet.urls[1])
+    assert (found.ok, found.engine, found.error) == (True, "vllm", None)
+    assert [card.id for card in found.models] == [MODEL, "sql"]
+    assert found.kv_tokens == pytest.approx(434_000, abs=16)
+    assert found.max_model_len
+    assert found.version
+
+
+async def test_urls_and_files_become_one_pool_each(fleet: Fleet, tmp_path: Path) -> None:
+    host = fleet.urls[1].replace("127.0.0.1", "localhost")
+    (tmp_path / "pool.yaml").write_text(f"""\
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {{name: files}}
+spec: {{selector: {{matchLabels: {{app: x}}}}, targetPorts: [{{number: 8000}}]}}
+---
+apiVersion: headgate.dev/v1alpha1
+kind: ModelServer
+metadata: {{name: one, labels: {{app: x}}}}
+spec: {{url: {host}}}
+""")
+    snapshots = open_source([tmp_path], [fleet.urls[0]]).snapshots()
+    try:
+        async with asyncio.timeout(5):
+            snapshot = await anext(snapshots)
+    finally:
+        await snapshots.aclose()
+    pools, problems = resolve_pools(snapshot)
+    assert not problems
+    found = {pool.key: [endpoint.id for endpoint in pool.endpoints] for pool in pools}
+    assert found == {"default/default": [fleet.endpoint(0).id], "default/files": [fleet.endpoint(1).id]}
