@@ -28,14 +28,13 @@ def make(content: dict[str, object]) -> Target:
     routes: dict[str, set[str]] = content["routes"]  # type: ignore[assignment]
     bad: set[str] = content["bad"]  # type: ignore[assignment]
     named = {name: sorted(of & clusters.keys()) for name, of in routes.items()}
-    return target(
-        {
-            "cluster": {n: {"type": "EDS", "rev": r, "bad": n in bad} for n, r in clusters.items()},
-            "endpoint": {n: {"clusterName": n, "rev": content["endpoints"]} for n in clusters},
-            "route": {n: {"routes": [{"cluster": c} for c in of]} for n, of in named.items()},
-            "listener": {f"l-{n}": {"rds": {"routeConfigName": n}} for n in named},
-        }
-    )
+    wanted: Resources = {
+        "cluster": {n: {"type": "EDS", "rev": r, "bad": n in bad} for n, r in clusters.items()},
+        "endpoint": {n: {"clusterName": n, "rev": content["endpoints"]} for n in clusters},
+        "route": {n: {"routes": [{"cluster": c} for c in of]} for n, of in named.items()},
+        "listener": {f"l-{n}": {"rds": {"routeConfigName": n}} for n in named},
+    }
+    return target(wanted)
 
 
 class ModelEnvoy:
@@ -45,13 +44,15 @@ class ModelEnvoy:
         self.has: dict[Kind, dict[str, Resource]] = {kind: {} for kind in KINDS}
         self.endpoints_fresh: set[str] = set()
         """Clusters whose present version has seen an endpoint message."""
+        self.waiting: list[Requested] = []
+        """Answers on clusters, kept back until every cluster is warm, as Envoy does."""
         self.ever_refused: set[str] = set()
 
     def warm(self, name: str) -> bool:
         return name in self.has["cluster"] and name in self.endpoints_fresh
 
-    def take(self, response: Response) -> tuple[Requested, list[Requested]]:
-        """Apply a response; the acknowledgement, and the subscriptions that follow from it."""
+    def take(self, response: Response) -> list[Requested]:
+        """Apply a response; the subscriptions that follow from it, and the answers that are due."""
         bad = [each.name for each in response.changed if each.json.get("bad")]
         before = self._wanted()
         for each in response.changed:
@@ -76,8 +77,14 @@ class ModelEnvoy:
             elif response.kind == "endpoint":
                 self.endpoints_fresh.add(name)
         error = f"refused: {', '.join(bad)}" if bad else None
-        answer = Requested(kind=response.kind, nonce=response.nonce, error=error)
-        return answer, self._follow(before, self._wanted())
+        self.waiting.append(Requested(kind=response.kind, nonce=response.nonce, error=error))
+        return [*self._follow(before, self._wanted()), *self._answers()]
+
+    def _answers(self) -> list[Requested]:
+        warming = self.has["cluster"].keys() - self.endpoints_fresh
+        ready = [each for each in self.waiting if each.kind != "cluster" or not warming]
+        self.waiting = [each for each in self.waiting if each not in ready]
+        return ready
 
     def _wanted(self) -> dict[Kind, set[str]]:
         return {
@@ -98,6 +105,7 @@ class ModelEnvoy:
     def connect(self) -> list[Requested]:
         """The first requests of a stream, with what is held from the one before."""
         wanted = self._wanted()
+        self.waiting = []
         versions = {kind: {n: r.version for n, r in self.has[kind].items()} for kind in KINDS}
         first = [Requested(kind=kind, initial_versions=versions[kind]) for kind in ("cluster", "listener")]
         for kind, names in wanted.items():
@@ -132,8 +140,7 @@ class Stream(RuleBasedStateMachine):
     @precondition(lambda self: self.to_envoy)
     @rule()
     def envoy_reads(self) -> None:
-        answer, follows = self.envoy.take(self.to_envoy.popleft())
-        self.to_session.extend([answer, *follows])
+        self.to_session.extend(self.envoy.take(self.to_envoy.popleft()))
 
     @precondition(lambda self: self.to_session)
     @rule()

@@ -3,7 +3,7 @@
 Order is the point. Nothing that Envoy holds may name something that it lacks, so a change travels in steps,
 each begun when Envoy acknowledged the one before:
 
-1. new and changed clusters, then their endpoints (a changed cluster warms only on a fresh endpoint message);
+1. new and changed clusters and at once their endpoints (Envoy acknowledges a cluster when it has both);
 2. routes, once every cluster that they name is acknowledged together with its endpoints;
 3. listeners, once the clusters that they name are too (Envoy holds a listener back until its routes came);
 4. removed clusters, once nothing that Envoy holds names them, and a linger later: a request that waits in a
@@ -241,7 +241,7 @@ class DeltaSession:
                 if name not in target or target[name].version != refusal.version:
                     del subscription.refused[name]
             subscription.alone &= target.keys()
-            subscription.resend &= target.keys()
+            subscription.resend &= target.keys() | subscription.held.keys()
             subscription.absent -= target.keys()
             in_use.update((kind, name, version) for name, version in subscription.held.items())
             for name, resource in target.items():
@@ -274,7 +274,8 @@ class DeltaSession:
         return responses
 
     def _changes(self, subscription: _Subscription) -> Response | None:
-        allowed = [r for r in subscription.unsent(self._target.of(subscription.kind)) if self._may_go(r)]
+        unsent = subscription.unsent(self._target.of(subscription.kind)) + self._left_warming(subscription)
+        allowed = [resource for resource in unsent if self._may_go(resource)]
         together = [resource for resource in allowed if resource.name not in subscription.alone]
         chosen = together[:MAX_RESOURCES] or allowed[:1]
         if not chosen:
@@ -285,6 +286,12 @@ class DeltaSession:
                 self._of["endpoint"].resend |= resource.names_endpoints
         return self._response(subscription.kind, changed=tuple(chosen))
 
+    def _left_warming(self, subscription: _Subscription) -> list[Resource]:
+        """Endpoints that left the target while a change of their cluster, which still serves, needs them."""
+        lost = subscription.resend - self._target.of(subscription.kind).keys()
+        held = ((subscription.kind, name, subscription.held.get(name, "")) for name in sorted(lost))
+        return [self._known[key] for key in held if key in self._known]
+
     def _nothing(self, subscription: _Subscription) -> Response | None:
         """An empty first response, when Envoy waits for one and nothing is on its way."""
         if not subscription.owed or subscription.unsent(self._target.of(subscription.kind)):
@@ -293,12 +300,12 @@ class DeltaSession:
 
     def _may_go(self, resource: Resource) -> bool:
         match resource.kind:
-            # a changed cluster and its endpoints are never under way together: endpoints that Envoy takes in
-            # before the cluster would not warm it
             case "cluster":
+                # endpoints that Envoy takes in before the cluster do not warm it: their turn comes after
                 return all(sent.name not in resource.names_endpoints for sent in self._under_way("endpoint"))
             case "endpoint":
-                return all(resource.name not in sent.names_endpoints for sent in self._under_way("cluster"))
+                # never held back: Envoy acknowledges clusters only when their endpoints have come
+                return True
             case "route" | "listener":
                 known = self._target.of("cluster")
                 return all(self._cluster_ready(name) for name in resource.names_clusters if name in known)

@@ -82,9 +82,9 @@ def test_a_start_goes_clusters_endpoints_then_listeners_and_routes() -> None:
     assert stream.ask("cluster") == ["cluster a"]
     assert stream.ask("route", "r") == []
     assert stream.ask("listener") == ["listener l"]  # names no cluster itself
-    assert stream.ack("cluster") == []  # its endpoints are not there yet
-    assert stream.ask("endpoint", "a") == ["endpoint a"]
-    assert stream.ack("endpoint") == ["route r"]
+    assert stream.ask("endpoint", "a") == ["endpoint a"]  # Envoy asks before it acknowledges
+    assert stream.ack("endpoint") == []
+    assert stream.ack("cluster") == ["route r"]
     assert not stream.session.settled
     assert stream.ack("route") == []
     assert stream.ack("listener") == []
@@ -147,8 +147,17 @@ def test_a_cluster_wanted_again_while_its_removal_is_under_way_is_sent_before_it
 
 def test_a_changed_cluster_gets_its_endpoints_again() -> None:
     stream = started(goal({"a": cluster(1)}, route("a")))
-    assert stream.publish(goal({"a": cluster(2)}, route("a"))) == ["cluster a"]
-    assert stream.ack("cluster") == ["endpoint a"]
+    assert stream.publish(goal({"a": cluster(2)}, route("a"))) == ["cluster a", "endpoint a"]
+    stream.ack("endpoint")
+    assert stream.ack("cluster") == []
+
+
+def test_a_changed_cluster_gets_its_endpoints_even_when_both_leave_meanwhile() -> None:
+    stream = started(goal({"a": cluster(1), "b": cluster()}, route("a")))
+    assert stream.ask("endpoint", "b") == ["endpoint b"]
+    assert stream.publish(goal({"a": cluster(2), "b": cluster()}, route("a"))) == ["cluster a"]
+    assert stream.publish(goal({"b": cluster()}, route("b"))) == []  # "b" is on its way again
+    assert stream.ack("endpoint") == ["endpoint a", "route r"]
 
 
 def test_endpoints_under_way_go_before_a_change_of_their_cluster() -> None:
@@ -156,22 +165,21 @@ def test_endpoints_under_way_go_before_a_change_of_their_cluster() -> None:
     changed = target({**_plain(goal({"a": cluster(1)}, route("a"))), "endpoint": {"a": {"endpoints": [1]}}})
     assert stream.publish(changed) == ["endpoint a"]
     assert stream.publish(goal({"a": cluster(2)}, route("a"))) == []
-    assert stream.ack("endpoint") == ["cluster a"]
-    assert stream.ack("cluster") == ["endpoint a"]
+    assert stream.ack("endpoint") == ["cluster a", "endpoint a"]
 
 
-def _plain(wanted: Target) -> dict[Kind, Mapping[str, Json]]:
-    return {kind: {name: each.json for name, each in of.items()} for kind, of in wanted.resources.items()}
+def _plain(wanted: Target) -> dict[str, Mapping[str, Json]]:
+    return {str(kind): {n: each.json for n, each in of.items()} for kind, of in wanted.resources.items()}
 
 
 def test_a_refused_version_is_not_sent_again_and_holds_nothing_up() -> None:
     stream = Stream(goal({"a": cluster(), "bad": cluster()}, route("a", "bad")))
     assert stream.ask("cluster") == ["cluster a bad"]
-    stream.ask("endpoint", "a")
     stream.ask("route", "r")
     assert stream.ack("cluster", error="Error adding/updating cluster(s) bad: no") == ["cluster a"]
-    assert stream.ack("cluster") == ["endpoint a"]
-    assert stream.ack("endpoint") == ["route r"]
+    assert stream.ask("endpoint", "a") == ["endpoint a"]
+    assert stream.ack("endpoint") == []
+    assert stream.ack("cluster") == ["route r"]
     [problem] = stream.session.problems
     assert problem.place.object == "cluster bad"
     assert "cluster(s) bad: no" in problem.message
@@ -241,7 +249,8 @@ def test_what_envoy_left_is_not_sent() -> None:
     stream = started(goal({"a": cluster(), "b": cluster()}, route("a")))
     stream.leave("endpoint", "b")
     changed = _plain(goal({"a": cluster(), "b": cluster()}, route("a")))
-    assert stream.publish(target({**changed, "endpoint": {"a": {"clusterName": "a"}, "b": {"n": 1}}})) == []
+    changed["endpoint"] = {"a": {"clusterName": "a"}, "b": {"n": 1}}
+    assert stream.publish(target(changed)) == []
 
 
 def test_a_listener_waits_for_the_clusters_it_names() -> None:
