@@ -9,9 +9,18 @@ from typing import Literal
 
 import msgspec
 
+from headgate.gateway.envoy import names
 from headgate.gateway.envoy.names import Json, extension
 from headgate.gateway.settings import GatewaySettings
-from headgate.model.headers import DECISION, REASON
+from headgate.model.headers import DECISION, DESTINATION, LB_NAMESPACE, REASON
+from headgate.model.ids import PoolKey
+
+_METADATA = "metadata.filter_metadata"
+_UNPICKED = (
+    f'xds.cluster_name.startsWith("{names.pool(PoolKey(""))}") && !("{LB_NAMESPACE}" in {_METADATA}'
+    f' && "{DESTINATION}" in {_METADATA}["{LB_NAMESPACE}"])'
+)
+"""The request leads to a pool and no picker named a destination."""
 
 _CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 
@@ -25,8 +34,8 @@ class Reply(msgspec.Struct, frozen=True):
     """Value of the reason header and `code` in the body."""
     message: str
     type: str = "server_error"
-    only: int | None = None
-    """Only for this status of Envoy's."""
+    when: str = ""
+    """A further CEL condition."""
     status: int | None = None
     """Status to answer with instead of Envoy's."""
     picked: bool = True
@@ -52,14 +61,14 @@ def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
             status=500,
             picked=False,
         ),
-        Reply("no_healthy_upstream", "no-endpoints", "No model server can be reached for this request."),
         Reply(
-            "ext_proc_error",
-            "picker-timeout",
-            "The endpoint picker did not answer in time.",
-            only=504,
+            "no_healthy_upstream",
+            "picker-failed",
+            "The endpoint picker failed or cannot be reached, and this pool serves nothing without it.",
+            when=_UNPICKED,
             picked=False,
         ),
+        Reply("no_healthy_upstream", "no-endpoints", "No model server can be reached for this request."),
         Reply(
             "ext_proc_error",
             "picker-failed",
@@ -101,8 +110,8 @@ def error_body(message: str, type_: str, code: str) -> str:
 
 def _mapper(reply: Reply) -> Json:
     expression = f'response.code_details.startsWith("{reply.details}")'
-    if reply.only is not None:
-        expression += f" && response.code == {reply.only}"
+    if reply.when:
+        expression += f" && {reply.when}"
     told = [header(REASON, reply.reason)]
     if not reply.picked:
         told.append(header(DECISION, "none"))

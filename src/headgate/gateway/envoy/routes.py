@@ -197,7 +197,11 @@ def _metadata(namespace: str, key: str) -> str:
 
 
 def _ask(pool: Pool) -> Json:
-    """Switches the picker on for one weighted cluster."""
+    """Switches the picker on for one weighted cluster.
+
+    With our own picker FailClose is the cluster's doing, which refuses what nobody picked: if ext_proc failed the
+    request instead, a picker that dies would also cut the answers that it is just looking at.
+    """
     own = pool.picker is None
     cluster = names.OWN_PICKER if pool.picker is None else names.picker(pool.picker.service)
     told = [{"key": headers.POOL, "value": pool.key}]
@@ -208,7 +212,7 @@ def _ask(pool: Pool) -> Json:
         overrides={
             "grpc_service": {"envoy_grpc": {"cluster_name": cluster}},
             "grpc_initial_metadata": told,
-            "failure_mode_allow": pool.failure_mode == "FailOpen",
+            "failure_mode_allow": own or pool.failure_mode == "FailOpen",
             "processing_mode": BUFFERED_MODE if own else DUPLEX_MODE,
         },
     )
