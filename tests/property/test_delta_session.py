@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from headgate.gateway.session import DeltaSession, Published, Requested, Response, Ticked
-from headgate.gateway.versions import KINDS, Kind, Resource, Target, target
+from headgate.gateway.versions import KINDS, Json, Kind, Resource, Target, target
 
 NAMES = ("a", "b", "c")
 LINGER = 5.0
@@ -28,7 +28,7 @@ def make(content: dict[str, object]) -> Target:
     routes: dict[str, set[str]] = content["routes"]  # type: ignore[assignment]
     bad: set[str] = content["bad"]  # type: ignore[assignment]
     named = {name: sorted(of & clusters.keys()) for name, of in routes.items()}
-    wanted: Resources = {
+    wanted: dict[str, dict[str, Json]] = {
         "cluster": {n: {"type": "EDS", "rev": r, "bad": n in bad} for n, r in clusters.items()},
         "endpoint": {n: {"clusterName": n, "rev": content["endpoints"]} for n in clusters},
         "route": {n: {"routes": [{"cluster": c} for c in of]} for n, of in named.items()},

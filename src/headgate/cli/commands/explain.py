@@ -1,5 +1,6 @@
 """`headgate explain`: why a request went where it went."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from headgate.model.requests import Usage
 
 app = typer.Typer(add_completion=False)
+
+PAGE_WIDTH = 160
+"""Columns of a table that goes to a file or a pipe."""
 
 UNKNOWN = """\
 {message}.
@@ -64,7 +68,7 @@ def explain(
         typer.echo(msgspec.json.format(msgspec.json.encode(content)).decode())
         return
     record = msgspec.convert(content, DecisionRecord)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH)
     for line in headline(record):
         console.print(line, markup=False, soft_wrap=True)
     if record.decision.candidates:
@@ -100,28 +104,26 @@ def headline(record: "DecisionRecord") -> "Iterator[str]":
 
 
 def candidate_table(decision: "Decision") -> "Table":
-    """A row for each endpoint of the pool, cheapest first, the filtered ones last."""
+    """A row for each endpoint, cheapest first and the filtered ones last; terms of 0 are left out."""
     from rich.table import Table
 
-    names = list(dict.fromkeys(term.name for each in decision.candidates for term in each.terms))
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("ENDPOINT", no_wrap=True)
-    table.add_column("NAME")
-    for name in ("COST", *names, "CACHED", "IN FLIGHT", "PENDING", "METRICS"):
-        table.add_column(name, justify="right")
-    table.add_column("")
+    table.add_column("COST", justify="right", no_wrap=True)
+    table.add_column("MADE OF", overflow="fold")
+    for name in ("CACHED", "BUSY", "PENDING", "METRICS"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
     ordered = sorted(decision.candidates, key=lambda each: (each.cost is None, each.cost or 0.0))
     for each in ordered:
-        terms = {term.name: term.value for term in each.terms}
         age = each.metrics_age_s
         table.add_row(
             each.endpoint,
-            each.name,
             "-" if each.cost is None else f"{each.cost:.4g}",
-            *(f"{terms[name]:.3g}" if name in terms else "-" for name in names),
-            str(each.matched_tokens),
-            str(each.in_flight),
-            str(each.pending_tokens),
+            ", ".join(f"{term.name} {term.value:.3g}" for term in each.terms if term.value) or "-",
+            f"{each.matched_tokens} tok",
+            f"{each.in_flight} req",
+            f"{each.pending_tokens} tok",
             "never" if age is None else f"{seconds(age)} old",
             remark(decision, each),
             style="green" if each.endpoint in decision.chosen[:1] else None,

@@ -1,5 +1,6 @@
 """`headgate status`: what a running gateway is doing."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -8,6 +9,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 app = typer.Typer(add_completion=False)
+
+PAGE_WIDTH = 160
+"""Columns of a table that goes to a file or a pipe."""
 
 
 @app.command()
@@ -47,7 +51,7 @@ def status(
 def _print(content: dict[str, Any]) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH)
     ready = "ready" if content["ready"] else f"not ready, waiting for {', '.join(content['waiting_for'])}"
     state = "draining" if content["draining"] else ready
     console.print(f"headgate {content['version']}  {content['url']}  {state}", markup=False)
@@ -89,8 +93,8 @@ def _pool(pool: dict[str, Any]) -> "Table":
     table = Table(
         title=title, title_justify="left", title_style="", box=None, pad_edge=False, header_style="bold"
     )
-    for column in ("ENDPOINT", "NAME", "STATE", "IN FLIGHT", "WAITING", "RUNNING", "KV", "SCRAPED", "MODELS"):
-        left = column in ("ENDPOINT", "NAME", "STATE", "MODELS")
+    for column in ("ENDPOINT", "STATE", "IN FLIGHT", "WAITING", "RUNNING", "KV", "SCRAPED", "MODELS"):
+        left = column in ("ENDPOINT", "STATE", "MODELS")
         table.add_column(column, justify="left" if left else "right", no_wrap=column == "ENDPOINT")
     for each in pool["endpoints"]:
         load = each["load"] or {}
@@ -98,7 +102,6 @@ def _pool(pool: dict[str, Any]) -> "Table":
         kv_used = load.get("kv_used")
         table.add_row(
             each["endpoint"],
-            each["name"],
             " ".join(part for part in (each["condition"], each["reason"]) if part),
             str(each["in_flight"]),
             str(load.get("waiting", "-")),

@@ -1,0 +1,86 @@
+"""What `headgate explain` prints of a decision record."""
+
+from rich.console import Console
+
+from headgate.cli.commands.explain import candidate_table, headline, what_happened
+from headgate.model.decisions import Candidate, Decision, DecisionRecord, Term
+from headgate.model.ids import EndpointId, PoolKey, RequestId
+from headgate.model.requests import Outcome, Usage
+
+A, B, C = EndpointId("10.0.0.1:1"), EndpointId("10.0.0.2:1"), EndpointId("10.0.0.3:1")
+
+DECISION = Decision(
+    request_id=RequestId("r-1"),
+    pool=PoolKey("default/p"),
+    policy="default",
+    at=1.0,
+    model="food",
+    target_model="food-1",
+    prompt_tokens=640,
+    chosen=(A, B),
+    runner_up=B,
+    candidates=(
+        Candidate(endpoint=C, filtered_by="healthy", filter_reason="refused connections"),
+        Candidate(endpoint=B, cost=0.9, terms=(Term("prefill", 0.9), Term("load", 0.0)), metrics_age_s=2.5),
+        Candidate(
+            endpoint=A, cost=0.25, terms=(Term("prefill", 0.25),), matched_tokens=512, metrics_age_s=0.1
+        ),
+    ),
+    predicted_ttft_s=0.02,
+)
+
+
+def rows(decision: Decision) -> list[str]:
+    console = Console(width=140, color_system=None)
+    with console.capture() as capture:
+        console.print(candidate_table(decision))
+    return capture.get().splitlines()[1:]
+
+
+def test_candidates_stand_cheapest_first_with_terms_age_and_reason() -> None:
+    first, second, third = rows(DECISION)
+    assert first.split()[:4] == [A, "0.25", "prefill", "0.25"]
+    assert "512 tok" in first
+    assert "100 ms old" in first
+    assert first.rstrip().endswith("chosen")
+    assert "load" not in second  # a term of 0 says nothing
+    assert second.rstrip().endswith("runner-up")
+    assert third.rstrip().endswith("filtered by healthy: refused connections")
+    assert "never" in third
+
+
+def test_the_headline_says_who_asked_and_where_it_went() -> None:
+    text = "\n".join(headline(DecisionRecord(decision=DECISION, wall_time=0.0)))
+    assert "request r-1" in text
+    assert "food → food-1" in text
+    assert f"sent to {A}, then if it fails: {B}" in text
+
+
+def test_predicted_and_seen_stand_together() -> None:
+    outcome = Outcome(
+        ending="complete", status=200, served=B, ttft_s=0.031, duration_s=1.5, usage=Usage(600, 20, 512)
+    )
+    lines = list(what_happened(DecisionRecord(decision=DECISION, wall_time=0.0, outcome=outcome)))
+    assert lines == [
+        "predicted first token after 20 ms",
+        "seen      first token after 31 ms",
+        "complete with status 200 after 1.50 s",
+        f"served by {B}, not by the first choice",
+        "the engine counted 600 prompt tokens (512 of them cached), 20 completion tokens",
+    ]
+
+
+def test_a_refusal_and_a_running_request() -> None:
+    refused = Decision(
+        request_id=RequestId("r"),
+        pool=PoolKey("d/p"),
+        policy="default",
+        at=0.0,
+        refused="saturated",
+        waited_s=2.0,
+    )
+    record = DecisionRecord(decision=refused, wall_time=0.0)
+    assert list(headline(record))[-2:] == ["waited 2.00 s for its turn", "refused: saturated"]
+    assert list(what_happened(record)) == ["answered with the refusal"]
+    running = DecisionRecord(decision=DECISION, wall_time=0.0)
+    assert list(what_happened(running))[-1] == "still running"
