@@ -65,15 +65,18 @@ def target(resources: Resources, previous: Target | None = None) -> Target:
 def resource(kind: Kind, name: str, content: Json) -> Resource:
     """One versioned resource; the version is BLAKE2b of the JSON with sorted keys."""
     encoded = msgspec.json.encode(content, order="sorted")
-    none: frozenset[str] = frozenset()
+    clusters: set[str] = set()
+    routes: set[str] = set()
+    if kind != "endpoint":
+        _names(content, clusters, routes)
     return Resource(
         kind=kind,
         name=name,
         version=blake2b(encoded, digest_size=8).hexdigest(),
         json=content,
-        names_clusters=none if kind == "endpoint" else frozenset(_clusters(content)) - {name},
-        names_routes=frozenset(_values(content, _ROUTE_FIELDS)) if kind == "listener" else none,
-        names_endpoints=frozenset(_endpoints(name, content)) if kind == "cluster" else none,
+        names_clusters=frozenset(clusters - {name}),
+        names_routes=frozenset(routes) if kind == "listener" else frozenset(),
+        names_endpoints=frozenset(_endpoints(name, content)) if kind == "cluster" else frozenset(),
     )
 
 
@@ -87,26 +90,20 @@ def _endpoints(name: str, cluster: Json) -> Iterator[str]:
         yield str(config.get("serviceName") or config.get("service_name") or name)
 
 
-def _walk(value: object) -> Iterator[tuple[str, object]]:
-    """Every (field, value) pair at any depth."""
+def _names(value: object, clusters: set[str], routes: set[str]) -> None:
+    """Collect what is named at any depth."""
     if isinstance(value, Mapping):
         for field, inner in value.items():
-            yield field, inner
-            yield from _walk(inner)
+            if isinstance(inner, str):
+                if field in _CLUSTER_FIELDS:
+                    clusters.add(inner)
+                elif field in _ROUTE_FIELDS:
+                    routes.add(inner)
+            elif isinstance(inner, (Mapping, list, tuple)):
+                if field in _CLUSTER_LISTS and not isinstance(inner, Mapping):
+                    named = (item.get("name") for item in inner if isinstance(item, Mapping))
+                    clusters.update(name for name in named if isinstance(name, str))
+                _names(inner, clusters, routes)
     elif isinstance(value, (list, tuple)):
         for inner in value:
-            yield from _walk(inner)
-
-
-def _values(content: Json, fields: frozenset[str]) -> Iterator[str]:
-    for field, value in _walk(content):
-        if field in fields and isinstance(value, str):
-            yield value
-
-
-def _clusters(content: Json) -> Iterator[str]:
-    yield from _values(content, _CLUSTER_FIELDS)
-    for field, value in _walk(content):
-        if field in _CLUSTER_LISTS and isinstance(value, (list, tuple)):
-            names = (item.get("name") for item in value if isinstance(item, Mapping))
-            yield from (name for name in names if isinstance(name, str))
+            _names(inner, clusters, routes)
