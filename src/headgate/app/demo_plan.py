@@ -5,6 +5,7 @@ import math
 import msgspec
 
 from headgate.io.load.workloads import WORKLOADS, Workload
+from headgate.scheduling.profiles import PROFILES
 from headgate.sim.presets import PRESETS, Preset
 
 PRESSURE = 1.15
@@ -66,6 +67,8 @@ def set_scene(settings: DemoSettings) -> Scene:
         raise ValueError(f"no preset {settings.preset!r}; there are {', '.join(PRESETS)}")
     if settings.replicas < 1 or settings.duration_s <= 0 or settings.speed <= 0 or not settings.policies:
         raise ValueError("replicas, duration and speed must be above 0, and there must be a policy")
+    if unknown := [policy for policy in settings.policies if policy not in PROFILES]:
+        raise ValueError(f"no policy {unknown[0]!r}; there are {', '.join(PROFILES)}")
     rate = settings.rate or pressing_rate(workload, preset, settings.replicas)
     return Scene(
         settings=settings,

@@ -49,6 +49,7 @@ def test_nothing_shared_needs_no_scarce_cache() -> None:
         (DemoSettings(replicas=0), "above 0"),
         (DemoSettings(duration_s=0), "above 0"),
         (DemoSettings(policies=()), "a policy"),
+        (DemoSettings(policies=("default", "best")), "no policy 'best'; there are default"),
     ],
 )
 def test_nonsense_is_refused_with_what_there_is(settings: DemoSettings, says: str) -> None:

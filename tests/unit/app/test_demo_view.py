@@ -6,9 +6,8 @@ import shlex
 import pytest
 from rich.console import Console
 
-from headgate.app.demo_fleet import ReplicaNow, read_page
+from headgate.app.demo_fleet import ReplicaNow
 from headgate.app.demo_plan import DemoSettings, set_scene
-from headgate.app.demo_stage import JsonStage, TextStage
 from headgate.app.demo_view import (
     board,
     comparison_rows,
@@ -108,52 +107,3 @@ def test_the_opening_says_what_was_chosen() -> None:
     assert "2 times faster" in text
     assert "64k tokens" in text
     assert "10.0 requests/s for 20 s" in text
-
-
-def test_without_a_terminal_there_are_lines_and_not_too_many() -> None:
-    out = io.StringIO()
-    scene = set_scene(DemoSettings())
-    with TextStage(scene, Console(file=out, force_terminal=False, width=200)) as stage:
-        stage.gateway_up("default", "http://localhost:1", scene.model)
-        for _ in range(5):
-            stage.moment("default", report(), 1, REPLICAS)
-        stage.run_over("default", report())
-        stage.gateway_up("round-robin", "http://localhost:1", scene.model)
-        stage.finish({"default": report(), "round-robin": report(0.5)})
-    text = out.getvalue()
-    assert text.count("running+waiting") == 1
-    assert text.count("curl ") == 1
-    assert "5.0 times sooner" in text
-    assert "\x1b" not in text
-
-
-def test_on_a_terminal_the_board_is_redrawn() -> None:
-    out = io.StringIO()
-    with TextStage(set_scene(DemoSettings()), Console(file=out, force_terminal=True, width=120)) as stage:
-        stage.moment("default", report(), 1, REPLICAS)
-        stage.moment("default", report(), 1, REPLICAS)
-        stage.run_over("default", report())
-    assert "\x1b[" in out.getvalue()
-    assert "replica-1" in out.getvalue()
-
-
-def test_json_is_one_line_at_the_end() -> None:
-    import json
-
-    out = io.StringIO()
-    with JsonStage(out) as stage:
-        stage.moment("default", report(), 1, REPLICAS)
-        stage.finish({"default": report()})
-    (line,) = out.getvalue().splitlines()
-    page = json.loads(line)["reports"]["default"]
-    assert (page["ok"], page["hit_rate"], page["ttft"]["p50"]) == (9, 0.8, 0.1)
-
-
-def test_a_replica_is_read_from_its_page() -> None:
-    page = (
-        b'vllm:num_requests_waiting{engine="0"} 1\nvllm:num_requests_running{engine="0"} 3\n'
-        b"vllm:kv_cache_usage_perc 0.5\n"
-        b"vllm:prefix_cache_queries_total 400\nvllm:prefix_cache_hits_total 300\n"
-    )
-    assert read_page("replica-0", "a:1", page) == REPLICAS[0]
-    assert read_page("replica-1", "b:1", b"") == REPLICAS[1]

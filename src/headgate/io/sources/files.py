@@ -1,8 +1,10 @@
 """Files and folders → objects. Remembers the last good version of what was broken by an edit."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from stat import S_ISDIR
 
 import msgspec
 
@@ -50,41 +52,51 @@ def read_once(paths: Sequence[Path], resolve_s: float = 2.0) -> Snapshot:
 
 def list_files(paths: Iterable[Path]) -> Listing:
     """Find the files of *paths*; folders are walked, hidden entries in them left out, links followed."""
-    files: dict[Path, Stamp] = {}
+    walk = _Walk()
     folders: set[Path] = set()
-    problems: list[Problem] = []
     for path in paths:
         folders |= _watchable(path)
         try:
-            if path.is_dir():
-                _walk(path, files, folders, set())
-            else:
-                files[path] = _stamp(path)
+            walk.visit(path)
         except FileNotFoundError:
-            problems.append(
-                Problem(Place(str(path)), "NotFound", "there is no such file or folder; waiting for it")
-            )
-        except OSError as error:
-            problems.append(_unreadable(path, error))
-    return Listing(dict(sorted(files.items())), frozenset(folders), tuple(problems))
+            what = "there is no such file or folder; waiting for it"
+            walk.problems.append(Problem(Place(str(path)), "NotFound", what))
+    return Listing(dict(sorted(walk.files.items())), frozenset(folders | walk.folders), tuple(walk.problems))
 
 
-def _walk(folder: Path, files: dict[Path, Stamp], folders: set[Path], seen: set[str]) -> None:
-    real = os.path.realpath(folder)
-    if real in seen:  # a link to a folder above
-        return
-    seen.add(real)
-    folders.add(Path(real))
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-    for path in (folder / name for name in names):
+class _Walk:
+    """One look at files and folders; what cannot be read is noted, and the rest goes on."""
+
+    def __init__(self) -> None:
+        self.files: dict[Path, Stamp] = {}
+        self.folders: set[Path] = set()
+        self.problems: list[Problem] = []
+        self._above: set[str] = set()
+
+    def visit(self, path: Path, suffixes: tuple[str, ...] = ("",)) -> None:
+        """Note a file with one of *suffixes*, or all in a folder. Raises FileNotFoundError for neither."""
         try:
-            if path.is_dir():
-                _walk(path, files, folders, seen)
-            elif path.suffix in SUFFIXES:
-                files[path] = _stamp(path)
-        except FileNotFoundError:  # removed meanwhile, or a link to nowhere
-            continue
+            stat = path.stat()
+            if S_ISDIR(stat.st_mode):
+                self._folder(path)
+            elif path.name.endswith(suffixes):
+                self.files[path] = _stamp(stat)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            self.problems.append(_unreadable(path, error))
+
+    def _folder(self, folder: Path) -> None:
+        real = os.path.realpath(folder)
+        if real in self._above:  # a link to a folder that it is in
+            return
+        self._above.add(real)
+        self.folders.add(Path(real))
+        for path in sorted(folder.iterdir()):
+            if not path.name.startswith("."):
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile, or a link to nowhere
+                    self.visit(path, SUFFIXES)
+        self._above.discard(real)
 
 
 def _watchable(path: Path) -> set[Path]:
@@ -98,8 +110,7 @@ def _watchable(path: Path) -> set[Path]:
     return found
 
 
-def _stamp(path: Path) -> Stamp:
-    stat = path.stat()
+def _stamp(stat: os.stat_result) -> Stamp:
     return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
 
 

@@ -162,7 +162,9 @@ def _json_document(text: str, before: int) -> Document | None:
 
 def _problem(error: Exception, before: int, text: str, file: str) -> Problem:
     mark = getattr(error, "problem_mark", None)
-    last = text.rstrip().count("\n") + 1  # what is missing at the end is missed there, not in the next document
+    last = (
+        text.rstrip().count("\n") + 1
+    )  # what is missing at the end is missed there, not in the next document
     line = before + (min(int(mark.line) + 1, last) if mark is not None else 1)
     what = getattr(error, "problem", None) or str(error).partition("\n")[0] or type(error).__name__
     return Problem(Place(file, line), "InvalidYAML", f"the document is not valid YAML: {what}")

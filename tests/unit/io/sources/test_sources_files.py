@@ -176,3 +176,12 @@ def test_read_once_resolves_hosts(tmp_path: Path) -> None:
     assert [each.name for each in snapshot.objects] == ["a", "b"]
     assert set(snapshot.addresses) == {"localhost"}
     assert snapshot.addresses["localhost"] in {("127.0.0.1",), ("::1",)}
+
+
+def test_one_bad_entry_does_not_end_the_walk(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").symlink_to("a.yaml")
+    (tmp_path / "b.yaml").symlink_to("nowhere.yaml")
+    write(tmp_path / "c.yaml", server("c"))
+    objects, reasons = state(Files([tmp_path]))
+    assert objects == {"c": "9000"}
+    assert reasons == ["Unreadable"]
