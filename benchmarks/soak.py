@@ -11,7 +11,8 @@ import time
 import aiohttp
 import psutil
 from rich.console import Console
-from tests.live.harness import Gateway, gateway, replicas
+from tests.live.harness.fleet import replicas
+from tests.live.harness.gateway import Gateway, gateway
 
 MODEL = "soak-model"
 
