@@ -95,7 +95,7 @@ class Fleet:
                 and now - scraped_at > self._settings.stale_s
             ):
                 member.forget_scrape()
-            if member.unsigned and (reason := member.overdue(self._settings.health, now)) is not None:
+            if member.holds and (reason := member.overdue(self._settings.health, now)) is not None:
                 member.health.hanging(now, reason)
 
     def settle(self, now: float) -> None:
