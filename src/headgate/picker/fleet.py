@@ -68,7 +68,8 @@ class Fleet:
             return
         if event.load is None:
             member.scrape_error = event.error or "failed"
-            if member.health.scrape_failed(now, member.scrape_error):
+            lively = now - member.last_sign < self._settings.health.quiet_s
+            if member.health.scrape_failed(now, member.scrape_error, lively=lively):
                 self._restarted(member)
             return
         member.health.scraped(now)

@@ -37,6 +37,8 @@ class Health:
         """It went down for bad answers: signs of life are no excuse."""
         self._dead_scrape = False
         self._mute_scrapes = 0
+        self._muted = False
+        """The silence of its metrics has been held against it."""
 
     def severity(self, now: float) -> tuple[int, str]:
         """How unwell, in the words of `scheduling.api`, and why."""
@@ -138,15 +140,17 @@ class Health:
     def scraped(self, now: float) -> None:
         """A scrape got through: whoever was unreachable may be tried at once."""
         self._mute_scrapes = 0
+        self._muted = False
         if self._dead_scrape:
             self._dead_scrape = False
             self.retry_at = min(self.retry_at, now)
 
-    def scrape_failed(self, now: float, error: str) -> bool:
+    def scrape_failed(self, now: float, error: str, *, lively: bool = False) -> bool:
         """A scrape failed; True when it shows that the process is gone.
 
-        `refused` and `unreachable` are death; two of `timeout` or `reset` in a row are suspicion; everything
-        else (no such page, an unknown engine) says nothing about serving.
+        `refused` and `unreachable` are death; two of `timeout` or `reset` in a row are suspicion unless it is
+        *lively* (requests were answered just now: its metrics are merely slow); everything else (no such
+        page, an unknown engine) says nothing about serving.
         """
         match error:
             case "refused" | "unreachable":
@@ -157,7 +161,8 @@ class Health:
                 return newly
             case "timeout" | "reset":
                 self._mute_scrapes += 1
-                if self._mute_scrapes == 2:
+                if self._mute_scrapes >= 2 and not lively and not self._muted:
+                    self._muted = True
                     self.hanging(now, f"scrape {error} twice")
             case _:
                 self.scraped(now)

@@ -81,7 +81,7 @@ class Member:
         self.holds: dict[StreamId, Tracked] = {}
         self.unsigned: dict[StreamId, Tracked] = {}
         """Those without a first token or answer yet, in the order sent."""
-        self.last_sign = 0.0
+        self.last_sign = float("-inf")
         self.pace = 1.0
         """How many times longer than predicted its answers take, at least 1: wrong constants are no hang."""
         self.scrape_error: str | None = None

@@ -84,6 +84,17 @@ def test_two_timed_out_scrapes_are_suspicious_and_the_next_answer_heals(machine:
     assert spread(machine, 0.3)["a"] == 0
 
 
+def test_slow_metrics_of_an_endpoint_that_answers_are_no_suspicion(machine: PoolMachine) -> None:
+    for n in range(6):
+        machine.handle(arrives(n, "x", subset=ONLY_A), 0.5 * n)
+        machine.handle(token(n), 0.5 * n)
+        machine.handle(no_scrape("a", "timeout"), 0.5 * n + 0.1)
+        machine.handle(ends(n), 0.5 * n + 0.2)
+        assert condition(machine, 0.5 * n + 0.2) == "up"
+    machine.handle(no_scrape("a", "timeout"), 4.0)
+    assert condition(machine, 4.0) == "suspect"
+
+
 def test_an_endpoint_that_envoy_passed_over_rests_and_after_three_is_down(machine: PoolMachine) -> None:
     route = routed(machine, arrives(1, "abcd"), 0.0)
     picked, second = (letter(one) for one in route.endpoints[:2])
