@@ -11,12 +11,12 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-from tests.live.harness import manifests as manifest
-from tests.live.harness.manifests import Manifest
+from tests import manifests as manifest
 from tests.live.harness.model_server import ScriptedModelServer
 from tests.live.harness.processes import free_port
 from tests.live.harness.scripted_picker import ScriptedPicker
-from tests.live.harness.translated import snapshot, translated_envoy
+from tests.live.harness.translated import translated_envoy
+from tests.manifests import Manifest
 
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
@@ -79,7 +79,7 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
     async with (
         made.one.running(),
         made.two.running(),
-        translated_envoy(snapshot(*objects(made)), made.settings, tmp_path) as url,
+        translated_envoy(manifest.snapshot(*objects(made)), made.settings, tmp_path) as url,
         aiohttp.ClientSession() as session,
     ):
         made.url, made.session = url, session
@@ -230,7 +230,7 @@ async def foreign(tmp_path: Path) -> AsyncIterator[Lab]:
         made.one.running(),
         made.two.running(),
         made.picker.running(),
-        translated_envoy(snapshot(*objects(made), *pickers), settings, tmp_path) as url,
+        translated_envoy(manifest.snapshot(*objects(made), *pickers), settings, tmp_path) as url,
         aiohttp.ClientSession() as session,
     ):
         made.url, made.session = url, session

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.live.harness import manifests as manifest
+from tests import manifests as manifest
 from tests.live.harness.fleet import Replicas, replicas
 from tests.live.harness.gateway import Gateway, gateway
 from tests.live.harness.load import MODEL, load, one, summary

@@ -15,12 +15,12 @@ import grpc
 import grpc.aio
 import pytest
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
-from tests.live.harness import manifests as manifest
+from tests import manifests as manifest
 from tests.live.harness.envoy_with_picker import BodyMode, envoy_with_picker
-from tests.live.harness.manifests import Manifest
 from tests.live.harness.model_server import CACHED_TOKENS, PROMPT_TOKENS, ScriptedModelServer
 from tests.live.harness.picker import Picker, picker
 from tests.live.harness.processes import run_headgate
+from tests.manifests import Manifest
 
 pytestmark = pytest.mark.live
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.live.harness import manifests as manifest
+from tests import manifests as manifest
 from tests.live.harness.fleet import Replicas, replicas
 from tests.live.harness.gateway import gateway
-from tests.live.harness.manifests import Manifest, write
 from tests.live.harness.picker import picker
 from tests.live.harness.processes import eventually
+from tests.manifests import Manifest, write
 
 pytestmark = pytest.mark.live
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from tests.live.harness import manifests as manifest
+from tests import manifests as manifest
 from tests.live.harness.fleet import replicas
 from tests.live.harness.gateway import Gateway, gateway, starting
-from tests.live.harness.manifests import Manifest
 from tests.live.harness.processes import eventually, run_headgate
+from tests.manifests import Manifest
 
 pytestmark = pytest.mark.live
 

@@ -2,23 +2,14 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 from tests.live.harness.envoy import Json, running_envoy
 
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import Translation, translate
-from headgate.model.decode import decode
 from headgate.model.snapshot import Snapshot
-
-
-def snapshot(*objects: Mapping[str, Any]) -> Snapshot:
-    """A snapshot of plain manifests, all of which must be right."""
-    decoded = [decode(each, "test.yaml", lambda _: 0) for each in objects]
-    assert not [str(problem) for each in decoded for problem in each.problems]
-    return Snapshot(tuple(each.object for each in decoded if each.object is not None))
 
 
 def written_out(translation: Translation) -> tuple[list[Json], list[Json]]:

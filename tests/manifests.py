@@ -6,6 +6,9 @@ from typing import Any
 
 import yaml
 
+from headgate.model.decode import decode
+from headgate.model.snapshot import Snapshot
+
 Manifest = dict[str, Any]
 
 CORE = "inference.networking.k8s.io"
@@ -118,3 +121,10 @@ def write(path: Path, *objects: Mapping[str, Any] | str) -> Path:
     part.write_text("---\n".join(each if isinstance(each, str) else text(each) for each in objects))
     part.replace(path)
     return path
+
+
+def snapshot(*objects: Mapping[str, Any]) -> Snapshot:
+    """A snapshot of the objects, all of which must be right."""
+    decoded = [decode(each, "test.yaml", lambda _: 0) for each in objects]
+    assert not [str(problem) for each in decoded for problem in each.problems]
+    return Snapshot(tuple(each.object for each in decoded if each.object is not None))
