@@ -158,7 +158,7 @@ def run(
     ] = 2.0,
     body_limit: Annotated[str, typer.Option(help="Longest request body.")] = "64MiB",
     log_level: Annotated[
-        Literal["error", "warning", "info", "debug"], typer.Option(help="What is worth a line.")
+        Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
     ] = "info",
     output: Annotated[Literal["text", "json"], typer.Option(help="json: one event a line.")] = "text",
 ) -> None:
