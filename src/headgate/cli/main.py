@@ -34,6 +34,7 @@ app = typer.Typer(
     cls=Verbs,
     no_args_is_help=True,
     rich_markup_mode="rich",
+    pretty_exceptions_enable=False,  # a plain traceback is what fits a log and a bug report
     context_settings={"help_option_names": ["-h", "--help"]},
     help="An inference gateway for self-hosted LLMs.\n\nStart here: [bold]headgate demo[/] (no GPU needed), "
     "or [bold]headgate run http://your-server:8000[/].",
