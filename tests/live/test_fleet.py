@@ -120,8 +120,8 @@ def test_it_ends_with_its_parent() -> None:
     options = ["fleet", "--replicas", "1", "--port-base", "0", "--output", "json", "--die-with-parent"]
     script = (
         "import subprocess, sys\n"
-        f"child = subprocess.Popen({[*HEADGATE, 'fleet', *options]!r}, stdout=subprocess.PIPE, text=True)\n"
-        "child.stdout.readline()\n"
+        f"child = subprocess.Popen({[*HEADGATE, *options]!r}, stdout=subprocess.PIPE, text=True)\n"
+        "assert child.stdout.readline(), 'it did not start'\n"
         "print(child.pid, flush=True)\n"
     )
     told = subprocess.run(
