@@ -330,6 +330,7 @@ async def test_clients_that_go_away_in_every_phase(gateway: Stack) -> None:
         assert answer.status == 200, await answer.text()
     (pool,) = (await gateway.picker.status())["pools"]
     assert [one["condition"] for one in pool["endpoints"]] == ["up", "up"], pool
+    assert not [line for line in gateway.picker.child.err if "Traceback" in line], gateway.picker.child
 
 
 async def test_a_picker_that_is_told_to_end_cuts_no_running_answer(gateway: Stack) -> None:

@@ -180,7 +180,7 @@ class Member:
         self._peak = state.in_flight
         if load.waiting or (self._seats is not None and load.running > self._seats):
             self._seats = load.running
-        for tracked in self.unsigned.values():
+        for tracked in self.holds.values():
             tracked.since_scrape = False
         self.new_requests = self.new_tokens = 0
         return restarted
