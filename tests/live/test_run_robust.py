@@ -149,3 +149,23 @@ def test_a_named_file_that_vanishes_is_served_on(tmp_path: Path) -> None:
         assert status_of(run.url) == 404
         file.write_text(MANIFEST)
         within(5, lambda: run.problems() == [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after_s", [0.8, 1.5])
+def test_a_signal_at_any_moment_of_the_start_ends_it_well(
+    number: signal.Signals, after_s: float, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "headgate", "run", NOBODY, *PORTS],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(after_s)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert not list(tmp_path.iterdir())
