@@ -80,8 +80,8 @@ class Pool:
                     self.feed(token(stream))
                 case "end":
                     ending = dice.choice(["complete", "aborted", "failed", "lost"])
-                    status = dice.choice([None, 200, 500])
-                    self.feed(ends(stream, ending, status))  # type: ignore[arg-type]
+                    told = dice.choice([None, 200, 500])
+                    self.feed(ends(stream, ending, told))  # type: ignore[arg-type]
                     self.running = [each for each in self.running if each[0] != stream]
                 case "pool":
                     self.feed(a_pool(NAMES if dice.random() < 0.7 else NAMES[: dice.randint(1, 4)]))
