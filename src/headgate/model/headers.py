@@ -44,8 +44,10 @@ MODEL_NAME = "x-gateway-model-name"
 """Request header that routes match: the body's `model`, put there by the gateway before it routes."""
 BASE_MODEL_NAME = "x-gateway-base-model-name"
 """Request header that routes match: the base model of the body's `model`. Nothing sets it yet."""
-MODEL_NAMES = frozenset({MODEL_NAME, BASE_MODEL_NAME})
-"""Request headers that come from the body: a client's own are removed where a route matches one of them."""
+
+FROM_BODY = (MODEL_NAME, BASE_MODEL_NAME)
+"""Request headers that say what is in the body. Our gateway removes a client's; the picker leaves them, since
+in other gateways a route may have been chosen by them and may be chosen again."""
 
 NEVER_FROM_CLIENTS = (
     DESTINATION,
