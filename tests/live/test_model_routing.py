@@ -211,7 +211,7 @@ async def over_http2(url: str, data: bytes, folder: Path) -> str:
 async def test_the_first_such_rule_cuts_no_running_stream(
     small: Replicas, large: Replicas, tmp_path: Path
 ) -> None:
-    """It changes the listener, whose connections are drained then."""
+    """It changes how requests of the whole port begin, but no connection."""
     path = tmp_path / "edited.yaml"
     objects = [
         manifest.gateway(),
@@ -235,4 +235,5 @@ async def test_the_first_such_rule_cuts_no_running_stream(
                             break
                         await asyncio.sleep(0.1)
                 assert answer.headers["x-headgate-endpoint"] in endpoints(large)
+                assert not stream.content.is_eof()
                 assert (await stream.read()).rstrip().endswith(b"data: [DONE]")
