@@ -13,8 +13,8 @@ REQUEST_ID = "x-request-id"
 POOL = "x-headgate-pool"
 """gRPC initial metadata of an ext_proc call: `namespace/name` of the pool that is asked for."""
 POOL_ATTRIBUTES = ("xds.route_name", "xds.cluster_name")
-"""Request attributes that name the pool of a stream without `POOL`, first wins: `namespace/name`, or that after
-`pool/`, as our own clusters are called."""
+"""Request attributes that name the pool of a stream without `POOL`, first wins: `namespace/name`, or that
+after `pool/`, as our own clusters are called."""
 LEAN = "x-headgate-lean"
 """gRPC initial metadata, `1` from our own Envoy: the end of the request comes by the access log, so the
 picker may leave the stream after the first response body chunk."""
