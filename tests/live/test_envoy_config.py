@@ -106,7 +106,7 @@ async def test_a_pick_is_followed_and_told(lab: Lab) -> None:
     told = lab.picker.initial[0]
     assert (told[headers.POOL], told[headers.LEAN]) == ("default/open", "1")
     kinds = [kind for kind, _ in lab.picker.messages]
-    assert kinds == ["request_headers", "request_body", "response_headers", "response_body"]
+    assert kinds == ["request_headers", "request_body", "response_body"]
     metadata = lab.picker.messages[2][1].metadata_context.filter_metadata[headers.LB_NAMESPACE]
     assert metadata[headers.SERVED] == lab.two.address
 
