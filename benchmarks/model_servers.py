@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headgate.io.envoy.binary import find_envoy
 from tests.live.harness import Child, eventually, free_port, get_json
+
+from headgate.io.envoy.binary import find_envoy
 
 MODEL = "bench-model"
 
@@ -81,7 +82,9 @@ def _listener(port: int, page: str) -> dict[str, Any]:
             },
             {
                 "name": "envoy.filters.http.router",
-                "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+                },
             },
         ],
     }
@@ -101,7 +104,16 @@ def model_servers(count: int, padding_kb: int = 20) -> Iterator[list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "servers.json"
         path.write_text(json.dumps(config))
-        args = [str(find_envoy()), "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
+        args = [
+            str(find_envoy()),
+            "-c",
+            str(path),
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "--log-level",
+            "error",
+        ]
         child = Child(args)
         try:
             eventually(lambda: get_json(f"http://127.0.0.1:{ports[-1]}/v1/models"))

@@ -19,9 +19,9 @@ import msgspec
 import psutil
 from rich.console import Console
 from rich.table import Table
+from tests.live.harness import Gateway, gateway
 
 from benchmarks.model_servers import MODEL, model_servers
-from tests.live.harness import Gateway, gateway
 
 MANIFESTS = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -128,7 +128,9 @@ async def measure(gate: Gateway, side: str, size: int, seconds: float, connectio
         nonlocal done, failed
         turn = number
         while time.monotonic() < end:
-            async with http.post(gate.url + path, data=sent[turn % len(sent)], headers={"content-type": "application/json"}) as answer:
+            async with http.post(
+                gate.url + path, data=sent[turn % len(sent)], headers={"content-type": "application/json"}
+            ) as answer:
                 await answer.read()
                 failed += answer.status != 200
             done += 1
@@ -137,7 +139,10 @@ async def measure(gate: Gateway, side: str, size: int, seconds: float, connectio
     async def span(length: float) -> None:
         nonlocal end, done
         end, done = time.monotonic() + length, 0
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http, asyncio.TaskGroup() as group:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+            asyncio.TaskGroup() as group,
+        ):
             for number in range(connections):
                 group.create_task(client(http, number))
 
@@ -150,13 +155,30 @@ async def measure(gate: Gateway, side: str, size: int, seconds: float, connectio
     after = _cpu(envoy), _cpu(picker)
     if failed:
         raise SystemExit(f"{failed} requests failed: nothing is measured by a broken run")
-    return Row(size, side, done, done / took, (after[0] - before[0]) / done * 1e6, (after[1] - before[1]) / done * 1e6)
+    return Row(
+        size,
+        side,
+        done,
+        done / took,
+        (after[0] - before[0]) / done * 1e6,
+        (after[1] - before[1]) / done * 1e6,
+    )
 
 
 def table(rows: list[Row], endpoints: int) -> Table:
     """The medians over rounds, one row per body size."""
-    out = Table(title=f"picker cost, {endpoints} endpoints, closed loop; unit = Envoy's CPU per request on the bare hop")
-    for head in ("body", "bare: req/s", "Envoy µs (1 unit)", "picked: req/s", "Envoy units", "picker µs", "picker units"):
+    out = Table(
+        title=f"picker cost, {endpoints} endpoints, closed loop; unit = Envoy's CPU per request on the bare hop"
+    )
+    for head in (
+        "body",
+        "bare: req/s",
+        "Envoy µs (1 unit)",
+        "picked: req/s",
+        "Envoy units",
+        "picker µs",
+        "picker units",
+    ):
         out.add_column(head, justify="right")
 
     def median(size: int, side: str, field: str) -> float:
@@ -179,7 +201,9 @@ def table(rows: list[Row], endpoints: int) -> Table:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--endpoints", type=int, default=8)
     parser.add_argument("--sizes", default="1,16,128", help="request bodies in KB")
     parser.add_argument("--rounds", type=int, default=3)

@@ -11,20 +11,24 @@ import time
 import aiohttp
 import psutil
 from rich.console import Console
-
 from tests.live.harness import Gateway, gateway, replicas
 
 MODEL = "soak-model"
 
 
-async def client(http: aiohttp.ClientSession, url: str, dice: random.Random, end: float, done: list[int]) -> None:
+async def client(
+    http: aiohttp.ClientSession, url: str, dice: random.Random, end: float, done: list[int]
+) -> None:
     """One user: mostly short chats with a shared head, some unique, some aborted, some wrong."""
     while time.monotonic() < end:
         kind = dice.random()
         head = f"system {dice.randrange(200)} " * 60 if kind < 0.6 else str(dice.random()) * 80
         body = {
             "model": MODEL if kind < 0.97 else 17,
-            "messages": [{"role": "system", "content": head}, {"role": "user", "content": str(dice.random())}],
+            "messages": [
+                {"role": "system", "content": head},
+                {"role": "user", "content": str(dice.random())},
+            ],
             "max_tokens": dice.randint(1, 40),
             "stream": kind < 0.8,
         }
@@ -48,7 +52,10 @@ async def run(gate: Gateway, minutes: float, clients: int, console: Console) -> 
     def rss() -> float:
         return float(picker.memory_info().rss) / 2**20
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http, asyncio.TaskGroup() as group:
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+        asyncio.TaskGroup() as group,
+    ):
         for number in range(clients):
             group.create_task(client(http, gate.url, random.Random(number), end, done))
         await asyncio.sleep(20)
@@ -57,7 +64,9 @@ async def run(gate: Gateway, minutes: float, clients: int, console: Console) -> 
         while time.monotonic() < end - 1:
             await asyncio.sleep(min(60, max(end - time.monotonic(), 0.1)))
             console.print(f"{done[0]:>8} requests: {rss():.1f} MiB")
-    console.print(f"end after {minutes:g} minutes and {done[0]} requests: {rss():.1f} MiB ({rss() - start:+.1f}); in flight: {gate.in_flight()}")
+    console.print(
+        f"end after {minutes:g} minutes and {done[0]} requests: {rss():.1f} MiB ({rss() - start:+.1f}); in flight: {gate.in_flight()}"
+    )
 
 
 def main() -> None:

@@ -16,12 +16,16 @@ PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 
 HEAD = """# Commands
 
-Generated from the commands (`python tools/generate_cli_docs.py`); every command prints the same with `--help`.
+Generated from the commands by `python tools/generate_cli_docs.py`; each prints the same with `--help`.
 """
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\[/?(bold|dim|green|red|yellow|cyan)?\]", "", inspect.cleandoc(text)).replace("\b\n", "").strip()
+    return (
+        re.sub(r"\[/?(bold|dim|green|red|yellow|cyan)?\]", "", inspect.cleandoc(text))
+        .replace("\b\n", "")
+        .strip()
+    )
 
 
 def _cell(text: str) -> str:
@@ -62,10 +66,13 @@ def page() -> str:
         parts.append(f"## headgate {name}\n\n{_body(_plain(command.help or ''))}\n")
         arguments = [param for param in command.params if param.param_type_name == "argument"]
         options = [
-            param for param in command.params if param.param_type_name == "option" and not getattr(param, "hidden", False)
+            param
+            for param in command.params
+            if param.param_type_name == "option" and not getattr(param, "hidden", False)
         ]
         rows = [
-            (f"`{(argument.name or '').upper()}`", _cell(str(getattr(argument, "help", None) or "")), "") for argument in arguments
+            (f"`{(argument.name or '').upper()}`", _cell(str(getattr(argument, "help", None) or "")), "")
+            for argument in arguments
         ]
         rows += [
             (
@@ -76,7 +83,11 @@ def page() -> str:
             for option in options
         ]
         if rows:
-            table = ["| option | meaning | default |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
+            table = [
+                "| option | meaning | default |",
+                "|---|---|---|",
+                *(f"| {' | '.join(row)} |" for row in rows),
+            ]
             parts.append("\n".join(table) + "\n")
     return "\n".join(parts)
 

@@ -20,7 +20,11 @@ def classes(package: ModuleType, base: type[T]) -> tuple[type[T], ...]:
     found: list[type[T]] = []
     for module in modules(package):
         for _, member in sorted(inspect.getmembers(module, inspect.isclass)):
-            if issubclass(member, base) and member.__module__ == module.__name__ and not inspect.isabstract(member):
+            if (
+                issubclass(member, base)
+                and member.__module__ == module.__name__
+                and not inspect.isabstract(member)
+            ):
                 found.append(member)
     return tuple(found)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from headgate.app.supervise import end_with_parent
+from headgate.app.parent import end_with_parent
 
 PORTS = (
     "--port",

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from tests.live.gateway_process import GatewayProcess, gateway, started
 
-from headgate.app.supervise import end_with_parent
+from headgate.app.parent import end_with_parent
 
 pytestmark = pytest.mark.live
 

@@ -79,7 +79,7 @@ class Lab:
     async def until(self, reached: Callable[[], Any], timeout_s: float = 20.0) -> None:
         try:
             async with asyncio.timeout(timeout_s):
-                while not reached():  # noqa: ASYNC110
+                while not reached():
                     await asyncio.sleep(0.01)
         except TimeoutError:
             raise AssertionError("\n".join(self.said)) from None

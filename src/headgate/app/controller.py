@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from headgate.gateway.linger import Linger
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import Translation, translate
 from headgate.io.sources.api import Source
@@ -75,6 +76,8 @@ class Controller:
         self._snapshot: Snapshot | None = None
         self._translation: Translation | None = None
         self._crash: tuple[Problem, ...] = ()
+        self._linger = Linger()
+        self._again: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         self._snapshots = 0
         self._book = ProblemBook(_tell, _tell_gone)
@@ -141,7 +144,7 @@ class Controller:
     async def _take(self, snapshot: Snapshot) -> None:
         try:
             translation = await asyncio.to_thread(self._translator, snapshot)
-            self.xds.publish(translation.resources)
+            self._publish_lingering(translation)
         except Exception as error:
             log.exception("this version of the objects cannot be translated")
             message = f"a bug in Headgate: {error!r}; what was served before is served on"
@@ -150,6 +153,17 @@ class Controller:
             self._crash = ()
             self._translation = translation
         self._note_problems()
+
+    def _publish_lingering(self, translation: Translation) -> None:
+        """Hand over to xDS, and again when the endpoints that left have lingered long enough."""
+        loop = asyncio.get_running_loop()
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        endpoints, until = self._linger.apply(translation.resources.get("endpoint", {}), loop.time())
+        self.xds.publish({**translation.resources, "endpoint": endpoints})
+        if until is not None:
+            self._again = loop.call_at(until, self._publish_lingering, translation)
 
     def _note_problems(self) -> None:
         found = self._translation.problems if self._translation is not None else ()

@@ -102,6 +102,7 @@ async def run_demo(scene: Scene, stage: Stage) -> Mapping[str, Report]:
     """
     reports: dict[str, Report] = {}
     for policy in scene.settings.policies:
+        stage.say([f"Starting servers and gateway, policy {policy}"])
         async with open_site(scene, policy) as site:
             stage.gateway_up(policy, site.url, scene.model)
             reports[policy] = await run_policy(scene, policy, site, stage)

@@ -47,7 +47,7 @@ class TextStage:
     def gateway_up(self, policy: str, url: str, model: str) -> None:
         """See `Stage`."""
         if not self._invited:
-            self.say([f"The gateway listens at {url}. ", *invitation(url, model), ""])
+            self.say([f"The gateway listens at {url}", *invitation(url, model), ""])
         self._invited = True
         self._next_line_s = 0.0
 

@@ -136,7 +136,7 @@ class Picker:
             random.Random(),
             options.pool,
             options.scrape_interval_s,
-            PrefixIndex if self._native is None else self._native.PrefixIndex,
+            make_index=PrefixIndex if self._native is None else self._native.PrefixIndex,
         )
         self._wire = Settings(nonce, body_limit=options.body_limit, subset_filter=options.subset_filter)
         self._health = Health()

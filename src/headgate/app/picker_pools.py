@@ -1,5 +1,6 @@
 """Which pools a picker process serves: pool values in, machines made, changed and dropped."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +24,12 @@ from headgate.scheduling.prefix import BlockIndex, PrefixIndex
 from headgate.scheduling.profiles import PROFILES
 
 log = logging.getLogger(__name__)
+
+SETTLE_S = 0.5
+"""How long a change of a known pool waits, so that Envoy has heard of new endpoints before one is named.
+
+Envoy keeps those that left for longer than this (`gateway.linger`).
+"""
 
 
 def fixed_pool(key: PoolKey, endpoints: Iterable[EndpointId]) -> Pool:
@@ -61,9 +68,12 @@ class Pools:
         rng: Rng,
         own: PoolKey | None,
         scrape_interval_s: float,
+        *,
+        settle_s: float = SETTLE_S,
         make_index: Callable[[], BlockIndex] = PrefixIndex,
     ) -> None:
         """*own* is served even when its object names another picker: in a cluster that picker is this one."""
+        self._settle_s = settle_s
         self._hub = hub
         self._profile = PROFILES[policy]
         self._settings = settings
@@ -72,6 +82,9 @@ class Pools:
         self._own = own
         self.scraper = Scraper(self._observed, interval_s=scrape_interval_s)
         self._pools: dict[PoolKey, Pool] = {}
+        """As the machines know them."""
+        self._newest: dict[PoolKey, Pool] = {}
+        """As the source told last."""
         self._machines: dict[PoolKey, PoolMachine] = {}
         self._watchers: dict[EndpointId, tuple[PoolKey, ...]] = {}
         self.problems: tuple[Problem, ...] = ()
@@ -83,6 +96,17 @@ class Pools:
                 log.warning("%s", problem)
         self.problems = tuple(problems)
         wanted = {pool.key: pool for pool in pools if pool.picker is None or pool.key == self._own}
+        self._newest = wanted
+        self._apply({**wanted, **self._pools})
+        if wanted != self._pools:
+            asyncio.get_running_loop().call_later(self._settle_s, self._settle, wanted)
+
+    def _settle(self, wanted: dict[PoolKey, Pool]) -> None:
+        """What was wanted a moment ago, and every pool that came since."""
+        since = {key: pool for key, pool in self._pools.items() if key in self._newest}
+        self._apply({**since, **wanted})
+
+    def _apply(self, wanted: dict[PoolKey, Pool]) -> None:
         for key in self._pools.keys() - wanted.keys():
             self._hub.remove_pool(key)
             del self._machines[key]

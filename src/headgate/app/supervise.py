@@ -1,22 +1,21 @@
 """Child processes with a life: started, watched, restarted with backoff, ended with their parent."""
 
 import asyncio
-import ctypes
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Literal
 
 import msgspec
 
+from headgate.app.parent import end_with_parent
+
 log = logging.getLogger("headgate.run")
 
 State = Literal["new", "running", "waiting", "stopped"]
 
-PR_SET_PDEATHSIG = 1
 MAX_LINE = 64 * 1024
 """A child's line that is longer is cut."""
 
@@ -170,17 +169,3 @@ def how_ended(code: int) -> str:
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"
-
-
-def end_with_parent(parent: int) -> Callable[[], None] | None:
-    """What a child runs before its program so that it is killed when *parent* dies; None where impossible."""
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def before_exec() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return before_exec

@@ -8,6 +8,7 @@ from headgate.gateway.api import Effect, FilterKind, HostsTarget, Target, Unreso
 from headgate.gateway.backend_refs import BackendRefs
 from headgate.gateway.envoy import routes
 from headgate.gateway.envoy.names import Json
+from headgate.gateway.envoy.replies import INVALID_ROUTE
 from headgate.gateway.paths import regex_problem
 from headgate.model.objects import HTTPRoute, PathMatch, RouteFilter, RouteMatch, RouteRule
 from headgate.model.problems import Problem
@@ -60,7 +61,7 @@ class Compiler:
             envoy_match = routes.match(match)
             effect = self._effect(route, rule.filters, match.path, f"{where}.filters")
             action = (
-                routes.fail("filter", "A filter of this route's rule cannot be applied.")
+                routes.fail(INVALID_ROUTE, "A filter of this route's rule cannot be applied.")
                 if effect is None
                 else routes.action(rule, effect, shares)
             )

@@ -1,8 +1,8 @@
 """Removed endpoints stay in Envoy a moment longer, marked DRAINING.
 
-Envoy and the picker learn of a change at slightly different times. Envoy therefore gets new endpoints first and
-loses old ones last, and the picker changes over in between: whatever it names, Envoy knows. A draining host is
-taken only when the picker names it; Envoy's own fallback avoids it.
+Envoy and the picker learn of a change at slightly different times. Envoy therefore gets new endpoints first
+and loses old ones last, and the picker changes over in between: whatever it names, Envoy knows. A draining
+host is taken only when the picker names it; Envoy's own fallback avoids it.
 """
 
 from collections.abc import Mapping

@@ -147,7 +147,12 @@ def error(
         "param": param,
         "code": "model_not_found" if reason == "unknown-model" else reason.replace("-", "_"),
     }
-    put = {"content-type": "application/json", names.REASON: reason, names.REQUEST_ID: request_id}
+    put = {
+        "content-type": "application/json",
+        names.REASON: reason,
+        names.DECISION: f"refused; {reason}",
+        names.REQUEST_ID: request_id,
+    }
     if status in (429, 503):
         put[names.DROPPED_REASON] = _DROPPED.get(reason, "rejected-no-endpoints")
     if retry_after_s is not None:
@@ -169,5 +174,9 @@ def model_list(cards: Sequence[ModelCard], *, request_id: str) -> bytes:
         }
         for card in cards
     ]
-    put = {"content-type": "application/json", names.REQUEST_ID: request_id}
+    put = {
+        "content-type": "application/json",
+        names.DECISION: f"listed; {len(cards)} models",
+        names.REQUEST_ID: request_id,
+    }
     return _immediate(200, put, msgspec.json.encode({"object": "list", "data": data}), "headgate_models")

@@ -52,7 +52,7 @@ class ScriptedSource:
 
 async def until(reached: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
-        while not reached():  # noqa: ASYNC110
+        while not reached():
             await asyncio.sleep(0.01)
 
 

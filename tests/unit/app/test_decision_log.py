@@ -1,8 +1,8 @@
 """The ring of decisions."""
 
 from headgate.app.decision_log import DecisionLog
-from headgate.model.decisions import Decision
-from headgate.model.ids import PoolKey, RequestId, StreamId
+from headgate.model.decisions import Candidate, Decision
+from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId
 from headgate.model.requests import Outcome
 
 
@@ -45,3 +45,14 @@ def test_an_outcome_is_attached() -> None:
     log.record(StreamId(1), decision("a"), 1.0)
     assert log.conclude(StreamId(1), Outcome(ending="failed", status=502)) == decision("a")
     assert log.last(1)[0].outcome == Outcome(ending="failed", status=502)
+
+
+def test_large_pools_leave_fewer_records() -> None:
+    log = DecisionLog(candidates=5)
+    for number in range(4):
+        candidates = tuple(Candidate(endpoint=EndpointId(f"e{each}")) for each in range(2))
+        made = Decision(
+            request_id=RequestId(str(number)), pool=PoolKey("d/p"), policy="x", at=1.0, candidates=candidates
+        )
+        log.record(StreamId(number), made, 0.0)
+    assert [record.decision.request_id for record in log.last(10)] == ["3", "2"]

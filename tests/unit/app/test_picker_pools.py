@@ -1,5 +1,6 @@
 """Pool values to machines."""
 
+import asyncio
 import random
 
 import pytest
@@ -13,6 +14,8 @@ from headgate.model.inference import InferencePool
 from headgate.model.requests import InferenceRequest, Outcome
 from headgate.model.snapshot import Snapshot
 from headgate.picker.settings import MachineSettings
+
+SETTLE_S = 0.02
 
 A, B = PoolKey("default/a"), PoolKey("default/b")
 FOREIGN = ForeignPicker(service="default/other:9002", addresses=())
@@ -33,7 +36,7 @@ def hub() -> Hub:
 
 
 def pools(hub: Hub, own: PoolKey | None = None) -> Pools:
-    return Pools(hub, "default", MachineSettings(), random.Random(1), own, 0.2)
+    return Pools(hub, "default", MachineSettings(), random.Random(1), own, 0.2, settle_s=SETTLE_S)
 
 
 def test_a_fixed_pool_has_its_addresses_in_order() -> None:
@@ -61,9 +64,26 @@ async def test_pools_come_and_go(hub: Hub) -> None:
     assert (hub.serves(A), hub.serves(B)) == (True, True)
     assert [(view.pool, len(view.endpoints)) for view in work.views()] == [(A, 3), (B, 1)]
     work.update([fixed_pool(A, ADDRESSES[:2])], ())
+    assert (hub.serves(A), hub.serves(B)) == (True, True), "Envoy may not have heard of it yet"
+    await asyncio.sleep(2 * SETTLE_S)
     assert (hub.serves(A), hub.serves(B)) == (True, False)
     assert [(view.pool, len(view.endpoints)) for view in work.views()] == [(A, 2)]
     hub.remove_pool(A)
+
+
+async def test_a_pool_that_comes_while_a_change_settles_is_served_at_once_and_stays(hub: Hub) -> None:
+    work = pools(hub)
+    work.update([fixed_pool(A, ADDRESSES)], ())
+    work.update([fixed_pool(A, ADDRESSES[:1])], ())
+    work.update([fixed_pool(A, ADDRESSES[:1]), fixed_pool(B, ADDRESSES)], ())
+    seen = set()
+    for _ in range(6):
+        seen.add(hub.serves(B))
+        await asyncio.sleep(SETTLE_S / 2)
+    assert seen == {True}
+    assert [(view.pool, len(view.endpoints)) for view in work.views()] == [(A, 1), (B, 3)]
+    for key in (A, B):
+        hub.remove_pool(key)
 
 
 @pytest.mark.parametrize(("own", "served"), [(None, False), (A, True), (B, False)])

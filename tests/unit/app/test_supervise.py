@@ -39,7 +39,7 @@ async def running(program: str, lines: list[tuple[str, str]]) -> AsyncIterator[C
 
 async def until(reached: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
-        while not reached():  # noqa: ASYNC110
+        while not reached():
             await asyncio.sleep(0.01)
 
 

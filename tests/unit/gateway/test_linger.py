@@ -6,7 +6,10 @@ from headgate.gateway.linger import Linger
 
 
 def assignment(*ports: int) -> dict[str, Any]:
-    hosts = [{"endpoint": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": port}}}} for port in ports]
+    hosts = [
+        {"endpoint": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": port}}}}
+        for port in ports
+    ]
     return {"cluster_name": "pool", "endpoints": [{"lb_endpoints": hosts}] if hosts else []}
 
 

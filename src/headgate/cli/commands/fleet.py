@@ -68,12 +68,13 @@ def fleet(
       crash, hang, hang-all, hang-mid-stream, error-500, error-429,
       slow-start, stale-metrics, no-metrics; recover ends them
     """
+    from headgate.app.parent import die_with_parent as end_with_parent
     from headgate.io.fleet.faults import read_fault
     from headgate.io.fleet.server import PortTakenError
     from headgate.io.fleet.settings import FleetSettings
 
     if die_with_parent:
-        _die_with_parent()
+        end_with_parent()
     try:
         settings = FleetSettings(
             replicas=replicas,
@@ -154,19 +155,3 @@ def _announce(fleet: "Fleet", settings: "FleetSettings", output: Output) -> None
     typer.echo(f"""curl {fleet.control_url}/fault -d '{{"replica": 0, "kind": "crash", "for_s": 5}}'""")
     typer.echo(f"headgate run {' '.join(fleet.urls)}")
     sys.stdout.flush()
-
-
-def _die_with_parent() -> None:
-    """Ask Linux for SIGTERM when the parent ends; other systems have no such thing."""
-    import ctypes
-    import os
-    import signal
-    import sys
-
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    set_death_signal = 1
-    ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended in between
-        raise typer.Exit(1)

@@ -15,6 +15,9 @@ from headgate.gateway.settings import GatewaySettings
 from headgate.model.headers import DECISION, DESTINATION, LB_NAMESPACE, REASON
 from headgate.model.ids import PoolKey
 
+NO_BACKEND = "no-backend"
+INVALID_ROUTE = "invalid-route"
+
 _METADATA = "metadata.filter_metadata"
 _UNPICKED = (
     f'xds.cluster_name.startsWith("{names.pool(PoolKey(""))}") && !("{LB_NAMESPACE}" in {_METADATA}'
@@ -56,7 +59,7 @@ def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
         ),
         Reply(
             "cluster_not_found",
-            "no-backend",
+            NO_BACKEND,
             "The route leads to a backend that does not exist.",
             status=500,
             picked=False,

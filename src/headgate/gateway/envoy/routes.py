@@ -8,7 +8,7 @@ import msgspec
 from headgate.gateway.api import Effect, HostsTarget, PoolTarget, Target
 from headgate.gateway.envoy import names
 from headgate.gateway.envoy.names import Json, duration, typed
-from headgate.gateway.envoy.replies import error_body, header
+from headgate.gateway.envoy.replies import NO_BACKEND, error_body, header
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
 from headgate.model.durations import seconds
@@ -94,7 +94,7 @@ def action(rule: RouteRule, effect: Effect, shares: Sequence[Share]) -> Json:
             if shares
             else "This route's rule has no backend."
         )
-        return fail("no-backend", message)
+        return fail(NO_BACKEND, message)
     pools = [share.target.pool for share in served if isinstance(share.target, PoolTarget)]
     forward: Json = {
         "weighted_clusters": {"clusters": [_weighted(share) for share in served]},
@@ -199,8 +199,8 @@ def _metadata(namespace: str, key: str) -> str:
 def _ask(pool: Pool) -> Json:
     """Switches the picker on for one weighted cluster.
 
-    With our own picker FailClose is the cluster's doing, which refuses what nobody picked: if ext_proc failed the
-    request instead, a picker that dies would also cut the answers that it is just looking at.
+    With our own picker FailClose is the cluster's doing, which refuses what nobody picked: if ext_proc failed
+    the request instead, a picker that dies would also cut the answers that it is just looking at.
     """
     own = pool.picker is None
     cluster = names.OWN_PICKER if pool.picker is None else names.picker(pool.picker.service)

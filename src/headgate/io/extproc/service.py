@@ -162,6 +162,9 @@ class Services:
                 pool = PoolKey(str(value))
             elif key == names.LEAN:
                 lean = value == "1"
+        if lean and not self._hub.serves(pool):
+            # Our own Envoy heard of the pool first: its failure mode decides, as if no picker were there.
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"pool {pool} is not known to this picker")
         try:
             await Session(self._hub, self._settings, context, pool, lean).run()
         except WireError as error:

@@ -51,7 +51,7 @@ async def get(http: aiohttp.ClientSession, path: str) -> tuple[int, str]:
 
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(3):
-        while not true():  # noqa: ASYNC110 - the engine tells nobody
+        while not true():
             await asyncio.sleep(0.005)
 
 

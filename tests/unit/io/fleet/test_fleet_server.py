@@ -23,7 +23,7 @@ async def ask(url: str, body: Any = HELLO) -> tuple[int, Any]:
 async def runs(replica: Replica) -> None:
     """Wait until its engine has a request in the batch."""
     async with asyncio.timeout(3):
-        while not replica.engine.running:  # noqa: ASYNC110 - the engine tells nobody
+        while not replica.engine.running:
             await asyncio.sleep(0.005)
 
 

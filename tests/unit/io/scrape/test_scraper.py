@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from headgate.io.scrape import client
 from headgate.io.scrape.scraper import Scraper, delay
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import endpoint_id
@@ -153,31 +152,6 @@ async def test_a_failing_page_has_a_word(server: Server, metrics: str | float, w
         await seen.until(failed(word))
         if word != "timeout":  # it answers HTTP, so its models can be asked for
             await seen.until(listed)
-
-
-async def test_too_long_a_page(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "MAX_PAGE_BYTES", 10)
-    async with scraping(server.endpoint) as (_, seen):
-        await seen.until(failed("too-large"))
-
-
-async def test_what_is_no_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"SSH-2.0-what\r\n")
-        writer.close()
-
-    other = await asyncio.start_server(babble, "127.0.0.1", 0)
-    port = other.sockets[0].getsockname()[1]
-    async with other, scraping(Endpoint(endpoint_id("127.0.0.1", port), "127.0.0.1", port, "s")) as (_, seen):
-        await seen.until(failed("not-http"))
-
-
-async def test_https_towards_plain_http_is_a_tls_error(server: Server) -> None:
-    endpoint = Endpoint(
-        server.endpoint.id, "127.0.0.1", server.port, "s", scheme="https", hostname="s.example"
-    )
-    async with scraping(endpoint) as (_, seen):
-        await seen.until(failed("tls"))
 
 
 async def test_an_endpoint_that_left_is_not_heard_of_again(server: Server) -> None:

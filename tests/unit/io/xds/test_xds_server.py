@@ -51,7 +51,7 @@ async def server() -> AsyncIterator[tuple[XdsServer, int]]:
 
 async def until(reached: Any) -> None:
     async with asyncio.timeout(5):
-        while not reached():  # noqa: ASYNC110
+        while not reached():
             await asyncio.sleep(0.01)
 
 

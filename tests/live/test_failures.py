@@ -1,0 +1,250 @@
+"""Killing and hanging the picker and the model servers under load: what clients see is counted and printed."""
+
+import asyncio
+import collections
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+from tests.live.harness import Gateway, Replicas, eventually, gateway, replicas
+
+pytestmark = pytest.mark.live
+
+MODEL = "demo-model"
+
+POOL = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: gate}}
+spec: {{gatewayClassName: headgate, listeners: [{{name: http, port: 80, protocol: HTTP}}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: all}}
+spec:
+  parentRefs: [{{name: gate}}]
+  rules: [{{backendRefs: [{{group: inference.networking.k8s.io, kind: InferencePool, name: pool}}]}}]
+---
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {{name: pool}}
+spec:
+  selector: {{matchLabels: {{app: vllm}}}}
+  targetPorts: [{{number: 8000}}]
+  endpointPickerRef: {{name: epp, port: {{number: 9002}}, failureMode: {mode}}}
+"""
+
+SERVER = """---
+apiVersion: headgate.dev/v1alpha1
+kind: ModelServer
+metadata: {{name: server-{number}, labels: {{app: vllm}}}}
+spec: {{url: "{url}"}}
+"""
+
+
+def manifests(folder: Path, urls: list[str], mode: str) -> Path:
+    path = folder / "pool.yaml"
+    path.write_text(
+        POOL.format(mode=mode) + "".join(SERVER.format(number=i, url=url) for i, url in enumerate(urls))
+    )
+    return path
+
+
+class Seen(msgspec.Struct):
+    """What one client request met."""
+
+    started: float
+    ended: float
+    status: int | None
+    """None: no response headers ever came."""
+    broken: bool
+    """True when a response began and then broke off."""
+    endpoint: str | None
+    decision: str | None
+    reason: str | None = None
+    """`x-headgate-reason` of a refusal."""
+
+
+async def one(http: aiohttp.ClientSession, url: str, stream: bool = True, tokens: int = 20) -> Seen:
+    started = time.monotonic()
+    status, endpoint, decision, reason = None, None, None, None
+    body = {
+        "model": MODEL,
+        "prompt": f"tell me {started}",
+        "max_tokens": tokens,
+        "ignore_eos": True,
+        "stream": stream,
+    }
+    try:
+        async with http.post(url + "/v1/completions", json=body) as answer:
+            status = answer.status
+            endpoint = answer.headers.get("x-headgate-endpoint")
+            decision = answer.headers.get("x-headgate-decision")
+            reason = answer.headers.get("x-headgate-reason")
+            text = await answer.read()
+            broken = status == 200 and stream and b"[DONE]" not in text
+    except aiohttp.ClientError:
+        broken = status is not None
+    return Seen(started, time.monotonic(), status, broken, endpoint, decision, reason)
+
+
+async def load(
+    url: str, during: Callable[[], Awaitable[None]], clients: int = 12, stream: bool = True, tokens: int = 20
+) -> list[Seen]:
+    """Closed loop of *clients* for as long as *during* runs, and two rounds after."""
+    seen: list[Seen] = []
+    stop = asyncio.Event()
+
+    async def client(http: aiohttp.ClientSession) -> None:
+        while not stop.is_set():
+            seen.append(await one(http, url, stream, tokens))
+            if seen[-1].status is None:
+                await asyncio.sleep(0.05)
+
+    async with (
+        aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=60), connector=aiohttp.TCPConnector(limit=0)
+        ) as http,
+        asyncio.TaskGroup() as group,
+    ):
+        for _ in range(clients):
+            group.create_task(client(http))
+        await during()
+        stop.set()
+    return seen
+
+
+def summary(what: str, seen: list[Seen]) -> None:
+    counts = collections.Counter(
+        " ".join(
+            str(part)
+            for part in (one.status or "no answer", one.reason, "broken off" if one.broken else None)
+            if part
+        )
+        for one in seen
+    )
+    print(f"\n{what}: {len(seen)} requests: {dict(sorted(counts.items()))}")
+
+
+@pytest.fixture
+def fleet() -> Iterator[Replicas]:
+    with replicas(3, "--speed", "20", "--model", MODEL) as started:
+        yield started
+
+
+def restarted(gate: Gateway, child: str, before: int) -> bool:
+    return gate.pid(child) not in (None, before)
+
+
+@pytest.mark.parametrize("mode", ["FailOpen", "FailClose"])
+async def test_the_picker_dies_under_load(fleet: Replicas, tmp_path: Path, mode: str) -> None:
+    with gateway("-f", str(manifests(tmp_path, fleet.urls, mode))) as gate:
+        pid = gate.pid("picker")
+        assert pid is not None
+        killed = back = 0.0
+
+        async def during() -> None:
+            nonlocal killed, back
+            await asyncio.sleep(1)
+            killed = time.monotonic()
+            os.kill(pid, signal.SIGKILL)
+            await asyncio.to_thread(eventually, lambda: restarted(gate, "picker", pid) and gate.ready(), 30)
+            back = time.monotonic()
+            await asyncio.sleep(1)
+
+        seen = await load(gate.url, during)
+        summary(f"picker killed, {mode}", seen)
+        in_hands = [one for one in seen if one.started < killed < one.ended and one.status != 200]
+        later = [one for one in seen if killed + 0.05 < one.started < back]
+        print(
+            f"in its hands at that moment and refused: {len(in_hands)}; arrived while it was away: {len(later)}"
+        )
+        assert {one.status for one in in_hands} <= {503}
+        assert later, "the picker came back before anything arrived: nothing was shown"
+        if mode == "FailOpen":
+            assert {one.status for one in later} == {200}
+            assert any("fallback" in (one.decision or "") for one in later)
+        else:
+            assert {one.status for one in later} <= {503, 200}
+            assert any(one.status == 503 for one in later)
+        assert {one.status for one in seen if one.started > back + 0.5} == {200}
+        assert not any(one.broken for one in seen)
+
+
+@pytest.mark.parametrize("mode", ["FailOpen", "FailClose"])
+async def test_a_hanging_picker_is_bounded(fleet: Replicas, tmp_path: Path, mode: str) -> None:
+    with gateway("-f", str(manifests(tmp_path, fleet.urls, mode)), "--picker-timeout", "1") as gate:
+        pid = gate.pid("picker")
+        assert pid is not None
+        async with aiohttp.ClientSession() as http:
+            assert (await one(http, gate.url)).status == 200
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                met = [await one(http, gate.url) for _ in range(3)]
+            finally:
+                os.kill(pid, signal.SIGCONT)
+        took = [round(each.ended - each.started, 2) for each in met]
+        print(f"\npicker stopped, {mode}: {[each.status for each in met]} after {took} s")
+        assert max(took) < 6
+        assert {each.status for each in met} <= ({200} if mode == "FailOpen" else {503, 504})
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "plain"])
+async def test_a_replica_dies_under_load(fleet: Replicas, stream: bool) -> None:
+    with gateway(*fleet.urls) as gate:
+        died = revived = 0.0
+
+        async def during() -> None:
+            nonlocal died, revived
+            await asyncio.sleep(1.5)
+            died = time.monotonic()
+            await asyncio.to_thread(fleet.fault, 1, "crash")
+            await asyncio.sleep(3)
+            await asyncio.to_thread(fleet.fault, 1, "recover")
+            revived = time.monotonic()
+            await asyncio.sleep(6)
+
+        seen = await load(gate.url, during, clients=16, stream=stream)
+        summary(f"replica killed, {'streamed' if stream else 'plain'}", seen)
+        unanswered = [each for each in seen if each.status != 200]
+        cut = [each for each in seen if each.broken]
+        print(f"errors before the first byte: {len(unanswered)}; streams cut after it: {len(cut)}")
+        assert not unanswered
+        dead = fleet.endpoint(1)
+        assert not [each for each in seen if each.endpoint == dead and died + 1 < each.started < revived]
+        assert [each for each in seen if each.endpoint == dead and each.started > revived], (
+            "it never came back"
+        )
+
+
+@pytest.mark.parametrize("kind", ["hang", "error-500", "hang-all"])
+async def test_a_sick_replica_is_avoided_within_a_second(fleet: Replicas, kind: str) -> None:
+    with gateway(*fleet.urls) as gate:
+        sick = 0.0
+
+        async def during() -> None:
+            nonlocal sick
+            await asyncio.sleep(1.5)
+            sick = time.monotonic()
+            await asyncio.to_thread(fleet.fault, 2, kind)
+            await asyncio.sleep(4)
+            await asyncio.to_thread(fleet.fault, 2, "recover")
+
+        seen = await load(gate.url, during, clients=16)
+        summary(f"replica 2: {kind}", seen)
+        before = [each for each in seen if each.ended < sick and each.endpoint == fleet.endpoint(2)]
+        assert before, "the replica was never chosen: nothing was shown"
+        first_sick = [each for each in seen if each.started > sick]
+        late = [
+            each
+            for each in first_sick
+            if each.started > sick + 1.2 and each.endpoint == fleet.endpoint(2) and each.ended < sick + 4
+        ]
+        print(f"requests sent to it later than 1.2 s after: {len(late)} of {len(first_sick)}")
+        # Half-open probes are allowed: a few, not a share.
+        assert len(late) <= 5

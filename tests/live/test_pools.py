@@ -1,0 +1,243 @@
+"""Several pools, foreign pickers, forged headers, InferenceModels: what manifests promise."""
+
+import asyncio
+import collections
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from tests.live.harness import Replicas, eventually, free_port, gateway, picker, replicas
+
+pytestmark = pytest.mark.live
+
+MODEL = "base-model"
+
+WEIGHTED = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: gate}}
+spec: {{gatewayClassName: headgate, listeners: [{{name: http, port: 80, protocol: HTTP}}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: weighted}}
+spec:
+  parentRefs: [{{name: gate}}]
+  rules:
+  - backendRefs:
+    - {{group: inference.networking.k8s.io, kind: InferencePool, name: first, weight: 70}}
+    - {{group: inference.networking.k8s.io, kind: InferencePool, name: second, weight: 30}}
+---
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {{name: first}}
+spec: {{selector: {{matchLabels: {{pool: first}}}}, targetPorts: [{{number: 8000}}], endpointPickerRef: {{name: first-epp, port: {{number: 9002}}}}}}
+---
+apiVersion: inference.networking.x-k8s.io/v1alpha2
+kind: InferencePool
+metadata: {{name: second}}
+spec: {{selector: {{pool: second}}, targetPortNumber: 8000, extensionRef: {{name: second-epp}}}}
+---
+apiVersion: headgate.dev/v1alpha1
+kind: ModelServer
+metadata: {{name: a, labels: {{pool: first}}}}
+spec: {{url: "{a}"}}
+---
+apiVersion: headgate.dev/v1alpha1
+kind: ModelServer
+metadata: {{name: b, labels: {{pool: first}}}}
+spec: {{url: "{b}"}}
+---
+apiVersion: headgate.dev/v1alpha1
+kind: ModelServer
+metadata: {{name: c, labels: {{pool: second}}}}
+spec: {{url: "{c}"}}
+"""
+
+FOREIGN = """---
+apiVersion: v1
+kind: Service
+metadata: {{name: second-epp}}
+spec: {{ports: [{{port: 9002, targetPort: {port}}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: second-epp-1, labels: {{kubernetes.io/service-name: second-epp}}}}
+addressType: IPv4
+ports: [{{port: {port}}}]
+endpoints: [{{addresses: [127.0.0.1], conditions: {{ready: true}}}}]
+"""
+
+MODELS = """---
+apiVersion: inference.networking.x-k8s.io/v1alpha2
+kind: InferenceModel
+metadata: {name: chatbot, creationTimestamp: "2026-01-01T00:00:00Z"}
+spec:
+  modelName: chatbot
+  criticality: Critical
+  poolRef: {name: first}
+  targetModels: [{name: base-model, weight: 50}, {name: adapter-1, weight: 50}]
+---
+apiVersion: inference.networking.x-k8s.io/v1alpha2
+kind: InferenceModel
+metadata: {name: latecomer, creationTimestamp: "2026-02-01T00:00:00Z"}
+spec:
+  modelName: chatbot
+  poolRef: {name: first}
+  targetModels: [{name: nonsense}]
+---
+apiVersion: inference.networking.x-k8s.io/v1alpha2
+kind: InferenceModel
+metadata: {name: batch, creationTimestamp: "2026-01-01T00:00:00Z"}
+spec: {modelName: batch, criticality: Sheddable, poolRef: {name: first}, targetModels: [{name: base-model}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Replicas]:
+    with replicas(3, "--speed", "20", "--model", MODEL, "--lora", "adapter-1") as started:
+        yield started
+
+
+def weighted(fleet: Replicas) -> str:
+    a, b, c = fleet.urls
+    return WEIGHTED.format(a=a, b=b, c=c)
+
+
+async def ask(
+    http: aiohttp.ClientSession, url: str, headers: dict[str, str] | None = None, **body: object
+) -> aiohttp.ClientResponse:
+    asked = {"model": MODEL, "prompt": "hi", "max_tokens": 1, "ignore_eos": True, **body}
+    async with http.post(url + "/v1/completions", json=asked, headers=headers) as answer:
+        await answer.read()
+        return answer
+
+
+async def test_two_weighted_pools_ask_their_own_picker(fleet: Replicas, tmp_path: Path) -> None:
+    path = tmp_path / "w.yaml"
+    path.write_text(weighted(fleet))
+    with gateway("-f", str(path)) as gate:
+        served: collections.Counter[str] = collections.Counter()
+        async with aiohttp.ClientSession() as http:
+            for _ in range(400):
+                answer = await ask(http, gate.url)
+                assert answer.status == 200
+                served[answer.headers["x-headgate-endpoint"]] += 1
+        share = served[fleet.endpoint(2)] / 400
+        print(f"\nshare of the pool with weight 30: {share:.3f}")
+        assert 0.2 < share < 0.4
+        pools = {record["decision"]["pool"] for record in gate.decisions(400)}
+        assert pools == {"default/first", "default/second"}
+        for record in gate.decisions(400):
+            of_first = record["decision"]["chosen"][0] in (fleet.endpoint(0), fleet.endpoint(1))
+            assert of_first == (record["decision"]["pool"] == "default/first")
+
+
+async def test_forged_routing_headers_have_no_effect(fleet: Replicas, tmp_path: Path) -> None:
+    path = tmp_path / "w.yaml"
+    path.write_text(weighted(fleet).replace("weight: 30", "weight: 0"))
+    with gateway("-f", str(path)) as gate:
+        outside = fleet.endpoint(2)
+        async with aiohttp.ClientSession() as http:
+            for name in (
+                "x-gateway-destination-endpoint",
+                "X-Gateway-Destination-Endpoint-Subset",
+                "x-gateway-destination-endpoint-served",
+            ):
+                for _ in range(5):
+                    answer = await ask(http, gate.url, {name: outside})
+                    assert answer.status == 200
+                    assert answer.headers["x-headgate-endpoint"] in (fleet.endpoint(0), fleet.endpoint(1))
+            # Neither pool member can be forced by a client.
+            picked = {
+                (await ask(http, gate.url, {"x-gateway-destination-endpoint": fleet.endpoint(0)})).headers[
+                    "x-headgate-endpoint"
+                ]
+                for _ in range(30)
+            }
+            assert picked == {fleet.endpoint(0), fleet.endpoint(1)}
+
+
+async def test_a_foreign_picker_in_full_duplex_serves_its_pool(fleet: Replicas, tmp_path: Path) -> None:
+    """Our own picker, started alone with TLS as any vendor's would be, behind the gateway's foreign path."""
+    port = free_port()
+    path = tmp_path / "w.yaml"
+    path.write_text(weighted(fleet).replace("weight: 70", "weight: 0"))
+    with picker("-f", str(path), "--pool-name", "second", "--grpc-port", str(port)):
+        path.write_text(weighted(fleet).replace("weight: 70", "weight: 0") + FOREIGN.format(port=port))
+        with gateway("-f", str(path)) as gate:
+            async with aiohttp.ClientSession() as http:
+
+                async def answered() -> aiohttp.ClientResponse:
+                    async with asyncio.timeout(15):
+                        while (answer := await ask(http, gate.url)).status != 200:
+                            await asyncio.sleep(0.1)
+                        return answer
+
+                answer = await answered()
+                assert answer.headers["x-headgate-endpoint"] == fleet.endpoint(2)
+                large = await ask(http, gate.url, prompt="word " * 100_000)
+                assert large.status in (200, 400)
+                body = {"model": MODEL, "prompt": "hi", "max_tokens": 30, "stream": True}
+                async with http.post(gate.url + "/v1/completions", json=body) as streamed:
+                    assert (await streamed.read()).rstrip().endswith(b"data: [DONE]")
+                async with http.get(gate.url + "/v1/models") as listed:
+                    assert MODEL in await listed.text()
+            assert not gate.decisions(10), "our own picker was asked for a pool that has a foreign one"
+
+
+async def test_a_model_name_leads_to_its_targets(fleet: Replicas, tmp_path: Path) -> None:
+    path = tmp_path / "w.yaml"
+    path.write_text(weighted(fleet).replace("weight: 30", "weight: 0") + MODELS)
+    with gateway("-f", str(path)) as gate:
+        assert any("latecomer" in str(problem) for problem in gate.problems())
+        async with aiohttp.ClientSession() as http:
+            for stream in (False, True):
+                body = {"model": "chatbot", "prompt": "hi", "max_tokens": 5, "stream": stream}
+                for _ in range(12):
+                    async with http.post(gate.url + "/v1/completions", json=body) as answer:
+                        text = await answer.text()
+                        assert answer.status == 200, text
+                        events = (
+                            [line[6:] for line in text.splitlines() if line.startswith("data: {")]
+                            if stream
+                            else [text]
+                        )
+                        assert {json.loads(event)["model"] for event in events} == {"chatbot"}
+            targets = collections.Counter(record["decision"]["target_model"] for record in gate.decisions(24))
+            assert set(targets) == {"base-model", "adapter-1"}
+            assert (await ask(http, gate.url, model="unknown")).status == 404
+            async with http.get(gate.url + "/v1/models") as listed:
+                names = {card["id"] for card in (await listed.json())["data"]}
+                assert {"chatbot", "batch"} <= names
+
+
+async def test_a_saturated_pool_refuses_the_sheddable_first(tmp_path: Path) -> None:
+    with replicas(3, "--speed", "1", "--model", MODEL, "--lora", "adapter-1", "--max-num-seqs", "2") as slow:
+        path = tmp_path / "w.yaml"
+        path.write_text(weighted(slow).replace("weight: 30", "weight: 0") + MODELS)
+        with gateway("-f", str(path)) as gate:
+            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+                long = [
+                    asyncio.create_task(ask(http, gate.url, model="chatbot", max_tokens=2000))
+                    for _ in range(24)
+                ]
+                try:
+                    await asyncio.to_thread(eventually, lambda: gate.saturation("default/first") >= 1)
+                    refused = await ask(http, gate.url, model="batch")
+                    assert refused.status == 429
+                    assert refused.headers["x-headgate-reason"] == "saturated"
+                    assert int(refused.headers["retry-after"]) >= 1
+                finally:
+                    for task in long:
+                        task.cancel()
+                    answers = await asyncio.gather(*long, return_exceptions=True)
+                assert not [
+                    each
+                    for each in answers
+                    if isinstance(each, aiohttp.ClientResponse) and each.status == 429
+                ]
+                await asyncio.to_thread(eventually, lambda: gate.saturation("default/first") < 1)
+                assert (await ask(http, gate.url, model="batch")).status == 200

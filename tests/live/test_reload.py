@@ -1,0 +1,147 @@
+"""Edits under load: routes and endpoints come and go, no request fails, no running stream is cut."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from tests.live.harness import Replicas, eventually, gateway, replicas
+from tests.live.test_failures import MODEL, POOL, SERVER, load, summary
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+
+EXTRA_ROUTE = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: extra-{number}}}
+spec:
+  parentRefs: [{{name: gate}}]
+  rules:
+  - matches: [{{path: {{type: PathPrefix, value: /extra/{number}}}}}]
+    backendRefs: [{{group: inference.networking.k8s.io, kind: InferencePool, name: extra-{number}}}]
+---
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {{name: extra-{number}}}
+spec: {{selector: {{matchLabels: {{app: vllm}}}}, targetPorts: [{{number: 8000}}], endpointPickerRef: {{name: epp, port: {{number: 9002}}}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Replicas]:
+    with replicas(3, "--speed", "20", "--model", MODEL) as started:
+        yield started
+
+
+def write(path: Path, text: str) -> None:
+    """As editors and ConfigMaps do it: never half a file."""
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    part.replace(path)
+
+
+def config(fleet: Replicas, servers: list[int], extra: int | None, mode: str) -> str:
+    text = POOL.format(mode=mode) + "".join(SERVER.format(number=i, url=fleet.urls[i]) for i in servers)
+    return text + (EXTRA_ROUTE.format(number=extra) if extra is not None else "")
+
+
+@pytest.mark.parametrize("mode", ["FailOpen", "FailClose"])
+async def test_two_hundred_edits_fail_no_request(fleet: Replicas, tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "all.yaml"
+    write(path, config(fleet, [0, 1, 2], None, mode))
+    edits = 200
+    with gateway("-f", str(tmp_path)) as gate:
+
+        async def during() -> None:
+            for number in range(edits):
+                write(
+                    path,
+                    config(
+                        fleet,
+                        [0, 1, 2] if number % 2 else [0, 1 + number // 2 % 2],
+                        number if number % 3 else None,
+                        mode,
+                    ),
+                )
+                await asyncio.sleep(0.1)
+
+        seen = await load(gate.url, during, clients=8, tokens=5)
+        summary(f"{edits} edits, {mode}", seen)
+        assert len(seen) > 200
+        assert {each.status for each in seen} == {200}
+        assert not any(each.broken for each in seen)
+        # The last edit is what is served.
+        write(path, config(fleet, [0], 999, mode))
+        eventually(lambda: gate.endpoints() == {fleet.endpoint(0)})
+
+
+async def test_a_new_route_answers_and_a_removed_one_does_not(fleet: Replicas, tmp_path: Path) -> None:
+    path = tmp_path / "all.yaml"
+    plain, more = (
+        config(fleet, [0], extra, "FailClose").replace(
+            "rules: [{backendRefs", "rules: [{matches: [{path: {value: /v1}}], backendRefs"
+        )
+        for extra in (None, 1)
+    )
+    write(path, plain)
+    with gateway("-f", str(path)) as gate:
+        async with aiohttp.ClientSession() as http:
+
+            async def status(url: str) -> int:
+                async with http.get(gate.url + url) as answer:
+                    return answer.status
+
+            async def becomes(url: str, wanted: int) -> None:
+                async with asyncio.timeout(10):
+                    while await status(url) != wanted:
+                        await asyncio.sleep(0.05)
+
+            assert await status("/v1/models") == 200
+            assert await status("/extra/1/v1/models") == 404
+            write(path, more)
+            await becomes("/extra/1/v1/models", 200)
+            write(path, plain)
+            await becomes("/extra/1/v1/models", 404)
+
+
+async def test_a_removed_endpoint_keeps_its_streams_and_gets_no_more(fleet: Replicas, tmp_path: Path) -> None:
+    path = tmp_path / "all.yaml"
+    write(path, config(fleet, [1], None, "FailClose"))
+    with gateway("-f", str(path)) as gate:
+        body = {"model": MODEL, "prompt": "long", "max_tokens": 6000, "ignore_eos": True, "stream": True}
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(gate.url + "/v1/completions", json=body) as answer,
+        ):
+            assert answer.headers["x-headgate-endpoint"] == fleet.endpoint(1)
+            first = await answer.content.readline()
+            assert first.startswith(b"data:")
+            write(path, config(fleet, [0, 2], None, "FailClose"))
+            await asyncio.to_thread(eventually, lambda: fleet.endpoint(1) not in gate.endpoints())
+            for _ in range(20):
+                async with http.post(
+                    gate.url + "/v1/completions", json={"model": MODEL, "prompt": "x", "max_tokens": 1}
+                ) as other:
+                    assert other.status == 200
+                    assert other.headers["x-headgate-endpoint"] != fleet.endpoint(1)
+            rest = await answer.content.read()
+            assert rest.rstrip().endswith(b"data: [DONE]")
+
+
+async def test_a_bad_edit_keeps_what_was_served(fleet: Replicas, tmp_path: Path) -> None:
+    path = tmp_path / "all.yaml"
+    write(path, config(fleet, [0], None, "FailClose"))
+    with gateway("-f", str(path)) as gate:
+        async with aiohttp.ClientSession() as http:
+            for broken in (
+                "kind: [",
+                config(fleet, [0], None, "FailClose").replace("port: 80", "port: eighty"),
+            ):
+                write(path, broken)
+                problems = await asyncio.to_thread(eventually, lambda: gate.problems())
+                assert any("all.yaml" in str(problem) for problem in problems)
+                async with http.get(gate.url + "/v1/models") as answer:
+                    assert answer.status == 200
+                write(path, config(fleet, [0], None, "FailClose"))
+                await asyncio.to_thread(eventually, lambda: not gate.problems())

@@ -1,0 +1,121 @@
+"""One page from one endpoint, and the word for why it did not come."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from headgate.io.scrape import client
+from headgate.io.scrape.client import PageError, get_page, open_session
+from headgate.model.endpoints import Endpoint
+from headgate.model.ids import endpoint_id
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@asynccontextmanager
+async def answering(answer: bytes, heard: Callable[[bytes], object] = len) -> AsyncIterator[Endpoint]:
+    """A server that sends *answer* to whatever comes, and closes."""
+
+    handling: set[asyncio.Task[None] | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handling.add(asyncio.current_task())
+        try:
+            heard(await reader.read(4096))
+            writer.write(answer)
+            await writer.drain()
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        yield Endpoint(endpoint_id("127.0.0.1", port), "127.0.0.1", port, "s", hostname="llm.example")
+    await asyncio.gather(*(task for task in handling if task is not None), return_exceptions=True)
+
+
+async def got(endpoint: Endpoint) -> bytes:
+    async with open_session(0.3) as session:
+        return await get_page(session, endpoint, "/metrics")
+
+
+async def failed(endpoint: Endpoint) -> PageError:
+    with pytest.raises(PageError) as caught:
+        await got(endpoint)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK + b"Content-Length: 4\r\n\r\npage",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\npa\r\n2\r\nge\r\n0\r\n\r\n",
+        OK + b"Connection: close\r\n\r\npage",
+    ],
+)
+async def test_a_page_however_it_is_framed(answer: bytes) -> None:
+    async with answering(answer) as endpoint:
+        assert await got(endpoint) == b"page"
+
+
+async def test_the_host_of_the_url_is_asked_for_without_compression() -> None:
+    asked: list[bytes] = []
+    async with answering(OK + b"Content-Length: 0\r\n\r\n", asked.append) as endpoint:
+        await got(endpoint)
+    assert asked[0].startswith(b"GET /metrics HTTP/1.1\r\nHost: llm.example\r\n")
+    assert b"Accept-Encoding: identity" in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "word", "answered"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "http-404", True),
+        (b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", "http-302", True),
+        (b"SSH-2.0-what\r\n\r\n", "not-http", False),
+        (b"", "reset", False),
+        (OK + b"Content-Length: 9\r\n\r\nhalf", "reset", False),
+        (OK + b"Content-Length: 900\r\n\r\n" + b"x" * 900, "too-large", True),
+        (
+            OK + b"Transfer-Encoding: chunked\r\n\r\n384\r\n" + b"x" * 900 + b"\r\n0\r\n\r\n",
+            "too-large",
+            True,
+        ),
+    ],
+)
+async def test_a_failure_has_a_word(
+    answer: bytes, word: str, answered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "MAX_PAGE_BYTES", 100)
+    async with answering(answer) as endpoint:
+        failure = await failed(endpoint)
+    assert (failure.word, failure.answered) == (word, answered)
+
+
+async def test_silence_is_a_timeout() -> None:
+    gone = asyncio.Event()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        gone.set()
+
+    server = await asyncio.start_server(mute, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        failure = await failed(Endpoint(endpoint_id("127.0.0.1", port), "127.0.0.1", port, "s"))
+        await gone.wait()
+    assert (failure.word, failure.answered) == ("timeout", False)
+
+
+async def test_nobody_there() -> None:
+    assert (await failed(Endpoint(endpoint_id("127.0.0.1", 9), "127.0.0.1", 9, "s"))).word == "refused"
+
+
+async def test_https_towards_plain_http_is_a_tls_error() -> None:
+    async with answering(OK + b"\r\n") as endpoint:
+        secure = Endpoint(
+            endpoint.id, endpoint.ip, endpoint.port, "s", scheme="https", hostname="llm.example"
+        )
+        assert (await failed(secure)).word == "tls"
