@@ -106,7 +106,7 @@ class Conversation:
     def refuse_stream(self, message: bytes) -> None:
         """Ends the stream with a serialised message, whatever was asked."""
 
-    def closed(self, cancelled: bool) -> Row | None:
+    def closed(self) -> Row | None:
         """The stream is gone; the OVER event, when the request was not over yet."""
 
     def outbox(self) -> list[bytes]:

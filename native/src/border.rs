@@ -500,12 +500,8 @@ impl Dialogue {
         self.talk.answer_first(message);
     }
 
-    fn closed<'py>(
-        &mut self,
-        py: Python<'py>,
-        cancelled: bool,
-    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        match self.talk.closed(cancelled) {
+    fn closed<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        match self.talk.closed() {
             Some(said) => Ok(Some(said_row(py, self.number, "", &said)?)),
             None => Ok(None),
         }

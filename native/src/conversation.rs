@@ -350,19 +350,18 @@ impl Conversation {
             }
             Some(Request::ResponseBody(body)) => self.response_body(body),
             Some(Request::ResponseTrailers(_)) => Ok(self.response_trailers()),
-            None => Err(WireError("a message of no known kind".to_owned())),
+            None => Err(WireError("a message of no known kind: None".to_owned())),
         }
     }
 
-    /// Takes the first message of a stream that will be refused whatever it asks; the request's id.
-    pub fn refuse_all(&mut self, data: Bytes) -> Result<String, WireError> {
-        self.receive(data)?;
+    /// The request will be refused whatever it asks; its id.
+    pub fn refuse_all(&mut self) -> String {
         self.outbox.clear();
         self.phase = Phase::Refusing;
         if self.request_id.is_empty() {
             self.request_id = self.key();
         }
-        Ok(self.request_id.clone())
+        self.request_id.clone()
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -797,8 +796,8 @@ impl Conversation {
         }
     }
 
-    /// The stream is gone: `cancelled` by the peer, or closed in order. Says how the request ended.
-    pub fn closed(&mut self, cancelled: bool) -> Option<Said> {
+    /// The stream is gone. Says how the request ended; `Lost` where no response phase was to come.
+    pub fn closed(&mut self) -> Option<Said> {
         let phase = std::mem::replace(&mut self.phase, Phase::Over);
         if phase == Phase::Picking {
             return Some(self.over(Ending::Aborted, None, Usage::None, None));
@@ -807,8 +806,11 @@ impl Conversation {
             return None;
         }
         if phase == Phase::Routed {
-            let lost = self.response_bodyless && !cancelled;
-            let ending = if lost { Ending::Lost } else { Ending::Aborted };
+            let ending = if self.response_bodyless {
+                Ending::Lost
+            } else {
+                Ending::Aborted
+            };
             return Some(self.over(ending, None, Usage::None, None));
         }
         let ending = if self.response_bodyless {

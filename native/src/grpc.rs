@@ -12,6 +12,7 @@ pub const INVALID_ARGUMENT: u8 = 3;
 pub const NOT_FOUND: u8 = 5;
 pub const RESOURCE_EXHAUSTED: u8 = 8;
 pub const UNIMPLEMENTED: u8 = 12;
+pub const UNAVAILABLE: u8 = 14;
 
 /// Bytes that may lie unsent in a stream before its sender waits for the peer.
 const UNSENT_BYTES: usize = 256 * 1024;

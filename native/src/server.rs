@@ -17,7 +17,9 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::accesslog::{Ending, read_entries};
 use crate::conversation::{Conversation, Said, framed};
-use crate::grpc::{INVALID_ARGUMENT, NOT_FOUND, OK, Reader, Stop, UNIMPLEMENTED, Writer};
+use crate::grpc::{
+    INVALID_ARGUMENT, NOT_FOUND, OK, Reader, Stop, UNAVAILABLE, UNIMPLEMENTED, Writer,
+};
 use crate::hub::{Answer, Event, Hub};
 use crate::proto::{HealthCheckRequest, HealthCheckResponse, health};
 use crate::usage::Usage;
@@ -173,9 +175,13 @@ async fn dispatch(
             let names = &hub.settings.names;
             let pool = text(&names.pool).map(Arc::from);
             let lean = text(&names.lean) == Some("1");
-            Session::new(hub.clone(), pool, lean)
-                .run(reader, writer)
-                .await;
+            let session = Session::new(hub.clone(), pool, lean);
+            if lean && !session.served() {
+                // Our own Envoy heard of the pool first: its failure mode decides, as if no picker were there.
+                let text = format!("pool {} is not known to this picker", session.pool);
+                return writer.finish(UNAVAILABLE, &text);
+            }
+            session.run(reader, writer).await;
         }
         ACCESS_LOG if services == Services::All => {
             hub.tell(Event::LogOpened);
@@ -301,7 +307,6 @@ struct Session {
     known: bool,
     /// Python has been told of the end, or caused it.
     ended: bool,
-    cancelled: bool,
 }
 
 impl Session {
@@ -319,14 +324,12 @@ impl Session {
             pool,
             known: false,
             ended: false,
-            cancelled: true,
         }
     }
 
     async fn run(mut self, mut reader: Reader, mut writer: Writer) {
         match self.converse(&mut reader, &mut writer).await {
             Ok(()) | Err(Stop::Closed) => {
-                self.cancelled = false;
                 writer.finish(OK, "");
             }
             Err(Stop::Cancelled) => writer.reset(),
@@ -359,11 +362,7 @@ impl Session {
             };
             let message = message?;
             self.hub.wait_for_room().await;
-            if std::mem::take(&mut first) && !self.served() {
-                waiting = Some(self.refuse_pool(message)?);
-                continue;
-            }
-            if let Some(answer) = self.take(message)? {
+            if let Some(answer) = self.take(message, std::mem::take(&mut first))? {
                 waiting = Some(answer);
             }
             self.flush(writer).await?;
@@ -379,26 +378,27 @@ impl Session {
             .contains(&self.pool)
     }
 
-    /// The first message of a stream for a pool that is unknown here: Python writes the refusal.
-    fn refuse_pool(&mut self, message: Bytes) -> Result<oneshot::Receiver<Answer>, Stop> {
-        let request_id = self
-            .talk
-            .refuse_all(message)
-            .map_err(|error| Stop::Refused(INVALID_ARGUMENT, error.0))?;
-        let answer = self.hub.expect(self.number);
-        self.hub.tell(Event::UnknownPool {
-            stream: self.number,
-            pool: self.pool.clone(),
-            request_id,
-        });
-        Ok(answer)
-    }
-
-    fn take(&mut self, message: Bytes) -> Result<Option<oneshot::Receiver<Answer>>, Stop> {
+    /// Hears one message; where the answer to it will come, when it asks for one.
+    fn take(
+        &mut self,
+        message: Bytes,
+        first: bool,
+    ) -> Result<Option<oneshot::Receiver<Answer>>, Stop> {
         let all = self
             .talk
             .receive(message)
             .map_err(|error| Stop::Refused(INVALID_ARGUMENT, error.0))?;
+        let arrives = |said: &Said| matches!(said, Said::Arrived(_) | Said::Unread { .. });
+        if (first || all.iter().any(arrives)) && !self.served() {
+            let request_id = self.talk.refuse_all();
+            let answer = self.hub.expect(self.number);
+            self.hub.tell(Event::UnknownPool {
+                stream: self.number,
+                pool: self.pool.clone(),
+                request_id,
+            });
+            return Ok(Some(answer));
+        }
         let mut waiting = None;
         for said in all {
             match said {
@@ -471,7 +471,7 @@ impl Drop for Session {
                 served: None,
             })
         } else {
-            self.talk.closed(self.cancelled)
+            self.talk.closed()
         };
         let (stream, pool) = (self.number, self.pool.clone());
         match over {
