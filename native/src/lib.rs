@@ -11,6 +11,8 @@ pub mod proto;
 pub mod rewrite;
 pub mod scan;
 pub mod server;
+#[cfg(test)]
+mod server_tests;
 pub mod shape;
 pub mod text;
 pub mod tls;
