@@ -156,8 +156,12 @@ class Gateway:
 
     def ready(self) -> bool:
         """Whether everything answers now; False while a child is away."""
-        with urllib.request.urlopen(self.admin + "/readyz", timeout=5) as answer:
-            return bool(answer.status == 200)
+        try:
+            with urllib.request.urlopen(self.admin + "/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
 
     def pid(self, child: str) -> int | None:
         """Process id of `envoy`, `controller` or `picker`; None while it is away."""

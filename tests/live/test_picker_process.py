@@ -133,7 +133,9 @@ async def test_requests_through_envoy(client: Client, server: ModelServer) -> No
     big = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * (8 << 20)}]}).encode()
     assert (await client.post(big))[0] == 200
     assert server.bodies[-1] == big
-    assert await client.picker.in_flight() == 0
+    async with asyncio.timeout(5):
+        while await client.picker.in_flight():  # the access log comes a moment after the answer
+            await asyncio.sleep(0.02)
 
 
 async def test_the_model_is_rewritten_and_restored(client: Client, server: ModelServer) -> None:
@@ -176,7 +178,9 @@ async def test_an_aborted_stream_frees_its_place(client: Client, server: ModelSe
         answer.close()
     record = await client.picker.concluded()
     assert record["outcome"]["ending"] == ("lost" if client.mode == "skip" else "aborted")
-    assert await client.picker.in_flight() == 0
+    async with asyncio.timeout(5):
+        while await client.picker.in_flight():  # the access log comes a moment after the answer
+            await asyncio.sleep(0.02)
 
 
 async def test_tls_by_default_and_many_streams(tmp_path: Path, server: ModelServer) -> None:

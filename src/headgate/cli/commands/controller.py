@@ -47,6 +47,7 @@ def controller(
     from headgate.io.sources.urls import BadUrlError
 
     logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(message)s")
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
     if not files and not url:
         raise typer.BadParameter("nothing to serve: name files with -f, or model servers with --url")
     settings = GatewaySettings(

@@ -144,7 +144,8 @@ def picker(
 
     if log_level.upper() not in logging.getLevelNamesMapping():
         raise typer.BadParameter(f"{log_level!r} is no log level")
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(message)s")
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
     if not (files or url or endpoints or endpoint_selector):
         raise typer.BadParameter("name something to route to: -f PATH, --url URL or --endpoints ip:port,…")
     if endpoint_selector and not (endpoint_target_ports and pool_name):
