@@ -172,12 +172,21 @@ class Controller:
 
 
 async def serve(
-    source: Source, settings: GatewaySettings, *, host: str, xds_port: int, admin_socket: Path | None
+    source: Source,
+    settings: GatewaySettings,
+    started: Callable[[int], None],
+    *,
+    host: str,
+    xds_port: int,
+    admin_socket: Path | None,
 ) -> None:
-    """Run a controller until cancelled. Raises RuntimeError when the xDS port is taken."""
+    """Run a controller until cancelled; *started* is told the xDS port.
+
+    Raises:
+        RuntimeError: the xDS port is taken.
+    """
     controller = Controller(source, lambda snapshot: translate(snapshot, settings))
-    bound = await controller.xds.start(host, xds_port)
-    log.info("serving xDS on %s:%d", host, bound)
+    started(await controller.xds.start(host, xds_port))
     admin = AdminServer(controller.routes())
     try:
         if admin_socket is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime
+import gc
 import logging
 import random
 import secrets
@@ -285,6 +286,12 @@ def serve(options: PickerOptions, started: Callable[[Status], None] | None = Non
 
     async def main() -> None:
         await Picker(options).run(started)
+
+    # What lives now lives as long as the process; requests leave nothing in cycles, so looking for some is
+    # seldom worth while (measured: 8 % of the picker's CPU with Python's own thresholds).
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

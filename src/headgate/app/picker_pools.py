@@ -24,6 +24,8 @@ from headgate.scheduling.prefix import BlockIndex, PrefixIndex
 from headgate.scheduling.profiles import PROFILES
 
 log = logging.getLogger(__name__)
+problems_log = logging.getLogger("headgate.problems")
+"""Its own logger: under `headgate run` the controller tells of the same problems."""
 
 SETTLE_S = 0.5
 """How long a change of a known pool waits, so that Envoy has heard of new endpoints before one is named.
@@ -93,7 +95,9 @@ class Pools:
         """The pools as they are now, whole."""
         for problem in problems:
             if problem not in self.problems:
-                log.warning("%s", problem)
+                problems_log.log(
+                    logging.ERROR if problem.severity == "error" else logging.WARNING, "%s", problem
+                )
         self.problems = tuple(problems)
         wanted = {pool.key: pool for pool in pools if pool.picker is None or pool.key == self._own}
         self._newest = wanted

@@ -5,9 +5,7 @@ import contextlib
 import logging
 import os
 import resource
-import shutil
 import signal
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +14,7 @@ import aiohttp
 import msgspec
 
 from headgate import __version__
+from headgate.app.run_folder import private_folder
 from headgate.app.run_ports import settle
 from headgate.app.run_settings import (
     Folder,
@@ -79,6 +78,7 @@ class Supervisor:
             EnvoyMissingError: there is no Envoy binary.
             PortTakenError: a port cannot be had.
             BadUrlError: a URL cannot be used.
+            FolderError: there is no place for temporary files.
         """
         normalise_all(self._settings.urls)
         binary = find_envoy()
@@ -87,12 +87,10 @@ class Supervisor:
         )
         self._started_at = asyncio.get_running_loop().time()
         _raise_file_limit()
-        self._folder = Folder(Path(tempfile.mkdtemp(prefix="headgate-")))
-        self._catch_signals()
-        try:
+        with private_folder() as path:
+            self._folder = Folder(path)
+            self._catch_signals()
             return await self._serve(binary)
-        finally:
-            await asyncio.to_thread(shutil.rmtree, self._folder.path, ignore_errors=True)
 
     async def _serve(self, binary: Path) -> int:
         options = envoy_options(self._settings, self._folder, binary, os.cpu_count() or 1)

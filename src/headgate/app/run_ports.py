@@ -78,6 +78,8 @@ def _reserve(host: str, port: int, flag: str) -> socket.socket:
             why = f"port {port} is taken by another program: stop it, or choose another with {flag} (0: any)"
         elif error.errno == errno.EACCES:
             why = f"port {port} may not be opened by this user: choose one above 1023 with {flag}"
+        elif error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+            why = f"{host} cannot be opened ({error.strerror}): --host takes an address of this machine"
         else:
             why = f"port {port} of {host} cannot be opened: {error.strerror}; choose another with {flag}"
         raise PortTakenError(why) from None

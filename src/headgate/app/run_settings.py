@@ -86,4 +86,5 @@ def envoy_options(settings: RunSettings, folder: Folder, binary: Path, concurren
 def _headgate(verb: str, settings: RunSettings) -> list[str]:
     files = [part for path in settings.files for part in ("-f", str(path))]
     urls = [part for url in settings.urls for part in ("--url", url)]
-    return [sys.executable, "-m", "headgate", verb, *files, *urls, "--log-level", settings.log_level]
+    level = ("--log-level", settings.log_level)
+    return [sys.executable, "-m", "headgate", verb, *files, *urls, *level, "--supervised"]

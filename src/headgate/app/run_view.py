@@ -80,8 +80,8 @@ def drain_line(active: int, timeout_s: float) -> str:
     return f"draining: {requests} running, waiting up to {timeout_s:g} s; press Ctrl-C again to end at once"
 
 
-CALM = ("work-in-progress", "ENVOY_SIGTERM")
-"""Parts of Envoy's warnings that say nothing to a user of Headgate."""
+CALM = ("work-in-progress", "ENVOY_SIGTERM", "config stream to headgate-xds closed")
+"""Parts of Envoy's warnings that say nothing to a user of Headgate, or what the supervisor says itself."""
 
 
 def worth_saying(name: str, line: str) -> bool:

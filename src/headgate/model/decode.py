@@ -83,13 +83,14 @@ def decode(raw: object, file: str, line_of: LineOf) -> Decoded:
         found = _convert(cls, data, origin)
     except msgspec.ValidationError as error:
         field, message = _explained(str(error))
-        return Decoded(identity=identity, problems=(_broken(place(field), message),))
+        if message.startswith("invalid enum value"):
+            message += f"; it can be {', '.join(schema.choices(cls, field))}"
+        return Decoded(
+            identity=identity, problems=(_broken(place(field), message), *_strange(cls, data, place))
+        )
     problems = [_broken(place(field), message) for field, message in broken_rules(found)]
     wrong = bool(problems)
-    problems += [
-        Problem(place(field), reason, message, "warning")
-        for field, reason, message in schema.strange_fields(cls, data)
-    ]
+    problems += _strange(cls, data, place)
     return Decoded(None if wrong else found, identity, tuple(problems))
 
 
@@ -99,6 +100,13 @@ def _convert(cls: type[KubeObject], data: dict[str, Any], origin: Origin) -> Any
         wire = msgspec.convert(data, schema.PoolXWire)
         return InferencePoolX(metadata=wire.metadata, spec=wire.spec.as_v1(), origin=origin)
     return msgspec.structs.replace(msgspec.convert(data, cls), origin=origin)
+
+
+def _strange(
+    cls: type[KubeObject], data: Mapping[str, Any], place: Callable[[str], Place]
+) -> Iterator[Problem]:
+    for field, reason, message in schema.strange_fields(cls, data):
+        yield Problem(place(field), reason, message, "warning")
 
 
 def _broken(place: Place, message: str) -> Problem:

@@ -1,9 +1,10 @@
 """Which kinds are read, and which fields of them are known but without effect."""
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -129,6 +130,20 @@ def strange_fields(cls: type[KubeObject], data: Mapping[str, Any]) -> Iterator[S
         return
     top = {key: value for key, value in data.items() if key not in ("apiVersion", "kind", "status")}
     yield from _strange(PoolXWire if cls is InferencePoolX else cls, top, "")
+
+
+def choices(cls: type[KubeObject], field: str) -> tuple[str, ...]:
+    """What may stand at *field* (a dotted path) of *cls*; empty when it is no closed set of words."""
+    type_: Any = PoolXWire if cls is InferencePoolX else cls
+    for part in filter(None, re.split(r"[.\[\]]+", field)):
+        inner = _bare(type_)
+        if isinstance(inner, tuple):
+            type_ = inner[0]
+        else:
+            known = {each.encode_name: each.type for each in msgspec.structs.fields(inner)}
+            type_ = known[part]
+    last = _bare(type_)
+    return tuple(map(str, get_args(last))) if get_origin(last) is Literal else ()
 
 
 def _strange(type_: Any, value: object, path: str) -> Iterator[Strange]:

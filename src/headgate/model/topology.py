@@ -237,7 +237,8 @@ def parse_url(url: str) -> ServerUrl | str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return f"{url!r} must be http://host:port or https://host:port"
     if parts.username is not None or parts.query or parts.fragment or parts.path.strip("/"):
-        return f"{url!r} must have no path, user or query: API paths are taken from the requests"
+        bare = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        return f"{url!r} must have no path, user or query, which come with the requests: write {bare}"
     if port == 0:
         return f"{url!r} must not have port 0"
     if parts.scheme == "https":

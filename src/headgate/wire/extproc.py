@@ -104,6 +104,7 @@ class Conversation:
         "_response_bodyless",
         "_response_duplex",
         "_settings",
+        "_streaming",
         "_subset",
         "_target",
         "_trailers",
@@ -133,6 +134,7 @@ class Conversation:
         self._request_id = self.key
         self._asked_model: str | None = None
         self._target: str | None = None
+        self._streaming = False
         self._chosen = ""
         self._decision = ""
         self._answering: Answering | None = None
@@ -247,6 +249,7 @@ class Conversation:
             return []
         self._phase = _Phase.PICKING
         self._asked_model = request.model
+        self._streaming = request.streaming
         return [Arrived(request)]
 
     def _too_large(self) -> list[Said]:
@@ -353,6 +356,8 @@ class Conversation:
             self.outbox.append(answers.EMPTY_REQUEST_TRAILERS)
         self._body.clear()
         self._headers.clear()
+        # A plain answer shows no first token, and one that is not rewritten needs nothing from here any more.
+        self.leaving = self._lean and not self._streaming and target_model is None
 
     def refuse(self, status: int, reason: str, message: str, retry_after_s: int | None) -> None:
         """Answers with an error. Does nothing when the client has gone."""

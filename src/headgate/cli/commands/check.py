@@ -18,7 +18,8 @@ def check(
 ) -> None:
     """Validate manifests and say what is wrong, with file, line, object and field.
 
-    Exit code 1 when something is wrong, 0 when there are only warnings. Needs no Envoy and no cluster.
+    Exit code 1 when something is wrong or there is nothing to check, 0 when there are only warnings.
+    Needs no Envoy and no cluster.
 
     [bold]Examples[/]
 
@@ -30,13 +31,15 @@ def check(
     """
     import msgspec
 
+    from headgate.cli.manifests import must_exist, nothing_read
     from headgate.gateway.settings import GatewaySettings
     from headgate.gateway.translate import translate
     from headgate.io.sources.files import read_once
 
+    must_exist(files)
     snapshot = read_once(files)
     translation = translate(snapshot, GatewaySettings())
-    problems = sorted({*snapshot.problems, *translation.problems})
+    problems = sorted({*snapshot.problems, *translation.problems, *nothing_read(snapshot, files)})
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
     summary = translation.summary

@@ -1,7 +1,7 @@
 """`headgate controller`: the gateway half alone."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,7 +24,12 @@ def controller(
     picker_timeout: Annotated[float, typer.Option(help="Longest silence of a picker, seconds.")] = 2.0,
     body_limit: Annotated[int, typer.Option(help="Longest request body, bytes.")] = 64 << 20,
     admin_socket: Annotated[Path | None, typer.Option(help="Unix socket of the admin API.")] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[
+        Literal["error", "warning", "info", "debug"], typer.Option(help="What is worth a line.")
+    ] = "info",
+    supervised: Annotated[
+        bool, typer.Option("--supervised", hidden=True, help="Whoever started this tells of its ports.")
+    ] = False,
 ) -> None:
     """Translate manifests for Envoy and serve them by delta xDS.
 
@@ -38,16 +43,15 @@ def controller(
     """
     import asyncio
     import contextlib
-    import logging
     import signal
 
     from headgate.app.controller import serve
+    from headgate.cli.logs import log_to_stderr
     from headgate.gateway.settings import GatewaySettings
     from headgate.io.sources.api import open_source
     from headgate.io.sources.urls import BadUrlError
 
-    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(message)s")
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    log_to_stderr(log_level)
     if not files and not url:
         raise typer.BadParameter("nothing to serve: name files with -f, or model servers with --url")
     settings = GatewaySettings(
@@ -62,9 +66,13 @@ def controller(
     except BadUrlError as error:
         raise typer.BadParameter(str(error)) from None
 
+    def started(bound: int) -> None:
+        if not supervised:
+            print(f"controller: xDS {xds_host}:{bound}", flush=True)
+
     async def until_signal() -> None:
         serving = asyncio.ensure_future(
-            serve(source, settings, host=xds_host, xds_port=xds_port, admin_socket=admin_socket)
+            serve(source, settings, started, host=xds_host, xds_port=xds_port, admin_socket=admin_socket)
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, serving.cancel)

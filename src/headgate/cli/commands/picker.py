@@ -4,7 +4,7 @@ import logging
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -102,7 +102,13 @@ def picker(
     ] = "5s",
     disable_endpoint_subset_filter: Annotated[bool, typer.Option(help="Ignore subset hints.")] = False,
     grpc_max_recv_msg_size: Annotated[int, typer.Option(help="Bytes of one gRPC message; -1: any.")] = -1,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[
+        Literal["error", "warning", "info", "debug"], typer.Option(help="What is worth a line.")
+    ] = "info",
+    supervised: Annotated[
+        bool,
+        typer.Option("--supervised", hidden=True, help="Whoever started this tells of ports and problems."),
+    ] = False,
     die_with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
     pool_group: Annotated[str, _ignored("--pool-group")] = "",
     tls_min_version: Annotated[str, _ignored("--tls-min-version")] = "",
@@ -138,15 +144,15 @@ def picker(
     from headgate.app.parent import die_with_parent as end_with_parent
     from headgate.app.picker import PickerOptions, Tls, serve
     from headgate.app.picker_admin import Status
+    from headgate.cli.logs import log_to_stderr
     from headgate.io.extproc.native import MissingError
     from headgate.io.sources.urls import BadUrlError
     from headgate.model.ids import EndpointId, pool_key
     from headgate.picker.settings import MachineSettings
 
-    if log_level.upper() not in logging.getLevelNamesMapping():
-        raise typer.BadParameter(f"{log_level!r} is no log level")
-    logging.basicConfig(level=log_level.upper(), format="%(levelname)s %(message)s")
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    log_to_stderr(log_level)
+    if supervised:
+        logging.getLogger("headgate.problems").setLevel(logging.CRITICAL)
     if not (files or url or endpoints or endpoint_selector):
         raise typer.BadParameter("name something to route to: -f PATH, --url URL or --endpoints ip:port,…")
     if endpoint_selector and not (endpoint_target_ports and pool_name):
@@ -181,6 +187,8 @@ def picker(
     )
 
     def started(status: Status) -> None:
+        if supervised:
+            return
         parts = [f"picker: ext_proc {host}:{status.grpc_port}"]
         if status.health_port:
             parts.append(f"health {host}:{status.health_port}")

@@ -38,6 +38,13 @@ def size(text: str) -> int:
     return int(match[1]) * _UNITS[match[2] or ""]
 
 
+def _size_option(text: str) -> int:
+    try:
+        return size(text)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(error.message, param_hint="--body-limit") from None
+
+
 class TextReporter:
     """For people: results to stdout, what happens meanwhile to stderr."""
 
@@ -120,28 +127,39 @@ def run(
         list[Path] | None,
         typer.Option("-f", "--file", help="YAML file or folder, followed as it changes; may be repeated."),
     ] = None,
-    port: Annotated[int, typer.Option(help="The gateway's own port.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The gateway's own port.")] = 8080,
     host: Annotated[str, typer.Option(help="Address that the gateway listens on.")] = "0.0.0.0",
     policy: Annotated[
         Literal["default", "random", "round-robin", "least-requests"], typer.Option(help="How to choose.")
     ] = "default",
-    picker_port: Annotated[int, typer.Option(help="ext_proc, loopback.")] = 9002,
-    picker_health_port: Annotated[int, typer.Option(help="gRPC health of the picker, loopback.")] = 9003,
-    metrics_port: Annotated[int, typer.Option(help="Prometheus metrics, loopback.")] = 9090,
-    xds_port: Annotated[int, typer.Option(help="Envoy's configuration, loopback.")] = 18000,
-    admin_port: Annotated[int, typer.Option(help="Admin API, loopback.")] = 15000,
+    picker_port: Annotated[int, typer.Option(min=0, max=65_535, help="ext_proc, loopback.")] = 9002,
+    picker_health_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="gRPC health of the picker, loopback.")
+    ] = 9003,
+    metrics_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Prometheus metrics, loopback.")
+    ] = 9090,
+    xds_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Envoy's configuration, loopback.")
+    ] = 18000,
+    admin_port: Annotated[int, typer.Option(min=0, max=65_535, help="Admin API, loopback.")] = 15000,
     envoy_admin_port: Annotated[
-        int | None, typer.Option(help="Envoy's own admin, loopback; without: a private Unix socket.")
+        int | None,
+        typer.Option(min=0, max=65_535, help="Envoy's own admin, loopback; without: a private Unix socket."),
     ] = None,
     drain_timeout: Annotated[
-        float, typer.Option(help="Longest wait for running requests at the end, seconds.")
+        float, typer.Option(min=0, help="Longest wait for running requests at the end, seconds.")
     ] = 600.0,
     picker_timeout: Annotated[
         float,
-        typer.Option(help="Longest silence of the picker before the pool's failure mode counts, seconds."),
+        typer.Option(
+            min=0.01, help="Longest silence of the picker before the pool's failure mode counts, seconds."
+        ),
     ] = 2.0,
     body_limit: Annotated[str, typer.Option(help="Longest request body.")] = "64MiB",
-    log_level: Annotated[Literal["error", "warning", "info", "debug"], typer.Option()] = "info",
+    log_level: Annotated[
+        Literal["error", "warning", "info", "debug"], typer.Option(help="What is worth a line.")
+    ] = "info",
     output: Annotated[Literal["text", "json"], typer.Option(help="json: one event a line.")] = "text",
 ) -> None:
     """Put a gateway in front of model servers: Envoy, the picker and the controller, supervised.
@@ -157,21 +175,21 @@ def run(
         headgate run http://localhost:8000 --policy round-robin --admin-port 0
     """
     import asyncio
-    import logging
 
     from headgate.app.run import Supervisor
+    from headgate.app.run_folder import FolderError
     from headgate.app.run_ports import Ports, PortTakenError
     from headgate.app.run_settings import RunSettings
+    from headgate.cli.logs import log_to_stderr
+    from headgate.cli.manifests import must_exist
     from headgate.io.envoy.binary import EnvoyMissingError
     from headgate.io.sources.urls import BadUrlError
 
     if not urls and not files:
         typer.echo(NOTHING, err=True)
         raise typer.Exit(2)
-    for path in files or ():
-        if not path.exists():
-            raise typer.BadParameter(f"there is no {path}", param_hint="-f")
-    logging.basicConfig(level=log_level.upper(), format="headgate   | %(message)s")
+    must_exist(files or ())
+    log_to_stderr(log_level, prefix="headgate   | ")
     settings = RunSettings(
         urls=tuple(urls or ()),
         files=tuple(files or ()),
@@ -188,7 +206,7 @@ def run(
         policy=policy,
         drain_timeout_s=drain_timeout,
         picker_timeout_s=picker_timeout,
-        body_limit_bytes=size(body_limit),
+        body_limit_bytes=_size_option(body_limit),
         log_level=log_level,
     )
     reporter = TextReporter() if output == "text" else JsonReporter()
@@ -198,6 +216,8 @@ def run(
 
     try:
         raise typer.Exit(asyncio.run(supervise()))
-    except (EnvoyMissingError, PortTakenError, BadUrlError) as error:
+    except BadUrlError as error:
+        raise typer.BadParameter(str(error), param_hint="URL") from None
+    except (EnvoyMissingError, PortTakenError, FolderError) as error:
         typer.echo(f"headgate: {error}", err=True)
         raise typer.Exit(1) from None

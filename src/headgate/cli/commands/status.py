@@ -82,6 +82,12 @@ def _processes(processes: list[dict[str, Any]]) -> "Table":
     return table
 
 
+def state_of(endpoint: dict[str, Any]) -> str:
+    """Its condition and the reason, each word once."""
+    condition, reason = endpoint["condition"], endpoint["reason"]
+    return reason if reason.startswith(condition) else f"{condition} {reason}".strip()
+
+
 def _pool(pool: dict[str, Any]) -> "Table":
     from rich.table import Table
 
@@ -102,7 +108,7 @@ def _pool(pool: dict[str, Any]) -> "Table":
         kv_used = load.get("kv_used")
         table.add_row(
             each["endpoint"],
-            " ".join(part for part in (each["condition"], each["reason"]) if part),
+            state_of(each),
             str(each["in_flight"]),
             str(load.get("waiting", "-")),
             str(load.get("running", "-")),

@@ -29,13 +29,15 @@ def translate(
     """
     import msgspec
 
+    from headgate.cli.manifests import must_exist, nothing_read
     from headgate.gateway.settings import GatewaySettings
     from headgate.gateway.translate import translate as translate_snapshot
     from headgate.io.sources.files import read_once
 
+    must_exist(files)
     snapshot = read_once(files)
     translation = translate_snapshot(snapshot, GatewaySettings(port=port))
-    problems = sorted({*snapshot.problems, *translation.problems})
+    problems = sorted({*snapshot.problems, *translation.problems, *nothing_read(snapshot, files)})
     for problem in problems:
         typer.echo(str(problem), err=True)
     if output == "json":

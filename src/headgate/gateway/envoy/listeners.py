@@ -150,8 +150,8 @@ def _access_log() -> Json:
         common_config={
             "log_name": "headgate",
             "transport_api_version": "V3",
-            "buffer_flush_interval": "0.05s",
-            "buffer_size_bytes": 1,
+            "buffer_flush_interval": "0.02s",
+            "buffer_size_bytes": 16384,
             "grpc_service": {"envoy_grpc": {"cluster_name": names.OWN_PICKER}},
         },
     )

@@ -41,6 +41,8 @@ def read_fault(text: str) -> tuple[int, Fault]:
         fields = {
             name: float(value) for name, _, value in (o.partition("=") for o in options.split(",") if o)
         }
+        if not replica.isdigit():
+            raise ValueError("it begins with the number of a replica, such as 0:crash")
         return int(replica), checked(msgspec.convert({"kind": kind, **fields}, Fault))
     except (ValueError, msgspec.ValidationError) as problem:
         raise ValueError(f"--fault {text}: {problem}") from problem

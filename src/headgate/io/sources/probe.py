@@ -77,6 +77,11 @@ async def _get(session: aiohttp.ClientSession, url: str) -> bytes | str:
         return "no answer in time"
     except aiohttp.ClientConnectorDNSError:
         return "the host name does not resolve"
+    except aiohttp.ClientConnectorCertificateError as error:
+        why = getattr(error.certificate_error, "verify_message", "") or "it is not valid"
+        return f"its certificate cannot be trusted: {why}"
+    except aiohttp.ClientSSLError:
+        return "it does not speak TLS: is it an http:// server?"
     except aiohttp.ClientConnectorError as error:
         return os.strerror(error.os_error.errno or errno.EHOSTUNREACH).lower()
     except (aiohttp.ClientError, OSError, ValueError) as error:

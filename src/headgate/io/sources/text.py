@@ -167,4 +167,6 @@ def _problem(error: Exception, before: int, text: str, file: str) -> Problem:
     )  # what is missing at the end is missed there, not in the next document
     line = before + (min(int(mark.line) + 1, last) if mark is not None else 1)
     what = getattr(error, "problem", None) or str(error).partition("\n")[0] or type(error).__name__
+    if "cannot start any token" in what and "\t" in text.splitlines()[line - before - 1]:
+        what = "a tab where spaces are needed; indent with spaces"
     return Problem(Place(file, line), "InvalidYAML", f"the document is not valid YAML: {what}")

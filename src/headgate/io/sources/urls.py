@@ -29,7 +29,7 @@ def normalise(url: str) -> str:
     text = text.rstrip("/").removesuffix("/v1")
     parsed = parse_url(text)
     if isinstance(parsed, str):
-        raise BadUrlError(f"bad model server URL {url!r}: {parsed}")
+        raise BadUrlError(f"bad model server URL {url!r}: {parsed.removeprefix(repr(text)).strip()}")
     host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
     return f"{parsed.scheme}://{host}:{parsed.port}"
 

@@ -1,0 +1,90 @@
+"""What routing is worth: TTFT, goodput and reuse of the default policy against round robin and least-requests.
+
+Each policy gets the same load (same seed) over a fresh simulated fleet, through the real gateway: the demo's own
+runs, for several loads. Goodput is the share of arrivals with TTFT < 2 s and TPOT < 50 ms.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from tests.live.harness import HEADGATE
+
+POLICIES = ("default", "least-requests", "round-robin")
+
+
+def compare(load: str, policies: tuple[str, ...], duration_s: float, replicas: int, seed: int) -> Any:
+    """The demo's comparison as JSON."""
+    args = ["demo", "--load", load, "--policy", ",".join(policies), "--duration", str(duration_s)]
+    args += ["--replicas", str(replicas), "--seed", str(seed), "--port", "0", "--output", "json"]
+    run = subprocess.run([*HEADGATE, *args], stdout=subprocess.PIPE, text=True, check=False)
+    if run.returncode:
+        sys.exit(f"the demo ended with {run.returncode}")
+    return json.loads(run.stdout.splitlines()[-1])["reports"]
+
+
+def ms(seconds: float | None) -> str:
+    """Milliseconds, rounded."""
+    return "-" if seconds is None else f"{seconds * 1000:,.0f}"
+
+
+def rows(load: str, reports: Any, table: Table) -> None:
+    """A row per policy; ratios are to the default policy."""
+    ours = reports["default"]["ttft"]["p50"] or 1.0
+    for policy, report in reports.items():
+        hit = report["cached_tokens"] / max(report["prompt_tokens"], 1)
+        p50, p90 = report["ttft"]["p50"], report["ttft"]["p90"]
+        table.add_row(
+            load,
+            policy,
+            ms(p50),
+            ms(p90),
+            f"{(p50 or 0) / ours:.1f}x",
+            ms(report["tpot"]["p90"]),
+            f"{report['goodput']:.2f}",
+            f"{hit:.0%}",
+            f"{report['tokens_per_s']:,.0f}",
+            f"{report['ok']}/{report['requests'] + report['not_sent']}",
+        )
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--loads", default="shared-prefix,multi-turn,bursty")
+    parser.add_argument("--policies", default=",".join(POLICIES))
+    parser.add_argument("--seconds", type=float, default=20, help="length of one load")
+    parser.add_argument("--replicas", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    table = Table(
+        title=f"routing, {asked.replicas} simulated replicas (8b-h100), {asked.seconds:g} s a run, seed {asked.seed}"
+    )
+    for head in (
+        "load",
+        "policy",
+        "TTFT p50 ms",
+        "p90 ms",
+        "p50 ratio",
+        "TPOT p90 ms",
+        "goodput",
+        "hits",
+        "tok/s",
+        "answered",
+    ):
+        table.add_column(head, justify="left" if head in ("load", "policy") else "right")
+    for load in asked.loads.split(","):
+        reports = compare(load, tuple(asked.policies.split(",")), asked.seconds, asked.replicas, asked.seed)
+        rows(load, reports, table)
+        table.add_section()
+    Console(width=130).print(table)
+
+
+if __name__ == "__main__":
+    main()
