@@ -55,7 +55,9 @@ def measure(make: Callable[[], Any], blocks: int, slots: int) -> tuple[float, ..
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--blocks", type=int, default=10_000_000)
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--index", choices=["native", "python"], default="native")
@@ -64,7 +66,14 @@ def main() -> None:
     held, grown, add, match, each = measure(make, asked.blocks, asked.slots)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     out = Table(title=f"prefix index ({asked.index}), {asked.slots} endpoints")
-    for head in ("blocks held", "grown MiB", "bytes/block", "process peak MiB", "add µs / 64 blocks", "match µs / 64 blocks"):
+    for head in (
+        "blocks held",
+        "grown MiB",
+        "bytes/block",
+        "process peak MiB",
+        "add µs / 64 blocks",
+        "match µs / 64 blocks",
+    ):
         out.add_column(head, justify="right")
     out.add_row(f"{held:,.0f}", f"{grown:,.0f}", f"{each:.1f}", f"{peak:,.0f}", f"{add:.1f}", f"{match:.1f}")
     Console(width=110).print(out)

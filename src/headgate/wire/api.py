@@ -38,8 +38,10 @@ class Format(msgspec.Struct, frozen=True):
     read: Callable[[bytes], Reading | BadRequest]
     """Decodes a body; raises `msgspec.DecodeError` for text that is no JSON object of the right shape."""
     shape: Mapping[str, Any] | None = None
-    """What the native scanner may read by itself (the language: `native/src/shape.rs`). It must give what
-    `read` gives, for every body it accepts, and it leaves all others to `read`. None: it leaves all of them."""
+    """What the native scanner may read by itself (the language: `native/src/shape.rs`).
+
+    It must give what `read` gives, for every body it accepts; all others it leaves to `read`. None: it leaves all.
+    """
 
 
 def model_name(value: Any) -> str | BadRequest:
