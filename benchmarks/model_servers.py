@@ -8,11 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from tests.live.harness import Child, eventually, free_port, get_json
-
-from headgate.io.envoy.binary import find_envoy
+from tests.live.harness.envoy import Json, envoy_ready, listener, start_envoy, typed
+from tests.live.harness.processes import eventually, free_port
 
 MODEL = "bench-model"
 
@@ -49,7 +47,7 @@ def metrics_page(padding_kb: int) -> str:
     return page + "\n"
 
 
-def _direct(path: dict[str, Any], body: str, kind: str) -> dict[str, Any]:
+def _direct(path: Json, body: str, kind: str) -> Json:
     return {
         "match": path,
         "direct_response": {"status": 200, "body": {"inline_string": body}},
@@ -59,40 +57,27 @@ def _direct(path: dict[str, Any], body: str, kind: str) -> dict[str, Any]:
     }
 
 
-def _listener(port: int, page: str) -> dict[str, Any]:
+def _server(port: int, page: str) -> Json:
+    """A listener that reads each request whole and answers it."""
     routes = [
         _direct({"path": "/metrics"}, page, "text/plain; version=0.0.4"),
         _direct({"path": "/v1/models"}, MODELS, "application/json"),
         _direct({"prefix": "/"}, ANSWER, "application/json"),
     ]
+    filters = {
+        "buffer": typed("filters.http.buffer.v3.Buffer", max_request_bytes=64 << 20),
+        "router": typed("filters.http.router.v3.Router"),
+    }
     manager = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "server",
         "route_config": {
             "max_direct_response_body_size_bytes": 1 << 20,
             "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}],
         },
         "http_filters": [
-            {
-                "name": "envoy.filters.http.buffer",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer",
-                    "max_request_bytes": 64 << 20,
-                },
-            },
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
-                },
-            },
+            {"name": f"envoy.filters.http.{name}", "typed_config": config} for name, config in filters.items()
         ],
     }
-    return {
-        "name": f"server-{port}",
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
-    }
+    return listener(port, manager)
 
 
 @contextmanager
@@ -100,23 +85,10 @@ def model_servers(count: int, padding_kb: int = 20) -> Iterator[list[str]]:
     """The URLs of *count* servers, up until the block ends."""
     ports = [free_port() for _ in range(count)]
     page = metrics_page(padding_kb)
-    config = {"static_resources": {"listeners": [_listener(port, page) for port in ports]}}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "servers.json"
-        path.write_text(json.dumps(config))
-        args = [
-            str(find_envoy()),
-            "-c",
-            str(path),
-            "--concurrency",
-            "1",
-            "--disable-hot-restart",
-            "--log-level",
-            "error",
-        ]
-        child = Child(args)
+        child, admin = start_envoy([_server(port, page) for port in ports], [], Path(folder))
         try:
-            eventually(lambda: get_json(f"http://127.0.0.1:{ports[-1]}/v1/models"))
+            eventually(lambda: envoy_ready(child, admin))
             yield [f"http://127.0.0.1:{port}" for port in ports]
         finally:
             child.stop()

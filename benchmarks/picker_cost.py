@@ -19,7 +19,7 @@ import msgspec
 import psutil
 from rich.console import Console
 from rich.table import Table
-from tests.live.harness import Gateway, gateway
+from tests.live.harness.gateway import Gateway, gateway
 
 from benchmarks.model_servers import MODEL, model_servers
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from tests.live.harness import HEADGATE
+from tests.live.harness.processes import HEADGATE
 
 POLICIES = ("default", "least-requests", "round-robin")
 

@@ -71,7 +71,7 @@ def _run(bench: Path, wire: str, mode: str, asked: argparse.Namespace, folder: P
 
 
 def _cpu(rows: Iterable[dict[str, Any]], process: str) -> float:
-    return median(row["cpu"][process]["cpu_us_per_req"] for row in rows)
+    return float(median(row["cpu"][process]["cpu_us_per_req"] for row in rows))
 
 
 def _rows(wire: str, mode: str, rows: list[dict[str, Any]]) -> Iterable[list[str]]:
@@ -81,7 +81,7 @@ def _rows(wire: str, mode: str, rows: list[dict[str, Any]]) -> Iterable[list[str
         unit = _cpu(bare, "envoy")
 
         def added(name: str, bare: list[Any] = bare, picked: list[Any] = picked) -> float:
-            return median(row[name] for row in picked) - median(row[name] for row in bare)
+            return float(median(row[name] for row in picked) - median(row[name] for row in bare))
 
         yield [
             wire,

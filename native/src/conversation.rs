@@ -12,13 +12,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
 use crate::accesslog::Ending;
+use crate::program::Program;
 use crate::proto::{
     BodyMutation, CommonResponse, HeaderMutation, HttpBody, HttpHeaders, Kind, Mutation,
     PhaseResponse, ProcessingRequest, ProcessingResponse, ProtocolConfiguration, Request, Response,
     StreamedBodyResponse, Struct, TrailersResponse, Value, body_mode,
 };
 use crate::rewrite::{Restorer, replace_model, replace_spans};
-use crate::scan::{Program, Reading, Scanner};
+use crate::scan::{Reading, Scanner};
 use crate::usage::{Usage, UsageReader};
 
 /// Largest body chunk of a full-duplex answer.

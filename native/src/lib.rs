@@ -7,9 +7,12 @@ pub mod conversation;
 pub mod grpc;
 pub mod hub;
 pub mod prefix;
+pub mod program;
 pub mod proto;
 pub mod rewrite;
 pub mod scan;
+#[cfg(test)]
+mod scan_tests;
 pub mod server;
 #[cfg(test)]
 mod server_tests;

@@ -1,12 +1,13 @@
 //! One pass over a JSON body, in chunks as they arrive, without building a tree.
 //!
-//! The scanner executes a [`Shape`]. It accepts only what it reads beyond doubt: strict JSON in UTF-8 whose fields
+//! The scanner executes a [`Program`]. It accepts only what it reads beyond doubt: strict JSON in UTF-8 whose fields
 //! have the forms that the shape names. Everything else (broken or exotic bodies) makes it `unsure`, and the
 //! caller then asks the format's own reader in Python, so that answers and errors cannot differ.
 
 use std::sync::Arc;
 
-use crate::shape::{ChoiceRule, ObjectRule, PartRule, Piece, Rule, Shape};
+use crate::program::{Node, Program};
+use crate::shape::{PartRule, Piece};
 use crate::text::{Media, Text, chain};
 
 /// Containers within containers that are followed.
@@ -93,105 +94,6 @@ enum Frame {
     Ids {
         out: Text,
     },
-}
-
-/// A rule of the compiled shape, flattened so that frames can name it by index.
-enum Node {
-    Skip,
-    Model,
-    Stream,
-    Limit(usize),
-    Text {
-        null: bool,
-    },
-    Raw(Vec<Vec<u8>>),
-    List(usize),
-    Object {
-        fields: Vec<(Vec<u8>, usize)>,
-        layout: Vec<Piece>,
-    },
-    Choice {
-        string: Option<usize>,
-        list: Option<usize>,
-        object: Option<usize>,
-        null: bool,
-    },
-    Part(PartRule),
-    Prompts(Vec<u8>),
-}
-
-/// A shape ready to be executed, shared by all scanners of its format.
-pub struct Program {
-    nodes: Vec<Node>,
-    root: usize,
-    need: usize,
-    limits: usize,
-    block_bytes: usize,
-    horizon: usize,
-}
-
-impl Program {
-    /// `block_bytes` per hashed block, at most `horizon` blocks.
-    pub fn new(shape: &Shape, block_bytes: usize, horizon: usize) -> Program {
-        let mut program = Program {
-            nodes: vec![Node::Skip],
-            root: 0,
-            need: shape.need,
-            limits: shape.limits,
-            block_bytes,
-            horizon,
-        };
-        program.root = program.object(&shape.root);
-        program
-    }
-
-    fn object(&mut self, rule: &ObjectRule) -> usize {
-        let fields = rule
-            .fields
-            .iter()
-            .map(|(name, rule)| (name.clone(), self.add(rule)))
-            .collect();
-        self.push(Node::Object {
-            fields,
-            layout: rule.layout.clone(),
-        })
-    }
-
-    fn push(&mut self, node: Node) -> usize {
-        self.nodes.push(node);
-        self.nodes.len() - 1
-    }
-
-    fn add(&mut self, rule: &Rule) -> usize {
-        let node = match rule {
-            Rule::Skip => return 0,
-            Rule::Model => Node::Model,
-            Rule::Stream => Node::Stream,
-            Rule::Limit(index) => Node::Limit(*index),
-            Rule::Text { null } => Node::Text { null: *null },
-            Rule::Raw(skipped) => Node::Raw(skipped.clone()),
-            Rule::List(item) => Node::List(self.add(item)),
-            Rule::Object(object) => return self.object(object),
-            Rule::Choice(ChoiceRule {
-                string,
-                list,
-                object,
-                null,
-            }) => Node::Choice {
-                string: string.as_ref().map(|rule| self.add(rule)),
-                list: list.as_ref().map(|rule| self.add(rule)),
-                object: object.as_ref().map(|rule| self.add(rule)),
-                null: *null,
-            },
-            Rule::Part(part) => Node::Part(part.clone()),
-            Rule::Prompts(separator) => Node::Prompts(separator.clone()),
-        };
-        self.push(node)
-    }
-
-    fn keep(&self) -> usize {
-        self.block_bytes * self.horizon
-    }
 }
 
 /// The scanner met something it will not judge.

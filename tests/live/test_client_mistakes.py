@@ -8,59 +8,19 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.live.harness import Gateway, Replicas, free_port, gateway, replicas
+from tests import manifests as manifest
+from tests.live.harness.fleet import Replicas, replicas
+from tests.live.harness.gateway import Gateway, gateway
+from tests.live.harness.processes import free_port
 
 pytestmark = pytest.mark.live
 
 MODEL = "demo-model"
 
-MANIFESTS = """
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{name: gate}}
-spec: {{gatewayClassName: headgate, listeners: [{{name: http, port: 80, protocol: HTTP}}]}}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {{name: routes}}
-spec:
-  parentRefs: [{{name: gate}}]
-  rules:
-  - matches: [{{path: {{type: PathPrefix, value: /full}}}}]
-    filters: [{{type: URLRewrite, urlRewrite: {{path: {{type: ReplacePrefixMatch, replacePrefixMatch: /}}}}}}]
-    backendRefs: [{{group: inference.networking.k8s.io, kind: InferencePool, name: full}}]
-  - matches: [{{path: {{type: PathPrefix, value: /empty}}}}]
-    backendRefs: [{{group: inference.networking.k8s.io, kind: InferencePool, name: empty}}]
-  - matches: [{{path: {{type: PathPrefix, value: /dead}}}}]
-    backendRefs: [{{group: inference.networking.k8s.io, kind: InferencePool, name: dead}}]
-  - matches: [{{path: {{type: PathPrefix, value: /missing}}}}]
-    backendRefs: [{{group: inference.networking.k8s.io, kind: InferencePool, name: missing}}]
----
-apiVersion: inference.networking.k8s.io/v1
-kind: InferencePool
-metadata: {{name: full}}
-spec: {{selector: {{matchLabels: {{pool: full}}}}, targetPorts: [{{number: 8000}}], endpointPickerRef: {{name: full-epp, port: {{number: 9002}}}}}}
----
-apiVersion: inference.networking.k8s.io/v1
-kind: InferencePool
-metadata: {{name: empty}}
-spec: {{selector: {{matchLabels: {{pool: empty}}}}, targetPorts: [{{number: 8000}}], endpointPickerRef: {{name: empty-epp, port: {{number: 9002}}}}}}
----
-apiVersion: inference.networking.k8s.io/v1
-kind: InferencePool
-metadata: {{name: dead}}
-spec: {{selector: {{matchLabels: {{pool: dead}}}}, targetPorts: [{{number: 8000}}], endpointPickerRef: {{name: dead-epp, port: {{number: 9002}}}}}}
----
-apiVersion: headgate.dev/v1alpha1
-kind: ModelServer
-metadata: {{name: alive, labels: {{pool: full}}}}
-spec: {{url: "{alive}"}}
----
-apiVersion: headgate.dev/v1alpha1
-kind: ModelServer
-metadata: {{name: dead, labels: {{pool: dead}}}}
-spec: {{url: "{dead}"}}
-"""
+STRIP = {
+    "type": "URLRewrite",
+    "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +32,17 @@ def fleet() -> Iterator[Replicas]:
 @pytest.fixture(scope="module")
 def gate(fleet: Replicas, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     path: Path = tmp_path_factory.mktemp("manifests") / "all.yaml"
-    path.write_text(MANIFESTS.format(alive=fleet.urls[0], dead=f"http://127.0.0.1:{free_port()}"))
+    manifest.write(
+        path,
+        manifest.gateway(),
+        manifest.route(
+            manifest.rule("full", path="/full", filters=[STRIP]),
+            *(manifest.rule(name, path=f"/{name}") for name in ("empty", "dead", "missing")),
+        ),
+        *(manifest.pool(name) for name in ("full", "empty", "dead")),
+        manifest.model_server("alive", fleet.urls[0], app="full"),
+        manifest.model_server("dead", f"127.0.0.1:{free_port()}", app="dead"),
+    )
     with gateway("-f", str(path), "--body-limit", str(1 << 20)) as started:
         yield started
 

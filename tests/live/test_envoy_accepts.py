@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from tests.live.envoy_lab import BINARY, bootstrap
+from tests.live.harness.translated import written_out
 
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import translate
+from headgate.io.envoy.binary import find_envoy
 from headgate.model.decode import decode_all
 from headgate.model.snapshot import Snapshot
 
@@ -30,7 +31,8 @@ def test_envoy_accepts(case: Path, tmp_path: Path) -> None:
         pytest.skip("no CA bundle on this machine")
     translation = translate(found, msgspec.structs.replace(given, ca_bundle=str(CA)))
     config = tmp_path / "bootstrap.json"
-    config.write_text(json.dumps(bootstrap(translation, 0)))
-    command = [str(BINARY), "--mode", "validate", "-c", str(config), "-l", "error"]
+    listeners, clusters = written_out(translation)
+    config.write_text(json.dumps({"static_resources": {"listeners": listeners, "clusters": clusters}}))
+    command = [str(find_envoy()), "--mode", "validate", "-c", str(config), "-l", "error"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert result.returncode == 0, result.stderr

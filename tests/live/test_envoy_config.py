@@ -11,7 +11,12 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-from tests.live.envoy_lab import ModelServer, Picker, free_port, running_envoy, snapshot
+from tests import manifests as manifest
+from tests.live.harness.model_server import ScriptedModelServer
+from tests.live.harness.processes import free_port
+from tests.live.harness.scripted_picker import ScriptedPicker
+from tests.live.harness.translated import translated_envoy
+from tests.manifests import Manifest
 
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
@@ -26,7 +31,12 @@ class Lab:
     """One running gateway with two live model servers, one dead address and a picker."""
 
     def __init__(self) -> None:
-        self.one, self.two, self.picker = ModelServer(), ModelServer(), Picker()
+        self.one, self.two, self.picker = ScriptedModelServer(), ScriptedModelServer(), ScriptedPicker()
+        for server in (self.one, self.two):
+            server.added_headers = {
+                headers.DECISION: "forged-by-server",
+                headers.ENDPOINT: "forged-by-server",
+            }
         self.dead = f"127.0.0.1:{free_port()}"
         self.settings = GatewaySettings(
             port=free_port(),
@@ -49,46 +59,16 @@ class Lab:
             return response, await response.read()
 
 
-def manifest(kind: str, name: str, spec: dict[str, Any], **labels: str) -> dict[str, Any]:
-    """One object."""
-    versions = {"InferencePool": "inference.networking.k8s.io/v1", "ModelServer": "headgate.dev/v1alpha1"}
-    return {
-        "apiVersion": versions.get(kind, "gateway.networking.k8s.io/v1"),
-        "kind": kind,
-        "metadata": {"name": name, "labels": labels},
-        "spec": spec,
-    }
-
-
-def pool(name: str, app: str, mode: str) -> dict[str, Any]:
-    """A pool whose picker is ours: the Service it names does not exist."""
-    spec = {
-        "selector": {"matchLabels": {"app": app}},
-        "targetPorts": [{"number": 80}],
-        "endpointPickerRef": {"name": "picker", "port": {"number": 9002}, "failureMode": mode},
-    }
-    return manifest("InferencePool", name, spec)
-
-
-def rule(path: str, *pools: str) -> dict[str, Any]:
-    """A rule from a path prefix to pools of equal weight."""
-    refs = [{"group": "inference.networking.k8s.io", "kind": "InferencePool", "name": name} for name in pools]
-    return {"matches": [{"path": {"value": path}}], "backendRefs": refs}
-
-
-def objects(lab: Lab) -> list[dict[str, Any]]:
+def objects(lab: Lab) -> list[Manifest]:
     """Pools `open` and `close` over all three addresses, `empty` over none, and a rule for each."""
-    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
-    rules = [rule(f"/{name}", name) for name in ("open", "close", "empty", "missing")]
-    route = {"parentRefs": [{"name": "gw"}], "rules": [*rules, rule("/both", "open", "close")]}
-    servers = {"one": lab.one.address, "two": lab.two.address, "dead": lab.dead}
+    rules = [manifest.rule(name, path=f"/{name}") for name in ("open", "close", "empty", "missing")]
     return [
-        manifest("Gateway", "gw", {"gatewayClassName": "headgate", "listeners": [listener]}),
-        manifest("HTTPRoute", "r", route),
-        pool("open", "llm", "FailOpen"),
-        pool("close", "llm", "FailClose"),
-        pool("empty", "nobody", "FailOpen"),
-        *(manifest("ModelServer", key, {"url": f"http://{at}"}, app="llm") for key, at in servers.items()),
+        manifest.gateway(),
+        manifest.route(*rules, manifest.rule("open", "close", path="/both")),
+        manifest.pool("open", "FailOpen", app="llm"),
+        manifest.pool("close", app="llm"),
+        manifest.pool("empty", "FailOpen"),
+        *manifest.model_servers([lab.one.address, lab.two.address, lab.dead], app="llm"),
     ]
 
 
@@ -99,7 +79,7 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
     async with (
         made.one.running(),
         made.two.running(),
-        running_envoy(snapshot(*objects(made)), made.settings, tmp_path) as url,
+        translated_envoy(manifest.snapshot(*objects(made)), made.settings, tmp_path) as url,
         aiohttp.ClientSession() as session,
     ):
         made.url, made.session = url, session
@@ -137,10 +117,10 @@ async def test_a_client_cannot_steer_and_servers_do_not_see_how_it_was_steered(l
         lab.picker.endpoints = [lab.two.address]
         await lab.ask("/open", sent={**sent, "x-llm-d-inference-objective": "gold"})
         seen_by_picker = {each.key for each in lab.picker.messages[0][1].request_headers.headers.headers}
-    assert len(lab.two.seen) == 1 and not lab.one.seen
+    assert len(lab.two.headers) == 1 and not lab.one.headers
     assert not set(headers.NEVER_FROM_CLIENTS) & seen_by_picker
     assert "x-llm-d-inference-objective" in seen_by_picker
-    assert not set(headers.NEVER_TO_SERVERS) & set(lab.two.seen[0])
+    assert not set(headers.NEVER_TO_SERVERS) & set(lab.two.headers[0])
 
 
 async def test_without_a_picker_fail_open_serves_and_fail_close_refuses(lab: Lab) -> None:
@@ -195,7 +175,7 @@ async def test_trouble_before_the_first_byte_goes_down_the_list(lab: Lab, troubl
         response, body = await lab.ask("/close", b"x" * (LIMIT - 1))
     assert (response.status, json.loads(body)["port"]) == (200, lab.two.port)
     assert response.headers[headers.ENDPOINT] == lab.two.address
-    assert (lab.one.bodies, lab.two.bodies) == ([LIMIT - 1], [LIMIT - 1])
+    assert [len(body) for body in lab.one.bodies + lab.two.bodies] == [LIMIT - 1, LIMIT - 1]
 
 
 async def test_an_address_outside_the_pool_is_refused_when_closed_and_replaced_when_open(lab: Lab) -> None:
@@ -239,29 +219,18 @@ async def test_weighted_pools_each_ask_for_themselves(lab: Lab) -> None:
 async def foreign(tmp_path: Path) -> AsyncIterator[Lab]:
     """The same, but the pools' picker Service has a ready address: another vendor's picker."""
     made = Lab()
-    labels = {"kubernetes.io/service-name": "picker"}
-    cleartext = {"headgate.dev/picker-tls": "false"}
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "picker", "annotations": cleartext},
-        "spec": {"ports": [{"port": 9002}]},
-    }
-    piece = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {"name": "picker-1", "labels": labels},
-        "addressType": "IPv4",
-        "ports": [{"port": made.picker.port}],
-        "endpoints": [{"addresses": ["127.0.0.1"]}],
-    }
+    pickers = [
+        each
+        for pool in ("open", "close")
+        for each in manifest.foreign_picker(pool, made.picker.port, **{"headgate.dev/picker-tls": "false"})
+    ]
     settings = msgspec.structs.replace(made.settings, picker_address=made.dead)
     made.picker.mode, made.picker.endpoints = "duplex", [made.dead, made.two.address]
     async with (
         made.one.running(),
         made.two.running(),
         made.picker.running(),
-        running_envoy(snapshot(*objects(made), service, piece), settings, tmp_path) as url,
+        translated_envoy(manifest.snapshot(*objects(made), *pickers), settings, tmp_path) as url,
         aiohttp.ClientSession() as session,
     ):
         made.url, made.session = url, session
@@ -273,9 +242,9 @@ async def test_a_foreign_picker_is_asked_in_full_duplex(foreign: Lab, mode: str)
     foreign.two.mode = mode
     response, body = await foreign.ask("/close", b"x" * (300 << 10))
     assert response.status == 200
-    assert foreign.two.bodies == [300 << 10]
+    assert [len(body) for body in foreign.two.bodies] == [300 << 10]
     assert response.headers[headers.ENDPOINT] == foreign.two.address
-    assert response.headers[headers.DECISION] == "picked by default/picker:9002"
+    assert response.headers[headers.DECISION] == "picked by default/close-epp:9002"
     assert headers.LEAN not in foreign.picker.initial[0]
     if mode == "sse":
         assert body.endswith(b"data: [DONE]\n\n")

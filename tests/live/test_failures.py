@@ -1,134 +1,29 @@
 """Killing and hanging the picker and the model servers under load: what clients see is counted and printed."""
 
 import asyncio
-import collections
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
-import msgspec
 import pytest
-from tests.live.harness import Gateway, Replicas, eventually, gateway, replicas
+from tests import manifests as manifest
+from tests.live.harness.fleet import Replicas, replicas
+from tests.live.harness.gateway import Gateway, gateway
+from tests.live.harness.load import MODEL, load, one, summary
+from tests.live.harness.processes import eventually
 
 pytestmark = pytest.mark.live
 
-MODEL = "demo-model"
-
-POOL = """
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{name: gate}}
-spec: {{gatewayClassName: headgate, listeners: [{{name: http, port: 80, protocol: HTTP}}]}}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {{name: all}}
-spec:
-  parentRefs: [{{name: gate}}]
-  rules: [{{backendRefs: [{{group: inference.networking.k8s.io, kind: InferencePool, name: pool}}]}}]
----
-apiVersion: inference.networking.k8s.io/v1
-kind: InferencePool
-metadata: {{name: pool}}
-spec:
-  selector: {{matchLabels: {{app: vllm}}}}
-  targetPorts: [{{number: 8000}}]
-  endpointPickerRef: {{name: epp, port: {{number: 9002}}, failureMode: {mode}}}
-"""
-
-SERVER = """---
-apiVersion: headgate.dev/v1alpha1
-kind: ModelServer
-metadata: {{name: server-{number}, labels: {{app: vllm}}}}
-spec: {{url: "{url}"}}
-"""
-
 
 def manifests(folder: Path, urls: list[str], mode: str) -> Path:
-    path = folder / "pool.yaml"
-    path.write_text(
-        POOL.format(mode=mode) + "".join(SERVER.format(number=i, url=url) for i, url in enumerate(urls))
+    pool = manifest.pool("pool", mode, app="vllm")
+    servers = manifest.model_servers(urls, app="vllm")
+    return manifest.write(
+        folder / "pool.yaml", manifest.gateway(), manifest.route(manifest.rule("pool")), pool, *servers
     )
-    return path
-
-
-class Seen(msgspec.Struct):
-    """What one client request met."""
-
-    started: float
-    ended: float
-    status: int | None
-    """None: no response headers ever came."""
-    broken: bool
-    """True when a response began and then broke off."""
-    endpoint: str | None
-    decision: str | None
-    reason: str | None = None
-    """`x-headgate-reason` of a refusal."""
-
-
-async def one(http: aiohttp.ClientSession, url: str, stream: bool = True, tokens: int = 20) -> Seen:
-    started = time.monotonic()
-    status, endpoint, decision, reason = None, None, None, None
-    body = {
-        "model": MODEL,
-        "prompt": f"tell me {started}",
-        "max_tokens": tokens,
-        "ignore_eos": True,
-        "stream": stream,
-    }
-    try:
-        async with http.post(url + "/v1/completions", json=body) as answer:
-            status = answer.status
-            endpoint = answer.headers.get("x-headgate-endpoint")
-            decision = answer.headers.get("x-headgate-decision")
-            reason = answer.headers.get("x-headgate-reason")
-            text = await answer.read()
-            broken = status == 200 and stream and b"[DONE]" not in text
-    except aiohttp.ClientError:
-        broken = status is not None
-    return Seen(started, time.monotonic(), status, broken, endpoint, decision, reason)
-
-
-async def load(
-    url: str, during: Callable[[], Awaitable[None]], clients: int = 12, stream: bool = True, tokens: int = 20
-) -> list[Seen]:
-    """Closed loop of *clients* for as long as *during* runs, and two rounds after."""
-    seen: list[Seen] = []
-    stop = asyncio.Event()
-
-    async def client(http: aiohttp.ClientSession) -> None:
-        while not stop.is_set():
-            seen.append(await one(http, url, stream, tokens))
-            if seen[-1].status is None:
-                await asyncio.sleep(0.05)
-
-    async with (
-        aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=60), connector=aiohttp.TCPConnector(limit=0)
-        ) as http,
-        asyncio.TaskGroup() as group,
-    ):
-        for _ in range(clients):
-            group.create_task(client(http))
-        await during()
-        stop.set()
-    return seen
-
-
-def summary(what: str, seen: list[Seen]) -> None:
-    counts = collections.Counter(
-        " ".join(
-            str(part)
-            for part in (one.status or "no answer", one.reason, "broken off" if one.broken else None)
-            if part
-        )
-        for one in seen
-    )
-    print(f"\n{what}: {len(seen)} requests: {dict(sorted(counts.items()))}")
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import asyncio
 
 import aiohttp
 import pytest
-from tests.live.harness import gateway, replicas
+from tests.live.harness.fleet import replicas
+from tests.live.harness.gateway import gateway
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 

@@ -7,7 +7,9 @@ from typing import Any
 import aiohttp
 import pytest
 from openai import AsyncOpenAI
-from tests.live.harness import Gateway, Replicas, eventually, gateway, replicas
+from tests.live.harness.fleet import Replicas, replicas
+from tests.live.harness.gateway import Gateway, gateway
+from tests.live.harness.processes import eventually
 
 pytestmark = pytest.mark.live
 

@@ -6,7 +6,6 @@ import io
 import json
 import signal
 import ssl
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,12 @@ import grpc
 import grpc.aio
 import pytest
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
-from tests.live.picker_stack import ModelServer, Picker, bootstrap, envoy, free_port, picker
+from tests import manifests as manifest
+from tests.live.harness.envoy_with_picker import BodyMode, envoy_with_picker
+from tests.live.harness.model_server import CACHED_TOKENS, PROMPT_TOKENS, ScriptedModelServer
+from tests.live.harness.picker import Picker, picker
+from tests.live.harness.processes import run_headgate
+from tests.manifests import Manifest
 
 pytestmark = pytest.mark.live
 
@@ -26,43 +30,24 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[ModelServer]:
-    made = ModelServer()
-    await made.start()
-    yield made
-    await made.stop()
+async def server() -> AsyncIterator[ScriptedModelServer]:
+    async with ScriptedModelServer().running() as made:
+        yield made
 
 
-def objects(server: ModelServer) -> str:
-    return f"""
-apiVersion: inference.networking.k8s.io/v1
-kind: InferencePool
-metadata: {{name: pool}}
-spec:
-  selector: {{matchLabels: {{app: vllm}}}}
-  targetPorts: [{{number: 8000}}]
----
-apiVersion: headgate.dev/v1alpha1
-kind: ModelServer
-metadata: {{name: one, labels: {{app: vllm}}}}
-spec: {{url: "http://{server.endpoint}"}}
----
-apiVersion: inference.networking.x-k8s.io/v1alpha2
-kind: InferenceModel
-metadata: {{name: food}}
-spec: {{modelName: food-review, poolRef: {{name: pool}}, targetModels: [{{name: food-review-2, weight: 1}}]}}
----
-apiVersion: inference.networking.x-k8s.io/v1alpha2
-kind: InferenceModel
-metadata: {{name: base}}
-spec: {{modelName: m, poolRef: {{name: pool}}}}
-"""
+def objects(server: ScriptedModelServer) -> list[Manifest]:
+    return [
+        manifest.pool("pool"),
+        manifest.model_server("one", server.address, app="pool"),
+        manifest.model("food", "pool", "food-review-2", asked="food-review"),
+        manifest.model("base", "pool", asked="m"),
+    ]
 
 
 class Client:
     """Both ends of the stack: a URL to ask and the picker behind it."""
 
-    def __init__(self, mode: str, url: str, picker: Picker, http: aiohttp.ClientSession) -> None:
+    def __init__(self, mode: BodyMode, url: str, picker: Picker, http: aiohttp.ClientSession) -> None:
         self.mode, self.url, self.picker, self.http = mode, url, picker, http
 
     async def post(self, body: Any, **headers: str) -> tuple[int, bytes, dict[str, str]]:
@@ -75,45 +60,39 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def stack(mode: str, folder: Path, server: ModelServer, *arguments: str) -> AsyncIterator[Client]:
-    file, port = folder / "objects.yaml", free_port()
-    file.write_text(objects(server))
-    pool = ("--pool-name", "pool")
-    async with picker(folder, "-f", str(file), *pool, *arguments) as process:
+async def stack(
+    mode: BodyMode, folder: Path, server: ScriptedModelServer, *arguments: str
+) -> AsyncIterator[Client]:
+    file = manifest.write(folder / "objects.yaml", *objects(server))
+    async with picker("-f", str(file), "--pool-name", "pool", *arguments) as process:
         tls = "--secure-serving=false" not in arguments
-        config = bootstrap(mode, port, process.grpc, [server.endpoint], tls=tls)
-        async with envoy(folder, config, port) as url, aiohttp.ClientSession() as http:
-            await until_ready(process)
+        async with (
+            envoy_with_picker(mode, folder, process.grpc, [server.address], tls=tls) as url,
+            aiohttp.ClientSession() as http,
+        ):
+            await process.until_ready()
             yield Client(mode, url, process, http)
-
-
-async def until_ready(process: Picker) -> None:
-    for _ in range(200):
-        if (await process.get("/readyz"))[0] == 200 and (await process.status())["pools"][0]["endpoints"]:
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError(process.log.read_text()[-3000:])
 
 
 @pytest.fixture(params=["duplex", "lean", "skip"])
 async def client(
-    request: pytest.FixtureRequest, tmp_path: Path, server: ModelServer
+    request: pytest.FixtureRequest, tmp_path: Path, server: ScriptedModelServer
 ) -> AsyncIterator[Client]:
     async with stack(request.param, tmp_path, server, "--secure-serving=false") as made:
         yield made
 
 
-async def test_requests_through_envoy(client: Client, server: ModelServer) -> None:
+async def test_requests_through_envoy(client: Client, server: ScriptedModelServer) -> None:
     body = b'{"model": "m",  "messages": [{"role":"user","content":"hi"}], "messages2": 1.50}'
     status, answer, headers = await client.post(body, **{"x-gateway-destination-endpoint": "9.9.9.9:1"})
     assert (status, json.loads(answer)["model"]) == (200, "m")
     assert server.bodies == [body]
     if client.mode == "duplex":
-        assert headers["x-headgate-endpoint"] == server.endpoint
+        assert headers["x-headgate-endpoint"] == server.address
         assert headers["x-headgate-decision"].startswith("default")
-        assert server.headers[0]["x-gateway-destination-endpoint"] == server.endpoint
+        assert server.headers[0]["x-gateway-destination-endpoint"] == server.address
     record = await client.picker.concluded()
-    assert record["decision"]["chosen"] == [server.endpoint]
+    assert record["decision"]["chosen"] == [server.address]
     assert record["outcome"]["ending"] == ("lost" if client.mode == "skip" else "complete")
 
     status, answer, _ = await client.post({"model": "m", "messages": MESSAGES, "stream": True})
@@ -123,22 +102,20 @@ async def test_requests_through_envoy(client: Client, server: ModelServer) -> No
     record = await client.picker.concluded()
     if client.mode != "skip":
         assert record["outcome"]["usage"] == {
-            "prompt_tokens": 11,
+            "prompt_tokens": PROMPT_TOKENS,
             "completion_tokens": server.events,
-            "cached_tokens": None,
+            "cached_tokens": CACHED_TOKENS,
         }
-        assert record["outcome"]["served"] == server.endpoint
+        assert record["outcome"]["served"] == server.address
         assert record["outcome"]["ttft_s"] > 0
 
     big = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * (8 << 20)}]}).encode()
     assert (await client.post(big))[0] == 200
     assert server.bodies[-1] == big
-    async with asyncio.timeout(5):
-        while await client.picker.in_flight():  # the access log comes a moment after the answer
-            await asyncio.sleep(0.02)
+    await client.picker.idle()
 
 
-async def test_the_model_is_rewritten_and_restored(client: Client, server: ModelServer) -> None:
+async def test_the_model_is_rewritten_and_restored(client: Client, server: ScriptedModelServer) -> None:
     status, answer, _ = await client.post(b'{"messages":[],\t"model":"food-review" }')
     assert status == 200
     assert server.bodies == [b'{"messages":[],\t"model":"food-review-2" }']
@@ -151,7 +128,7 @@ async def test_the_model_is_rewritten_and_restored(client: Client, server: Model
     assert {json.loads(event)["model"] for event in events} == {"food-review"}
 
 
-async def test_mistakes_have_their_status(client: Client, server: ModelServer) -> None:
+async def test_mistakes_have_their_status(client: Client, server: ScriptedModelServer) -> None:
     for body, expected, reason in (
         (b"{", 400, "bad-request"),
         (b'{"messages":[]}', 400, "bad-request"),
@@ -168,7 +145,7 @@ async def test_mistakes_have_their_status(client: Client, server: ModelServer) -
         assert "m" in [each["id"] for each in (await listed.json())["data"]]
 
 
-async def test_an_aborted_stream_frees_its_place(client: Client, server: ModelServer) -> None:
+async def test_an_aborted_stream_frees_its_place(client: Client, server: ScriptedModelServer) -> None:
     server.gaps_s, server.events = 0.1, 100
     body = json.dumps({"model": "m", "messages": MESSAGES, "stream": True}).encode()
     headers = {"content-type": "application/json"}
@@ -178,12 +155,10 @@ async def test_an_aborted_stream_frees_its_place(client: Client, server: ModelSe
         answer.close()
     record = await client.picker.concluded()
     assert record["outcome"]["ending"] == ("lost" if client.mode == "skip" else "aborted")
-    async with asyncio.timeout(5):
-        while await client.picker.in_flight():  # the access log comes a moment after the answer
-            await asyncio.sleep(0.02)
+    await client.picker.idle()
 
 
-async def test_tls_by_default_and_many_streams(tmp_path: Path, server: ModelServer) -> None:
+async def test_tls_by_default_and_many_streams(tmp_path: Path, server: ScriptedModelServer) -> None:
     async with stack("duplex", tmp_path, server) as client:
         body = {"model": "m", "messages": MESSAGES, "stream": True}
         found = await asyncio.gather(*(client.post(body) for _ in range(50)))
@@ -228,21 +203,11 @@ GET = message({":method": "GET", ":path": "/x"}, end=True)
 
 async def test_pools_health_and_drain(tmp_path: Path) -> None:
     file = tmp_path / "pools.yaml"
-    pool = """
-apiVersion: inference.networking.k8s.io/v1
-kind: InferencePool
-metadata: {name: %s}
-spec: {selector: {matchLabels: {app: %s}}, targetPorts: [{number: 8000}]}
----
-apiVersion: headgate.dev/v1alpha1
-kind: ModelServer
-metadata: {name: %s, labels: {app: %s}}
-spec: {url: "http://127.0.0.1:%d"}
----
-"""
-    file.write_text(pool % ("a", "a", "a", "a", 1) + pool % ("b", "b", "b", "b", 2))
-    async with picker(tmp_path, "-f", str(file), "--secure-serving=false", "-drainTimeout", "3s") as process:
-        await until_ready(process)
+    pools = [manifest.pool(name) for name in "ab"]
+    servers = [manifest.model_server(name, f"127.0.0.1:{port}", name) for name, port in (("a", 1), ("b", 2))]
+    manifest.write(file, *pools, *servers)
+    async with picker("-f", str(file), "--secure-serving=false", "-drainTimeout", "3s") as process:
+        await process.until_ready()
         for name, port in (("a", 1), ("b", 2)):
             (answer,) = await ask(process.grpc, GET, pool=f"default/{name}")
             chosen = answer.dynamic_metadata["envoy.lb"]["x-gateway-destination-endpoint"]
@@ -259,17 +224,17 @@ spec: {url: "http://127.0.0.1:%d"}
         assert await check(process.grpc, "envoy.service.ext_proc.v3.ExternalProcessor") == b"\x08\x01"
         with pytest.raises(grpc.aio.AioRpcError):
             await check(process.health, "nobody")
-        process.child.send_signal(signal.SIGTERM)
+        process.child.signal(signal.SIGTERM)
         await asyncio.sleep(0.3)
         assert await check(process.health, "readiness") == b"\x08\x02"
         assert await check(process.health, "liveness") == b"\x08\x01"
         (answer,) = await ask(process.grpc, GET, pool="default/a")
         assert answer.HasField("dynamic_metadata")
-        assert await asyncio.wait_for(process.child.wait(), 5) == 0
+        assert await asyncio.to_thread(process.child.end, 5) == 0
 
 
-async def test_a_certificate_is_made_at_start(tmp_path: Path) -> None:
-    async with picker(tmp_path, "--endpoints", "127.0.0.1:1") as process:
+async def test_a_certificate_is_made_at_start() -> None:
+    async with picker("--endpoints", "127.0.0.1:1") as process:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.set_alpn_protocols(["h2"])
@@ -280,20 +245,12 @@ async def test_a_certificate_is_made_at_start(tmp_path: Path) -> None:
             await writer.wait_closed()
 
 
-async def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
-    async with picker(tmp_path, "--endpoints", "127.0.0.1:1", "--secure-serving=false") as first:
-        command = f"exec {first_command(first)}"
-        child = await asyncio.create_subprocess_shell(
-            command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+async def test_a_port_in_use_is_told_in_one_line() -> None:
+    async with picker("--endpoints", "127.0.0.1:1", "--secure-serving=false") as first:
+        ports = ["--grpc-port", str(first.grpc), "--grpc-health-port", "-1", "--metrics-port", "-1"]
+        told = await asyncio.to_thread(
+            run_headgate, "picker", "--endpoints", "127.0.0.1:1", "--host", "127.0.0.1", *ports
         )
-        _, told = await asyncio.wait_for(child.communicate(), 20)
-        assert child.returncode == 1
-        assert b"Traceback" not in told
-        assert str(first.grpc).encode() in told
-
-
-def first_command(first: Picker) -> str:
-    return (
-        f"{sys.executable} -m headgate picker --endpoints 127.0.0.1:1 --host 127.0.0.1 "
-        f"--grpc-port {first.grpc} --grpc-health-port -1 --metrics-port -1"
-    )
+        assert told.returncode == 1
+        assert "Traceback" not in told.stderr
+        assert str(first.grpc) in told.stderr

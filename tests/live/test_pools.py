@@ -8,91 +8,34 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.live.harness import Replicas, eventually, free_port, gateway, picker, replicas
+from tests import manifests as manifest
+from tests.live.harness.fleet import Replicas, replicas
+from tests.live.harness.gateway import gateway
+from tests.live.harness.picker import picker
+from tests.live.harness.processes import eventually
+from tests.manifests import Manifest, write
 
 pytestmark = pytest.mark.live
 
 MODEL = "base-model"
 
-WEIGHTED = """
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{name: gate}}
-spec: {{gatewayClassName: headgate, listeners: [{{name: http, port: 80, protocol: HTTP}}]}}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {{name: weighted}}
-spec:
-  parentRefs: [{{name: gate}}]
-  rules:
-  - backendRefs:
-    - {{group: inference.networking.k8s.io, kind: InferencePool, name: first, weight: 70}}
-    - {{group: inference.networking.k8s.io, kind: InferencePool, name: second, weight: 30}}
----
-apiVersion: inference.networking.k8s.io/v1
-kind: InferencePool
-metadata: {{name: first}}
-spec: {{selector: {{matchLabels: {{pool: first}}}}, targetPorts: [{{number: 8000}}], endpointPickerRef: {{name: first-epp, port: {{number: 9002}}}}}}
----
-apiVersion: inference.networking.x-k8s.io/v1alpha2
-kind: InferencePool
-metadata: {{name: second}}
-spec: {{selector: {{pool: second}}, targetPortNumber: 8000, extensionRef: {{name: second-epp}}}}
----
-apiVersion: headgate.dev/v1alpha1
-kind: ModelServer
-metadata: {{name: a, labels: {{pool: first}}}}
-spec: {{url: "{a}"}}
----
-apiVersion: headgate.dev/v1alpha1
-kind: ModelServer
-metadata: {{name: b, labels: {{pool: first}}}}
-spec: {{url: "{b}"}}
----
-apiVersion: headgate.dev/v1alpha1
-kind: ModelServer
-metadata: {{name: c, labels: {{pool: second}}}}
-spec: {{url: "{c}"}}
-"""
+SECOND = {
+    "apiVersion": manifest.ALPHA,
+    "kind": "InferencePool",
+    "metadata": {"name": "second"},
+    "spec": {"selector": {"app": "second"}, "targetPortNumber": 8000, "extensionRef": {"name": "second-epp"}},
+}
+"""A pool as older releases of the extension write it."""
 
-FOREIGN = """---
-apiVersion: v1
-kind: Service
-metadata: {{name: second-epp}}
-spec: {{ports: [{{port: 9002, targetPort: {port}}}]}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{name: second-epp-1, labels: {{kubernetes.io/service-name: second-epp}}}}
-addressType: IPv4
-ports: [{{port: {port}}}]
-endpoints: [{{addresses: [127.0.0.1], conditions: {{ready: true}}}}]
-"""
+OLDER, YOUNGER = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
 
-MODELS = """---
-apiVersion: inference.networking.x-k8s.io/v1alpha2
-kind: InferenceModel
-metadata: {name: chatbot, creationTimestamp: "2026-01-01T00:00:00Z"}
-spec:
-  modelName: chatbot
-  criticality: Critical
-  poolRef: {name: first}
-  targetModels: [{name: base-model, weight: 50}, {name: adapter-1, weight: 50}]
----
-apiVersion: inference.networking.x-k8s.io/v1alpha2
-kind: InferenceModel
-metadata: {name: latecomer, creationTimestamp: "2026-02-01T00:00:00Z"}
-spec:
-  modelName: chatbot
-  poolRef: {name: first}
-  targetModels: [{name: nonsense}]
----
-apiVersion: inference.networking.x-k8s.io/v1alpha2
-kind: InferenceModel
-metadata: {name: batch, creationTimestamp: "2026-01-01T00:00:00Z"}
-spec: {modelName: batch, criticality: Sheddable, poolRef: {name: first}, targetModels: [{name: base-model}]}
-"""
+MODELS = [
+    manifest.model(
+        "chatbot", "first", "base-model", "adapter-1", criticality="Critical", creationTimestamp=OLDER
+    ),
+    manifest.model("latecomer", "first", "nonsense", asked="chatbot", creationTimestamp=YOUNGER),
+    manifest.model("batch", "first", "base-model", criticality="Sheddable", creationTimestamp=OLDER),
+]
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +44,16 @@ def fleet() -> Iterator[Replicas]:
         yield started
 
 
-def weighted(fleet: Replicas) -> str:
-    a, b, c = fleet.urls
-    return WEIGHTED.format(a=a, b=b, c=c)
+def weighted(fleet: Replicas, first: int = 70, second: int = 30) -> list[Manifest]:
+    """Two pools in one rule with these weights: `first` of two replicas, `second` of the third."""
+    return [
+        manifest.gateway(),
+        manifest.route(manifest.rule(("first", first), ("second", second))),
+        manifest.pool("first"),
+        SECOND,
+        *manifest.model_servers(fleet.urls[:2], app="first"),
+        *manifest.model_servers(fleet.urls[2:], app="second"),
+    ]
 
 
 async def ask(
@@ -116,8 +66,7 @@ async def ask(
 
 
 async def test_two_weighted_pools_ask_their_own_picker(fleet: Replicas, tmp_path: Path) -> None:
-    path = tmp_path / "w.yaml"
-    path.write_text(weighted(fleet))
+    path = write(tmp_path / "w.yaml", *weighted(fleet))
     with gateway("-f", str(path)) as gate:
         served: collections.Counter[str] = collections.Counter()
         async with aiohttp.ClientSession() as http:
@@ -136,8 +85,7 @@ async def test_two_weighted_pools_ask_their_own_picker(fleet: Replicas, tmp_path
 
 
 async def test_forged_routing_headers_have_no_effect(fleet: Replicas, tmp_path: Path) -> None:
-    path = tmp_path / "w.yaml"
-    path.write_text(weighted(fleet).replace("weight: 30", "weight: 0"))
+    path = write(tmp_path / "w.yaml", *weighted(fleet, second=0))
     with gateway("-f", str(path)) as gate:
         outside = fleet.endpoint(2)
         async with aiohttp.ClientSession() as http:
@@ -162,11 +110,10 @@ async def test_forged_routing_headers_have_no_effect(fleet: Replicas, tmp_path: 
 
 async def test_a_foreign_picker_in_full_duplex_serves_its_pool(fleet: Replicas, tmp_path: Path) -> None:
     """Our own picker, started alone with TLS as any vendor's would be, behind the gateway's foreign path."""
-    port = free_port()
-    path = tmp_path / "w.yaml"
-    path.write_text(weighted(fleet).replace("weight: 70", "weight: 0"))
-    with picker("-f", str(path), "--pool-name", "second", "--grpc-port", str(port)):
-        path.write_text(weighted(fleet).replace("weight: 70", "weight: 0") + FOREIGN.format(port=port))
+    objects = weighted(fleet, first=0)
+    path = write(tmp_path / "w.yaml", *objects)
+    async with picker("-f", str(path), "--pool-name", "second") as foreign:
+        write(path, *objects, *manifest.foreign_picker("second", foreign.grpc))
         with gateway("-f", str(path)) as gate:
             async with aiohttp.ClientSession() as http:
 
@@ -189,8 +136,7 @@ async def test_a_foreign_picker_in_full_duplex_serves_its_pool(fleet: Replicas, 
 
 
 async def test_a_model_name_leads_to_its_targets(fleet: Replicas, tmp_path: Path) -> None:
-    path = tmp_path / "w.yaml"
-    path.write_text(weighted(fleet).replace("weight: 30", "weight: 0") + MODELS)
+    path = write(tmp_path / "w.yaml", *weighted(fleet, second=0), *MODELS)
     with gateway("-f", str(path)) as gate:
         assert any("latecomer" in str(problem) for problem in gate.problems())
         async with aiohttp.ClientSession() as http:
@@ -216,8 +162,7 @@ async def test_a_model_name_leads_to_its_targets(fleet: Replicas, tmp_path: Path
 
 async def test_a_saturated_pool_refuses_the_sheddable_first(tmp_path: Path) -> None:
     with replicas(3, "--speed", "1", "--model", MODEL, "--lora", "adapter-1", "--max-num-seqs", "2") as slow:
-        path = tmp_path / "w.yaml"
-        path.write_text(weighted(slow).replace("weight: 30", "weight: 0") + MODELS)
+        path = write(tmp_path / "w.yaml", *weighted(slow, second=0), *MODELS)
         with gateway("-f", str(path)) as gate:
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
                 long = [

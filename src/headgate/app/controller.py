@@ -151,6 +151,8 @@ class Controller:
             self._crash = (Problem(Place(), "InternalError", message),)
         else:
             self._crash = ()
+            if self._translation is not None and _served(self._translation) != _served(translation):
+                log.info("applied: %s", counts(translation))
             self._translation = translation
         self._note_problems()
 
@@ -195,6 +197,20 @@ async def serve(
     finally:
         await admin.close()
         await controller.xds.stop()
+
+
+def counts(translation: Translation) -> str:
+    """What is served, in a few words."""
+    summary = translation.summary
+    numbers = {"listener": len(summary.listeners), "route": summary.routes, "pool": len(summary.pools)}
+    return ", ".join(f"{count} {what}{'s' if count != 1 else ''}" for what, count in numbers.items())
+
+
+def _served(translation: Translation) -> tuple[object, ...]:
+    """Everything but endpoints, which the picker tells of."""
+    parts = [translation.resources.get(kind) for kind in ("listener", "route", "cluster")]
+    pools = [msgspec.structs.replace(pool, endpoints=()) for pool in translation.summary.pools]
+    return (*parts, pools)
 
 
 async def _until_set(event: asyncio.Event, timeout_s: float) -> None:

@@ -42,7 +42,9 @@ class TextStage:
         """See `Stage`."""
         self._freeze()
         for line in lines:
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            # a terminal wraps commands by itself, so that they can be copied; prose is wrapped between words
+            whole = line.startswith(" ") or not self._console.is_terminal
+            self._console.print(line, markup=False, highlight=False, soft_wrap=whole)
 
     def gateway_up(self, policy: str, url: str, model: str) -> None:
         """See `Stage`."""
@@ -61,7 +63,7 @@ class TextStage:
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False)
             self._live.start()
-        self._live.update(board(policy, report, opened, replicas), refresh=True)
+        self._live.update(board(policy, report, opened, replicas, self._console.width), refresh=True)
 
     def run_over(self, policy: str, report: Report) -> None:
         """See `Stage`."""

@@ -10,8 +10,11 @@ from headgate.app.demo_fleet import ReplicaNow
 from headgate.app.demo_plan import Scene
 from headgate.io.load.report import Report
 
-BAR = 16
+BAR, NARROW_BAR = 16, 8
 """Cells of a full bar."""
+
+WIDE = 101
+"""Columns that the board takes with full bars."""
 
 NOTICEABLE = 0.1
 """Smaller relative differences are called equal: runs of one seed differ by a few per cent."""
@@ -73,8 +76,11 @@ def _queue(replica: ReplicaNow) -> str:
     return "-" if replica.running is None else f"{replica.running}+{replica.waiting}"
 
 
-def board(policy: str, report: Report, opened: int, replicas: Sequence[ReplicaNow]) -> Group:
-    """A run under way, for a terminal."""
+def board(
+    policy: str, report: Report, opened: int, replicas: Sequence[ReplicaNow], width: int = WIDE
+) -> Group:
+    """A run under way, for a terminal of *width* columns (80 are enough)."""
+    cells = BAR if width >= WIDE else NARROW_BAR
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("REPLICA", "RUNNING", "WAITING", "", "KV CACHE", "PREFIX HITS", "ANSWERED"):
         table.add_column(column, justify="right" if column in ("RUNNING", "WAITING", "ANSWERED") else "left")
@@ -84,9 +90,9 @@ def board(policy: str, report: Report, opened: int, replicas: Sequence[ReplicaNo
             replica.name,
             "-" if replica.running is None else str(replica.running),
             "-" if replica.waiting is None else str(replica.waiting),
-            _stacked(replica.running or 0, replica.waiting or 0, most),
-            f"{_bar(replica.kv_used or 0.0)} {percent(replica.kv_used)}",
-            f"{_bar(replica.hit_rate or 0.0)} {percent(replica.hit_rate)}",
+            _stacked(replica.running or 0, replica.waiting or 0, most, cells),
+            f"{_bar(replica.kv_used or 0.0, cells)} {percent(replica.kv_used)}",
+            f"{_bar(replica.hit_rate or 0.0, cells)} {percent(replica.hit_rate)}",
             str(report.endpoints.get(replica.endpoint, 0)),
         )
     failed = report.requests - report.ok
@@ -101,14 +107,15 @@ def board(policy: str, report: Report, opened: int, replicas: Sequence[ReplicaNo
     return Group(summary, table)
 
 
-def _bar(share: float) -> str:
-    full = round(min(1.0, max(0.0, share)) * BAR)
-    return "━" * full + "╌" * (BAR - full)
+def _bar(share: float, cells: int) -> str:
+    full = round(min(1.0, max(0.0, share)) * cells)
+    return "━" * full + "╌" * (cells - full)
 
 
-def _stacked(running: int, waiting: int, most: int) -> Text:
-    cells = [round(number / most * BAR) for number in (running, waiting)]
-    return Text.assemble(("━" * cells[0], "green"), ("━" * cells[1], "red"), " " * (BAR - sum(cells)))
+def _stacked(running: int, waiting: int, most: int, cells: int) -> Text:
+    green = round(running / most * cells)
+    red = min(cells - green, round(waiting / most * cells))
+    return Text.assemble(("━" * green, "green"), ("━" * red, "red"), " " * (cells - green - red))
 
 
 def comparison(reports: Mapping[str, Report]) -> Table:

@@ -39,14 +39,20 @@ FLAGS: Mapping[str, str] = {
 }
 
 
+SECOND = "a second gateway on one machine needs ports of its own: --port 0 " + " ".join(
+    f"{flag} 0" for name, flag in FLAGS.items() if name not in ("gateway", "envoy_admin")
+)
+
+
 def settle(ports: Ports, host: str, draw: Callable[[int, int], int] = random.randint) -> Ports:
     """The same ports, every 0 replaced by a free port; all of them were free a moment ago.
 
     Raises:
-        PortTakenError: one of them is taken, may not be opened, or is wanted twice.
+        PortTakenError: some are taken or may not be opened, a line each, or one is wanted twice.
     """
     held: dict[str, socket.socket] = {}
     chosen: dict[str, int] = {}
+    refused: list[PortTakenError] = []
     try:
         for name, flag in FLAGS.items():
             port = getattr(ports, name)
@@ -56,11 +62,17 @@ def settle(ports: Ports, host: str, draw: Callable[[int, int], int] = random.ran
             twin = next((other for other, number in chosen.items() if number == port and port), None)
             if twin is not None:
                 raise PortTakenError(f"port {port} is wanted by both {FLAGS[twin]} and {flag}")
-            held[name] = _reserve_free(where, draw) if port == 0 else _reserve(where, port, flag)
-            chosen[name] = held[name].getsockname()[1]
+            try:
+                held[name] = _reserve_free(where, draw) if port == 0 else _reserve(where, port, flag)
+            except PortTakenError as error:
+                refused.append(error)
+            else:
+                chosen[name] = held[name].getsockname()[1]
     finally:
         for reserved in held.values():
             reserved.close()
+    if refused:
+        raise PortTakenError("\n".join([*map(str, refused), *([SECOND] if len(refused) > 1 else [])]))
     return msgspec.structs.replace(ports, **chosen)
 
 

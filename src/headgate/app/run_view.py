@@ -52,11 +52,19 @@ def listener_lines(info: Mapping[str, Any]) -> list[str]:
     """Where the gateway listens, a line for each listener of each Gateway."""
     listeners = info["listeners"]
     if not listeners:
-        return ["Nothing is served yet: the files hold no Gateway with an HTTP listener."]
+        return ["Nothing is served yet: the files hold no Gateway with an HTTP listener. They are followed."]
     lines = [f"Listening on {info['url']}"]
     if not info["probed"]:
         lines += [f"  {each['gateway']} {each['name']}: port {each['port']}" for each in listeners]
     return lines
+
+
+def try_it(info: Mapping[str, Any]) -> list[str]:
+    """How to ask the gateway something; nothing where nothing listens."""
+    if not info["listeners"]:
+        return []
+    how = "Try it:" if info["model"] else f"Try it, with the name of one of your models for {EXAMPLE_MODEL}:"
+    return ["", how, "", f"  {curl_line(info['url'], info['model'])}"]
 
 
 def curl_line(url: str, model: str | None) -> str:

@@ -107,7 +107,7 @@ class Child:
             self.signal(signal.SIGKILL)
 
     async def stop(self, grace_s: float) -> None:
-        """Ask it to end, and kill it after *grace_s* seconds."""
+        """Ask it to end, and kill it after *grace_s* seconds; 0 is for those who lost patience."""
         self._stop_asked.set()
         process = self._process
         if process is None or process.returncode is not None:
@@ -117,7 +117,8 @@ class Child:
             async with asyncio.timeout(grace_s):
                 await process.wait()
         except TimeoutError:
-            log.warning("%s does not end, killing it", self.name)
+            if grace_s > 0:
+                log.warning("%s does not end, killing it", self.name)
             self.signal(signal.SIGKILL)
             await process.wait()
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 TIMEOUT_S = 10.0
+ADVICE = "name the admin address that the gateway printed: --admin URL or HEADGATE_ADMIN"
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """The admin API is on loopback: a proxy from the environment would only be in the way."""
 
@@ -37,22 +38,27 @@ def get_json(admin: str, path: str) -> dict[str, Any]:
     except urllib.error.HTTPError as error:
         with error:
             message = _message(error.read())
+        if message is None:
+            raise AdminError(f"{base} answers {error.code} and is no admin API; {ADVICE}") from None
         if error.code == 404:
             raise NotKnownError(message) from None
         raise AdminError(f"{base} answers {error.code}: {message}") from None
+    except http.client.BadStatusLine:
+        raise AdminError(f"{base} does not speak HTTP and is no admin API; {ADVICE}") from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise AdminError(
-            f"no gateway answers at {base} ({reason}); start one with `headgate run`, or name the admin "
-            "address that it printed: --admin URL or HEADGATE_ADMIN"
+            f"no gateway answers at {base} ({reason}); start one with `headgate run`, or {ADVICE}"
         ) from None
     except msgspec.DecodeError:
-        raise AdminError(f"{base} answers no JSON: is it the admin API of a gateway?") from None
+        raise AdminError(f"{base} answers no JSON and is no admin API; {ADVICE}") from None
 
 
-def _message(body: bytes) -> str:
+def _message(body: bytes) -> str | None:
+    """What an error of the admin API says; None when it is not in the admin API's shape."""
     try:
-        error = msgspec.json.decode(body, type=dict[str, Any]).get("error", "")
+        error = msgspec.json.decode(body, type=dict[str, Any]).get("error")
     except msgspec.DecodeError:
-        return "(no message)"
-    return str(error.get("message", "")) if isinstance(error, dict) else str(error)
+        return None
+    message = error.get("message") if isinstance(error, dict) and "code" in error else error
+    return message if isinstance(message, str) else None

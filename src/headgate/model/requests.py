@@ -40,6 +40,8 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     target_model: str | None = None
     """Target model forced by a trusted header (`x-llm-d-model-name-rewrite`)."""
     body_bytes: int = 0
+    unseen: bool = False
+    """Nothing of the answer will be told but its end: the data plane does not show the response phase."""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

@@ -30,6 +30,8 @@ class ResponseStarted(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Who really served (Envoy's word); None when the data plane does not say."""
     local: bool = False
     """True when the data plane wrote the answer itself because no upstream answered."""
+    plain: bool = False
+    """True when the answer is no event stream, whatever was asked for: FirstToken will not be told."""
 
 
 class FirstToken(msgspec.Struct, frozen=True, gc=False, tag=True):

@@ -68,7 +68,8 @@ class Fleet:
             return
         if event.load is None:
             member.scrape_error = event.error or "failed"
-            if member.health.scrape_failed(now, member.scrape_error):
+            lively = now - member.last_sign < self._settings.health.quiet_s
+            if member.health.scrape_failed(now, member.scrape_error, lively=lively):
                 self._restarted(member)
             return
         member.health.scraped(now)
@@ -95,7 +96,7 @@ class Fleet:
                 and now - scraped_at > self._settings.stale_s
             ):
                 member.forget_scrape()
-            if member.unsigned and (reason := member.overdue(self._settings.health, now)) is not None:
+            if member.holds and (reason := member.overdue(self._settings.health, now)) is not None:
                 member.health.hanging(now, reason)
 
     def settle(self, now: float) -> None:

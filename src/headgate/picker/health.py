@@ -29,11 +29,16 @@ class Health:
         self.probe: StreamId | None = None
         """The one request that tries out a probing endpoint."""
         self.cool_until = 0.0
+        self._cooling = ""
         self.ramp_from: float | None = None
         self._backoff_s = settings.first_backoff_s
         self._streak = 0
+        self._errs = False
+        """It went down for bad answers: signs of life are no excuse."""
         self._dead_scrape = False
         self._mute_scrapes = 0
+        self._muted = False
+        """The silence of its metrics has been held against it."""
 
     def severity(self, now: float) -> tuple[int, str]:
         """How unwell, in the words of `scheduling.api`, and why."""
@@ -45,7 +50,9 @@ class Health:
             case "probing" if self.probe is not None:
                 return SUSPECT, f"half-open, trial request under way: {self.reason}"
             case _:
-                return (COOLING, "cooling down after 429") if self.cool_until > now else (FINE, "")
+                return (
+                    (COOLING, f"cooling down after {self._cooling}") if self.cool_until > now else (FINE, "")
+                )
 
     def ramp(self, now: float) -> float:
         """Share of a full load it may take, 0..1."""
@@ -75,24 +82,42 @@ class Health:
             self.start_slowly(now)
 
     def alive(self, now: float) -> None:
-        """Any sign of life: a hanging endpoint hangs no more."""
+        """Any sign of life: a hanging endpoint hangs no more.
+
+        It also ends the trial of one that could not be reached: that trial's answer may take minutes.
+        """
         if self.condition == "suspect":
             lasted = now - self.since
             self._recover()
             if lasted > self._settings.blip_s:
                 self.start_slowly(now)
+        elif self.condition == "probing" and self.probe is not None and not self._errs:
+            self._recover()
+            self.start_slowly(now)
 
     def throttled(self, stream: StreamId, now: float) -> None:
         """A request was answered with 429: alive, but full."""
-        self.cool_until = now + self._settings.cool_down_s
-        self.plain = False
+        self._cool(now, "429")
         self.released(stream)
+
+    def passed_over(self, now: float, served: str) -> None:
+        """*served* answered in its place: it could not be reached, or answered 503; nobody says which.
+
+        Once is a reason to rest a little. An unreachable endpoint soon collects a streak, and its scrapes
+        fail too.
+        """
+        self._streak += 1
+        if self.condition != "up" or self._streak >= self._settings.error_streak:
+            self.failed(now, f"unreachable: {served} served in its place")
+        else:
+            self._cool(now, f"{served} served in its place")
 
     def erred(self, stream: StreamId, what: str, now: float) -> None:
         """A request got an answer, but a bad one: a 5xx, or it broke off; *what* says which."""
         self._streak += 1
         if stream == self.probe or self._streak >= self._settings.error_streak:
             self.failed(now, f"erroring: {what}, {self._streak} in a row")
+            self._errs = True
 
     def failed(self, now: float, reason: str) -> None:
         """It could not be reached, or keeps failing."""
@@ -115,15 +140,17 @@ class Health:
     def scraped(self, now: float) -> None:
         """A scrape got through: whoever was unreachable may be tried at once."""
         self._mute_scrapes = 0
+        self._muted = False
         if self._dead_scrape:
             self._dead_scrape = False
             self.retry_at = min(self.retry_at, now)
 
-    def scrape_failed(self, now: float, error: str) -> bool:
+    def scrape_failed(self, now: float, error: str, *, lively: bool = False) -> bool:
         """A scrape failed; True when it shows that the process is gone.
 
-        `refused` and `unreachable` are death; two of `timeout` or `reset` in a row are suspicion; everything
-        else (no such page, an unknown engine) says nothing about serving.
+        `refused` and `unreachable` are death; two of `timeout` or `reset` in a row are suspicion unless it is
+        *lively* (requests were answered just now: its metrics are merely slow); everything else (no such
+        page, an unknown engine) says nothing about serving.
         """
         match error:
             case "refused" | "unreachable":
@@ -134,7 +161,8 @@ class Health:
                 return newly
             case "timeout" | "reset":
                 self._mute_scrapes += 1
-                if self._mute_scrapes == 2:
+                if self._mute_scrapes >= 2 and not lively and not self._muted:
+                    self._muted = True
                     self.hanging(now, f"scrape {error} twice")
             case _:
                 self.scraped(now)
@@ -151,6 +179,11 @@ class Health:
             self.since = now
         self.plain = self.condition == "up" and self.ramp_from is None and self.cool_until <= now
 
+    def _cool(self, now: float, after: str) -> None:
+        self.cool_until = now + self._settings.cool_down_s
+        self._cooling = after
+        self.plain = False
+
     def _become(self, condition: Condition, reason: str, now: float) -> None:
         self.plain = False
         self.condition = condition
@@ -159,6 +192,7 @@ class Health:
         self.retry_at = now + self._backoff_s
         self.probe = None
         self.ramp_from = None
+        self._errs = False
 
     def _recover(self) -> None:
         self.condition = "up"

@@ -49,7 +49,7 @@ class Ledger:
         member.book(tracked, now)
         member.health.sent(tracked.stream)
         self._fleet.remember(member, tracked.blocks)
-        if not tracked.streaming:
+        if not tracked.streaming or tracked.unseen:
             heappush(self._releases, (now + tracked.predicted_s, tracked.stream))
         self.mean_own += GAIN * (tracked.own_tokens - self.mean_own)
         self.mean_context += GAIN * (tracked.context_tokens - self.mean_context)
@@ -79,7 +79,9 @@ class Ledger:
         tracked.blocks = ()
         if member is None:
             return
-        if not tracked.streaming or event.status >= 400:
+        if not tracked.streaming or event.plain or event.status >= 400:
+            if not tracked.streaming and event.status < 400:
+                member.compare(tracked, now)
             member.signed(tracked, now)
         else:
             member.sign(now)
@@ -92,6 +94,8 @@ class Ledger:
             return
         tracked.first_at = now
         if tracked.member is not None:
+            tracked.member.compare(tracked, now)
+            tracked.member.produced(tracked, now)
             tracked.member.signed(tracked, now)
 
     def ended(self, event: RequestEnded, now: float) -> list[Conclude]:
@@ -128,14 +132,19 @@ class Ledger:
         assert held == sum(1 for tracked in self.requests.values() if tracked.member is not None)
 
     def _local(self, tracked: Tracked, status: int, now: float) -> None:
-        """The data plane answered by itself: with a 5xx, because the endpoints it tried did not."""
+        """The data plane answered by itself: with a 5xx, because the endpoints it tried did not.
+
+        A 504 may just as well be a route's timeout on a long answer: that counts like one bad answer.
+        """
         member = tracked.member
         tracked.judged = True
         if member is None:
             return
         member.unsigned.pop(tracked.stream, None)
         member.release_pending(tracked)
-        if status >= 500:
+        if status == 504:
+            member.health.erred(tracked.stream, "answered too late: the data plane said 504", now)
+        elif status >= 500:
             member.health.failed(now, f"no upstream answered: the data plane said {status}")
 
     def _served(self, tracked: Tracked, served: EndpointId | None, now: float) -> None:
@@ -146,7 +155,7 @@ class Ledger:
         really = self._fleet.find(served)
         if really is None:
             return
-        picked.health.failed(now, f"unreachable: {served} served in its place")
+        picked.health.passed_over(now, served)
         picked.close(tracked)
         self._fleet.left(picked)
         sent_at = tracked.sent_at
@@ -165,8 +174,13 @@ class Ledger:
             member.health.answered(tracked.sent_at, now)
 
     def _verdict(self, tracked: Tracked, ending: Ending, now: float) -> None:
-        """What the end says of the endpoint's health; an abort or a loss says nothing."""
+        """What the end says of the endpoint's health; an abort or a loss says nothing.
+
+        Except of an unseen answer: without it, a trial would never succeed.
+        """
         member = tracked.member
+        if member is not None and tracked.unseen and ending == "lost" and not tracked.judged:
+            member.health.answered(tracked.sent_at, now)
         if member is None or ending in ("aborted", "lost"):
             return
         if ending == "complete":

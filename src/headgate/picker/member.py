@@ -8,6 +8,12 @@ from headgate.picker.health import Health
 from headgate.picker.settings import AdmissionSettings, HealthSettings
 from headgate.scheduling.api import EndpointState
 
+PACE_GAIN = 0.25
+"""Weight of one answer in an endpoint's pace."""
+
+UNCOUNTED_S = 1.0
+"""A token that the progress counter does not show for so long will never be shown."""
+
 
 class Tracked:
     """A routed request until its end."""
@@ -32,6 +38,7 @@ class Tracked:
         "status",
         "stream",
         "streaming",
+        "unseen",
     )
 
     def __init__(self, stream: StreamId, request: InferenceRequest, model: str | None, now: float) -> None:
@@ -40,6 +47,7 @@ class Tracked:
         self.arrived_at = now
         self.sent_at = now
         self.streaming = request.streaming
+        self.unseen = request.unseen
         self.prompt_bytes = request.prompt_bytes
         self.blocks: tuple[int, ...] = ()
         """Kept until the answer starts: another endpoint may turn out to serve them."""
@@ -68,11 +76,14 @@ class Member:
     def __init__(self, endpoint: Endpoint, slot: int, health: HealthSettings) -> None:
         self.state = EndpointState(endpoint, slot)
         self.health = Health(health)
+        self._settings = health
         self.models: tuple[ModelCard, ...] = ()
         self.holds: dict[StreamId, Tracked] = {}
         self.unsigned: dict[StreamId, Tracked] = {}
         """Those without a first token or answer yet, in the order sent."""
-        self.last_sign = 0.0
+        self.last_sign = float("-inf")
+        self.pace = 1.0
+        """How many times longer than predicted its answers take, at least 1: wrong constants are no hang."""
         self.scrape_error: str | None = None
         self.new_requests = 0
         """Pending requests sent since the newest scrape."""
@@ -81,6 +92,12 @@ class Member:
         self._peak = 0
         self._progress: float | None = None
         self._progress_from = 0.0
+        self._uncounted_from: float | None = None
+        """When the first token came that the progress counter does not show."""
+        self._miscounts = False
+        """The progress counter is no sign of life: tokens come while it stands still."""
+        self._lull_s = 0.0
+        """Longest standstill of the progress counter that ended by itself."""
 
     def book(self, tracked: Tracked, now: float) -> None:
         """The request goes here; its `own_tokens` and `context_tokens` are set."""
@@ -94,7 +111,8 @@ class Member:
         self.new_requests += 1
         self.new_tokens += tracked.own_tokens
         self.holds[tracked.stream] = tracked
-        self.unsigned[tracked.stream] = tracked
+        if not tracked.unseen:
+            self.unsigned[tracked.stream] = tracked
         if state.in_flight > self._peak:
             self._peak = state.in_flight
 
@@ -110,6 +128,24 @@ class Member:
         self.unsigned.pop(tracked.stream, None)
         self.release_pending(tracked)
         self.sign(now)
+
+    def compare(self, tracked: Tracked, now: float) -> None:
+        """Its first token or its whole answer comes: learn how much slower than predicted the endpoint is.
+
+        Waits that nobody would call overdue teach nothing: in them, networks outweigh engines.
+        """
+        settings = self._settings
+        if tracked.stream not in self.unsigned:
+            return
+        predicted, waited = tracked.predicted_s + tracked.answer_s, now - tracked.sent_at
+        if predicted > 0 and max(predicted, waited) > settings.patience_s:
+            ratio = min(settings.slowest_pace, max(1.0, waited / predicted))
+            self.pace += PACE_GAIN * (ratio - self.pace)
+
+    def produced(self, tracked: Tracked, now: float) -> None:
+        """A token came: a counter that does not move for it counts something else."""
+        if self._progress_from < tracked.sent_at and self._uncounted_from is None:
+            self._uncounted_from = now
 
     def sign(self, now: float) -> None:
         """The endpoint showed life."""
@@ -176,21 +212,38 @@ class Member:
     def overdue(self, settings: HealthSettings, now: float) -> str | None:
         """Why the endpoint seems to hang; None while it does not."""
         if not self.unsigned:
-            return None
+            return self._stalled(settings, now)
         oldest = next(iter(self.unsigned.values()))
         waited = now - oldest.sent_at
         scraped_at = self.state.scraped_at
-        if self._progress is not None and self.state.load is not None and scraped_at is not None:
+        if self._counts() and scraped_at is not None:
             quiet = now - max(self.last_sign, oldest.sent_at, self._progress_from)
             watched = scraped_at - max(oldest.sent_at, self._progress_from)
-            late = waited > max(settings.patience_s, 1.5 * oldest.predicted_s) and quiet > settings.quiet_s
+            late = (
+                waited > max(settings.patience_s, 1.5 * self.pace * oldest.predicted_s)
+                and quiet > settings.quiet_s
+            )
             blind = self.scrape_error is not None
             if late and (blind or watched > settings.quiet_s / 2):
                 return f"no sign of life for {quiet:.1f} s"
             return None
         quiet = now - max(self.last_sign, oldest.sent_at)
-        bound = settings.blind_factor * (oldest.predicted_s + oldest.answer_s) + settings.blind_patience_s
+        predicted = self.pace * (oldest.predicted_s + oldest.answer_s)
+        bound = settings.blind_factor * predicted + settings.blind_patience_s
         return f"no answer for {quiet:.1f} s" if waited > bound and quiet > bound else None
+
+    def _counts(self) -> bool:
+        """Whether the newest scrape is fresh and its progress counter means something."""
+        return self._progress is not None and self.state.load is not None and not self._miscounts
+
+    def _stalled(self, settings: HealthSettings, now: float) -> str | None:
+        """All answers here have begun, sequences run, and no token is counted: a hang in the middle."""
+        load, scraped_at = self.state.load, self.state.scraped_at
+        if not self.holds or load is None or not load.running or scraped_at is None or not self._counts():
+            return None
+        newest = next(reversed(self.holds.values())).sent_at
+        quiet = scraped_at - max(self.last_sign, self._progress_from, newest)
+        return f"no token for {quiet:.1f} s" if quiet > max(settings.stall_s, 2 * self._lull_s) else None
 
     def check(self) -> None:
         """Assert that the sums are those of the requests held."""
@@ -208,8 +261,13 @@ class Member:
     def _note_progress(self, progress: float | None, now: float) -> bool:
         before, self._progress = self._progress, progress
         if progress == before:
+            if self._uncounted_from is not None and now - self._uncounted_from > UNCOUNTED_S:
+                self._miscounts = True
             return False
+        if before is not None and self.holds and not self.unsigned:
+            self._lull_s = max(self._lull_s, min(now - self._progress_from, now - self.last_sign))
         self._progress_from = now
+        self._uncounted_from, self._miscounts = None, False
         if before is None or progress is None:
             return False
         if progress < before:

@@ -14,7 +14,7 @@ class HealthSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Rest before the first trial request; doubles with every trial that fails."""
     longest_backoff_s: float = 30.0
     cool_down_s: float = 0.5
-    """Rest after a 429."""
+    """Rest after a 429, or after another endpoint had to serve in its place."""
     patience_s: float = 0.5
     """A request that waits longer than this, and than one and a half times its predicted time, is overdue."""
     quiet_s: float = 0.75
@@ -22,6 +22,10 @@ class HealthSettings(msgspec.Struct, frozen=True, kw_only=True):
     blind_factor: float = 3.0
     blind_patience_s: float = 2.0
     """Without a progress counter a request is overdue after factor times its prediction plus this."""
+    stall_s: float = 5.0
+    """Answers under way while the progress counter stands still for so long: the engine is hanging."""
+    slowest_pace: float = 32.0
+    """An endpoint is believed to be so many times slower than predicted, at most."""
     ramp_s: float = 10.0
     """Length of a slow start."""
     ramp_start: float = 0.1

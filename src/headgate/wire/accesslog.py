@@ -11,6 +11,7 @@ from google.protobuf.struct_pb2 import Struct
 from headgate.model import headers as names
 from headgate.model.ids import EndpointId, endpoint_id
 from headgate.model.requests import Ending, Usage
+from headgate.wire.numbers import whole_number
 from headgate.wire.said import Over
 
 _GONE = ("downstream_connection_termination", "downstream_remote_reset", "downstream_protocol_error")
@@ -50,8 +51,8 @@ def _count(values: Struct, key: str) -> int | None:
     if value is None:
         return None
     if value.HasField("number_value"):
-        return int(value.number_value)
-    return int(value.string_value) if value.string_value.isdigit() else None
+        return int(value.number_value) if 0 <= value.number_value < 1 << 53 else None
+    return whole_number(value.string_value)
 
 
 def _usage(metadata: Mapping[str, Struct]) -> Usage | None:

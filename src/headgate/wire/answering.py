@@ -9,6 +9,7 @@ from headgate.model import headers as names
 from headgate.model.ids import EndpointId
 from headgate.model.requests import Usage
 from headgate.wire import answers
+from headgate.wire.numbers import whole_number
 from headgate.wire.rewrite import Restorer, restorer
 from headgate.wire.said import FirstBytes, Over, Said, Started
 from headgate.wire.usage import UsageReader
@@ -90,8 +91,7 @@ class Answering:
         *asked_model* is put into the answer unless None.
         """
         headers = read_headers(message.response_headers)
-        status = headers.get(":status", "")
-        self.status = int(status) if status.isdigit() else 0
+        self.status = whole_number(headers.get(":status", "")) or 0
         self.served = _served(message)
         kind = headers.get("content-type", "")
         self._sse = kind.startswith("text/event-stream")
@@ -104,7 +104,7 @@ class Answering:
             put.pop(names.REQUEST_ID, None)
         remove = () if self._restorer is None else ("content-length",)
         self._outbox.append(answers.response_headers(put, remove))
-        said: list[Said] = [Started(self.status, self.served, _is_local(message))]
+        said: list[Said] = [Started(self.status, self.served, _is_local(message), not self._sse)]
         if message.response_headers.end_of_stream:
             return said + self._finish()
         if not self._lean:

@@ -25,6 +25,7 @@ from headgate.model.requests import Ending
 from headgate.wire import answers
 from headgate.wire.answering import Answering, pass_body, read_headers
 from headgate.wire.api import BadRequest
+from headgate.wire.numbers import whole_number
 from headgate.wire.parse import understand
 from headgate.wire.rewrite import replace_model
 from headgate.wire.said import Arrived, Over, Said
@@ -191,8 +192,8 @@ class Conversation:
             return self._arrive(b"")
         if self._picks_on_headers:
             return self._arrive(None)
-        length = self._headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._settings.body_limit:
+        length = whole_number(self._headers.get("content-length", ""))
+        if length is not None and length > self._settings.body_limit:
             return self._too_large()
         if not self._duplex:
             self.outbox.append(answers.EMPTY_REQUEST_HEADERS)
@@ -243,7 +244,13 @@ class Conversation:
         return []
 
     def _arrive(self, body: bytes | None) -> list[Said]:
-        request = understand(self._headers, body, fallback_id=self.key, subset=self._subset)
+        request = understand(
+            self._headers,
+            body,
+            fallback_id=self.key,
+            subset=self._subset,
+            unseen=self._response_bodyless and not self._lean,
+        )
         if isinstance(request, BadRequest):
             self._refuse(400, "bad-request", request.message, request.param, None)
             return []

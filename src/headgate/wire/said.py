@@ -19,6 +19,8 @@ class Started(msgspec.Struct, frozen=True):
     served: EndpointId | None = None
     local: bool = False
     """The data plane wrote the answer itself."""
+    plain: bool = False
+    """No event stream: `FirstBytes` will not be said."""
 
 
 class FirstBytes(msgspec.Struct, frozen=True):

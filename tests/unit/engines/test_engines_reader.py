@@ -40,7 +40,7 @@ EXPECTED = {
         kv_used=0.2,
         block_tokens=16,
         kv_blocks=19200,
-        progress=8128902 + 7557572,
+        progress=3128902 + 5000000 + 7557612,
     ),
     "trtllm.txt": Load(
         engine="trtllm-serve", waiting=2, running=9, kv_used=0.4375, block_tokens=32, kv_blocks=13000
@@ -55,6 +55,14 @@ EXPECTED = {
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_a_saved_page(name: str) -> None:
     assert read_load((DATA / name).read_bytes()) == EXPECTED[name]
+
+
+def test_tokens_counted_at_the_end_of_requests_are_no_progress() -> None:
+    page = (DATA / "sglang.txt").read_bytes()
+    older = b"\n".join(line for line in page.split(b"\n") if not line.startswith(b"sglang:realtime"))
+    load = read_load(older)
+    assert load is not None
+    assert (load.progress, load.running) == (None, 12)
 
 
 def test_every_saved_page_is_expected_and_every_engine_has_one() -> None:

@@ -20,7 +20,7 @@ from tests.unit.picker.picker_builders import (
 )
 
 from headgate.model.ids import StreamId
-from headgate.picker.events import Woken
+from headgate.picker.events import ResponseStarted, Woken
 from headgate.picker.health import Health
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import HealthSettings
@@ -84,16 +84,44 @@ def test_two_timed_out_scrapes_are_suspicious_and_the_next_answer_heals(machine:
     assert spread(machine, 0.3)["a"] == 0
 
 
-def test_an_endpoint_that_envoy_passed_over_is_down(machine: PoolMachine) -> None:
+def test_slow_metrics_of_an_endpoint_that_answers_are_no_suspicion(machine: PoolMachine) -> None:
+    for n in range(6):
+        machine.handle(arrives(n, "x", subset=ONLY_A), 0.5 * n)
+        machine.handle(token(n), 0.5 * n)
+        machine.handle(no_scrape("a", "timeout"), 0.5 * n + 0.1)
+        machine.handle(ends(n), 0.5 * n + 0.2)
+        assert condition(machine, 0.5 * n + 0.2) == "up"
+    machine.handle(no_scrape("a", "timeout"), 4.0)
+    assert condition(machine, 4.0) == "suspect"
+
+
+def test_an_endpoint_that_envoy_passed_over_rests_and_after_three_is_down(machine: PoolMachine) -> None:
     route = routed(machine, arrives(1, "abcd"), 0.0)
     picked, second = (letter(one) for one in route.endpoints[:2])
     machine.handle(starts(1, served=second), 0.1)
-    assert condition(machine, 0.1, picked) == "down"
     flying = {letter(one.endpoint): (one.in_flight, one.prefix_blocks) for one in machine.view(0.1).endpoints}
     assert flying[picked][0] == 0
     assert flying[second] == (1, 4)
+    assert condition(machine, 0.1, picked) == "up"
     assert spread(machine, 0.2)[picked] == 0
-    machine.handle(ends(1), 0.3)
+    assert spread(machine, 0.7)[picked] > 0
+    machine.handle(ends(1), 0.7)
+    for n, now in ((2, 1.0), (3, 1.1)):
+        assert condition(machine, now, picked) == "up"
+        machine.handle(arrives(n, "x", subset=(address(picked),)), now)
+        machine.handle(starts(n, served=second), now)
+        machine.handle(ends(n), now)
+    assert condition(machine, 1.1, picked) == "down"
+
+
+def test_a_trial_that_envoy_passed_over_has_failed(machine: PoolMachine) -> None:
+    machine.handle(arrives(1, "x", subset=ONLY_A), 0.0)
+    machine.handle(ends(1, "failed", None), 0.0)
+    machine.handle(arrives(2, "x", subset=ONLY_A), 1.1)
+    assert condition(machine, 1.1) == "probing"
+    machine.handle(starts(2, served="b"), 1.2)
+    assert condition(machine, 1.2) == "down"
+    machine.handle(ends(2), 1.3)
 
 
 def test_a_served_name_that_nobody_knows_proves_nothing(machine: PoolMachine) -> None:
@@ -108,8 +136,8 @@ def test_the_end_alone_may_tell_who_served(machine: PoolMachine) -> None:
     route = routed(machine, arrives(1, "abcd"), 0.0)
     picked, second = (letter(one) for one in route.endpoints[:2])
     machine.handle(ends(1, served=second), 0.5)
-    assert condition(machine, 0.5, picked) == "down"
-    assert condition(machine, 0.5, second) == "up"
+    assert spread(machine, 0.6)[picked] == 0
+    assert spread(machine, 0.7)[second] > 0
 
 
 def test_an_answer_of_the_data_plane_itself_means_nobody_answered(machine: PoolMachine) -> None:
@@ -326,3 +354,140 @@ def test_backoff_is_bounded() -> None:
         health.refresh(now, overdue=False)
     assert health.retry_at - health.since <= settings.longest_backoff_s
     assert condition_of(health) == "probing"
+
+
+def test_a_timeout_of_the_route_is_one_bad_answer(machine: PoolMachine) -> None:
+    for n in range(1, 4):
+        assert condition(machine, n - 0.5) == "up"
+        machine.handle(arrives(n, "x", subset=ONLY_A), float(n))
+        machine.handle(starts(n, 504, local=True), n + 0.1)
+        machine.handle(ends(n, "failed", 504), n + 0.1)
+    assert condition(machine, 3.1) == "down"
+
+
+def test_a_hang_in_the_middle_of_answers_is_noticed(machine: PoolMachine) -> None:
+    machine.handle(scrape("a", progress=100.0), -0.2)
+    run(machine, [(0.0, arrives(1, "x", subset=ONLY_A), ["route a"]), (0.1, token(1), [])])
+    machine.handle(scrape("a", running=1, progress=101.0), 0.2)
+    for n in range(2, 26):
+        machine.handle(scrape("a", running=1, progress=101.0), 0.2 * n)
+    assert condition(machine, 5.0) == "up"
+    for n in range(26, 29):
+        machine.handle(scrape("a", running=1, progress=101.0), 0.2 * n)
+    assert condition(machine, 5.7) == "suspect"
+    assert spread(machine, 5.7)["a"] == 0
+    machine.handle(scrape("a", running=1, progress=102.0), 6.0)
+    assert condition(machine, 6.0) == "up"
+    machine.handle(ends(1), 6.1)
+
+
+@pytest.mark.parametrize(("running", "works"), [(0, False), (1, True)])
+def test_an_idle_or_working_engine_is_not_stalled(machine: PoolMachine, running: int, works: bool) -> None:
+    machine.handle(scrape("a", progress=100.0), -0.2)
+    run(machine, [(0.0, arrives(1, "x", subset=ONLY_A), ["route a"]), (0.1, token(1), [])])
+    for n in range(1, 60):
+        machine.handle(scrape("a", running=running, progress=101.0 + n * works), 0.2 * n)
+    assert condition(machine, 12.0) == "up"
+    machine.handle(ends(1), 12.1)
+
+
+def test_a_counter_that_tokens_do_not_move_is_no_sign_of_hanging(machine: PoolMachine) -> None:
+    machine.handle(scrape("a", progress=100.0), -0.2)
+    run(machine, [(0.0, arrives(1, "x", subset=ONLY_A), ["route a"]), (0.1, token(1), [])])
+    for n in range(1, 60):
+        machine.handle(scrape("a", running=1, progress=100.0), 0.2 * n)
+    machine.handle(arrives(2, "x", subset=ONLY_A), 12.0)
+    for n in range(60, 67):
+        machine.handle(scrape("a", running=2, progress=100.0), 0.2 * n)
+    assert condition(machine, 13.3) == "up"
+    for n in (1, 2):
+        machine.handle(ends(n), 13.4)
+
+
+def test_an_endpoint_slower_than_predicted_is_suspected_ever_less(machine: PoolMachine) -> None:
+    """A 200,000-token prompt in 20 s instead of the predicted 6.6 s; the counter moves at its end only."""
+    suspected = []
+    progress = 100.0
+    for n in range(8):
+        began = 30.0 * n
+        machine.handle(arrives(n, "x", subset=ONLY_A, prompt_bytes=800_000), began)
+        seen = 0
+        for tick in range(1, 100):
+            machine.handle(scrape("a", running=1, progress=progress), began + 0.2 * tick)
+            seen += condition(machine, began + 0.2 * tick) == "suspect"
+        progress += 200_000
+        machine.handle(token(n), began + 20.0)
+        machine.handle(scrape("a", running=1, progress=progress), began + 20.1)
+        assert condition(machine, began + 20.1) == "up"
+        machine.handle(ends(n), began + 21.0)
+        suspected.append(seen)
+    assert suspected[0] > 0
+    assert suspected == sorted(suspected, reverse=True)
+    assert suspected[-3:] == [0, 0, 0]
+
+
+def test_plain_answers_of_two_minutes_without_any_counter(machine: PoolMachine) -> None:
+    seen = []
+    for n in range(10):
+        began = 130.0 * n
+        machine.handle(arrives(n, "x", subset=ONLY_A, streaming=False), began)
+        suspect = 0
+        for second in range(1, 120):
+            machine.handle(no_scrape("a", "http-404"), began + second)
+            suspect += condition(machine, began + second) == "suspect"
+        machine.handle(starts(n, 200), began + 120)
+        machine.handle(ends(n), began + 120)
+        assert condition(machine, began + 120) == "up"
+        seen.append(suspect)
+    assert seen[0] > 100
+    assert seen[-1] == 0
+
+
+def test_a_trial_with_a_long_answer_ends_with_the_first_sign_of_life(machine: PoolMachine) -> None:
+    machine.handle(no_scrape("a", "refused"), 0.0)
+    machine.handle(scrape("a", progress=1.0), 1.0)
+    machine.handle(arrives(1, "x", subset=ONLY_A, streaming=False), 1.2)
+    assert condition(machine, 1.2) == "probing"
+    machine.handle(scrape("a", running=1, progress=2.0), 1.4)
+    assert condition(machine, 1.4) == "up"
+    assert machine.view(1.4).endpoints[0].ramp < 0.2
+    machine.handle(ends(1), 120.0)
+
+
+def test_work_is_no_excuse_for_bad_answers(machine: PoolMachine) -> None:
+    machine.handle(scrape("a", progress=1.0), 0.0)
+    for n in range(3):
+        machine.handle(arrives(n, "x", subset=ONLY_A), 0.1)
+        machine.handle(starts(n, 500), 0.1)
+        machine.handle(ends(n, "complete", 500), 0.1)
+    machine.handle(arrives(4, "x", subset=ONLY_A), 1.2)
+    machine.handle(scrape("a", running=1, progress=2.0), 1.3)
+    assert condition(machine, 1.3) == "probing"
+    machine.handle(ends(4), 1.4)
+
+
+def test_requests_whose_answers_are_unseen_are_neither_overdue_nor_stuck_as_trials(
+    machine: PoolMachine,
+) -> None:
+    machine.handle(arrives(1, "x", subset=ONLY_A, unseen=True), 0.0)
+    assert machine.view(0.0).endpoints[0].pending_tokens == 32
+    for second in range(1, 60):
+        machine.handle(Woken(), float(second))
+    assert condition(machine, 60.0) == "up"
+    assert machine.view(60.0).endpoints[0].pending_tokens == 0
+    machine.handle(ends(1, "lost", None), 60.0)
+    machine.handle(no_scrape("a", "refused"), 61.0)
+    machine.handle(scrape("a"), 62.0)
+    machine.handle(arrives(2, "x", subset=ONLY_A, unseen=True), 63.0)
+    assert condition(machine, 63.0) == "probing"
+    machine.handle(ends(2, "lost", None), 64.0)
+    assert condition(machine, 64.0) == "up"
+
+
+def test_a_streamed_request_with_a_plain_answer_waits_for_no_token(machine: PoolMachine) -> None:
+    machine.handle(arrives(1, "x", subset=ONLY_A), 0.0)
+    machine.handle(ResponseStarted(StreamId(1), 200, plain=True), 0.1)
+    for second in range(1, 60):
+        machine.handle(Woken(), float(second))
+    assert condition(machine, 60.0) == "up"
+    machine.handle(ends(1), 60.0)

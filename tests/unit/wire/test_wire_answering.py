@@ -39,13 +39,13 @@ def test_a_request_id_of_the_server_is_kept() -> None:
     outbox: deque[bytes] = deque()
     answering = Answering(outbox, duplex=True, lean=False)
     said = answering.begin(headers(status="200", x_request_id="theirs"), {"x-request-id": "ours"}, None)
-    assert said == [Started(200)]
+    assert said == [Started(200, plain=True)]
     assert list(outbox) == [answers.EMPTY_RESPONSE_HEADERS]
 
 
 def test_a_status_that_is_none_counts_as_zero() -> None:
     answering = Answering(deque(), duplex=True, lean=False)
-    assert answering.begin(headers(status="?"), {}, None) == [Started(0)]
+    assert answering.begin(headers(status="?"), {}, None) == [Started(0, plain=True)]
 
 
 def test_held_bytes_go_before_the_trailers() -> None:

@@ -268,7 +268,7 @@ def test_a_foreign_gateway_gets_the_headers_on_the_response() -> None:
     stream = Stream()
     stream.routed(request(), body(BODY))
     said = stream.tell(response(PLAIN, served=B))
-    assert said == [Started(200, B, False)]
+    assert said == [Started(200, B, plain=True)]
     mutation = stream.answers()[0].response_headers.response.header_mutation
     assert put(mutation) == {
         "x-headgate-endpoint": B,
@@ -299,7 +299,10 @@ def test_an_answer_may_end_with_trailers_or_with_its_headers() -> None:
     assert by_trailers.kinds() == ["response_headers", "response_body", "response_trailers"]
     by_headers = Stream()
     by_headers.routed(request(), body(BODY))
-    assert by_headers.tell(response({":status": "204"}, end=True)) == [Started(204), Over("complete", 204)]
+    assert by_headers.tell(response({":status": "204"}, end=True)) == [
+        Started(204, plain=True),
+        Over("complete", 204),
+    ]
 
 
 def test_our_own_envoy_is_left_after_the_first_chunk() -> None:
@@ -341,7 +344,7 @@ def test_local_answers_are_told_apart() -> None:
     stream.routed(request(), body(BODY))
     message = response({":status": "503"})
     message.attributes["envoy.filters.http.ext_proc"]["response.code_details"] = "upstream_reset"
-    assert stream.tell(message) == [Started(503, None, True)]
+    assert stream.tell(message) == [Started(503, None, local=True, plain=True)]
 
 
 def error(stream: Stream) -> tuple[int, dict[str, str], dict[str, Any]]:

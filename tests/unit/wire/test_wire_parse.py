@@ -84,3 +84,31 @@ def test_the_new_header_name_wins() -> None:
     both = {"x-llm-d-inference-objective": "new", "x-gateway-inference-objective": "old"}
     assert request({**CHAT, **both}, GOOD).objective == "new"
     assert request({**CHAT, "x-slo-ttft-ms": "nonsense"}, GOOD).slo_ttft_ms is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        rb'"cut in two \ud83d"',
+        rb'"cut in two \ude00"',
+        rb'"whole \ud83d\ude00, then half \uD83d"',
+        rb'"backslashes \\\\\ud83d\\ud83d"',
+    ],
+)
+def test_half_an_emoji_is_routed(content: bytes) -> None:
+    assert (
+        request(CHAT, b'{"model":"m","messages":[{"role":"user","content":' + content + b"}]}").model == "m"
+    )
+
+
+def test_half_surrogates_change_nothing_else_of_the_prompt() -> None:
+    def prompt_bytes(content: bytes) -> int:
+        body = b'{"model":"m","messages":[{"role":"user","content":"' + content + b'"}]}'
+        return request(CHAT, body).prompt_bytes
+
+    assert prompt_bytes(rb"\ud83d\ude00\ud83d") == prompt_bytes("😀\ufffd".encode())
+    assert prompt_bytes(rb"\\ud83d\ud83d") == prompt_bytes(rb"\\ud83d" + "\ufffd".encode())
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert request(CHAT, b"\xef\xbb\xbf" + GOOD).blocks == request(CHAT, GOOD).blocks

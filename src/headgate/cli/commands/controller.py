@@ -25,7 +25,7 @@ def controller(
     body_limit: Annotated[int, typer.Option(help="Longest request body, bytes.")] = 64 << 20,
     admin_socket: Annotated[Path | None, typer.Option(help="Unix socket of the admin API.")] = None,
     log_level: Annotated[
-        Literal["error", "warning", "info", "debug"], typer.Option(help="What is worth a line.")
+        Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
     ] = "info",
     supervised: Annotated[
         bool, typer.Option("--supervised", hidden=True, help="Whoever started this tells of its ports.")

@@ -103,7 +103,7 @@ def picker(
     disable_endpoint_subset_filter: Annotated[bool, typer.Option(help="Ignore subset hints.")] = False,
     grpc_max_recv_msg_size: Annotated[int, typer.Option(help="Bytes of one gRPC message; -1: any.")] = -1,
     log_level: Annotated[
-        Literal["error", "warning", "info", "debug"], typer.Option(help="What is worth a line.")
+        Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
     ] = "info",
     supervised: Annotated[
         bool,

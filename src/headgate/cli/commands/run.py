@@ -65,17 +65,17 @@ class TextReporter:
 
     def ready(self, info: Mapping[str, Any]) -> None:
         """Print where the gateway is and how to talk to it."""
-        from headgate.app.run_view import curl_line, listener_lines, pool_table
+        from headgate.app.run_view import listener_lines, pool_table, try_it
 
-        if not info["probed"]:
+        if info["pools"] and not info["probed"]:
             self._out.print(pool_table(info["pools"]), soft_wrap=False)
             self._out.print()
         for line in listener_lines(info):
             self._out.print(line, markup=False)
         admin = info["admin"]
         self._out.print(f"Admin API on {admin}  (headgate status --admin {admin})", markup=False)
-        self._out.print("\nTry it:\n", markup=False)
-        self._out.print(f"  {curl_line(info['url'], info['model'])}", markup=False)
+        for line in try_it(info):
+            self._out.print(line, markup=False)
         self._out.print("\nStop with Ctrl-C; running requests are finished first.", markup=False)
 
     def child_said(self, name: str, line: str) -> None:
@@ -158,7 +158,7 @@ def run(
     ] = 2.0,
     body_limit: Annotated[str, typer.Option(help="Longest request body.")] = "64MiB",
     log_level: Annotated[
-        Literal["error", "warning", "info", "debug"], typer.Option(help="What is worth a line.")
+        Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
     ] = "info",
     output: Annotated[Literal["text", "json"], typer.Option(help="json: one event a line.")] = "text",
 ) -> None:

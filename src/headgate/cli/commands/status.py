@@ -63,6 +63,7 @@ def _print(content: dict[str, Any]) -> None:
         console.print("\nThe picker does not answer.", style="yellow")
     else:
         for pool in picker["pools"]:
+            console.print(f"\n{_pool_line(pool)}", markup=False, soft_wrap=True)
             console.print(_pool(pool))
     if gateway is None:
         console.print("\nThe controller does not answer.", style="yellow")
@@ -88,17 +89,18 @@ def state_of(endpoint: dict[str, Any]) -> str:
     return reason if reason.startswith(condition) else f"{condition} {reason}".strip()
 
 
-def _pool(pool: dict[str, Any]) -> "Table":
-    from rich.table import Table
-
-    title = (
-        f"\npool {pool['pool']}  policy {pool['policy']}  saturation {pool['saturation']:.2f}  "
+def _pool_line(pool: dict[str, Any]) -> str:
+    return (
+        f"pool {pool['pool']}  policy {pool['policy']}  saturation {pool['saturation']:.2f}  "
         f"in flight {pool['in_flight']}  decided {pool['decided']}  refused {pool['refused']}  "
         f"prefix hits {pool['hit_rate']:.0%}"
     )
-    table = Table(
-        title=title, title_justify="left", title_style="", box=None, pad_edge=False, header_style="bold"
-    )
+
+
+def _pool(pool: dict[str, Any]) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("ENDPOINT", "STATE", "IN FLIGHT", "WAITING", "RUNNING", "KV", "SCRAPED", "MODELS"):
         left = column in ("ENDPOINT", "STATE", "MODELS")
         table.add_column(column, justify="left" if left else "right", no_wrap=column == "ENDPOINT")

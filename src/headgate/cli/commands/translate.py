@@ -55,7 +55,7 @@ def _without_aliases() -> type:
     """A YAML dumper that writes shared parts out each time, for readers."""
     import yaml
 
-    class Dumper(yaml.SafeDumper):
+    class Dumper(yaml.CSafeDumper):
         def ignore_aliases(self, data: object) -> bool:
             return True
 

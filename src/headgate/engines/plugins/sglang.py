@@ -1,4 +1,9 @@
-"""SGLang, started with `--enable-metrics`."""
+"""SGLang, started with `--enable-metrics`.
+
+Its `prompt_tokens_total` and `generation_tokens_total` move when a request has ended, so they are no sign of
+life; `realtime_tokens_total` moves with every prefill batch and every few decode steps. Releases that lack it
+are judged without a progress counter.
+"""
 
 from headgate.engines.api import EngineMetrics, Metric
 
@@ -11,5 +16,5 @@ SGLANG = EngineMetrics(
     kv_used=(Metric("sglang:token_usage"),),
     block_tokens=(Metric(_CACHE, label="page_size"),),
     kv_blocks=(Metric(_CACHE, label="num_pages"),),
-    progress=(Metric("sglang:prompt_tokens_total"), Metric("sglang:generation_tokens_total")),
+    progress=(Metric("sglang:realtime_tokens_total"),),
 )

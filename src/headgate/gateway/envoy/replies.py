@@ -5,11 +5,11 @@ its body is left as it is.
 """
 
 import json
-from typing import Literal
 
 import msgspec
 
 from headgate.gateway.envoy import names
+from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, extension
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.headers import DECISION, DESTINATION, LB_NAMESPACE, REASON
@@ -137,11 +137,3 @@ def _mapper(reply: Reply) -> Json:
     if reply.status is not None:
         mapper["status_code"] = reply.status
     return mapper
-
-
-Action = Literal["OVERWRITE_IF_EXISTS_OR_ADD", "APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT"]
-
-
-def header(name: str, value: str, action: Action = "OVERWRITE_IF_EXISTS_OR_ADD") -> Json:
-    """A HeaderValueOption. The value is a format string: a literal `%` is written twice."""
-    return {"header": {"key": name, "value": value}, "append_action": action}

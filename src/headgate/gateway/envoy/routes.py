@@ -7,8 +7,9 @@ import msgspec
 
 from headgate.gateway.api import Effect, HostsTarget, PoolTarget, Target
 from headgate.gateway.envoy import names
+from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, typed
-from headgate.gateway.envoy.replies import NO_BACKEND, error_body, header
+from headgate.gateway.envoy.replies import NO_BACKEND, error_body
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
 from headgate.model.durations import seconds

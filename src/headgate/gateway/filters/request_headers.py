@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from headgate.gateway.api import Effect, FilterKind
-from headgate.gateway.envoy.replies import header
+from headgate.gateway.envoy.header_options import written
 from headgate.model.objects import PathMatch, RouteFilter
 
 
@@ -19,13 +19,4 @@ class RequestHeaderModifier(FilterKind):
         names = [each.name for each in (*modifier.set, *modifier.add)] + list(modifier.remove)
         if any(name.lower() == "host" for name in names):
             return "host cannot be changed by a header modifier; use a URLRewrite filter with hostname"
-        return Effect(
-            request_add=(
-                *(header(each.name, each.value.replace("%", "%%")) for each in modifier.set),
-                *(
-                    header(each.name, each.value.replace("%", "%%"), "APPEND_IF_EXISTS_OR_ADD")
-                    for each in modifier.add
-                ),
-            ),
-            request_remove=modifier.remove,
-        )
+        return Effect(request_add=written(modifier), request_remove=modifier.remove)

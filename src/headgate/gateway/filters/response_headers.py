@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from headgate.gateway.api import Effect, FilterKind
-from headgate.gateway.envoy.replies import header
+from headgate.gateway.envoy.header_options import written
 from headgate.model.objects import PathMatch, RouteFilter
 
 
@@ -16,13 +16,4 @@ class ResponseHeaderModifier(FilterKind):
         """Headers to add and to remove."""
         modifier = settings.response_header_modifier
         assert modifier is not None, "rules.py asks for it"
-        return Effect(
-            response_add=(
-                *(header(each.name, each.value.replace("%", "%%")) for each in modifier.set),
-                *(
-                    header(each.name, each.value.replace("%", "%%"), "APPEND_IF_EXISTS_OR_ADD")
-                    for each in modifier.add
-                ),
-            ),
-            response_remove=modifier.remove,
-        )
+        return Effect(response_add=written(modifier), response_remove=modifier.remove)

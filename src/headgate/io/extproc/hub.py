@@ -17,6 +17,7 @@ from headgate.model.requests import InferenceRequest, Outcome
 from headgate.picker.actions import Action, Conclude, ListModels, Reject, Route, WakeAt
 from headgate.picker.events import Event, FirstToken, RequestArrived, RequestEnded, ResponseStarted, Woken
 from headgate.wire.accesslog import Entry
+from headgate.wire.numbers import whole_number
 from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
 
 LOST_AFTER_S = 3600.0
@@ -195,8 +196,8 @@ class Hub:
         match said:
             case Arrived(request):
                 self.tell(pool, RequestArrived(stream, request))
-            case Started(status, served, local):
-                self.tell(pool, ResponseStarted(stream, status, served, local))
+            case Started(status, served, local, plain):
+                self.tell(pool, ResponseStarted(stream, status, served, local, plain))
             case FirstBytes():
                 self.tell(pool, FirstToken(stream))
             case Over(ending, status, usage, served):
@@ -220,9 +221,10 @@ class Hub:
     def logged(self, entry: Entry) -> None:
         """The access log tells an end. Entries of another process's run, or told already, mean nothing."""
         nonce, _, number = entry.stream.rpartition("-")
-        if nonce != self.nonce or not number.isdigit():
+        found_number = whole_number(number)
+        if nonce != self.nonce or found_number is None:
             return
-        stream = StreamId(int(number))
+        stream = StreamId(found_number)
         if left := self._left.pop(stream, None):
             self.said(stream, left.pool, entry.over)
         elif found := self._peers.get(stream):

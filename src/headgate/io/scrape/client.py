@@ -1,6 +1,8 @@
 """One HTTP GET of a small page from an endpoint, with every failure as one stable word."""
 
 import errno
+import zlib
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
@@ -12,11 +14,15 @@ MAX_PAGE_BYTES = 4 << 20
 _HEADERS = {"Accept-Encoding": "identity", "Accept": "text/plain, application/json"}
 """A compressed page would cost the engine more CPU than the loopback or the rack's network."""
 
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""What keeps this process from opening a connection, and says nothing of the other side."""
+
 
 class PageError(Exception):
     """A page that did not come; `word` says why.
 
-    `refused`, `unreachable`, `reset`, `timeout`, `tls`, `too-large`, `not-http`, or `http-` and the status.
+    `refused`, `unreachable`, `reset`, `timeout`, `tls`, `too-large`, `garbled`, `not-http`, `http-` and the
+    status, or `not-sent`: this process has no connection to spare.
     """
 
     def __init__(self, word: str) -> None:
@@ -26,7 +32,7 @@ class PageError(Exception):
     @property
     def answered(self) -> bool:
         """Whether an HTTP server answered at all."""
-        return self.word.startswith("http-") or self.word == "too-large"
+        return self.word.startswith("http-") or self.word in ("too-large", "garbled")
 
 
 def open_session(timeout_s: float) -> aiohttp.ClientSession:
@@ -41,24 +47,61 @@ def open_session(timeout_s: float) -> aiohttp.ClientSession:
 
 
 async def get_page(session: aiohttp.ClientSession, endpoint: Endpoint, path: str) -> bytes:
-    """The body of `GET` *path* at *endpoint*, status 200 only.
+    """The body of `GET` *path* at *endpoint*, status 200 only; one redirect within the server is followed
+    (`/metrics` to `/metrics/`), another compression than asked for is undone.
 
     Raises:
         PageError: anything else.
     """
-    host = endpoint.hostname or endpoint.ip
     try:
-        async with session.get(
-            f"{endpoint.scheme}://{endpoint.id}{path}",
-            headers={"Host": host} if endpoint.hostname else None,
-            server_hostname=host if endpoint.scheme == "https" else None,
-            allow_redirects=False,
-        ) as response:
-            if response.status != 200:
-                raise PageError(f"http-{response.status}")
-            return await _read(response)
+        try:
+            return await _get(session, endpoint, path)
+        except _MovedError as moved:
+            return await _get(session, endpoint, moved.to)
+    except _MovedError as moved:
+        raise PageError(moved.word) from moved
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         raise PageError(_word(error)) from error
+
+
+class _MovedError(PageError):
+    """The page is elsewhere on the same server."""
+
+    def __init__(self, status: int, to: str) -> None:
+        super().__init__(f"http-{status}")
+        self.to = to
+
+
+async def _get(session: aiohttp.ClientSession, endpoint: Endpoint, path: str) -> bytes:
+    host = endpoint.hostname or endpoint.ip
+    url = f"{endpoint.scheme}://{endpoint.id}{path}"
+    async with session.get(
+        url,
+        headers={"Host": host} if endpoint.hostname else None,
+        server_hostname=host if endpoint.scheme == "https" else None,
+        allow_redirects=False,
+    ) as response:
+        if response.status == 200:
+            return _plain(await _read(response), response.headers.get("content-encoding", ""))
+        place = response.headers.get("location", "") if 300 < response.status < 400 else ""
+        to = urlsplit(urljoin(url, place))
+        if place and to.path != path and to.hostname in (endpoint.ip, host):
+            raise _MovedError(response.status, to.path)
+        raise PageError(f"http-{response.status}")
+
+
+def _plain(page: bytes, encoding: str) -> bytes:
+    """*page* without its compression; unchanged where that is unknown."""
+    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return page
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        plain = unpacker.decompress(page, MAX_PAGE_BYTES)
+    except zlib.error as error:
+        raise PageError("garbled") from error
+    if unpacker.unconsumed_tail:
+        raise PageError("too-large")
+    return plain
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -80,6 +123,8 @@ def _word(error: Exception) -> str:
             return "tls"
         case aiohttp.ClientConnectorError(os_error=os_error) if os_error.errno == errno.ECONNREFUSED:
             return "refused"
+        case aiohttp.ClientConnectorError(os_error=os_error) if os_error.errno in _OURS:
+            return "not-sent"
         case aiohttp.ClientConnectorError():
             return "unreachable"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | OSError():

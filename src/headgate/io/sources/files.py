@@ -32,6 +32,8 @@ class Listing(msgspec.Struct, frozen=True):
     folders: frozenset[Path]
     """Where a change would show: folders walked, parents of what was named, and targets of links."""
     problems: tuple[Problem, ...] = ()
+    missing: tuple[Path, ...] = ()
+    """What was named and is not there."""
 
 
 class Parsed(msgspec.Struct, frozen=True):
@@ -54,14 +56,23 @@ def list_files(paths: Iterable[Path]) -> Listing:
     """Find the files of *paths*; folders are walked, hidden entries in them left out, links followed."""
     walk = _Walk()
     folders: set[Path] = set()
+    missing: list[Path] = []
     for path in paths:
         folders |= _watchable(path)
         try:
             walk.visit(path)
         except FileNotFoundError:
-            what = "there is no such file or folder; waiting for it"
+            what = (
+                "there is no such file or folder; waiting for it, what was read from it before stays in force"
+            )
             walk.problems.append(Problem(Place(str(path)), "NotFound", what))
-    return Listing(dict(sorted(walk.files.items())), frozenset(folders | walk.folders), tuple(walk.problems))
+            missing.append(path)
+    return Listing(
+        files=dict(sorted(walk.files.items())),
+        folders=frozenset(folders | walk.folders),
+        problems=tuple(walk.problems),
+        missing=tuple(missing),
+    )
 
 
 class _Walk:
@@ -171,14 +182,22 @@ class Files:
         listing = list_files(self._paths)
         served = {identity: each for good in self._good.values() for identity, each in good.items()}
         before, self._listing = self._listing.files, listing
-        for path in [path for path in self._parsed if path not in listing.files]:
-            del self._parsed[path], self._good[path], self._problems[path]
+        gone = [path for path in self._parsed if path not in listing.files]
+        for path in gone:
+            if not any(path.is_relative_to(missing) for missing in listing.missing):
+                del self._parsed[path], self._good[path], self._problems[path]
         for path, stamp in listing.files.items():
             if path not in self._parsed or before.get(path) != stamp:
-                self._take(path, parse_file(path), served)
+                self._take(path, self._read(path, stamp), served)
         objects, duplicates = self._merged()
         problems = [*listing.problems, *duplicates, *(p for found in self._problems.values() for p in found)]
         return objects, tuple(sorted(problems))
+
+    def _read(self, path: Path, stamp: Stamp) -> Parsed:
+        """What *path* says. One that had objects and is empty is being written, or its disk is full."""
+        if stamp[2] == 0 and self._good.get(path):
+            return Parsed((), (Problem(Place(str(path)), "Empty", "the file is empty"),), whole=False)
+        return parse_file(path)
 
     def _take(self, path: Path, parsed: Parsed, served: Mapping[Identity, Object]) -> None:
         """Note what *path* says now; a broken object stands as it was *served*, a broken text as it was."""
@@ -212,7 +231,7 @@ class Files:
         """All good objects, sorted; where files disagree the first by path wins."""
         merged: dict[Identity, Object] = {}
         duplicates: list[Problem] = []
-        for path in self._listing.files:
+        for path in sorted(self._good):
             for identity, each in self._good[path].items():
                 if identity in merged:
                     duplicates.append(_duplicate(each, merged[identity]))

@@ -1,6 +1,9 @@
 """One page from one endpoint, and the word for why it did not come."""
 
 import asyncio
+import errno
+import gzip
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -53,6 +56,8 @@ async def failed(endpoint: Endpoint) -> PageError:
         OK + b"Content-Length: 4\r\n\r\npage",
         OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\npa\r\n2\r\nge\r\n0\r\n\r\n",
         OK + b"Connection: close\r\n\r\npage",
+        OK + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"page"),
+        OK + b"Content-Encoding: deflate\r\nConnection: close\r\n\r\n" + zlib.compress(b"page"),
     ],
 )
 async def test_a_page_however_it_is_framed(answer: bytes) -> None:
@@ -73,6 +78,14 @@ async def test_the_host_of_the_url_is_asked_for_without_compression() -> None:
     [
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "http-404", True),
         (b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", "http-302", True),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://10.9.9.9/x\r\nContent-Length: 0\r\n\r\n", "http-302", True),
+        (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", "http-401", True),
+        (OK + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\npage", "garbled", True),
+        (
+            OK + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"x" * 900),
+            "too-large",
+            True,
+        ),
         (b"SSH-2.0-what\r\n\r\n", "not-http", False),
         (b"", "reset", False),
         (OK + b"Content-Length: 9\r\n\r\nhalf", "reset", False),
@@ -91,6 +104,37 @@ async def test_a_failure_has_a_word(
     async with answering(answer) as endpoint:
         failure = await failed(endpoint)
     assert (failure.word, failure.answered) == (word, answered)
+
+
+@pytest.mark.parametrize("place", ["/metrics/", "http://127.0.0.1:1/metrics/", "http://llm.example/metrics/"])
+async def test_a_redirect_within_the_server_is_followed_once(place: str) -> None:
+    asked: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
+        asked.append(path)
+        found = OK + b"Content-Length: 4\r\n\r\npage"
+        moved = f"HTTP/1.1 307 Moved\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n".encode()
+        writer.write(found if path == "/metrics/" else moved)
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        endpoint = Endpoint(endpoint_id("127.0.0.1", port), "127.0.0.1", port, "s", hostname="llm.example")
+        assert await got(endpoint) == b"page"
+    assert asked == ["/metrics", "/metrics/"]
+
+
+async def test_no_descriptor_left_is_not_the_endpoints_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none_left(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", none_left)
+    monkeypatch.setattr("aiohappyeyeballs.start_connection", none_left)
+    failure = await failed(Endpoint(endpoint_id("127.0.0.1", 9), "127.0.0.1", 9, "s"))
+    assert (failure.word, failure.answered) == ("not-sent", False)
 
 
 async def test_silence_is_a_timeout() -> None:

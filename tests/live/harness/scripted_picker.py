@@ -1,160 +1,20 @@
-"""A real Envoy with a translated configuration inlined, a scripted picker and scripted model servers."""
+"""An ext_proc and access-log server in the test's own process that picks as it is told."""
 
 import asyncio
 import contextlib
-import json
-import socket
-import subprocess
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
-import envoy as envoy_messages
 import grpc
-from aiohttp import web
 from envoy.config.core.v3 import base_pb2
 from envoy.service.accesslog.v3 import als_pb2
 from envoy.service.ext_proc.v3 import external_processor_pb2 as ext_proc
+from tests.live.harness.processes import free_port
 
-from headgate.gateway.settings import GatewaySettings
-from headgate.gateway.translate import Translation, translate
 from headgate.model import headers
-from headgate.model.decode import decode
-from headgate.model.snapshot import Snapshot
-
-BIG_BYTES = 3 << 19
-"""Length of a `big` answer: above the 1 MiB that Envoy buffers by default."""
-
-BINARY = Path(next(iter(envoy_messages.__path__))) / "_bin" / "envoy"
 
 
-def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def snapshot(*objects: Mapping[str, Any]) -> Snapshot:
-    """A snapshot of plain manifests, all of which must be right."""
-    decoded = [decode(each, "test.yaml", lambda _: 0) for each in objects]
-    assert not [str(problem) for each in decoded for problem in each.problems]
-    return Snapshot(tuple(each.object for each in decoded if each.object is not None))
-
-
-def bootstrap(translation: Translation, admin_port: int) -> dict[str, Any]:
-    """A static bootstrap: what ADS would deliver is written where it is asked for."""
-    resources = json.loads(json.dumps(translation.resources))
-    for listener in resources["listener"].values():
-        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-        manager["route_config"] = resources["route"][manager.pop("rds")["route_config_name"]]
-    for name, cluster in resources["cluster"].items():
-        if cluster["type"] == "EDS":
-            del cluster["eds_cluster_config"]
-            cluster |= {"type": "STATIC", "load_assignment": resources["endpoint"][name]}
-    return {
-        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin_port}}},
-        "static_resources": {
-            "listeners": list(resources["listener"].values()),
-            "clusters": list(resources["cluster"].values()),
-        },
-    }
-
-
-@contextlib.asynccontextmanager
-async def running_envoy(found: Snapshot, settings: GatewaySettings, folder: Path) -> AsyncIterator[str]:
-    """The gateway's URL while Envoy runs the snapshot's configuration."""
-    admin = free_port()
-    config = folder / "bootstrap.json"
-    config.write_text(json.dumps(bootstrap(translate(found, settings), admin)))
-    process = _start(config, folder / "envoy.log")
-    try:
-        await _ready(admin, process, folder / "envoy.log")
-        yield f"http://127.0.0.1:{settings.port}"
-    finally:
-        process.terminate()
-        await asyncio.to_thread(process.wait, 10)
-
-
-def _start(config: Path, log: Path) -> subprocess.Popen[bytes]:
-    command = [str(BINARY), "-c", str(config), "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]
-    with log.open("wb") as sink:
-        return subprocess.Popen(command, stdout=sink, stderr=sink)
-
-
-async def _ready(admin: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    async with aiohttp.ClientSession() as session:
-        for _ in range(200):
-            if process.poll() is not None:
-                break
-            with contextlib.suppress(aiohttp.ClientError):
-                async with session.get(f"http://127.0.0.1:{admin}/ready") as response:
-                    if response.status == 200:
-                        return
-            await asyncio.sleep(0.05)
-    raise AssertionError(await asyncio.to_thread(log.read_text))
-
-
-class ModelServer:
-    """A model server that does as it is told by `mode`."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.mode = "json"
-        self.seen: list[dict[str, str]] = []
-        self.bodies: list[int] = []
-
-    @property
-    def address(self) -> str:
-        """`ip:port`."""
-        return f"127.0.0.1:{self.port}"
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator["ModelServer"]:
-        """Serve until the block ends."""
-        app = web.Application(client_max_size=1 << 30)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port).start()
-        try:
-            yield self
-        finally:
-            await runner.cleanup()
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self.seen.append({key.lower(): value for key, value in request.headers.items()})
-        self.bodies.append(len(await request.read()))
-        forged = {headers.DECISION: "forged-by-server", headers.ENDPOINT: "forged-by-server"}
-        usage = {"prompt_tokens": 7, "completion_tokens": 8, "prompt_tokens_details": {"cached_tokens": 4}}
-        match self.mode:
-            case "503":
-                return web.json_response({"error": {"message": "busy"}}, status=503)
-            case "reset":
-                assert request.transport is not None
-                request.transport.abort()
-                raise web.HTTPInternalServerError
-            case "big":
-                return web.json_response({"data": "x" * BIG_BYTES, "usage": usage})
-            case "sse":
-                response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-                await response.prepare(request)
-                for index in range(8):
-                    await response.write(b'data: {"choices":[{"delta":{"content":"t%d"}}]}\n\n' % index)
-                    await asyncio.sleep(0.01)
-                end = (
-                    b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\ndata: [DONE]\n\n"
-                )
-                await response.write(end[:30])
-                await response.write(end[30:])
-                await response.write_eof()
-                return response
-            case _:
-                return web.json_response({"port": self.port, "usage": usage}, headers=forged)
-
-
-class Picker:
+class ScriptedPicker:
     """An ext_proc and access-log server that picks `endpoints`, refuses, hangs or waits as told by `mode`."""
 
     def __init__(self) -> None:
@@ -172,7 +32,7 @@ class Picker:
         return f"127.0.0.1:{self.port}"
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator["Picker"]:
+    async def running(self) -> AsyncIterator["ScriptedPicker"]:
         """Serve until the block ends."""
         server = grpc.aio.server(options=[("grpc.max_receive_message_length", 100 << 20)])
         handlers = {
