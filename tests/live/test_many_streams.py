@@ -27,7 +27,7 @@ async def test_two_thousand_idle_streams_end_well() -> None:
             body = {
                 "model": "m",
                 "prompt": f"idle {number}",
-                "max_tokens": 120,
+                "max_tokens": 240,
                 "ignore_eos": True,
                 "stream": True,
             }

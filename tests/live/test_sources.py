@@ -2,17 +2,12 @@
 
 import asyncio
 import contextlib
-import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-import aiohttp
 import pytest
+from tests.live.harness.fleet import Replicas, replicas
 
 from headgate.io.scrape import Scraper
 from headgate.io.sources.api import open_source
@@ -28,50 +23,15 @@ MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 Event = Scraped | ModelsListed
 
 
-class Fleet:
-    """A fleet's addresses."""
-
-    def __init__(self, lines: list[dict[str, Any]]) -> None:
-        *replicas, control = lines
-        self.urls = [str(replica["url"]) for replica in replicas]
-        self._control = str(control["control"])
-
-    def endpoint(self, index: int) -> Endpoint:
-        port = urlsplit(self.urls[index]).port
-        assert port is not None
-        return Endpoint(endpoint_id("127.0.0.1", port), "127.0.0.1", port, f"replica-{index}")
-
-    async def fault(self, index: int, kind: str) -> None:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(f"{self._control}/fault", json={"replica": index, "kind": kind}) as response,
-        ):
-            assert response.status < 300, await response.text()
-
-
 @pytest.fixture(scope="module")
-def fleet() -> Iterator[Fleet]:
-    options = [
-        "--replicas",
-        "2",
-        "--port-base",
-        "0",
-        "--control-port",
-        "0",
-        "--output",
-        "json",
-        "--die-with-parent",
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "headgate", "fleet", *options, "--lora", "sql", "--drain-s", "0"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    yield Fleet([json.loads(process.stdout.readline()) for _ in range(3)])
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
+def fleet() -> Iterator[Replicas]:
+    with replicas(2, "--lora", "sql") as started:
+        yield started
+
+
+def endpoint(fleet: Replicas, number: int) -> Endpoint:
+    ip, port = fleet.endpoint(number).split(":")
+    return Endpoint(endpoint_id(ip, int(port)), ip, int(port), f"replica-{number}")
 
 
 class Ear:
@@ -116,30 +76,30 @@ def good(event: Event) -> bool:
     ("kind", "word"), [("crash", "refused"), ("hang-all", "timeout"), ("no-metrics", "http-404")]
 )
 async def test_a_fault_is_told_within_a_second_and_its_end_within_two(
-    fleet: Fleet, kind: str, word: str
+    fleet: Replicas, kind: str, word: str
 ) -> None:
-    async with scraping(fleet.endpoint(0)) as ear:
+    async with scraping(endpoint(fleet, 0)) as ear:
         await ear.first(good)
-        await fleet.fault(0, kind)
+        await asyncio.to_thread(fleet.fault, 0, kind)
         assert await ear.first(lambda event: isinstance(event, Scraped) and event.error == word) < 1.0
         await asyncio.sleep(1.0)
-        await fleet.fault(0, "recover")
+        await asyncio.to_thread(fleet.fault, 0, "recover")
         assert await ear.first(good) < 2.0
 
 
-async def test_models_are_listed_again_after_a_crash(fleet: Fleet) -> None:
+async def test_models_are_listed_again_after_a_crash(fleet: Replicas) -> None:
     def listed(event: Event) -> bool:
         return isinstance(event, ModelsListed) and [card.id for card in event.models] == [MODEL, "sql"]
 
-    async with scraping(fleet.endpoint(0)) as ear:
+    async with scraping(endpoint(fleet, 0)) as ear:
         await ear.first(listed)
-        await fleet.fault(0, "crash")
+        await asyncio.to_thread(fleet.fault, 0, "crash")
         await ear.first(lambda event: isinstance(event, Scraped) and event.error == "refused")
-        await fleet.fault(0, "recover")
+        await asyncio.to_thread(fleet.fault, 0, "recover")
         assert await ear.first(listed) < 2.0
 
 
-async def test_a_probe_tells_what_the_server_is(fleet: Fleet) -> None:
+async def test_a_probe_tells_what_the_server_is(fleet: Replicas) -> None:
     found = await probe(fleet.urls[1])
     assert (found.ok, found.engine, found.error) == (True, "vllm", None)
     assert [card.id for card in found.models] == [MODEL, "sql"]
@@ -148,7 +108,7 @@ async def test_a_probe_tells_what_the_server_is(fleet: Fleet) -> None:
     assert found.version
 
 
-async def test_urls_and_files_become_one_pool_each(fleet: Fleet, tmp_path: Path) -> None:
+async def test_urls_and_files_become_one_pool_each(fleet: Replicas, tmp_path: Path) -> None:
     host = fleet.urls[1].replace("127.0.0.1", "localhost")
     (tmp_path / "pool.yaml").write_text(f"""\
 apiVersion: inference.networking.k8s.io/v1
@@ -170,4 +130,4 @@ spec: {{url: {host}}}
     pools, problems = resolve_pools(snapshot)
     assert not problems
     found = {pool.key: [endpoint.id for endpoint in pool.endpoints] for pool in pools}
-    assert found == {"default/default": [fleet.endpoint(0).id], "default/files": [fleet.endpoint(1).id]}
+    assert found == {"default/default": [endpoint(fleet, 0).id], "default/files": [endpoint(fleet, 1).id]}

@@ -198,7 +198,7 @@ def server_endpoints(
     parsed = parse_url(server.spec.url)
     if isinstance(parsed, str):
         return (), Problem(place, "InvalidURL", parsed)
-    found = (parsed.host,) if _is_ip(parsed.host) else addresses.get(parsed.host, ())
+    found = (parsed.host,) if is_ip(parsed.host) else addresses.get(parsed.host, ())
     if not found:
         message = f"host name {parsed.host} does not resolve; it is tried again"
         return (), Problem(place, "HostNotResolved", message, "warning")
@@ -246,7 +246,8 @@ def parse_url(url: str) -> ServerUrl | str:
     return ServerUrl("http", parts.hostname, port or 80)
 
 
-def _is_ip(host: str) -> bool:
+def is_ip(host: str) -> bool:
+    """Whether *host* is an IP address, without brackets."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

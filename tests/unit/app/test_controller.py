@@ -117,3 +117,15 @@ async def test_a_source_that_fails_is_opened_again(monkeypatch: pytest.MonkeyPat
         source.queue.put_nowait(OSError("gone"))
         source.queue.put_nowait(named("a"))
         await until(lambda: controller.xds.published == 1)
+
+
+async def test_a_change_is_confirmed_in_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    source = ScriptedSource()
+    with caplog.at_level("INFO", "headgate.controller"):
+        async with running(source) as controller:
+            source.queue.put_nowait(named("a"))
+            await until(lambda: controller.xds.published == 1)
+            assert "applied" not in caplog.text
+            source.queue.put_nowait(named("b"))
+            await until(lambda: controller.xds.published == 2)
+            await until(lambda: "applied: 0 listeners, 0 routes, 0 pools" in caplog.text)

@@ -107,3 +107,12 @@ def test_the_opening_says_what_was_chosen() -> None:
     assert "2 times faster" in text
     assert "64k tokens" in text
     assert "10.0 requests/s for 20 s" in text
+
+
+def test_the_board_fits_into_80_columns() -> None:
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(board("default", report(), 4, REPLICAS, width=80))
+    wide = shown(board("default", report(), 4, REPLICAS))
+    assert len(capture.get().splitlines()) == len(wide.splitlines())
+    assert "…" not in capture.get()

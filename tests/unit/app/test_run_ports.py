@@ -44,3 +44,29 @@ def test_one_port_for_two_flags_is_refused() -> None:
 def test_an_address_of_another_machine_is_said_in_words() -> None:
     with pytest.raises(PortTakenError, match=r"192\.0\.2\.1 cannot be opened"):
         settle(Ports(gateway=28_222), "192.0.2.1")
+
+
+def test_an_unknown_host_names_its_flag() -> None:
+    with pytest.raises(PortTakenError, match=r"no\.host\.invalid.*--host"):
+        settle(Ports(gateway=28_222, picker=0, picker_health=0, metrics=0, xds=0, admin=0), "no.host.invalid")
+
+
+def test_all_taken_ports_are_named_at_once() -> None:
+    with socket.socket() as one, socket.socket() as two:
+        for taken in (one, two):
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+        ports = Ports(
+            gateway=one.getsockname()[1],
+            picker=0,
+            picker_health=0,
+            metrics=0,
+            xds=0,
+            admin=two.getsockname()[1],
+        )
+        with pytest.raises(PortTakenError) as caught:
+            settle(ports, "127.0.0.1")
+    first, second, advice = str(caught.value).splitlines()
+    assert "--port" in first
+    assert "--admin-port" in second
+    assert "--port 0 --picker-port 0" in advice

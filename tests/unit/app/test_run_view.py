@@ -13,6 +13,7 @@ from headgate.app.run_view import (
     pool_table,
     public_url,
     replica_table,
+    try_it,
     worth_saying,
 )
 from headgate.io.sources.probe import ProbeResult
@@ -97,3 +98,11 @@ def test_envoys_chatter_is_left_out() -> None:
     assert not worth_saying("picker", "   ")
     assert worth_saying("envoy", "error config: bad")
     assert worth_saying("picker", "marked as work-in-progress")
+
+
+def test_what_to_try_depends_on_what_there_is() -> None:
+    info = {"url": "http://localhost:1", "listeners": [{"name": "http"}], "model": "m"}
+    assert try_it(info)[1] == "Try it:"
+    assert '"model": "m"' in try_it(info)[-1]
+    assert "MODEL" in try_it({**info, "model": None})[1]
+    assert try_it({**info, "listeners": []}) == []

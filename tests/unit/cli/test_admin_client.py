@@ -13,6 +13,9 @@ ANSWERS = {
     "/gone": (404, b'{"error": {"code": "x", "message": "no such thing"}}'),
     "/plain": (404, b'{"error": "nothing here"}'),
     "/bad": (503, b"oops"),
+    "/elsewhere": (404, b"<h1>Not Found</h1>"),
+    "/model": (404, b'{"error": {"message": "no such model", "type": "x"}}'),
+    "/busy": (503, b'{"error": {"code": "picker-away", "message": "it is away"}}'),
     "/html": (200, b"<html>"),
 }
 
@@ -50,7 +53,15 @@ def test_what_is_not_known_has_the_servers_own_words(admin: str) -> None:
         get_json(admin, "/plain")
 
 
-@pytest.mark.parametrize(("path", "words"), [("/bad", "answers 503"), ("/html", "no JSON")])
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/bad", "answers 503 and is no admin API"),
+        ("/elsewhere", "answers 404 and is no admin API.*--admin"),
+        ("/busy", "answers 503: it is away"),
+        ("/html", "no JSON"),
+    ],
+)
 def test_other_answers_are_errors(admin: str, path: str, words: str) -> None:
     with pytest.raises(AdminError, match=words):
         get_json(admin, path)

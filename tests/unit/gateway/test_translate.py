@@ -1,34 +1,17 @@
 """The translation as a whole: deterministic, and whole when parts are wrong. Cases are in tests/golden."""
 
-from typing import Any
-
 import msgspec
+from tests import manifests as manifest
+from tests.manifests import Manifest, gateway, snapshot
 
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import translate
-from headgate.model.decode import decode
-from headgate.model.snapshot import Snapshot
-
-API = "gateway.networking.k8s.io/v1"
 
 
-def manifest(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    return {"apiVersion": API, "kind": kind, "metadata": {"name": name}, "spec": spec}
-
-
-def gateway(name: str) -> dict[str, Any]:
-    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
-    return manifest("Gateway", name, {"gatewayClassName": "headgate", "listeners": [listener]})
-
-
-def route(name: str, *parents: str) -> dict[str, Any]:
+def route(name: str, *parents: str) -> Manifest:
     rule = {"matches": [{"path": {"value": f"/{name}"}}], "backendRefs": [{"name": "web", "port": 80}]}
-    return manifest("HTTPRoute", name, {"parentRefs": [{"name": each} for each in parents], "rules": [rule]})
-
-
-def snapshot(*raw: dict[str, Any]) -> Snapshot:
-    found = [decode(each, "", lambda _: 0).object for each in raw]
-    return Snapshot(tuple(each for each in found if each is not None))
+    spec = {"parentRefs": [{"name": each} for each in parents], "rules": [rule]}
+    return manifest.manifest("HTTPRoute", name, spec)
 
 
 def test_the_order_of_objects_does_not_matter() -> None:
@@ -60,7 +43,7 @@ def test_a_route_edit_leaves_the_listener_alone() -> None:
 
 
 def test_nothing_gives_our_picker_and_no_listener() -> None:
-    found = translate(Snapshot(), GatewaySettings())
+    found = translate(snapshot(), GatewaySettings())
     assert {kind: list(names) for kind, names in found.resources.items()} == {
         "listener": [],
         "route": [],

@@ -196,3 +196,30 @@ def test_a_route_without_rules_has_one_that_matches_all() -> None:
     found = decode({**raw, "spec": {}}, "", line_of).object
     assert isinstance(found, HTTPRoute)
     assert found.spec.rules[0].matches[0].path.value == "/"
+
+
+def test_a_wrong_word_is_answered_with_the_right_ones() -> None:
+    (wrong,) = decode(
+        pool(endpointPickerRef={"name": "p", "port": {"number": 1}, "failureMode": "Maybe"}), "f", line_of
+    ).problems
+    assert wrong.place.field == "spec.endpointPickerRef.failureMode"
+    assert "'Maybe'" in wrong.message
+    assert wrong.message.endswith("it can be FailOpen, FailClose")
+    route = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r}
+spec:
+  rules: [{matches: [{path: {type: Prefix, value: /}}]}]
+"""
+    (wrong,) = read(route).problems
+    assert wrong.message.endswith("it can be Exact, PathPrefix, RegularExpression")
+
+
+def test_a_misspelt_field_is_named_beside_the_one_that_is_missing() -> None:
+    raw = pool()
+    raw["spec"]["targetPort"] = raw["spec"].pop("targetPorts")
+    missing, strange = decode(raw, "f", line_of).problems
+    assert (missing.severity, missing.place.field) == ("error", "spec.targetPorts")
+    assert (strange.severity, strange.place.field) == ("warning", "spec.targetPort")
+    assert "did you mean targetPorts?" in strange.message

@@ -8,7 +8,7 @@ from headgate.model.decode import decode
 from headgate.model.endpoints import ModelRule, Pool, TargetModel
 from headgate.model.problems import Problem
 from headgate.model.snapshot import Snapshot
-from headgate.model.topology import ServerUrl, parse_url, resolve_pools
+from headgate.model.topology import ServerUrl, is_ip, parse_url, resolve_pools
 
 VERSIONS = {
     "InferencePool": "inference.networking.k8s.io/v1",
@@ -202,3 +202,13 @@ def test_objectives_belong_to_their_pool() -> None:
 
     found, _ = resolve(pool(), pod("a", "10.0.0.1"), objective("gold", "llm"), objective("other", "another"))
     assert found.objectives == {"gold": 5}
+
+
+def test_is_ip() -> None:
+    assert [is_ip(text) for text in ("1.2.3.4", "::1", "host", "1.2.3", "")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]

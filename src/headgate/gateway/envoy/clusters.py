@@ -7,6 +7,7 @@ from headgate.gateway.envoy.names import Json, duration, extension, typed
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
 from headgate.model.endpoints import Endpoint, ForeignPicker, Pool
+from headgate.model.topology import is_ip
 
 LIMIT = 40_000
 """Connections, pending requests, requests and retries: streams are long and the picker does the limiting."""
@@ -141,18 +142,14 @@ def _tls_match(host: str, settings: GatewaySettings) -> Json:
     validation = {
         "trusted_ca": {"filename": settings.ca_bundle},
         "match_typed_subject_alt_names": [
-            {"san_type": "IP_ADDRESS" if _is_ip(host) else "DNS", "matcher": {"exact": host}}
+            {"san_type": "IP_ADDRESS" if is_ip(host) else "DNS", "matcher": {"exact": host}}
         ],
     }
     context: Json = {"common_tls_context": {"validation_context": validation}}
-    if not _is_ip(host):
+    if not is_ip(host):
         context["sni"] = host
     socket = extension("envoy.transport_sockets.tls", f"{_TLS}.UpstreamTlsContext", **context)
     return {"name": host, "match": {"tls": host}, "transport_socket": socket}
-
-
-def _is_ip(host: str) -> bool:
-    return ":" in host or host.replace(".", "").isdigit()
 
 
 def _picker_http() -> Json:

@@ -1,15 +1,14 @@
 """Host names → addresses, for the URLs of ModelServers."""
 
 import asyncio
-import ipaddress
 import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from urllib.parse import urlsplit
 
 from headgate.model.meta import of_type
 from headgate.model.objects import ModelServer, Object
+from headgate.model.topology import is_ip, parse_url
 
 TIMEOUT_S = 2.0
 
@@ -21,19 +20,8 @@ def hosts_of(objects: tuple[Object, ...]) -> tuple[str, ...]:
 
 
 def _host(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
-
-
-def is_ip(host: str) -> bool:
-    """Whether *host* is an IP address, without brackets."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    parsed = parse_url(url)
+    return None if isinstance(parsed, str) else parsed.host
 
 
 def choose(infos: Iterable[tuple[int, str]]) -> tuple[str, ...]:

@@ -36,3 +36,10 @@ def test_warnings_fail_only_when_strict(tmp_path: Path) -> None:
     found = json.loads(result.stdout)
     assert (found["errors"], found["warnings"], found["pools"]) == (0, 1, {"default/llm": 0})
     assert found["problems"][0]["reason"] == "NoEndpoints"
+
+
+def test_nothing_to_check_does_not_pass(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["-f", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "no objects in" in result.stdout
+    assert CliRunner().invoke(app, ["-f", str(tmp_path / "nowhere")]).exit_code == 2

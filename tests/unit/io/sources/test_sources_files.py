@@ -195,3 +195,33 @@ def test_one_bad_entry_does_not_end_the_walk(tmp_path: Path) -> None:
     objects, reasons = state(Files([tmp_path]))
     assert objects == {"c": "9000"}
     assert reasons == ["Unreadable"]
+
+
+def test_what_was_named_and_vanished_stays_in_force(tmp_path: Path) -> None:
+    file, folder = tmp_path / "a.yaml", tmp_path / "more"
+    folder.mkdir()
+    write(file, server("a"))
+    write(folder / "b.yaml", server("b"))
+    files = Files([file, folder])
+    file.unlink()
+    assert state(Files([file, folder])) == ({"b": "9000"}, ["NotFound"])
+    write(file, server("a"))
+    assert state(files) == ({"a": "9000", "b": "9000"}, [])
+    file.unlink()
+    folder.rename(tmp_path / "away")
+    assert state(files) == ({"a": "9000", "b": "9000"}, ["NotFound", "NotFound"])
+    write(file, server("a", 9001))
+    folder.mkdir()
+    assert state(files) == ({"a": "9001"}, [])
+
+
+def test_an_emptied_file_stays_in_force_and_an_empty_one_says_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml", server("a"))
+    (tmp_path / "b.yaml").touch()
+    files = Files([tmp_path])
+    assert state(files) == ({"a": "9000"}, [])
+    (tmp_path / "a.yaml").write_text("")
+    assert state(files) == ({"a": "9000"}, ["Empty"])
+    assert state(files) == ({"a": "9000"}, ["Empty"])
+    (tmp_path / "a.yaml").write_text("# nothing any more\n")
+    assert state(files) == ({}, [])

@@ -1,11 +1,15 @@
 """Probing servers of several kinds."""
 
 import asyncio
+import datetime
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from aiohttp import web
 
+from headgate.io.extproc.tls import self_signed
 from headgate.io.sources.probe import probe
 from headgate.model.load import ModelCard
 
@@ -80,3 +84,23 @@ async def test_nobody_there() -> None:
 
 async def test_a_host_that_does_not_resolve() -> None:
     assert (await probe("http://nowhere.invalid:80")).error == "the host name does not resolve"
+
+
+async def test_a_certificate_of_its_own_making_is_called_that(tmp_path: Path) -> None:
+    pair = self_signed(datetime.datetime.now(datetime.UTC))
+    (tmp_path / "pair.pem").write_bytes(pair.key + pair.chain)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pair.pem")
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        error = (await probe(f"https://127.0.0.1:{port}")).error
+    assert error is not None
+    assert "certificate cannot be trusted" in error
+    assert "self-signed" in error.replace(" ", "-")
+
+
+async def test_https_to_a_server_without_tls() -> None:
+    async with serving(models=MODELS) as url:
+        error = (await probe(url.replace("http:", "https:"))).error
+    assert error == "it does not speak TLS: is it an http:// server?"

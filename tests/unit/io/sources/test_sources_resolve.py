@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from headgate.io.sources.resolve import Resolver, choose, hosts_of, is_ip, lookup_all
+from headgate.io.sources.resolve import Resolver, choose, hosts_of, lookup_all
 from headgate.io.sources.urls import objects_of
 
 
@@ -29,16 +29,6 @@ def test_hosts_are_those_of_model_servers_without_addresses() -> None:
 )
 def test_one_family_counts(infos: list[tuple[int, str]], expected: tuple[str, ...]) -> None:
     assert choose(infos) == expected
-
-
-def test_is_ip() -> None:
-    assert [is_ip(text) for text in ("1.2.3.4", "::1", "host", "1.2.3", "")] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
 
 
 def test_lookup_all() -> None:

@@ -105,3 +105,10 @@ def test_aliases_that_multiply_are_stopped(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("yaml", ["", "\n\n", "# only a comment\n", "---\n---\n", "null"])
 def test_nothing(yaml: str) -> None:
     assert read(yaml) == []
+
+
+def test_a_tab_is_called_a_tab() -> None:
+    (problem,) = read("a:\n\tb: 1\n")
+    assert isinstance(problem, Problem)
+    assert problem.place.line == 2
+    assert "indent with spaces" in problem.message

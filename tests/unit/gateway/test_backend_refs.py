@@ -1,0 +1,119 @@
+"""References to backends: kinds, ReferenceGrants, and what each kind leads to."""
+
+from typing import Any
+
+import pytest
+from tests import manifests as manifest
+from tests.manifests import Manifest
+
+from headgate.gateway.api import HostsTarget, PoolTarget, Target, Unresolved
+from headgate.gateway.backend_refs import BackendRefs
+from headgate.gateway.settings import GatewaySettings
+from headgate.model.objects import BackendRef
+from headgate.model.topology import resolve_pools
+
+INFERENCE, OURS = "inference.networking.k8s.io", "headgate.dev"
+
+WEB = manifest.manifest("Service", "web", {"ports": [{"port": 80}, {"port": 81, "appProtocol": "http2"}]})
+WEB_SLICE: Manifest = {
+    "apiVersion": "discovery.k8s.io/v1",
+    "kind": "EndpointSlice",
+    "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+    "addressType": "IPv4",
+    "ports": [{"port": 8080}],
+    "endpoints": [
+        {"addresses": ["10.0.0.1"]},
+        {"addresses": ["10.0.0.2"], "conditions": {"ready": False}},
+    ],
+}
+
+
+def refs(*objects: Manifest) -> BackendRefs:
+    snapshot = manifest.snapshot(*objects)
+    return BackendRefs(snapshot, resolve_pools(snapshot)[0], GatewaySettings())
+
+
+def resolve(found: BackendRefs, kind: str, name: str, source: str = "default", **ref: Any) -> Any:
+    """What an HTTPRoute of namespace *source* gets."""
+    return found.resolve(BackendRef(name=name, kind=kind, **ref), source)
+
+
+def reason(found: Target | Unresolved) -> str:
+    assert isinstance(found, Unresolved), found
+    return found.reason
+
+
+def test_a_pool_of_either_group_is_found_by_name() -> None:
+    found = refs(manifest.pool("llm"), manifest.model_server("one", "10.0.0.9:8000", app="llm"))
+    for group in (INFERENCE, "inference.networking.x-k8s.io"):
+        target = resolve(found, "InferencePool", "llm", group=group, port=1)
+        assert isinstance(target, PoolTarget)
+        assert [each.id for each in target.pool.endpoints] == ["10.0.0.9:8000"]
+    assert reason(resolve(found, "InferencePool", "other", group=INFERENCE)) == "BackendNotFound"
+    assert not found.hosts, "a pool is no plain backend"
+
+
+def test_a_service_gives_its_ready_addresses_on_the_port() -> None:
+    found = refs(WEB, WEB_SLICE)
+    target = resolve(found, "Service", "web", port=80)
+    assert isinstance(target, HostsTarget)
+    assert ([each.id for each in target.endpoints], target.h2c) == (["10.0.0.1:8080"], False)
+    assert resolve(found, "Service", "web", port=81).h2c
+    assert set(found.hosts) == {"service/default/web:80", "service/default/web:81"}
+
+
+@pytest.mark.parametrize(
+    ("name", "port", "expected"),
+    [("web", 82, "BackendNotFound"), ("nobody", 80, "BackendNotFound"), ("alias", 80, "UnsupportedValue")],
+)
+def test_a_service_that_cannot_serve_says_why(name: str, port: int, expected: str) -> None:
+    alias = manifest.manifest("Service", "alias", {"type": "ExternalName", "ports": [{"port": 80}]})
+    assert reason(resolve(refs(WEB, WEB_SLICE, alias), "Service", name, port=port)) == expected
+
+
+def test_a_model_server_is_a_backend_by_itself() -> None:
+    found = refs(manifest.model_server("one", "10.0.0.9:8000", app="llm"))
+    target = resolve(found, "ModelServer", "one", group=OURS)
+    assert isinstance(target, HostsTarget)
+    assert [each.id for each in target.endpoints] == ["10.0.0.9:8000"]
+    assert found.hosts == {"server/default/one": target}
+    assert reason(resolve(found, "ModelServer", "two", group=OURS)) == "BackendNotFound"
+
+
+def test_an_unknown_kind_is_told_the_known_ones() -> None:
+    unresolved = resolve(refs(), "Bucket", "b", group="storage.example")
+    assert reason(unresolved) == "InvalidKind"
+    assert f"{INFERENCE}/InferencePool" in unresolved.message
+    assert reason(resolve(refs(), "ConfigMap", "c")) == "InvalidKind"
+
+
+def grant(kind: str = "InferencePool", group: str = INFERENCE, **more: Any) -> Manifest:
+    """Lets HTTPRoutes of `team` refer to things of `shared`."""
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1beta1",
+        "kind": "ReferenceGrant",
+        "metadata": {"name": "g", "namespace": "shared"},
+        "spec": {
+            "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "team"}],
+            "to": [{"group": group, "kind": kind, **more}],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("grants", "source", "permitted"),
+    [
+        ([], "team", False),
+        ([], "shared", True),
+        ([grant()], "team", True),
+        ([grant(name="llm")], "team", True),
+        ([grant(name="other")], "team", False),
+        ([grant()], "strangers", False),
+        ([grant("Service", "")], "team", False),
+    ],
+)
+def test_another_namespace_must_grant(grants: list[Manifest], source: str, permitted: bool) -> None:
+    pool = manifest.pool("llm")
+    pool["metadata"]["namespace"] = "shared"
+    target = resolve(refs(pool, *grants), "InferencePool", "llm", source, group=INFERENCE, namespace="shared")
+    assert isinstance(target, PoolTarget) if permitted else reason(target) == "RefNotPermitted"

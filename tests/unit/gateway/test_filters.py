@@ -1,0 +1,112 @@
+"""HTTPRoute filters, one by one: what each does to a route, and what it refuses."""
+
+from typing import Any
+
+import pytest
+
+from headgate import registry
+from headgate.gateway import filters
+from headgate.gateway.api import Effect, FilterKind
+from headgate.model.gatewayapi import (
+    Header,
+    HeaderModifier,
+    PathModifier,
+    RequestRedirect,
+    UrlRewrite,
+)
+from headgate.model.objects import PathMatch, RouteFilter
+
+KINDS = {kind.type: kind() for kind in registry.classes(filters, FilterKind)}  # type: ignore[type-abstract]
+
+
+def effect(type_: str, path: PathMatch | None = None, **settings: Any) -> Effect | str:
+    return KINDS[type_].effect(RouteFilter(type_, **settings), path or PathMatch("PathPrefix", "/a"))
+
+
+def done(found: Effect | str) -> Effect:
+    assert isinstance(found, Effect), found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("type_", "member"),
+    [("RequestHeaderModifier", "request"), ("ResponseHeaderModifier", "response")],
+)
+def test_headers_are_set_added_and_removed_literally(type_: str, member: str) -> None:
+    modifier = HeaderModifier(set=(Header("x", "100%"),), add=(Header("y", "1"),), remove=("z",))
+    settings: dict[str, Any] = {f"{member}_header_modifier": modifier}
+    found = done(effect(type_, None, **settings))
+    added, removed = getattr(found, f"{member}_add"), getattr(found, f"{member}_remove")
+    assert [(each["header"]["key"], each["header"]["value"]) for each in added] == [
+        ("x", "100%%"),  # Envoy reads a format string: nothing in it may be taken for a command
+        ("y", "1"),
+    ]
+    assert [each["append_action"].split("_")[0] for each in added] == ["OVERWRITE", "APPEND"]
+    assert removed == ("z",)
+    assert found.headers_only
+
+
+@pytest.mark.parametrize(
+    "modifier",
+    [
+        HeaderModifier(set=(Header("Host", "x"),)),
+        HeaderModifier(add=(Header("host", "x"),)),
+        HeaderModifier(remove=("HOST",)),
+    ],
+)
+def test_host_is_no_business_of_a_header_modifier(modifier: HeaderModifier) -> None:
+    refused = effect("RequestHeaderModifier", request_header_modifier=modifier)
+    assert isinstance(refused, str)
+    assert "URLRewrite" in refused
+
+
+def test_a_rewrite_changes_host_and_whole_path() -> None:
+    wanted = UrlRewrite("inner.example", PathModifier("ReplaceFullPath", replace_full_path=r"/a\1"))
+    found = done(effect("URLRewrite", url_rewrite=wanted))
+    assert found.action == {
+        "host_rewrite_literal": "inner.example",
+        "regex_rewrite": {"pattern": {"regex": "^/.*$"}, "substitution": r"/a\\1"},
+    }
+    assert not found.headers_only
+
+
+def test_a_prefix_can_only_be_replaced_where_a_prefix_was_matched() -> None:
+    path = PathModifier("ReplacePrefixMatch", replace_prefix_match="/b")
+    assert done(effect("URLRewrite", url_rewrite=UrlRewrite(path=path))).action == {"prefix_rewrite": "/b"}
+    redirect = done(effect("RequestRedirect", request_redirect=RequestRedirect(path=path)))
+    assert redirect.redirect == {"response_code": "FOUND", "prefix_rewrite": "/b"}
+    exact = PathMatch("Exact", "/a")
+    for refused in (
+        effect("URLRewrite", exact, url_rewrite=UrlRewrite(path=path)),
+        effect("RequestRedirect", exact, request_redirect=RequestRedirect(path=path)),
+    ):
+        assert isinstance(refused, str)
+        assert "PathPrefix" in refused
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (RequestRedirect(), {"response_code": "FOUND"}),
+        (
+            RequestRedirect(scheme="https"),
+            {"response_code": "FOUND", "scheme_redirect": "https", "port_redirect": 443},
+        ),
+        (
+            RequestRedirect(scheme="http", port=8080, status_code=308),
+            {"response_code": "PERMANENT_REDIRECT", "scheme_redirect": "http", "port_redirect": 8080},
+        ),
+        (
+            RequestRedirect(
+                hostname="new.example", path=PathModifier("ReplaceFullPath", replace_full_path="/x")
+            ),
+            {"response_code": "FOUND", "host_redirect": "new.example", "path_redirect": "/x"},
+        ),
+    ],
+)
+def test_a_redirect_replaces_what_is_given_and_keeps_the_rest(
+    wanted: RequestRedirect, expected: dict[str, Any]
+) -> None:
+    found = done(effect("RequestRedirect", request_redirect=wanted))
+    assert found.redirect == expected
+    assert not found.headers_only

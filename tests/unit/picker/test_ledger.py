@@ -1,0 +1,127 @@
+"""The requests in the pool's hands, from decision to end."""
+
+import pytest
+from tests.unit.picker.picker_builders import address, an_endpoint, arrives, blocks, ends, starts, token
+
+from headgate.model.ids import StreamId
+from headgate.model.requests import Usage
+from headgate.picker.fleet import Fleet
+from headgate.picker.ledger import Ledger
+from headgate.picker.member import Member, Tracked
+from headgate.picker.settings import MachineSettings
+
+PROMPT = blocks("abcd")
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    fleet = Fleet(MachineSettings())
+    fleet.change([an_endpoint(name) for name in "ab"], 0.0, serving=False)
+    return Ledger(fleet)
+
+
+def member(ledger: Ledger, name: str) -> Member:
+    found = ledger._fleet.find(address(name))
+    assert found is not None
+    return found
+
+
+def book(ledger: Ledger, stream: int, name: str = "a", now: float = 0.0, **fields: object) -> Tracked:
+    """A request of 100 prompt tokens, 40 of them cached there, expected to answer after half a second."""
+    arrived = arrives(stream, "", **fields)
+    tracked = Tracked(arrived.stream, arrived.request, "m", now)
+    tracked.blocks, tracked.prompt_tokens, tracked.matched_tokens = PROMPT, 100, 40
+    tracked.own_tokens, tracked.context_tokens, tracked.predicted_s = 60, 100, 0.5
+    ledger.book(tracked, member(ledger, name), now)
+    ledger.check()
+    return tracked
+
+
+def test_a_streamed_request_releases_its_prompt_at_the_first_token_and_all_at_the_end(ledger: Ledger) -> None:
+    book(ledger, 1)
+    ledger.release_due(10.0)
+    assert member(ledger, "a").state.pending_tokens == 60, "a first token will tell"
+    ledger.response_started(starts(1), 10.1)
+    ledger.first_token(token(1), 10.2)
+    assert member(ledger, "a").state.pending_tokens == 0
+    (told,) = ledger.ended(ends(1), 12.0)
+    assert (told.outcome.ending, told.outcome.ttft_s, told.outcome.duration_s) == ("complete", 10.2, 12.0)
+    assert told.outcome.served == address("a")
+    ledger.check()
+    assert not ledger.requests
+
+
+def test_a_plain_answer_releases_its_prompt_when_predicted(ledger: Ledger) -> None:
+    book(ledger, 1, streaming=False)
+    ledger.release_due(0.4)
+    assert member(ledger, "a").state.pending_tokens == 60
+    ledger.release_due(0.5)
+    assert member(ledger, "a").state.pending_tokens == 0
+    assert member(ledger, "a").state.in_flight == 1
+
+
+def test_the_books_move_to_who_really_served(ledger: Ledger) -> None:
+    book(ledger, 1, "a")
+    ledger.response_started(starts(1, served="b"), 0.2)
+    ledger.check()
+    assert [member(ledger, name).state.in_flight for name in "ab"] == [0, 1]
+    assert ledger._fleet.index.match(PROMPT)[member(ledger, "b").state.slot] == len(PROMPT)
+    (told,) = ledger.ended(ends(1), 1.0)
+    assert told.outcome.served == address("b")
+
+
+def test_a_stranger_named_as_server_moves_nothing(ledger: Ledger) -> None:
+    book(ledger, 1, "a")
+    ledger.response_started(starts(1, served="z"), 0.2)
+    assert member(ledger, "a").state.in_flight == 1
+
+
+def test_unknown_streams_and_second_ends_say_nothing(ledger: Ledger) -> None:
+    book(ledger, 1)
+    assert ledger.ended(ends(7), 1.0) == []
+    ledger.response_started(starts(7), 1.0)
+    ledger.first_token(token(7), 1.0)
+    assert len(ledger.ended(ends(1, "aborted", None), 1.0)) == 1
+    assert ledger.ended(ends(1), 2.0) == []
+    ledger.check()
+
+
+def test_requests_nobody_ends_are_given_up_in_order(ledger: Ledger) -> None:
+    for stream in (1, 2, 3):
+        book(ledger, stream, now=float(stream))
+    lost = ledger.expire(sent_before=3.0, now=100.0)
+    assert [(each.stream, each.outcome.ending) for each in lost] == [(1, "lost"), (2, "lost")]
+    assert list(ledger.requests) == [StreamId(3)]
+    ledger.check()
+
+
+def test_hit_rates_are_believed_and_reported(ledger: Ledger) -> None:
+    assert (ledger.hit_rate, ledger.reported_hit_rate) == (0.0, None)
+    book(ledger, 1)
+    assert ledger.hit_rate == pytest.approx(0.4)
+    ledger.response_started(starts(1), 0.2)
+    ledger.ended(ends(1, usage=Usage(200, 5, cached_tokens=50)), 1.0)
+    assert ledger.reported_hit_rate == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("ending", "status"), [("complete", 500), ("failed", 200), ("aborted", 200)])
+def test_only_a_whole_good_answer_teaches_what_a_token_is(ledger: Ledger, ending: str, status: int) -> None:
+    book(ledger, 1, prompt_bytes=4000)
+    before = ledger.estimator.bytes_per_token("m")
+    ledger.response_started(starts(1, status), 0.2)
+    ledger.ended(ends(1, ending, status, Usage(3000, 5)), 1.0)  # type: ignore[arg-type]
+    assert ledger.estimator.bytes_per_token("m") == before
+    book(ledger, 2, prompt_bytes=4000)
+    ledger.response_started(starts(2), 1.2)
+    ledger.ended(ends(2, usage=Usage(3000, 5)), 2.0)
+    assert ledger.estimator.bytes_per_token("m") < before
+
+
+def test_the_last_request_of_a_leaving_endpoint_takes_it_along(ledger: Ledger) -> None:
+    book(ledger, 1, "b")
+    ledger._fleet.change([an_endpoint("a")], 1.0, serving=True)
+    assert ledger._fleet.leaving
+    ledger.ended(ends(1), 2.0)
+    assert not ledger._fleet.leaving
+    ledger.check()
+    ledger._fleet.check()

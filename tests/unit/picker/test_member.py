@@ -1,0 +1,106 @@
+"""One endpoint's books: what requests and scrapes do to its sums."""
+
+import pytest
+from tests.unit.picker.picker_builders import an_endpoint, arrives
+
+from headgate.model.load import Load
+from headgate.picker.member import Member, Tracked
+from headgate.picker.settings import AdmissionSettings, HealthSettings
+
+LIMITS = AdmissionSettings()
+
+
+@pytest.fixture
+def member() -> Member:
+    return Member(an_endpoint("a"), 0, HealthSettings())
+
+
+def book(member: Member, stream: int, now: float = 0.0, own: int = 100, **fields: object) -> Tracked:
+    """A request of *own* uncached tokens and twice the context, expected to answer after 100 ms."""
+    arrived = arrives(stream, "", **fields)
+    tracked = Tracked(arrived.stream, arrived.request, "m", now)
+    tracked.own_tokens, tracked.context_tokens, tracked.predicted_s = own, 2 * own, 0.1
+    member.book(tracked, now)
+    member.check()
+    return tracked
+
+
+def load(waiting: int = 0, running: int = 0, progress: float | None = None) -> Load:
+    return Load("vllm", waiting, running, progress=progress)
+
+
+def sums(member: Member) -> tuple[int, int, int]:
+    state = member.state
+    return state.in_flight, state.pending_tokens, state.context_tokens
+
+
+def test_a_request_weighs_from_its_decision_to_its_end(member: Member) -> None:
+    first, second = book(member, 1), book(member, 2, own=50)
+    assert sums(member) == (2, 150, 300)
+    member.signed(first, 0.2)
+    member.signed(first, 0.3)  # saying it twice releases nothing twice
+    assert sums(member) == (2, 50, 300)
+    member.close(first)
+    member.close(second)
+    member.check()
+    assert sums(member) == (0, 0, 0)
+    assert not member.holds and not member.unsigned
+
+
+def test_what_an_engine_reports_beyond_ours_is_extra(member: Member) -> None:
+    book(member, 1)
+    member.scraped(load(waiting=3, running=2), 1.0, mean_own=10.0, mean_context=100.0)
+    state = member.state
+    assert (state.extra_requests, state.extra_pending_tokens, state.extra_context_tokens) == (4, 30, 400)
+    member.forget_scrape()
+    assert (state.load, state.extra_requests, state.extra_context_tokens) == (None, 0, 0)
+
+
+def test_requests_that_ended_between_two_scrapes_are_not_somebody_elses(member: Member) -> None:
+    member.close(book(member, 1))
+    member.scraped(load(running=1), 1.0, 10.0, 100.0)  # the engine may not have noticed the end yet
+    assert member.state.extra_requests == 0
+    member.scraped(load(running=1), 2.0, 10.0, 100.0)
+    assert member.state.extra_requests == 1
+
+
+def test_progress_that_goes_backwards_is_a_restart(member: Member) -> None:
+    assert not member.scraped(load(progress=50.0), 1.0, 0.0, 0.0)
+    assert not member.scraped(load(progress=60.0), 2.0, 0.0, 0.0)
+    assert member.scraped(load(progress=1.0), 3.0, 0.0, 0.0)
+
+
+def test_the_queue_is_what_was_scraped_and_what_came_since(member: Member) -> None:
+    member.scraped(load(waiting=4, running=8), 1.0, 0.0, 0.0)
+    assert member.waiting(LIMITS) == 4
+    book(member, 1, 1.1)
+    assert member.waiting(LIMITS) == 5
+    member.scraped(load(waiting=0, running=8), 2.0, 0.0, 0.0)
+    assert member.waiting(LIMITS) == 0
+
+
+def test_without_a_reported_queue_whoever_passes_the_seats_is_guessed_to_wait(member: Member) -> None:
+    member.scraped(load(waiting=1, running=2), 1.0, 0.0, 0.0)  # it was full at two
+    member.scraped(load(waiting=0, running=2), 2.0, 0.0, 0.0)
+    for stream in range(40):
+        book(member, stream, 2.1, own=1)
+    assert member.waiting(LIMITS) == 2 * LIMITS.waiting_limit, "a guess is bounded"
+
+
+def test_prompts_of_more_than_a_step_wait(member: Member) -> None:
+    for stream in range(4):
+        book(member, stream, own=LIMITS.step_tokens // 2)
+    assert member.waiting(LIMITS) == pytest.approx(2.0)
+
+
+def test_a_slow_endpoint_sets_its_own_pace_and_short_waits_teach_nothing(member: Member) -> None:
+    member.compare(book(member, 1, 0.0), 0.4)
+    assert member.pace == 1.0
+    member.compare(book(member, 2, 0.0), 1.0)
+    assert member.pace == pytest.approx(1 + 0.25 * 9)
+
+
+def test_an_unseen_answer_is_never_awaited(member: Member) -> None:
+    book(member, 1, unseen=True)
+    assert member.holds and not member.unsigned
+    assert member.overdue(HealthSettings(), 1000.0) is None

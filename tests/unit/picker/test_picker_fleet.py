@@ -1,0 +1,133 @@
+"""Endpoints that come, go and come back; the prefix index goes with them."""
+
+import pytest
+from tests.unit.picker.picker_builders import address, an_endpoint, arrives, blocks, lists, no_scrape, scrape
+
+from headgate.model.load import ModelCard
+from headgate.picker.fleet import Fleet
+from headgate.picker.member import Member, Tracked
+from headgate.picker.settings import MachineSettings
+
+PROMPT = blocks("abcdef")
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    made = Fleet(MachineSettings())
+    change(made, "ab")
+    return made
+
+
+def change(fleet: Fleet, names: str, now: float = 0.0, serving: bool = False) -> None:
+    fleet.change([an_endpoint(name) for name in names], now, serving)
+    fleet.check()
+
+
+def holding(member: Member) -> Tracked:
+    arrived = arrives(1)
+    tracked = Tracked(arrived.stream, arrived.request, "m", 0.0)
+    member.book(tracked, 0.0)
+    return tracked
+
+
+def matched(fleet: Fleet, name: str) -> int:
+    """Blocks of PROMPT that the index believes at an endpoint."""
+    return fleet.index.match(PROMPT).get(fleet.members[address(name)].state.slot, 0)
+
+
+def test_members_are_ordered_by_id_whatever_order_they_come_in(fleet: Fleet) -> None:
+    change(fleet, "cab")
+    assert [state.id for state in fleet.states] == [address(name) for name in "abc"]
+
+
+def test_a_member_that_stays_keeps_what_is_known_of_it(fleet: Fleet) -> None:
+    before = fleet.members[address("a")]
+    fleet.remember(before, PROMPT)
+    change(fleet, "ac")
+    assert fleet.members[address("a")] is before
+    assert matched(fleet, "a") == len(PROMPT)
+
+
+def test_a_member_that_leaves_idle_is_gone_and_its_slot_is_free(fleet: Fleet) -> None:
+    slot = fleet.members[address("b")].state.slot
+    change(fleet, "a")
+    assert fleet.find(address("b")) is None
+    change(fleet, "ac")
+    assert fleet.members[address("c")].state.slot == slot
+    assert matched(fleet, "c") == 0
+
+
+def test_a_member_that_leaves_busy_stays_until_its_last_request_ends(fleet: Fleet) -> None:
+    member = fleet.members[address("b")]
+    tracked = holding(member)
+    change(fleet, "a")
+    assert fleet.find(address("b")) is member
+    member.close(tracked)
+    fleet.left(member)
+    fleet.check()
+    assert fleet.find(address("b")) is None
+
+
+def test_a_member_that_returns_while_draining_is_the_same_one_with_an_empty_cache(fleet: Fleet) -> None:
+    member = fleet.members[address("b")]
+    fleet.remember(member, PROMPT)
+    holding(member)
+    change(fleet, "a")
+    change(fleet, "ab")
+    assert fleet.members[address("b")] is member
+    assert member.state.in_flight == 1
+    assert matched(fleet, "b") == 0
+
+
+def test_newcomers_start_slowly_only_where_others_serve_already() -> None:
+    made = Fleet(MachineSettings())
+    change(made, "a", serving=True)
+    made.settle(0.0)
+    assert made.members[address("a")].state.ramp == 1.0
+    change(made, "ab", now=1.0, serving=True)
+    made.settle(1.0)
+    assert made.members[address("a")].state.ramp == 1.0
+    assert made.members[address("b")].state.ramp < 1.0
+
+
+def test_a_restart_empties_the_index_of_that_endpoint_only(fleet: Fleet) -> None:
+    for name in "ab":
+        fleet.remember(fleet.members[address(name)], PROMPT)
+        fleet.scraped(scrape(name, progress=100.0), 1.0, 0.0, 0.0)
+    fleet.scraped(scrape("a", progress=3.0), 2.0, 0.0, 0.0)
+    assert (matched(fleet, "a"), matched(fleet, "b")) == (0, len(PROMPT))
+    assert fleet.members[address("a")].state.fill == 0.0
+
+
+def test_the_index_takes_the_size_that_the_engine_tells(fleet: Fleet) -> None:
+    slot = fleet.members[address("a")].state.slot
+    before = fleet.index.capacity(slot)
+    fleet.scraped(scrape("a", kv_blocks=100, block_tokens=16), 1.0, 0.0, 0.0)
+    assert fleet.index.capacity(slot) < before
+    fleet.check()
+
+
+def test_a_scrape_too_old_is_not_believed(fleet: Fleet) -> None:
+    fleet.scraped(scrape("a", waiting=3), 1.0, 0.0, 0.0)
+    state = fleet.members[address("a")].state
+    fleet.tick(1.0 + MachineSettings().stale_s)
+    assert state.load is not None
+    fleet.tick(1.1 + MachineSettings().stale_s)
+    assert state.load is None
+
+
+def test_scrapes_and_models_of_strangers_are_ignored(fleet: Fleet) -> None:
+    fleet.scraped(scrape("z"), 1.0, 0.0, 0.0)
+    fleet.scraped(no_scrape("z"), 1.0, 0.0, 0.0)
+    event = lists("z", ModelCard("adapter", parent="base"))
+    fleet.listed(event.endpoint, event.models)
+    assert not fleet.adapters
+    fleet.check()
+
+
+def test_adapters_are_those_that_any_endpoint_lists_with_a_parent(fleet: Fleet) -> None:
+    event = lists("a", ModelCard("base"), ModelCard("adapter", parent="base"))
+    fleet.listed(event.endpoint, event.models)
+    assert fleet.adapters == {"adapter"}
+    change(fleet, "b")
+    assert not fleet.adapters
