@@ -10,16 +10,16 @@ __version__: str
 
 ARRIVED: Final[int]
 """`(ARRIVED, stream, pool, id, api, path, model, streaming, blocks, prompt_bytes, max_tokens, subset, objective,
-fairness_id, slo_ttft_ms, slo_tpot_ms, session, body_bytes)`: a request is complete; the two SLO values are header
+fairness_id, slo_ttft_ms, slo_tpot_ms, session, body_bytes, unseen)`: a request is complete; the two SLO values are header
 texts."""
 UNREAD: Final[int]
-"""`(UNREAD, stream, pool, headers, body, subset)`: a complete request whose body must be read in Python."""
+"""`(UNREAD, stream, pool, headers, body, subset, unseen)`: a complete request whose body must be read in Python."""
 TOO_LARGE: Final[int]
 """`(TOO_LARGE, stream, pool, request_id)`: the body is above the limit; the answer is written in Python."""
 UNKNOWN_POOL: Final[int]
 """`(UNKNOWN_POOL, stream, pool, request_id)`: a stream for a pool not served here, to be refused."""
 STARTED: Final[int]
-"""`(STARTED, stream, pool, status, served, local)`: response headers came."""
+"""`(STARTED, stream, pool, status, served, local, plain)`: response headers came."""
 FIRST_BYTES: Final[int]
 """`(FIRST_BYTES, stream, pool)`: the first body bytes of an event stream came."""
 OVER: Final[int]
@@ -79,8 +79,9 @@ class Server:
         """Everything that happened since the last call, in order; see the constants."""
 
     def answer(self, rows: list[Row]) -> None:
-        """Answers streams: `(stream, endpoints, target_model, decision, asked_model)` routes, `(stream, message)`
-        ends with a serialised message. Streams that have gone are passed over."""
+        """Answers streams: `(stream, endpoints, target_model, decision, read)` routes, *read* being
+        `(model, streaming)` of a body that was read in Python, else None; `(stream, message)` ends with a serialised
+        message. Streams that have gone are passed over."""
 
     def drain(self) -> None:
         """Accepts no new connections and asks peers to open no new streams."""

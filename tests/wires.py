@@ -27,7 +27,7 @@ class NativeConversation:
         self._settings = settings
         self._number = number
         self._request_id = ""
-        self._asked: str | None = None
+        self._read: tuple[str | None, bool] | None = None
         self._waits = False
         self.outbox: deque[bytes] = deque()
 
@@ -58,14 +58,14 @@ class NativeConversation:
             self._waits = True
             return [told]
         if row[0] == native.UNREAD:
-            _, _, _, headers, body, subset = row
+            _, _, _, headers, body, subset, unseen = row
             self._request_id = headers.get("x-request-id") or self.key
-            request = understand(headers, body, fallback_id=self.key, subset=subset)
+            request = understand(headers, body, fallback_id=self.key, subset=subset, unseen=unseen)
             self._waits = True
             if isinstance(request, BadRequest):
                 self._end(400, "bad-request", request.message, request.param, None)
                 return []
-            self._asked = request.model
+            self._read = request.model, request.streaming
             return [Arrived(request)]
         if row[0] == native.TOO_LARGE:
             limit = self._settings.body_limit
@@ -87,7 +87,7 @@ class NativeConversation:
         self._answer(answer)
 
     def route(self, endpoints: Sequence[EndpointId], target_model: str | None, decision: str) -> None:
-        self._answer(",".join(endpoints), target_model, decision, self._asked)
+        self._answer(",".join(endpoints), target_model, decision, self._read)
 
     def refuse(self, status: int, reason: str, message: str, retry_after_s: int | None) -> None:
         if self._waits:

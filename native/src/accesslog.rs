@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::conversation::Names;
+use crate::conversation::{Names, whole_number};
 use crate::proto::{HttpAccessLogEntry, Kind, ResponseFlags, StreamAccessLogsMessage, Struct};
 use crate::usage::Usage;
 
@@ -31,7 +31,7 @@ pub struct Entry {
     /// The stream's name: the process's nonce, a hyphen, the stream's number.
     pub stream: String,
     pub ending: Ending,
-    pub status: Option<u32>,
+    pub status: Option<u64>,
     pub usage: Usage,
     pub served: Option<String>,
 }
@@ -62,8 +62,8 @@ fn ending(flags: &ResponseFlags) -> Ending {
 
 fn count(values: &Struct, key: &str) -> Option<i64> {
     match values.fields.get(key)?.kind.as_ref()? {
-        Kind::Number(number) => Some(*number as i64),
-        Kind::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+        Kind::Number(number) if (0.0..(1i64 << 53) as f64).contains(number) => Some(*number as i64),
+        Kind::String(text) => whole_number(text).map(|number| number as i64),
         _ => None,
     }
 }
@@ -109,7 +109,7 @@ fn read_entry(entry: HttpAccessLogEntry, names: &Names) -> Option<Entry> {
         status: entry
             .response
             .and_then(|response| response.response_code)
-            .map(|code| code.value)
+            .map(|code| u64::from(code.value))
             .filter(|code| *code != 0),
         usage: usage(metadata.get(&names.usage_namespace)),
         served: served.or_else(|| {

@@ -68,7 +68,7 @@ fn arrived<'py>(py: Python<'py>, stream: u64, pool: &str, arrival: &Arrival) -> 
         Some(list) => Some(PyTuple::new(py, list)?),
         None => None,
     };
-    let items: [Bound<'py, PyAny>; 18] = [
+    let items: [Bound<'py, PyAny>; 19] = [
         kind::ARRIVED.into_pyobject(py)?.into_any(),
         stream.into_pyobject(py)?.into_any(),
         PyString::new(py, pool).into_any(),
@@ -98,6 +98,7 @@ fn arrived<'py>(py: Python<'py>, stream: u64, pool: &str, arrival: &Arrival) -> 
         arrival.slo_tpot_ms.as_deref().into_pyobject(py)?,
         arrival.session.as_deref().into_pyobject(py)?,
         arrival.body_bytes.into_pyobject(py)?.into_any(),
+        arrival.unseen.into_pyobject(py)?.to_owned().into_any(),
     ];
     PyTuple::new(py, items)
 }
@@ -109,6 +110,7 @@ fn said_row<'py>(py: Python<'py>, stream: u64, pool: &str, said: &Said) -> Row<'
             headers,
             body,
             subset,
+            unseen,
         } => {
             let all = PyDict::new(py);
             for (name, value) in headers {
@@ -125,6 +127,7 @@ fn said_row<'py>(py: Python<'py>, stream: u64, pool: &str, said: &Said) -> Row<'
                 all,
                 PyBytes::new(py, body),
                 subset,
+                *unseen,
             )
                 .into_pyobject(py)
         }
@@ -135,7 +138,8 @@ fn said_row<'py>(py: Python<'py>, stream: u64, pool: &str, said: &Said) -> Row<'
             status,
             served,
             local,
-        } => (kind::STARTED, stream, pool, status, served, *local).into_pyobject(py),
+            plain,
+        } => (kind::STARTED, stream, pool, status, served, *local, *plain).into_pyobject(py),
         Said::FirstBytes => (kind::FIRST_BYTES, stream, pool).into_pyobject(py),
         Said::Over {
             ending,
@@ -265,7 +269,7 @@ fn answers(rows: &Bound<'_, PyList>) -> PyResult<Vec<(u64, Answer)>> {
                     endpoints: second.extract()?,
                     target: row.get_item(2)?.extract()?,
                     decision: row.get_item(3)?.extract()?,
-                    asked: row.get_item(4)?.extract()?,
+                    read: row.get_item(4)?.extract()?,
                 },
             };
             Ok((stream, answer))
@@ -392,7 +396,7 @@ impl Server {
         Ok(rows)
     }
 
-    /// Answers streams: `(stream, endpoints, target model, decision, asked model)` or `(stream, message)`.
+    /// Answers streams: `(stream, endpoints, target model, decision, read)` or `(stream, message)`.
     fn answer(&self, py: Python<'_>, rows: &Bound<'_, PyList>) -> PyResult<()> {
         let all = answers(rows)?;
         py.detach(|| self.hub.answer(all));
@@ -489,8 +493,8 @@ impl Dialogue {
                     endpoints,
                     target,
                     decision,
-                    asked,
-                } => self.talk.route(&endpoints, target, &decision, asked),
+                    read,
+                } => self.talk.route(&endpoints, target, &decision, read),
                 Answer::Last(message) => self.talk.answer(&message),
             }
         }

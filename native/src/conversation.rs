@@ -89,6 +89,8 @@ pub struct Arrival {
     pub slo_tpot_ms: Option<String>,
     pub session: Option<String>,
     pub body_bytes: usize,
+    /// Nothing of the answer will be told but its end.
+    pub unseen: bool,
 }
 
 /// What a stream says.
@@ -100,20 +102,23 @@ pub enum Said {
         headers: Vec<(String, String)>,
         body: Vec<u8>,
         subset: Option<Vec<String>>,
+        unseen: bool,
     },
     /// The body is larger than allowed: the answer is written in Python.
     TooLarge {
         request_id: String,
     },
     Started {
-        status: u32,
+        status: u64,
         served: Option<String>,
         local: bool,
+        /// The answer is no event stream.
+        plain: bool,
     },
     FirstBytes,
     Over {
         ending: Ending,
-        status: Option<u32>,
+        status: Option<u64>,
         usage: Usage,
         served: Option<String>,
     },
@@ -158,10 +163,11 @@ pub struct Conversation {
     trailers: bool,
     request_id: String,
     asked_model: Option<String>,
+    streaming: bool,
     target: Option<String>,
     chosen: String,
     decision: String,
-    status: Option<u32>,
+    status: Option<u64>,
     served: Option<String>,
     sse: bool,
     response_seen: bool,
@@ -306,6 +312,7 @@ impl Conversation {
             trailers: false,
             request_id: String::new(),
             asked_model: None,
+            streaming: false,
             target: None,
             chosen: String::new(),
             decision: String::new(),
@@ -414,13 +421,8 @@ impl Conversation {
         if self.picks_on_headers {
             return Ok(self.arrive(false));
         }
-        let length = self.header("content-length").unwrap_or_default();
-        let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
-        if digits
-            && length
-                .parse()
-                .map_or(true, |size: u64| size > settings.body_limit as u64)
-        {
+        let length = whole_number(self.header("content-length").unwrap_or_default());
+        if length.is_some_and(|length| length > settings.body_limit as u64) {
             return Ok(self.too_large());
         }
         self.claim();
@@ -537,19 +539,21 @@ impl Conversation {
         self.phase = Phase::Picking;
         let scanner = self.scanner.take();
         let format = if seen { self.format } else { None };
+        let unseen = self.response_bodyless && !self.lean;
         let reading = match format {
+            Some(_) => scanner.and_then(Scanner::finish),
             None => None,
-            Some(_) => match scanner.and_then(Scanner::finish) {
-                Some(reading) => Some(reading),
-                None => {
-                    return vec![Said::Unread {
-                        headers: self.headers.clone(),
-                        body: self.whole_body().to_vec(),
-                        subset: self.subset.clone(),
-                    }];
-                }
-            },
         };
+        // JSON on a path that no format claims may name a model, too: that is read in Python.
+        let glanced = format.is_none() && seen && self.body_size > 0 && self.is_json();
+        if glanced || (format.is_some() && reading.is_none()) {
+            return vec![Said::Unread {
+                headers: self.headers.clone(),
+                body: self.whole_body().to_vec(),
+                subset: self.subset.clone(),
+                unseen,
+            }];
+        }
         let names = &self.settings.names;
         let path = self.path().to_owned();
         let api = match format {
@@ -576,11 +580,13 @@ impl Conversation {
             slo_tpot_ms: self.first(&names.slo_tpot_ms),
             session: self.first(&names.session),
             body_bytes: if seen { self.body_size } else { 0 },
+            unseen,
             reading,
         };
         if let Some(reading) = &arrival.reading {
             self.asked_model = Some(reading.model.clone());
             self.spans = Some(reading.spans.clone());
+            self.streaming = reading.stream;
         }
         vec![Said::Arrived(Box::new(arrival))]
     }
@@ -628,6 +634,8 @@ impl Conversation {
             Phase::Routed => {}
         }
         self.phase = Phase::Started;
+        // A stream that could have been left already is seen through.
+        self.leaving = false;
         let end = message.end_of_stream;
         let headers = read_headers(message);
         let header = |name: &str| {
@@ -636,7 +644,7 @@ impl Conversation {
                 .find(|(key, _)| key == name)
                 .map(|(_, value)| value.as_str())
         };
-        let status = header(":status").unwrap_or_default().parse().unwrap_or(0);
+        let status = whole_number(header(":status").unwrap_or_default()).unwrap_or(0);
         self.status = Some(status);
         self.served = served;
         let kind = header("content-type").unwrap_or_default();
@@ -673,6 +681,7 @@ impl Conversation {
             status,
             served: self.served.clone(),
             local,
+            plain: !self.sse,
         }];
         if end {
             said.extend(self.finish());
@@ -785,7 +794,7 @@ impl Conversation {
     fn over(
         &self,
         ending: Ending,
-        status: Option<u32>,
+        status: Option<u64>,
         usage: Usage,
         served: Option<String>,
     ) -> Said {
@@ -824,13 +833,13 @@ impl Conversation {
         Some(self.over(ending, status, usage, served))
     }
 
-    /// Answers with a pick; nothing when the client has gone. `asked`: the model of a body read in Python.
+    /// Answers with a pick; nothing when the client has gone. `read`: model and streaming of a body read in Python.
     pub fn route(
         &mut self,
         endpoints: &str,
         target: Option<String>,
         decision: &str,
-        asked: Option<String>,
+        read: Option<(Option<String>, bool)>,
     ) {
         if self.phase != Phase::Picking {
             return;
@@ -838,8 +847,8 @@ impl Conversation {
         self.phase = Phase::Routed;
         self.chosen = endpoints.split(',').next().unwrap_or_default().to_owned();
         self.decision = decision.to_owned();
-        if asked.is_some() {
-            self.asked_model = asked;
+        if let Some((asked, streaming)) = read {
+            (self.asked_model, self.streaming) = (asked, streaming);
         }
         let rewritten = match &target {
             Some(name) if !self.picks_on_headers => {
@@ -916,6 +925,8 @@ impl Conversation {
         }
         self.body = Vec::new();
         self.headers = Vec::new();
+        // A plain answer shows no first token, and one that is not rewritten needs nothing from here any more.
+        self.leaving = self.lean && !self.streaming && self.target.is_none();
     }
 
     fn send_body_back(&mut self, rewritten: Option<Vec<u8>>) {
@@ -946,6 +957,15 @@ impl Conversation {
         self.body = Vec::new();
         self.outbox.push_back(framed(message));
     }
+}
+
+/// The number that ASCII digits stand for, when they are few enough for 64 bits; None for any other text.
+pub fn whole_number(text: &str) -> Option<u64> {
+    const LONGEST: usize = 18;
+    let digits = !text.is_empty() && text.len() <= LONGEST;
+    (digits && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 /// Whether the data plane answered by itself, when it forwards `response.code_details`.

@@ -50,7 +50,8 @@ pub enum Answer {
         endpoints: String,
         target: Option<String>,
         decision: String,
-        asked: Option<String>,
+        /// Model and streaming of a body that was read in Python.
+        read: Option<(Option<String>, bool)>,
     },
     /// A serialised message that ends the stream.
     Last(Bytes),

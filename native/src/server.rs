@@ -417,14 +417,21 @@ impl Session {
                 said,
             });
         }
-        if self.talk.leaving && self.talk.awaits_log() {
+        if self.talk.leaving {
+            self.leave();
+        }
+        Ok(waiting)
+    }
+
+    /// Says that the access log will tell the end, if it will and that was not said.
+    fn leave(&mut self) {
+        if self.talk.awaits_log() && !self.ended {
             self.ended = true;
             self.hub.tell(Event::Left {
                 stream: self.number,
                 pool: self.pool.clone(),
             });
         }
-        Ok(waiting)
     }
 
     fn answered(&mut self, answer: Answer) {
@@ -433,8 +440,13 @@ impl Session {
                 endpoints,
                 target,
                 decision,
-                asked,
-            } => self.talk.route(&endpoints, target, &decision, asked),
+                read,
+            } => {
+                self.talk.route(&endpoints, target, &decision, read);
+                if self.talk.leaving {
+                    self.leave();
+                }
+            }
             Answer::Last(message) => {
                 self.ended = true;
                 self.talk.answer(&message);
@@ -452,17 +464,12 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let hub = &self.hub;
-        hub.forget(self.number);
-        hub.counters.streams.fetch_sub(1, Ordering::Relaxed);
-        if self.talk.awaits_log() && !self.ended && !std::thread::panicking() {
-            self.ended = true;
-            let pool = self.pool.clone();
-            hub.tell(Event::Left {
-                stream: self.number,
-                pool,
-            });
+        self.hub.forget(self.number);
+        self.hub.counters.streams.fetch_sub(1, Ordering::Relaxed);
+        if !std::thread::panicking() {
+            self.leave();
         }
+        let hub = &self.hub;
         let over = if std::thread::panicking() {
             hub.counters.panics.fetch_add(1, Ordering::Relaxed);
             // The conversation is in no known state; the request has lost its picker.

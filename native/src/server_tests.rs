@@ -135,7 +135,7 @@ fn route(stream: u64) -> Vec<(u64, Answer)> {
         endpoints: "1.1.1.1:1".into(),
         target: None,
         decision: "why".into(),
-        asked: None,
+        read: None,
     };
     vec![(stream, answer)]
 }

@@ -74,13 +74,14 @@ def arrived(row: Row) -> Arrived:
             slo_tpot_ms=number(slo_tpot) if slo_tpot else None,
             session=row[16],
             body_bytes=row[17],
+            unseen=row[18],
         )
     )
 
 
 def started(row: Row) -> Started:
     """A STARTED row."""
-    return Started(row[3], row[4], row[5])
+    return Started(row[3], row[4], row[5], row[6])
 
 
 def over(row: Row) -> Over:

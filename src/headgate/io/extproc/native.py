@@ -107,8 +107,8 @@ class NativeWire:
         self._taking = False
         self._ids: dict[StreamId, str] = {}
         """Request ids of the streams that wait for an answer."""
-        self._asked: dict[StreamId, str | None] = {}
-        """Models of waiting requests whose bodies were read in Python."""
+        self._read: dict[StreamId, tuple[str | None, bool]] = {}
+        """Model and streaming of waiting requests whose bodies were read in Python."""
         self._reload: asyncio.TimerHandle | None = None
         self._take: dict[int, Callable[[Row], None]] = {
             module.ARRIVED: self._arrived,
@@ -186,11 +186,11 @@ class NativeWire:
         """See `hub.Peer`."""
         stream = action.stream
         request_id = self._ids.pop(stream, "")
-        asked = self._asked.pop(stream, None)
+        read = self._read.pop(stream, None)
         match action:
             case Route():
                 text = describe(action.decision)
-                self._out.append((stream, ",".join(action.endpoints), action.target_model, text, asked))
+                self._out.append((stream, ",".join(action.endpoints), action.target_model, text, read))
             case Reject():
                 param = "model" if action.reason == "unknown-model" else None
                 retry = action.retry_after_s
@@ -222,7 +222,7 @@ class NativeWire:
     def _forget(self, stream: StreamId) -> None:
         self._hub.forget(stream)
         self._ids.pop(stream, None)
-        self._asked.pop(stream, None)
+        self._read.pop(stream, None)
 
     def _enter(self, stream: StreamId, pool: PoolKey, said: Arrived) -> None:
         self._ids[stream] = said.request.id
@@ -233,14 +233,14 @@ class NativeWire:
         self._enter(row[1], row[2], arrived(row))
 
     def _unread(self, row: Row) -> None:
-        _, stream, pool, headers, body, subset = row
+        _, stream, pool, headers, body, subset, unseen = row
         fallback = f"{self._settings.nonce}-{stream}"
-        request = understand(headers, body, fallback_id=fallback, subset=subset)
+        request = understand(headers, body, fallback_id=fallback, subset=subset, unseen=unseen)
         if isinstance(request, BadRequest):
             request_id = headers.get("x-request-id") or fallback
             self._refuse(stream, 400, "bad-request", request.message, request_id, request.param)
             return
-        self._asked[stream] = request.model
+        self._read[stream] = request.model, request.streaming
         self._enter(stream, pool, Arrived(request))
 
     def _too_large(self, row: Row) -> None:
