@@ -179,9 +179,10 @@ impl Writer {
 
     /// Waits until the peer gives the stream up.
     pub async fn gone(&mut self) {
-        if let Some(stream) = &mut self.stream {
-            let _ = std::future::poll_fn(|context| stream.poll_reset(context)).await;
-        }
+        let _ = match &mut self.stream {
+            Some(stream) => std::future::poll_fn(|context| stream.poll_reset(context)).await,
+            None => std::future::poll_fn(|context| self.respond.poll_reset(context)).await,
+        };
     }
 
     /// Ends the stream in order.

@@ -350,14 +350,24 @@ impl Session {
                 None => reader.next().await,
                 Some(answer) => tokio::select! {
                     biased;
-                    answer = answer => {
+                    answer = &mut *answer => {
                         waiting = None;
-                        // An answer that will never come: the server is being stopped.
-                        self.answered(answer.map_err(|_| Stop::Cancelled)?);
+                        self.answered(answer)?;
                         self.flush(writer).await?;
                         continue;
                     }
-                    message = reader.next() => message,
+                    message = reader.next() => match message {
+                        // The peer has said all it will say, and still waits for this answer.
+                        Err(Stop::Closed) => {
+                            let answer = tokio::select! {
+                                answer = answer => answer,
+                                () = writer.gone() => return Err(Stop::Cancelled),
+                            };
+                            self.answered(answer)?;
+                            return self.flush(writer).await;
+                        }
+                        message => message,
+                    },
                 },
             };
             let message = message?;
@@ -434,8 +444,9 @@ impl Session {
         }
     }
 
-    fn answered(&mut self, answer: Answer) {
-        match answer {
+    fn answered(&mut self, answer: Result<Answer, oneshot::error::RecvError>) -> Result<(), Stop> {
+        // One that will never come: the server is being stopped.
+        match answer.map_err(|_| Stop::Cancelled)? {
             Answer::Route {
                 endpoints,
                 target,
@@ -452,6 +463,7 @@ impl Session {
                 self.talk.answer(&message);
             }
         }
+        Ok(())
     }
 
     async fn flush(&mut self, writer: &mut Writer) -> Result<(), Stop> {
