@@ -96,7 +96,9 @@ class Server:
 class Conversation:
     """One stream's protocol without a transport: exactly what the server runs for each stream."""
 
-    def __new__(cls, settings: Mapping[str, Any], number: int, *, lean: bool = False) -> Conversation: ...
+    def __new__(
+        cls, settings: Mapping[str, Any], number: int, *, lean: bool = False, fallbacks: bool = False
+    ) -> Conversation: ...
     def receive(self, data: bytes) -> list[Row]:
         """Takes a serialised `ProcessingRequest`; the events it makes, their pool empty. Raises ValueError when
         the peer broke the protocol."""

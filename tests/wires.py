@@ -22,8 +22,10 @@ except ImportError:
 class NativeConversation:
     """The native conversation with the interface of `wire.extproc.Conversation`."""
 
-    def __init__(self, settings: Settings, number: int, *, lean: bool = False) -> None:
-        self._talk = native.Conversation(native_settings(settings), number, lean=lean)
+    def __init__(
+        self, settings: Settings, number: int, *, lean: bool = False, fallbacks: bool = False
+    ) -> None:
+        self._talk = native.Conversation(native_settings(settings), number, lean=lean, fallbacks=fallbacks)
         self._settings = settings
         self._number = number
         self._request_id = ""

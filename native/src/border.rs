@@ -206,6 +206,7 @@ fn names(value: &Bound<'_, PyDict>) -> PyResult<Names> {
     Ok(Names {
         pool: text("pool")?,
         lean: text("lean")?,
+        fallbacks: text("fallbacks")?,
         destination: text("destination")?,
         subset: text("subset")?,
         served: text("served")?,
@@ -463,11 +464,16 @@ pub struct Dialogue {
 #[pymethods]
 impl Dialogue {
     #[new]
-    #[pyo3(signature = (settings, number, *, lean = false))]
-    fn new(settings: &Bound<'_, PyDict>, number: u64, lean: bool) -> PyResult<Dialogue> {
+    #[pyo3(signature = (settings, number, *, lean = false, fallbacks = false))]
+    fn new(
+        settings: &Bound<'_, PyDict>,
+        number: u64,
+        lean: bool,
+        fallbacks: bool,
+    ) -> PyResult<Dialogue> {
         let settings = Arc::new(self::settings(settings)?);
         Ok(Dialogue {
-            talk: Conversation::new(settings, number, lean),
+            talk: Conversation::new(settings, number, lean, fallbacks),
             number,
         })
     }

@@ -34,6 +34,8 @@ pub struct Names {
     pub pool: String,
     /// gRPC metadata: `1` from our own Envoy.
     pub lean: String,
+    /// gRPC metadata: `1` from a data plane that walks lists of endpoints.
+    pub fallbacks: String,
     pub destination: String,
     pub subset: String,
     pub served: String,
@@ -144,6 +146,8 @@ pub struct Conversation {
     settings: Arc<Settings>,
     number: u64,
     lean: bool,
+    /// The peer walks lists of endpoints.
+    lists: bool,
     pub outbox: VecDeque<Bytes>,
     pub leaving: bool,
     phase: Phase,
@@ -283,12 +287,14 @@ fn read_subset(metadata: &Struct, key: &str) -> Option<Vec<String>> {
 }
 
 impl Conversation {
-    /// `number` is the stream's within this process; `lean`: our own Envoy.
-    pub fn new(settings: Arc<Settings>, number: u64, lean: bool) -> Conversation {
+    /// `number` is the stream's within this process; `lean`: our own Envoy; `fallbacks`: another one that walks
+    /// lists of endpoints.
+    pub fn new(settings: Arc<Settings>, number: u64, lean: bool, fallbacks: bool) -> Conversation {
         Conversation {
             settings,
             number,
             lean,
+            lists: lean || fallbacks,
             outbox: VecDeque::new(),
             leaving: false,
             phase: Phase::Start,
@@ -846,6 +852,12 @@ impl Conversation {
         }
         self.phase = Phase::Routed;
         self.chosen = endpoints.split(',').next().unwrap_or_default().to_owned();
+        let told = if self.lists {
+            endpoints.to_owned()
+        } else {
+            self.chosen.clone()
+        };
+        let endpoints = told.as_str();
         self.decision = decision.to_owned();
         if let Some((asked, streaming)) = read {
             (self.asked_model, self.streaming) = (asked, streaming);

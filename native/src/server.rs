@@ -175,7 +175,8 @@ async fn dispatch(
             let names = &hub.settings.names;
             let pool = text(&names.pool).map(Arc::from);
             let lean = text(&names.lean) == Some("1");
-            let session = Session::new(hub.clone(), pool, lean);
+            let fallbacks = text(&names.fallbacks) == Some("1");
+            let session = Session::new(hub.clone(), pool, lean, fallbacks);
             if lean && !session.served() {
                 // Our own Envoy heard of the pool first: its failure mode decides, as if no picker were there.
                 let text = format!("pool {} is not known to this picker", session.pool);
@@ -310,7 +311,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(hub: Arc<Hub>, pool: Option<Arc<str>>, lean: bool) -> Session {
+    fn new(hub: Arc<Hub>, pool: Option<Arc<str>>, lean: bool, fallbacks: bool) -> Session {
         let number = hub.next_number();
         let pool = pool.unwrap_or_else(|| {
             let pools = hub.pools.read().unwrap_or_else(PoisonError::into_inner);
@@ -318,7 +319,7 @@ impl Session {
         });
         hub.counters.streams.fetch_add(1, Ordering::Relaxed);
         Session {
-            talk: Conversation::new(hub.settings.clone(), number, lean),
+            talk: Conversation::new(hub.settings.clone(), number, lean, fallbacks),
             hub,
             number,
             pool,

@@ -31,6 +31,7 @@ async fn start(limits: Limits, backlog: usize) -> Running {
         names: Names {
             pool: "pool".into(),
             lean: "lean".into(),
+            fallbacks: "fallbacks".into(),
             ..Names::default()
         },
         formats: Vec::<Format>::new(),

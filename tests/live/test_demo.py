@@ -7,17 +7,17 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
 import pytest
+from tests.live.harness.processes import HEADGATE, Child
 
 pytestmark = pytest.mark.live
 
-COMMAND = [sys.executable, "-m", "headgate", "demo", "--port", "0"]
+COMMAND = [*HEADGATE, "demo", "--port", "0"]
 
 
 def gone(processes: list[psutil.Process], within_s: float = 10.0) -> bool:
@@ -27,50 +27,30 @@ def gone(processes: list[psutil.Process], within_s: float = 10.0) -> bool:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
+def start() -> Iterator[Callable[..., Child]]:
+    started: list[Child] = []
 
-    def run(*args: str) -> subprocess.Popen[str]:
-        started.append(
-            subprocess.Popen(
-                [*COMMAND, *args],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-            )
-        )
+    def run(*args: str) -> Child:
+        started.append(Child([*COMMAND, *args], env={"COLUMNS": "80"}))
         return started[-1]
 
     yield run
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.wait(10)
-        if process.stdout is not None:
-            process.stdout.close()
+    for child in started:
+        child.stop()
 
 
-def lines_until(process: subprocess.Popen[str], wanted: str, within_s: float = 60.0) -> list[str]:
-    """What it prints up to the first line with *wanted*."""
-    assert process.stdout is not None
-    end, lines = time.monotonic() + within_s, []
-    for line in process.stdout:
-        lines.append(line)
-        if wanted in line:
-            return lines
-        assert time.monotonic() < end, "".join(lines)
-    raise AssertionError(f"never said {wanted!r}:\n{''.join(lines)}")
+def says(child: Child, wanted: str) -> str:
+    """The next line with *wanted*."""
+    return child.wait_for(lambda line: wanted in line, 60)
 
 
 def test_prefix_aware_routing_wins_where_prefixes_are_shared(
-    start: Callable[..., subprocess.Popen[str]],
+    start: Callable[..., Child],
 ) -> None:
     began = time.monotonic()
     process = start("--duration", "8", "--output", "json")
-    output, _ = process.communicate(timeout=90)
-    assert process.returncode == 0, output
-    reports: dict[str, Any] = json.loads(output.splitlines()[-1])["reports"]
+    assert process.end(90) == 0, process
+    reports: dict[str, Any] = json.loads(process.out[-1])["reports"]
     ours, theirs = reports["default"], reports["round-robin"]
     for report in (ours, theirs):
         print({name: report[name] for name in ("ok", "errors", "ttft", "hit_rate", "goodput")})
@@ -83,20 +63,19 @@ def test_prefix_aware_routing_wins_where_prefixes_are_shared(
 
 
 def test_without_a_terminal_it_prints_lines_and_an_invitation_that_works(
-    start: Callable[..., subprocess.Popen[str]],
+    start: Callable[..., Child],
 ) -> None:
     process = start("--duration", "4", "--policy", "random", "--replicas", "2")
-    said = lines_until(process, "running+waiting")
-    curl = next(line for line in said if line.lstrip().startswith("curl "))
+    says(process, "running+waiting")
+    curl = next(line for line in process.out if line.lstrip().startswith("curl "))
     answer = json.loads(
         subprocess.run(["bash", "-c", f"{curl.strip()} -s"], capture_output=True, timeout=20).stdout
     )
     assert answer["choices"][0]["message"]["content"]
-    assert process.stdout is not None
-    rest = process.stdout.read()
-    assert process.wait(30) == 0
-    assert "time to first token, p50" in rest
-    assert "\x1b" not in "".join(said) + rest
+    assert process.end(40) == 0
+    said = "\n".join([*process.out, *process.err])
+    assert "time to first token, p50" in said
+    assert "\x1b" not in said
 
 
 def test_on_a_terminal_it_draws_a_board() -> None:
@@ -130,26 +109,25 @@ def test_on_a_terminal_it_draws_a_board() -> None:
     assert "replica-1" in text
 
 
-def test_kept_it_serves_until_ctrl_c_and_leaves_nothing(start: Callable[..., subprocess.Popen[str]]) -> None:
+def test_kept_it_serves_until_ctrl_c_and_leaves_nothing(start: Callable[..., Child]) -> None:
     process = start("--duration", "1", "--policy", "default", "--replicas", "2", "--keep")
-    lines_until(process, "goes on serving")
-    family = psutil.Process(process.pid).children(recursive=True)
+    says(process, "goes on serving")
+    family = psutil.Process(process.process.pid).children(recursive=True)
     assert len(family) >= 5  # fleet, run, controller, picker, Envoy
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    process.signal(signal.SIGINT)
+    assert process.end(20) == 0
     assert gone(family)
 
 
-def test_killed_it_takes_its_children_along(start: Callable[..., subprocess.Popen[str]]) -> None:
+def test_killed_it_takes_its_children_along(start: Callable[..., Child]) -> None:
     process = start("--duration", "20", "--replicas", "2")
-    lines_until(process, "running+waiting")
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
+    says(process, "running+waiting")
+    family = psutil.Process(process.process.pid).children(recursive=True)
+    process.signal(signal.SIGKILL)
     assert gone(family)
 
 
-def test_what_cannot_work_is_said_at_once(start: Callable[..., subprocess.Popen[str]]) -> None:
+def test_what_cannot_work_is_said_at_once(start: Callable[..., Child]) -> None:
     process = start("--load", "heavy")
-    output, _ = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert "no load 'heavy'; there are shared-prefix" in output
+    assert process.end(20) == 1
+    assert "no load 'heavy'; there are shared-prefix" in "\n".join(process.err)

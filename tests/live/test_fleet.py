@@ -1,50 +1,35 @@
 """`headgate fleet` as users start it, asked by the real `openai` client."""
 
-import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import openai
 import psutil
 import pytest
+from tests.live.harness.fleet import Replicas, replicas
+from tests.live.harness.processes import HEADGATE, Child, eventually, run_headgate
 
 pytestmark = pytest.mark.live
 
-COMMAND = [sys.executable, "-c", "from headgate.cli.main import main; main()", "fleet"]
-
-
-@contextmanager
-def started(*options: str) -> Iterator[tuple[subprocess.Popen[str], list[dict[str, Any]]]]:
-    """The process and what it printed: one object for each replica, then the control port."""
-    fixed = ["--port-base", "0", "--output", "json", "--die-with-parent"]
-    with subprocess.Popen([*COMMAND, *fixed, *options], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            said: list[dict[str, Any]] = []
-            while not said or "control" not in said[-1]:
-                said.append(json.loads(process.stdout.readline()))
-            yield process, said
-        finally:
-            process.kill()
-
 
 @pytest.fixture(scope="module")
-def fleet() -> Iterator[tuple[subprocess.Popen[str], list[dict[str, Any]]]]:
-    with started("--replicas", "3", "--speed", "20", "--model", "m", "--lora", "sql") as running:
-        yield running
+def fleet() -> Iterator[Replicas]:
+    with replicas(3, "--speed", "20", "--model", "m", "--lora", "sql") as started:
+        yield started
+
+
+def asking(fleet: Replicas) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{fleet.urls[0]}/v1", api_key="none", max_retries=0)
 
 
 @pytest.fixture
-def client(fleet: tuple[subprocess.Popen[str], list[dict[str, Any]]]) -> Iterator[openai.OpenAI]:
-    url = fleet[1][0]["url"]
-    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as made:
+def client(fleet: Replicas) -> Iterator[openai.OpenAI]:
+    with asking(fleet) as made:
         yield made
 
 
@@ -93,10 +78,8 @@ def test_models_and_errors(client: openai.OpenAI) -> None:
         client.completions.create(model="m", prompt="x" * 600_000)
 
 
-def test_an_idle_fleet_costs_next_to_nothing(
-    fleet: tuple[subprocess.Popen[str], list[dict[str, Any]]],
-) -> None:
-    process = psutil.Process(fleet[0].pid)
+def test_an_idle_fleet_costs_next_to_nothing(fleet: Replicas) -> None:
+    process = psutil.Process(fleet.child.process.pid)
     before = process.cpu_times()
     time.sleep(1.0)
     after = process.cpu_times()
@@ -104,51 +87,48 @@ def test_an_idle_fleet_costs_next_to_nothing(
 
 
 def test_sigterm_drains_and_exits_cleanly() -> None:
-    with started("--replicas", "1", "--speed", "2", "--model", "m") as (process, said):
-        with openai.OpenAI(base_url=f"{said[0]['url']}/v1", api_key="none", max_retries=0) as client:
+    with replicas(1, "--speed", "2", "--model", "m", "--drain-s", "30") as fleet:
+        with asking(fleet) as client:
             stream = client.completions.create(
                 model="m", prompt="x", max_tokens=150, stream=True, extra_body={"ignore_eos": True}
             )
             text = next(stream).choices[0].text
-            process.send_signal(signal.SIGTERM)
+            fleet.child.signal(signal.SIGTERM)
             text += "".join(chunk.choices[0].text for chunk in stream)
         assert len(text) == 600
-        assert process.wait(5) == 0
+        assert fleet.child.end(5) == 0
 
 
 def test_a_second_signal_ends_it_at_once() -> None:
     with (
-        started("--replicas", "1", "--model", "m") as (process, said),
-        openai.OpenAI(base_url=f"{said[0]['url']}/v1", api_key="none", max_retries=0) as client,
+        replicas(1, "--model", "m", "--drain-s", "30") as fleet,
+        asking(fleet) as client,
     ):
         stream = client.completions.create(
             model="m", prompt="x", max_tokens=10_000, stream=True, extra_body={"ignore_eos": True}
         )
         next(stream)
-        process.send_signal(signal.SIGINT)
+        fleet.child.signal(signal.SIGINT)
         time.sleep(0.3)
-        assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        assert process.wait(2) == -signal.SIGINT
+        assert fleet.child.process.poll() is None
+        fleet.child.signal(signal.SIGINT)
+        assert fleet.child.end(2) == -signal.SIGINT
         stream.close()
 
 
 def test_it_ends_with_its_parent() -> None:
-    options = ["--replicas", "1", "--port-base", "0", "--output", "json", "--die-with-parent"]
+    options = ["fleet", "--replicas", "1", "--port-base", "0", "--output", "json", "--die-with-parent"]
     script = (
         "import subprocess, sys\n"
-        f"child = subprocess.Popen({[*COMMAND, *options]!r}, stdout=subprocess.PIPE, text=True)\n"
-        "child.stdout.readline()\n"
+        f"child = subprocess.Popen({[*HEADGATE, *options]!r}, stdout=subprocess.PIPE, text=True)\n"
+        "assert child.stdout.readline(), 'it did not start'\n"
         "print(child.pid, flush=True)\n"
     )
     told = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True
     )
     pid = int(told.stdout)
-    end = time.monotonic() + 5
-    while time.monotonic() < end and _alive(pid):
-        time.sleep(0.02)
-    assert not _alive(pid)
+    eventually(lambda: not _alive(pid), 5)
 
 
 def _alive(pid: int) -> bool:
@@ -158,14 +138,10 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def run(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=20, check=False)
-
-
 def test_a_taken_port_and_nonsense_are_clear_errors() -> None:
-    with started("--replicas", "1") as (_, said):
-        port = re.sub(r".*:", "", said[0]["url"])
-        taken = run("--replicas", "1", "--port-base", port, "--control-port", "0")
+    with replicas(1) as fleet:
+        port = fleet.urls[0].rpartition(":")[2]
+        taken = run_headgate("fleet", "--replicas", "1", "--port-base", port, "--control-port", "0")
     assert taken.returncode == 1
     assert f"cannot listen on http://127.0.0.1:{port}" in taken.stderr
     assert "Traceback" not in taken.stderr
@@ -173,20 +149,18 @@ def test_a_taken_port_and_nonsense_are_clear_errors() -> None:
         (("--preset", "none"), "no preset"),
         (("--fault", "1:explode"), "--fault 1:explode"),
     ):
-        wrong = run("--port-base", "0", *options)
+        wrong = run_headgate("fleet", "--port-base", "0", *options)
         assert (wrong.returncode, word in wrong.stderr) == (1, True), wrong.stderr
 
 
 def test_the_text_output_is_ready_to_copy() -> None:
-    command = [*COMMAND, "--replicas", "2", "--port-base", "0", "--die-with-parent", "--fault", "1:error-500"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "80"}
-    ) as process:
-        assert process.stdout is not None
-        said = ""
-        while "headgate run" not in said:
-            said += process.stdout.readline()
-        process.kill()
+    options = ("--replicas", "2", "--port-base", "0", "--fault", "1:error-500")
+    child = Child([*HEADGATE, "fleet", *options], env={"COLUMNS": "80"})
+    try:
+        child.wait_for(lambda line: "headgate run" in line)
+        said = "".join(f"{line}\n" for line in child.out)
+    finally:
+        child.stop()
     urls = re.findall(r"replica-\d +(http://127\.0\.0\.1:\d+) ", said)
     assert f"headgate run {' '.join(urls)}\n" in said
     assert len(urls) == 2

@@ -144,12 +144,18 @@ def _answer(talk: Any, verb: str, *rest: Any) -> list[Any]:
 
 
 @PATIENT
-@given(messages=_USUAL | _ANY_ORDER, answer=_ANSWER, lean=st.booleans(), answered=st.booleans())
+@given(
+    messages=_USUAL | _ANY_ORDER,
+    answer=_ANSWER,
+    lean=st.booleans(),
+    fallbacks=st.booleans(),
+    answered=st.booleans(),
+)
 def test_a_conversation_is_the_same(
-    messages: list[Any], answer: tuple[Any, ...], lean: bool, answered: bool
+    messages: list[Any], answer: tuple[Any, ...], lean: bool, fallbacks: bool, answered: bool
 ) -> None:
     how = Settings("nonce", body_limit=400)
-    talks = [make(how, 3, lean=lean) for make in (Conversation, NativeConversation)]
+    talks = [make(how, 3, lean=lean, fallbacks=fallbacks) for make in (Conversation, NativeConversation)]
     for message in messages:
         ours, theirs = (_step(talk, message) for talk in talks)
         assert theirs == ours

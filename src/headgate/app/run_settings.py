@@ -66,6 +66,7 @@ def picker_command(settings: RunSettings, folder: Folder) -> list[str]:
         *("--grpc-health-port", str(settings.ports.picker_health)),
         *("--metrics-port", str(settings.ports.metrics)),
         *("--policy", settings.policy),
+        *("--body-limit", str(settings.body_limit_bytes)),
         *("--drain-timeout", "3s"),  # Envoy has been drained before the picker is asked to end
         *("--admin-socket", str(folder.picker_socket)),
     ]

@@ -2,7 +2,9 @@
 
 import importlib
 import pkgutil
+import signal
 import sys
+from types import FrameType
 from typing import Any
 
 import typer.main
@@ -34,6 +36,7 @@ app = typer.Typer(
     cls=Verbs,
     no_args_is_help=True,
     rich_markup_mode="rich",
+    pretty_exceptions_enable=False,  # a plain traceback is what fits a log and a bug report
     context_settings={"help_option_names": ["-h", "--help"]},
     help="An inference gateway for self-hosted LLMs.\n\nStart here: [bold]headgate demo[/] (no GPU needed), "
     "or [bold]headgate run http://your-server:8000[/].",
@@ -55,6 +58,18 @@ def root(
     """Options of the bare command."""
 
 
+SERVERS = frozenset({"run", "fleet", "picker", "controller"})
+"""Verbs that serve until they are told to end; to be told so while they still start is no failure."""
+
+
 def main(args: list[str] | None = None) -> Any:
     """Run the command line; exits the process."""
-    return app(args if args is not None else sys.argv[1:], prog_name="headgate")
+    words = args if args is not None else sys.argv[1:]
+    if SERVERS.intersection(words[:1]):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _end)  # until the verb has a handler of its own
+    return app(words, prog_name="headgate")
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)

@@ -10,8 +10,14 @@ from headgate.gateway.envoy import routes
 from headgate.gateway.envoy.names import Json
 from headgate.gateway.envoy.replies import INVALID_ROUTE
 from headgate.gateway.paths import regex_problem
+from headgate.model import headers
 from headgate.model.objects import HTTPRoute, PathMatch, RouteFilter, RouteMatch, RouteRule
 from headgate.model.problems import Problem
+
+BASE_MODEL = (
+    "X-Gateway-Base-Model-Name is not set yet, because the ConfigMaps that name base models are not read: "
+    "no request matches; match X-Gateway-Model-Name"
+)
 
 Precedence = tuple[int, int, int, int, int, tuple[str, str, str], int, int]
 """Sorts first what wins: Gateway API's order of matches, then age and name of the route, then position."""
@@ -27,6 +33,8 @@ class CompiledRoute(msgspec.Struct, frozen=True):
     """The whole Envoy Route."""
     field: str
     """Where the match was written."""
+    model_names: frozenset[str] = frozenset()
+    """Those of `headers.MODEL_NAMES` that the match asks for."""
 
 
 class Compiler:
@@ -58,6 +66,9 @@ class Compiler:
                     route, f"{field}.{bad[0]}", "UnsupportedValue", f"{bad[1]}; the match is left out"
                 )
                 continue
+            names = frozenset(each.name.lower() for each in match.headers) & headers.MODEL_NAMES
+            if headers.BASE_MODEL_NAME in names:
+                self._problem(route, f"{field}.headers", "UnsupportedValue", BASE_MODEL, warning=True)
             envoy_match = routes.match(match)
             effect = self._effect(route, rule.filters, match.path, f"{where}.filters")
             action = (
@@ -70,7 +81,8 @@ class Compiler:
                 "match": envoy_match,
                 **action,
             }
-            found.append(CompiledRoute(_precedence(route, match, index, number), envoy_match, envoy, field))
+            precedence = _precedence(route, match, index, number)
+            found.append(CompiledRoute(precedence, envoy_match, envoy, field, names))
         return found
 
     def _shares(self, route: HTTPRoute, rule: RouteRule, where: str) -> list[routes.Share]:

@@ -65,14 +65,14 @@ def translate(snapshot: Snapshot, settings: GatewaySettings) -> Translation:
     shadowed: list[Problem] = []
     for port in sorted({bound.port for bound in bounds}):
         name = names.route_config(port)
+        here = [each for each in attached if each.bound.port == port]
         hosts, found = virtual_hosts.virtual_hosts(
-            [bound for bound in bounds if bound.port == port],
-            [each for each in attached if each.bound.port == port],
-            compiled,
+            [bound for bound in bounds if bound.port == port], here, compiled
         )
+        asked = {name for each in here for way in compiled[each.route.identity] for name in way.model_names}
         shadowed += found
-        listener_resources[name] = listeners.listener(port, settings)
-        route_resources[name] = routes.configuration(name, hosts, settings)
+        listener_resources[name] = listeners.listener(port, settings, asked)
+        route_resources[name] = routes.configuration(name, hosts, settings, asked)
     cluster_resources, endpoint_resources = _backends(pools, refs, settings)
     problems = {*pool_problems, *bind_problems, *attach_problems, *compiler.problems, *shadowed}
     return Translation(

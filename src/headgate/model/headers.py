@@ -15,6 +15,9 @@ POOL = "x-headgate-pool"
 LEAN = "x-headgate-lean"
 """gRPC initial metadata, `1` from our own Envoy: the end of the request comes by the access log, so the
 picker may leave the stream after the first response body chunk."""
+FALLBACKS = "x-headgate-fallbacks"
+"""gRPC initial metadata, `1` from a data plane that walks a list of endpoints (Envoy's override_host). Others
+take the whole list for one address, and fail; they are told the first endpoint only."""
 
 OWN_NAMESPACE = "headgate"
 """Dynamic metadata that the picker sets: `stream` (its key for the access log) and `decision`."""
@@ -36,6 +39,13 @@ MODEL_REWRITE = ("x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite")
 SLO_TTFT_MS = ("x-llm-d-slo-ttft-ms", "x-slo-ttft-ms")
 SLO_TPOT_MS = ("x-llm-d-slo-tpot-ms", "x-slo-tpot-ms")
 SESSION = ("x-session-id",)
+
+MODEL_NAME = "x-gateway-model-name"
+"""Request header that routes match: the body's `model`, put there by the gateway before it routes."""
+BASE_MODEL_NAME = "x-gateway-base-model-name"
+"""Request header that routes match: the base model of the body's `model`. Nothing sets it yet."""
+MODEL_NAMES = frozenset({MODEL_NAME, BASE_MODEL_NAME})
+"""Request headers that come from the body: a client's own are removed where a route matches one of them."""
 
 NEVER_FROM_CLIENTS = (
     DESTINATION,

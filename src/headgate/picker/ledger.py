@@ -80,8 +80,6 @@ class Ledger:
         if member is None:
             return
         if not tracked.streaming or event.plain or event.status >= 400:
-            if not tracked.streaming and event.status < 400:
-                member.compare(tracked, now)
             member.signed(tracked, now)
         else:
             member.sign(now)
@@ -94,7 +92,6 @@ class Ledger:
             return
         tracked.first_at = now
         if tracked.member is not None:
-            tracked.member.compare(tracked, now)
             tracked.member.produced(tracked, now)
             tracked.member.signed(tracked, now)
 

@@ -8,8 +8,8 @@ from headgate.picker.health import Health
 from headgate.picker.settings import AdmissionSettings, HealthSettings
 from headgate.scheduling.api import EndpointState
 
-PACE_GAIN = 0.25
-"""Weight of one answer in an endpoint's pace."""
+PACE_UP, PACE_DOWN = 0.5, 0.05
+"""Weights of a suspicion that proved wrong, and of an answer in time, in an endpoint's pace."""
 
 UNCOUNTED_S = 1.0
 """A token that the progress counter does not show for so long will never be shown."""
@@ -125,22 +125,10 @@ class Member:
 
     def signed(self, tracked: Tracked, now: float) -> None:
         """Its first token or answer came."""
-        self.unsigned.pop(tracked.stream, None)
-        self.release_pending(tracked)
         self.sign(now)
-
-    def compare(self, tracked: Tracked, now: float) -> None:
-        """Its first token or its whole answer comes: learn how much slower than predicted the endpoint is.
-
-        Waits that nobody would call overdue teach nothing: in them, networks outweigh engines.
-        """
-        settings = self._settings
-        if tracked.stream not in self.unsigned:
-            return
-        predicted, waited = tracked.predicted_s + tracked.answer_s, now - tracked.sent_at
-        if predicted > 0 and max(predicted, waited) > settings.patience_s:
-            ratio = min(settings.slowest_pace, max(1.0, waited / predicted))
-            self.pace += PACE_GAIN * (ratio - self.pace)
+        if self.unsigned.pop(tracked.stream, None) is not None and self.pace > 1.0:
+            self._quicken(tracked, now)
+        self.release_pending(tracked)
 
     def produced(self, tracked: Tracked, now: float) -> None:
         """A token came: a counter that does not move for it counts something else."""
@@ -149,6 +137,7 @@ class Member:
 
     def sign(self, now: float) -> None:
         """The endpoint showed life."""
+        self._excuse(now)
         self.last_sign = now
         self.health.alive(now)
 
@@ -180,7 +169,7 @@ class Member:
         self._peak = state.in_flight
         if load.waiting or (self._seats is not None and load.running > self._seats):
             self._seats = load.running
-        for tracked in self.unsigned.values():
+        for tracked in self.holds.values():
             tracked.since_scrape = False
         self.new_requests = self.new_tokens = 0
         return restarted
@@ -272,8 +261,27 @@ class Member:
             return False
         if progress < before:
             return True
+        self._excuse(now)
         self.health.alive(now)
         return False
+
+    def _excuse(self, now: float) -> None:
+        """A sign of life: if the endpoint was suspected for a request's wait, it is slower than predicted."""
+        if self.health.condition == "suspect" and self.unsigned:
+            oldest = next(iter(self.unsigned.values()))
+            self.pace += PACE_UP * max(0.0, self._ratio(oldest, now) - self.pace)
+
+    def _quicken(self, tracked: Tracked, now: float) -> None:
+        """An answer sooner than its pace says. Short ones teach nothing: networks outweigh engines there."""
+        if tracked.predicted_s + tracked.answer_s > self._settings.patience_s:
+            self.pace += PACE_DOWN * min(0.0, self._ratio(tracked, now) - self.pace)
+
+    def _ratio(self, tracked: Tracked, now: float) -> float:
+        predicted = tracked.predicted_s + tracked.answer_s
+        waited = now - tracked.sent_at
+        if predicted <= 0 or waited <= predicted:
+            return 1.0
+        return min(self._settings.slowest_pace, waited / predicted)
 
     def _not_new(self, tracked: Tracked) -> None:
         if tracked.since_scrape:

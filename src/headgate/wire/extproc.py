@@ -97,6 +97,7 @@ class Conversation:
         "_headers",
         "_headers_only",
         "_lean",
+        "_lists",
         "_mode",
         "_number",
         "_phase",
@@ -113,11 +114,16 @@ class Conversation:
         "outbox",
     )
 
-    def __init__(self, settings: Settings, number: int, *, lean: bool = False) -> None:
-        """*number* is the stream's within this process; *lean*: our own Envoy (see `headers.LEAN`)."""
+    def __init__(
+        self, settings: Settings, number: int, *, lean: bool = False, fallbacks: bool = False
+    ) -> None:
+        """*number* is the stream's within this process; *lean*: our own Envoy (see `headers.LEAN`);
+        *fallbacks*: another one that walks lists of endpoints (see `headers.FALLBACKS`).
+        """
         self._settings = settings
         self._number = number
         self._lean = lean
+        self._lists = lean or fallbacks
         self.outbox: deque[bytes] = deque()
         self.leaving = False
         self._phase = _Phase.START
@@ -331,9 +337,14 @@ class Conversation:
     # ---- what the machine answers
 
     def route(self, endpoints: Sequence[EndpointId], target_model: str | None, decision: str) -> None:
-        """Answers with a pick, *decision* describing it in a few words; nothing when the client has gone."""
+        """Answers with a pick, *decision* describing it in a few words; nothing when the client has gone.
+
+        *endpoints* are the pick and its fallbacks, in order.
+        """
         if self._phase is not _Phase.PICKING:
             return
+        if not self._lists:
+            endpoints = endpoints[:1]
         self._phase = _Phase.ROUTED
         self._chosen, self._decision, self._target = endpoints[0], decision, target_model
         body, changed = b"".join(self._body), False

@@ -21,6 +21,7 @@ Row = Sequence[Any]
 _NAMES: Mapping[str, Any] = {
     "pool": names.POOL,
     "lean": names.LEAN,
+    "fallbacks": names.FALLBACKS,
     "destination": names.DESTINATION,
     "subset": names.SUBSET,
     "served": names.SERVED,

@@ -34,3 +34,4 @@ def test_the_controller_knows_where_the_picker_listens() -> None:
     assert value(picker, "--policy") == "round-robin"
     assert value(picker, "--host") == "127.0.0.1"
     assert "--no-secure-serving" in picker
+    assert value(picker, "--body-limit") == value(controller, "--body-limit")

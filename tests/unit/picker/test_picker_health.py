@@ -416,6 +416,7 @@ def test_an_endpoint_slower_than_predicted_is_suspected_ever_less(machine: PoolM
             machine.handle(scrape("a", running=1, progress=progress), began + 0.2 * tick)
             seen += condition(machine, began + 0.2 * tick) == "suspect"
         progress += 200_000
+        machine.handle(starts(n), began + 19.99)
         machine.handle(token(n), began + 20.0)
         machine.handle(scrape("a", running=1, progress=progress), began + 20.1)
         assert condition(machine, began + 20.1) == "up"
@@ -424,6 +425,22 @@ def test_an_endpoint_slower_than_predicted_is_suspected_ever_less(machine: PoolM
     assert suspected[0] > 0
     assert suspected == sorted(suspected, reverse=True)
     assert suspected[-3:] == [0, 0, 0]
+
+
+def test_waiting_in_a_working_engines_queue_makes_nobody_more_patient(machine: PoolMachine) -> None:
+    for n in range(40):
+        machine.handle(arrives(n, "x", subset=ONLY_A, prompt_bytes=80_000), 0.0)
+    for tick in range(1, 200):
+        machine.handle(scrape("a", waiting=20, running=20, progress=100.0 + tick), 0.2 * tick)
+    for n in range(40):
+        machine.handle(token(n), 40.0)
+        machine.handle(ends(n), 40.0)
+    machine.handle(scrape("a", progress=400.0), 40.1)
+    machine.handle(arrives(99, "x", subset=ONLY_A), 41.0)
+    for tick in range(1, 6):
+        machine.handle(scrape("a", running=1, progress=400.0), 41.0 + 0.2 * tick)
+    assert condition(machine, 42.0) == "suspect"
+    machine.handle(ends(99), 42.1)
 
 
 def test_plain_answers_of_two_minutes_without_any_counter(machine: PoolMachine) -> None:

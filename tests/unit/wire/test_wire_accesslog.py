@@ -58,3 +58,13 @@ def test_other_requests_are_left_out() -> None:
 def test_other_bytes_are_refused() -> None:
     with pytest.raises(ValueError, match="not a StreamAccessLogsMessage"):
         read_entries(b"\xff\xff\xff")
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), -1.0, 1e300])
+def test_counts_that_are_none_do_not_spoil_the_rest(number: float) -> None:
+    log = StreamAccessLogsMessage.FromString(message())
+    usage = log.http_logs.log_entry[0].common_properties.metadata.filter_metadata["headgate.usage"]
+    usage.fields["completion"].number_value = number
+    usage.fields["cached"].string_value = "²"
+    (entry,) = read_entries(log.SerializeToString())
+    assert entry.over.usage == Usage(5, 0, None)

@@ -77,8 +77,8 @@ class Stream:
     make: Any
     """Which wire's conversation; set for every test."""
 
-    def __init__(self, *, lean: bool = False, **settings: Any) -> None:
-        self.talk = self.make(Settings("n", **settings), 7, lean=lean)
+    def __init__(self, *, lean: bool = False, fallbacks: bool = True, **settings: Any) -> None:
+        self.talk = self.make(Settings("n", **settings), 7, lean=lean, fallbacks=fallbacks)
 
     def tell(self, *messages: Any) -> list[Any]:
         return [said for message in messages for said in self.talk.receive(message.SerializeToString())]
@@ -245,6 +245,32 @@ def test_subset_hint(hint: list[str] | str | None, expected: tuple[str, ...] | N
         values["x-gateway-destination-endpoint-subset"] = hint
     assert Stream().tell(message)[0].request.subset == expected
     assert Stream(subset_filter=False).tell(message)[0].request.subset is None
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_only_who_walks_lists_is_given_one(lean: bool) -> None:
+    stream = Stream(lean=lean, fallbacks=False)
+    stream.tell(request(modes=(BUFFERED, BUFFERED)))
+    stream.answers()
+    (answer,) = stream.routed(body(BODY))
+    told = put(answer.request_body.response.header_mutation)["x-gateway-destination-endpoint"]
+    assert told == (f"{A},{B}" if lean else A)
+    assert answer.dynamic_metadata["envoy.lb"]["x-gateway-destination-endpoint"] == told
+
+
+@pytest.mark.parametrize("length", ["²", "9" * 5000, "-1", "nine"])
+def test_a_length_that_is_no_number_is_not_looked_at(length: str) -> None:
+    stream = Stream()
+    stream.tell(request({**POST, "content-length": length}))
+    stream.routed(body(BODY))
+
+
+def test_a_request_says_that_its_answer_will_not_be_seen() -> None:
+    for modes, unseen in (((BUFFERED, NONE), True), ((DUPLEX, DUPLEX), False), (None, False)):
+        stream = Stream()
+        stream.tell(request(modes=modes))
+        (arrived,) = stream.tell(body(BODY))
+        assert arrived.request.unseen is unseen
 
 
 def test_forged_and_internal_headers_do_not_reach_the_server() -> None:

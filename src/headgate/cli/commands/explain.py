@@ -18,6 +18,9 @@ app = typer.Typer(add_completion=False)
 PAGE_WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
 
+ROOMY = 110
+"""Columns from which on the parts of a cost have a place in the table."""
+
 UNKNOWN = """\
 {message}.
 The request id is the x-request-id header of the response. Recent decisions are remembered, not all of them,
@@ -72,8 +75,11 @@ def explain(
     for line in headline(record):
         console.print(line, markup=False, soft_wrap=True)
     if record.decision.candidates:
+        roomy = console.width >= ROOMY
         console.print()
-        console.print(candidate_table(record.decision))
+        console.print(candidate_table(record.decision, with_parts=roomy))
+        for line in () if roomy else cost_lines(record.decision):
+            console.print(line, markup=False)
     console.print()
     for line in what_happened(record):
         console.print(line, markup=False, soft_wrap=True)
@@ -103,14 +109,30 @@ def headline(record: "DecisionRecord") -> "Iterator[str]":
         yield f"sent to {decision.chosen[0]}" + (f", then if it fails: {fallbacks}" if fallbacks else "")
 
 
-def candidate_table(decision: "Decision") -> "Table":
-    """A row for each endpoint, cheapest first and the filtered ones last; terms of 0 are left out."""
+def parts_of(candidate: "Candidate") -> str:
+    """What the cost is made of; terms of 0 are left out."""
+    return ", ".join(f"{term.name} {term.value:.3g}" for term in candidate.terms if term.value) or "-"
+
+
+def cost_lines(decision: "Decision") -> "Iterator[str]":
+    """For narrow terminals: the parts of each cost, a line each, in the order of the table."""
+    costed = [(each.cost, each) for each in decision.candidates if each.cost is not None]
+    costed.sort(key=lambda pair: pair[0])
+    if costed:
+        yield ""
+    for cost, each in costed:
+        yield f"{each.endpoint} costs {cost:.4g}: {parts_of(each)}"
+
+
+def candidate_table(decision: "Decision", with_parts: bool = True) -> "Table":
+    """A row for each endpoint, cheapest first and the filtered ones last."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("ENDPOINT", no_wrap=True)
     table.add_column("COST", justify="right", no_wrap=True)
-    table.add_column("MADE OF", overflow="fold")
+    if with_parts:
+        table.add_column("MADE OF", overflow="fold")
     for name in ("CACHED", "BUSY", "PENDING", "METRICS"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
@@ -120,7 +142,7 @@ def candidate_table(decision: "Decision") -> "Table":
         table.add_row(
             each.endpoint,
             "-" if each.cost is None else f"{each.cost:.4g}",
-            ", ".join(f"{term.name} {term.value:.3g}" for term in each.terms if term.value) or "-",
+            *([parts_of(each)] if with_parts else ()),
             f"{each.matched_tokens} tok",
             f"{each.in_flight} req",
             f"{each.pending_tokens} tok",

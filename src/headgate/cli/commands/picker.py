@@ -101,6 +101,7 @@ def picker(
         str, typer.Option(help="Age at which a scrape is disbelieved.")
     ] = "5s",
     disable_endpoint_subset_filter: Annotated[bool, typer.Option(help="Ignore subset hints.")] = False,
+    body_limit: Annotated[int, typer.Option(min=1, help="Longest request body, bytes.")] = 64 << 20,
     grpc_max_recv_msg_size: Annotated[int, typer.Option(help="Bytes of one gRPC message; -1: any.")] = -1,
     log_level: Annotated[
         Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
@@ -182,6 +183,7 @@ def picker(
         tls=Tls(folder=cert_path, reload=enable_cert_reload) if secure_serving else None,
         drain_timeout_s=seconds(drain_timeout),
         scrape_interval_s=seconds(refresh_metrics_interval),
+        body_limit=body_limit,
         max_receive_bytes=grpc_max_recv_msg_size,
         subset_filter=not disable_endpoint_subset_filter,
     )

@@ -1,22 +1,14 @@
 """`headgate run`: gateway, picker and Envoy on this machine."""
 
 import re
-import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-
-if TYPE_CHECKING:
-    from headgate.io.sources.probe import ProbeResult
 
 app = typer.Typer(add_completion=False)
 
 _UNITS = {"": 1, "k": 1000, "ki": 1 << 10, "m": 10**6, "mi": 1 << 20, "g": 10**9, "gi": 1 << 30}
-
-PAGE_WIDTH = 160
-"""Columns of tables that go to a file or a pipe."""
 
 NOTHING = """\
 Nothing to serve. Name your model servers:
@@ -43,79 +35,6 @@ def _size_option(text: str) -> int:
         return size(text)
     except typer.BadParameter as error:
         raise typer.BadParameter(error.message, param_hint="--body-limit") from None
-
-
-class TextReporter:
-    """For people: results to stdout, what happens meanwhile to stderr."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self._out = Console(
-            soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH
-        )
-        self._err = Console(stderr=True, soft_wrap=True, highlight=False)
-
-    def probed(self, results: "tuple[ProbeResult, ...]") -> None:
-        """Print the table of replicas."""
-        from headgate.app.run_view import replica_table
-
-        self._out.print(replica_table(results), soft_wrap=False)
-        self._out.print()
-
-    def ready(self, info: Mapping[str, Any]) -> None:
-        """Print where the gateway is and how to talk to it."""
-        from headgate.app.run_view import listener_lines, pool_table, try_it
-
-        if info["pools"] and not info["probed"]:
-            self._out.print(pool_table(info["pools"]), soft_wrap=False)
-            self._out.print()
-        for line in listener_lines(info):
-            self._out.print(line, markup=False)
-        admin = info["admin"]
-        self._out.print(f"Admin API on {admin}  (headgate status --admin {admin})", markup=False)
-        for line in try_it(info):
-            self._out.print(line, markup=False)
-        self._out.print("\nStop with Ctrl-C; running requests are finished first.", markup=False)
-
-    def child_said(self, name: str, line: str) -> None:
-        """Relay a child's line, prefixed."""
-        from headgate.app.run_view import worth_saying
-
-        if worth_saying(name, line):
-            self._err.print(f"{name:<10} | {line}", markup=False)
-
-    def note(self, text: str) -> None:
-        """Print to stderr."""
-        self._err.print(text, markup=False)
-
-
-class JsonReporter:
-    """For programs: one JSON object a line on stdout; children's lines as they are on stderr."""
-
-    def _event(self, event: str, **content: Any) -> None:
-        import msgspec
-
-        typer.echo(msgspec.json.encode({"event": event, **content}).decode())
-
-    def probed(self, results: "tuple[ProbeResult, ...]") -> None:
-        """`{"event": "probed", "replicas": [...]}`."""
-        self._event("probed", replicas=results)
-
-    def ready(self, info: Mapping[str, Any]) -> None:
-        """`{"event": "ready", "url": ..., "admin": ..., "ports": {...}, "pids": {...}, ...}`."""
-        self._event("ready", **info)
-
-    def child_said(self, name: str, line: str) -> None:
-        """Relay a child's line, prefixed."""
-        from headgate.app.run_view import worth_saying
-
-        if worth_saying(name, line):
-            typer.echo(f"{name:<10} | {line}", err=True)
-
-    def note(self, text: str) -> None:
-        """`{"event": "note", "text": ...}`."""
-        self._event("note", text=text)
 
 
 @app.command()
@@ -182,6 +101,7 @@ def run(
     from headgate.app.run_settings import RunSettings
     from headgate.cli.logs import log_to_stderr
     from headgate.cli.manifests import must_exist
+    from headgate.cli.reporters import JsonReporter, TextReporter
     from headgate.io.envoy.binary import EnvoyMissingError
     from headgate.io.sources.urls import BadUrlError
 

@@ -1,6 +1,11 @@
-"""Listeners (LDS): one connection manager per bound port. Nothing in here depends on routes or pools."""
+"""Listeners (LDS): one connection manager per bound port.
 
-from headgate.gateway.envoy import names, replies
+All that depends on routes is whether they match model names; nothing depends on pools.
+"""
+
+from collections.abc import Collection
+
+from headgate.gateway.envoy import model_routing, names, replies
 from headgate.gateway.envoy.names import Json, duration, extension
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
@@ -26,13 +31,16 @@ FALLBACK = "fallback"
 """Decision of a request that Envoy placed without a picker."""
 
 
-def listener(port: int, settings: GatewaySettings) -> Json:
-    """The listener of a bound port; its routes come by RDS under the same name."""
+def listener(port: int, settings: GatewaySettings, model_names: Collection[str] = ()) -> Json:
+    """The listener of a bound port; its routes come by RDS under the same name.
+
+    *model_names* are those of `headers.MODEL_NAMES` that its routes match.
+    """
     name = names.route_config(port)
     manager = extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        **_manager(name, settings),
+        **_manager(name, settings, model_names),
     )
     return {
         "name": name,
@@ -41,7 +49,8 @@ def listener(port: int, settings: GatewaySettings) -> Json:
     }
 
 
-def _manager(name: str, settings: GatewaySettings) -> Json:
+def _manager(name: str, settings: GatewaySettings, model_names: Collection[str]) -> Json:
+    by_model = headers.MODEL_NAME in model_names
     return {
         "stat_prefix": name,
         "codec_type": "AUTO",
@@ -62,24 +71,25 @@ def _manager(name: str, settings: GatewaySettings) -> Json:
             "route_config_name": name,
             "config_source": {"ads": {}, "resource_api_version": "V3"},
         },
-        "early_header_mutation_extensions": [_strip_on_entry()],
+        "early_header_mutation_extensions": [_strip_on_entry(headers.MODEL_NAMES if model_names else ())],
         "local_reply_config": replies.local_reply_config(settings),
         "access_log": [_access_log()],
         "http_filters": [
+            *(model_routing.filters(settings) if by_model else ()),
             _json_usage(),
             _sse_usage(),
             _default_decision(),
-            _ext_proc(settings),
+            _ext_proc(settings, disabled=not by_model),
             extension("envoy.filters.http.router", f"{_FILTERS}.router.v3.Router"),
         ],
     }
 
 
-def _strip_on_entry() -> Json:
+def _strip_on_entry(more: Collection[str]) -> Json:
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[{"remove": name} for name in headers.NEVER_FROM_CLIENTS],
+        mutations=[{"remove": name} for name in (*headers.NEVER_FROM_CLIENTS, *sorted(more))],
     )
 
 
@@ -127,18 +137,23 @@ def _default_decision() -> Json:
     )
 
 
-def _ext_proc(settings: GatewaySettings) -> Json:
-    """Off by itself: each weighted cluster of a pool switches it on with that pool's picker."""
-    return extension(
+def _ext_proc(settings: GatewaySettings, disabled: bool) -> Json:
+    """Asks nobody by itself: each weighted cluster of a pool switches it on with that pool's picker.
+
+    Whether a *disabled* filter is made at all is settled by the first choice of a route. Where the route is
+    chosen again it must be there already; with every part of a request skipped it opens no stream.
+    """
+    filter_ = extension(
         names.EXT_PROC,
         _EXT_PROC,
-        grpc_service={"envoy_grpc": {"cluster_name": names.OWN_PICKER}},
+        grpc_service=names.grpc(names.OWN_PICKER),
         processing_mode={"request_header_mode": "SKIP", "response_header_mode": "SKIP"},
         message_timeout=duration(settings.picker_timeout_s),
         max_message_timeout=duration(settings.picker_max_wait_s),
         status_on_error={"code": "ServiceUnavailable"},
         metadata_options=METADATA_OPTIONS,
-    ) | {"disabled": True}
+    )
+    return filter_ | {"disabled": True} if disabled else filter_
 
 
 def _access_log() -> Json:
@@ -152,7 +167,7 @@ def _access_log() -> Json:
             "transport_api_version": "V3",
             "buffer_flush_interval": "0.02s",
             "buffer_size_bytes": 16384,
-            "grpc_service": {"envoy_grpc": {"cluster_name": names.OWN_PICKER}},
+            "grpc_service": names.grpc(names.OWN_PICKER),
         },
     )
     return log | {"filter": {"metadata_filter": {"matcher": key, "match_if_key_not_found": False}}}

@@ -10,11 +10,15 @@ from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
 from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2 as _cel
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as _als
+from envoy.extensions.common.matching.v3 import extension_matcher_pb2 as _extension_matcher
+from envoy.extensions.filters.common.matcher.action.v3 import skip_action_pb2 as _skip_action
+from envoy.extensions.filters.http.buffer.v3 import buffer_pb2 as _buffer
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2 as _ext_proc
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2 as _header_mutation
 from envoy.extensions.filters.http.json_to_metadata.v3 import json_to_metadata_pb2 as _json_to_metadata
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
 from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2 as _set_metadata
+from envoy.extensions.filters.http.transform.v3 import transform_pb2 as _transform
 from envoy.extensions.filters.http.upstream_codec.v3 import upstream_codec_pb2 as _upstream_codec
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as _hcm
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2 as _early
@@ -25,6 +29,7 @@ from envoy.extensions.request_id.uuid.v3 import uuid_pb2 as _uuid
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as _previous_hosts
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2 as _tls
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _http_options
+from envoy.type.matcher.v3 import http_inputs_pb2 as _http_inputs
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -34,6 +39,11 @@ from headgate.gateway.envoy import extra_types
 TYPES_IN_ANYS = (
     _cel,
     _als,
+    _extension_matcher,
+    _skip_action,
+    _buffer,
+    _transform,
+    _http_inputs,
     _ext_proc,
     _header_mutation,
     _upstream_codec,

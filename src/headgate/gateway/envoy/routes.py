@@ -1,6 +1,6 @@
 """Route configurations (RDS): matches, weighted clusters with their pickers, retries, timeouts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, assert_never
 
 import msgspec
@@ -52,9 +52,16 @@ class Share(msgspec.Struct, frozen=True):
 
 
 def configuration(
-    name: str, virtual_hosts: Sequence[tuple[str, Sequence[Json]]], settings: GatewaySettings
+    name: str,
+    virtual_hosts: Sequence[tuple[str, Sequence[Json]]],
+    settings: GatewaySettings,
+    model_names: Collection[str] = (),
 ) -> Json:
-    """A route configuration from (domain, routes in order) pairs; hosts that are not named get 404."""
+    """A route configuration from (domain, routes in order) pairs; hosts that are not named get 404.
+
+    Where routes match *model_names*, those headers go no further: a name from a body may be any text.
+    """
+    hidden = {"request_headers_to_remove": sorted(headers.MODEL_NAMES)} if model_names else {}
     return {
         "name": name,
         "ignore_port_in_host_matching": True,
@@ -68,6 +75,7 @@ def configuration(
             }
             for domain, routes in virtual_hosts
         ],
+        **hidden,
     }
 
 
@@ -211,7 +219,7 @@ def _ask(pool: Pool) -> Json:
     return typed(
         _EXT_PROC_PER_ROUTE,
         overrides={
-            "grpc_service": {"envoy_grpc": {"cluster_name": cluster}},
+            "grpc_service": names.grpc(cluster),
             "grpc_initial_metadata": told,
             "failure_mode_allow": own or pool.failure_mode == "FailOpen",
             "processing_mode": BUFFERED_MODE if own else DUPLEX_MODE,

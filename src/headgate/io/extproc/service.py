@@ -50,12 +50,21 @@ class Session:
         "stream",
     )
 
-    def __init__(self, hub: Hub, settings: Settings, context: Context, pool: PoolKey, lean: bool) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        settings: Settings,
+        context: Context,
+        pool: PoolKey,
+        *,
+        lean: bool,
+        fallbacks: bool,
+    ) -> None:
         self._hub = hub
         self._context = context
         self._pool = pool
         self.stream = hub.enter(self, pool)
-        self._talk = Conversation(settings, self.stream, lean=lean)
+        self._talk = Conversation(settings, self.stream, lean=lean, fallbacks=fallbacks)
         self._writing = False
         self._busy = False
         self._left = False
@@ -156,17 +165,20 @@ class Services:
         )
 
     async def _process(self, _requests: object, context: Context) -> None:
-        pool, lean = self._hub.unnamed(), False
+        pool, lean, fallbacks = self._hub.unnamed(), False, False
         for key, value in context.invocation_metadata() or ():
             if key == names.POOL:
                 pool = PoolKey(str(value))
             elif key == names.LEAN:
                 lean = value == "1"
+            elif key == names.FALLBACKS:
+                fallbacks = value == "1"
         if lean and not self._hub.serves(pool):
             # Our own Envoy heard of the pool first: its failure mode decides, as if no picker were there.
             await context.abort(grpc.StatusCode.UNAVAILABLE, f"pool {pool} is not known to this picker")
         try:
-            await Session(self._hub, self._settings, context, pool, lean).run()
+            session = Session(self._hub, self._settings, context, pool, lean=lean, fallbacks=fallbacks)
+            await session.run()
         except WireError as error:
             log.warning("ext_proc stream failed: %s", error)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from headgate.cli.commands.explain import candidate_table, headline, what_happened
+from headgate.cli.commands.explain import candidate_table, cost_lines, headline, what_happened
 from headgate.model.decisions import Candidate, Decision, DecisionRecord, Term
 from headgate.model.ids import EndpointId, PoolKey, RequestId
 from headgate.model.requests import Outcome, Usage
@@ -84,3 +84,13 @@ def test_a_refusal_and_a_running_request() -> None:
     assert list(what_happened(record)) == ["answered with the refusal"]
     running = DecisionRecord(decision=DECISION, wall_time=0.0)
     assert list(what_happened(running))[-1] == "still running"
+
+
+def test_a_narrow_terminal_gets_the_parts_below_the_table() -> None:
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(candidate_table(DECISION, with_parts=False))
+    lines = capture.get().splitlines()
+    assert "MADE OF" not in lines[0]
+    assert lines[1].startswith(f"{A}  0.25 ")
+    assert list(cost_lines(DECISION)) == ["", f"{A} costs 0.25: prefill 0.25", f"{B} costs 0.9: prefill 0.9"]
