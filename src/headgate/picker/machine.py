@@ -22,7 +22,7 @@ from headgate.picker.settings import MachineSettings
 from headgate.picker.view import EndpointView, PoolView
 from headgate.scheduling.api import Ask, EndpointState, Profile
 from headgate.scheduling.costs import step_s, ttft_s
-from headgate.scheduling.prefix import BlockIndex, PrefixIndex
+from headgate.scheduling.prefix import BlockIndex
 from headgate.scheduling.scheduler import Placement, Scheduler
 
 TOLD_EVENTS = 20
@@ -50,7 +50,7 @@ class PoolMachine:
         self._settings = settings
         self._rng = rng
         self._scheduler = Scheduler(profile, rng)
-        self._fleet = Fleet(settings, PrefixIndex() if index is None else index)
+        self._fleet = Fleet(settings, index)
         self._ledger = Ledger(self._fleet)
         self._story: deque[tuple[float, events.Event]] = deque(maxlen=settings.story)
         self._decided = 0
