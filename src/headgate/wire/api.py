@@ -40,7 +40,7 @@ class Format(msgspec.Struct, frozen=True):
     shape: Mapping[str, Any] | None = None
     """What the native scanner may read by itself (the language: `native/src/shape.rs`).
 
-    It must give what `read` gives, for every body it accepts; all others it leaves to `read`. None: all of them.
+    It must give what `read` gives, for every body it accepts; all others it leaves to `read`. None: all.
     """
 
 

@@ -89,7 +89,7 @@ class Stream:
         return found
 
     def left(self) -> bool:
-        return self.talk.leaving
+        return bool(self.talk.leaving)
 
     def kinds(self) -> list[str]:
         return [str(answer.WhichOneof("response")) for answer in self.answers()]
