@@ -265,6 +265,7 @@ fn answers(rows: &Bound<'_, PyList>) -> PyResult<Vec<(u64, Answer)>> {
             let stream: u64 = row.get_item(0)?.extract()?;
             let second = row.get_item(1)?;
             let answer = match second.cast::<PyBytes>() {
+                _ if second.is_none() => Answer::Fail,
                 Ok(message) => Answer::Last(Bytes::copy_from_slice(message.as_bytes())),
                 Err(_) => Answer::Route {
                     endpoints: second.extract()?,
@@ -502,6 +503,7 @@ impl Dialogue {
                     read,
                 } => self.talk.route(&endpoints, target, &decision, read),
                 Answer::Last(message) => self.talk.answer(&message),
+                Answer::Fail => {}
             }
         }
         Ok(())

@@ -55,6 +55,8 @@ pub enum Answer {
     },
     /// A serialised message that ends the stream.
     Last(Bytes),
+    /// There is no answer: the stream is reset.
+    Fail,
 }
 
 /// The pools that are served.
@@ -183,7 +185,10 @@ impl Hub {
             }
         }
         for (sender, answer) in found {
-            let _ = sender.send(answer);
+            // A sender that is dropped tells its stream that nothing will come.
+            if !matches!(answer, Answer::Fail) {
+                let _ = sender.send(answer);
+            }
         }
     }
 }

@@ -446,7 +446,7 @@ impl Session {
     }
 
     fn answered(&mut self, answer: Result<Answer, oneshot::error::RecvError>) -> Result<(), Stop> {
-        // One that will never come: the server is being stopped.
+        // One that will never come: Python failed, or the server is being stopped.
         match answer.map_err(|_| Stop::Cancelled)? {
             Answer::Route {
                 endpoints,
@@ -463,6 +463,7 @@ impl Session {
                 self.ended = true;
                 self.talk.answer(&message);
             }
+            Answer::Fail => return Err(Stop::Cancelled),
         }
         Ok(())
     }

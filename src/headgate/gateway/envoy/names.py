@@ -30,8 +30,8 @@ def picker(service: str) -> str:
 def grpc(cluster: str) -> Json:
     """An Envoy gRPC client of *cluster*.
 
-    Its authority is said because Envoy's own, the cluster's name, would be no valid one: strict HTTP/2 servers
-    reset such streams.
+    Its authority is said because Envoy's own, the cluster's name, would be no valid one: strict HTTP/2
+    servers reset such streams.
     """
     return {"envoy_grpc": {"cluster_name": cluster, "authority": cluster.replace("/", ".")}}
 

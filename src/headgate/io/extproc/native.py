@@ -110,6 +110,8 @@ class NativeWire:
         self._read: dict[StreamId, tuple[str | None, bool]] = {}
         """Model and streaming of waiting requests whose bodies were read in Python."""
         self._reload: asyncio.TimerHandle | None = None
+        self._asking = (module.ARRIVED, module.UNREAD, module.TOO_LARGE, module.UNKNOWN_POOL)
+        """Rows whose streams wait for an answer."""
         self._take: dict[int, Callable[[Row], None]] = {
             module.ARRIVED: self._arrived,
             module.UNREAD: self._unread,
@@ -173,6 +175,9 @@ class NativeWire:
                 except Exception:
                     # A fault of ours ends one stream; the others have done nothing wrong.
                     log.exception("an event was not handled")
+                    if row[0] in self._asking:
+                        self._forget(row[1])
+                        self._out.append((row[1], None))
         finally:
             self._taking = False
             self._send()
