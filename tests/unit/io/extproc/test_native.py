@@ -198,9 +198,11 @@ async def test_tls_has_a_lowest_version_and_may_ask_for_certificates(tmp_path: P
         with pytest.raises(ssl.SSLError):
             await asyncio.to_thread(_handshake, port, context)
     context.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
-    with _serving(Certificates(pair=pair, client_ca=pair.chain)) as (_, port):
-        with pytest.raises(OSError, match=r"(?i)certificate|closed|reset|EOF"):
-            await asyncio.to_thread(_handshake, port, context)
+    with (
+        _serving(Certificates(pair=pair, client_ca=pair.chain)) as (_, port),
+        pytest.raises(OSError, match=r"(?i)certificate|closed|reset|EOF"),
+    ):
+        await asyncio.to_thread(_handshake, port, context)
 
 
 def test_certificates_that_cannot_be_used_are_refused() -> None:
