@@ -49,6 +49,7 @@ ORIGINAL_DST = {
     "original_dst_lb_config": {"use_http_header": True, "http_header_name": DESTINATION},
 }
 EXT_PROC = "envoy.filters.http.ext_proc"
+RETRIES = "istio with retries"
 
 
 def asks(cluster: str) -> Json:
@@ -91,6 +92,17 @@ def istio(endpoints: list[str]) -> tuple[list[tuple[str, Json]], Json, Json]:
         "load_assignment": assignment("pool", endpoints),
     }
     return [(EXT_PROC, idle)], route, pool
+
+
+def istio_with_retries(endpoints: list[str]) -> tuple[list[tuple[str, Json]], Json, Json]:
+    """The same, and it says that it walks lists."""
+    filters, route, pool = istio(endpoints)
+    asked = route["typed_per_filter_config"][EXT_PROC]["overrides"]
+    told = {"initial_metadata": [{"key": "x-headgate-fallbacks", "value": "1"}]}
+    asked["grpc_service"] = {**asked["grpc_service"], **told}
+    retries = {"retry_on": "retriable-status-codes", "retriable_status_codes": [503], "num_retries": 2}
+    forward = {"cluster": "pool", "timeout": "86400s", "retry_policy": retries}
+    return filters, {**route, "route": forward}, pool
 
 
 def llm_d(_: list[str]) -> tuple[list[tuple[str, Json]], Json, Json]:
@@ -159,6 +171,7 @@ GATEWAYS: dict[str, Callable[[list[str]], tuple[list[tuple[str, Json]], Json, Js
     "kgateway-2.0": kgateway_2_0,
     "kgateway-2.1": kgateway_2_1,
 }
+"""How each is configured: its filters, what its route adds, its cluster of model servers."""
 
 
 def picker_cluster(port: int) -> Json:
@@ -202,7 +215,7 @@ async def stack(kind: str, folder: Path) -> AsyncIterator[Stack]:
         servers = [await parts.enter_async_context(ScriptedModelServer().running()) for _ in range(2)]
         endpoints = [server.address for server in servers]
         process = await parts.enter_async_context(picker("--endpoints", ",".join(endpoints)))
-        filters, route, pool = GATEWAYS[kind](endpoints)
+        filters, route, pool = (istio_with_retries if kind == RETRIES else GATEWAYS[kind])(endpoints)
         entry = {"match": {"prefix": "/"}, "route": {"cluster": "pool", "timeout": "86400s"}, **route}
         manager = {
             "http_protocol_options": {"enable_trailers": True},
@@ -351,3 +364,18 @@ async def test_a_picker_that_is_told_to_end_cuts_no_running_answer(gateway: Stac
         texts = [late, *await asyncio.gather(*running)]
     assert all(text.endswith("data: [DONE]\n\n") for text in texts)
     assert await asyncio.to_thread(gateway.picker.child.end) == 0
+
+
+async def test_a_busy_server_is_passed_over_and_rests(tmp_path: Path) -> None:
+    async with stack(RETRIES, tmp_path) as gateway, aiohttp.ClientSession() as http:
+        busy, other = gateway.servers
+        busy.mode = "503"
+        for sent in range(20):
+            async with http.post(f"{gateway.url}/v1/chat/completions", json={**BODY, "n": sent}) as answer:
+                assert answer.status == 200, await answer.text()
+                assert answer.headers["x-headgate-endpoint"] == other.address
+            if len(busy.bodies) == 1:
+                (pool,) = (await gateway.picker.status())["pools"]
+                assert {one["condition"] for one in pool["endpoints"]} == {"up"}, pool
+        await gateway.quiet()
+        assert 1 <= len(busy.bodies) <= 5, "it rests once it was passed over"

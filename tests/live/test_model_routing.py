@@ -171,12 +171,14 @@ async def test_a_hanging_picker_leaves_each_model_its_pool(
 
 
 async def test_large_bodies_pass_unchanged_and_the_limit_is_told(tmp_path: Path) -> None:
-    """Behind the only rule, which no request fits before its model is known."""
+    """Behind a rule that no request fits before its model is known."""
     async with ScriptedModelServer().running() as server:
+        scripted = {"group": "headgate.dev", "kind": "ModelServer", "name": "scripted"}
+        uploads = {"matches": [{"path": {"value": "/upload"}}], "backendRefs": [scripted]}
         path = manifest.write(
             tmp_path / "one.yaml",
             manifest.gateway(),
-            manifest.route(by_model("small", "small")),
+            manifest.route(by_model("small", "small"), uploads),
             manifest.pool("small", mode="FailOpen"),
             manifest.model_server("scripted", server.address, app="small"),
         )
@@ -189,11 +191,16 @@ async def test_large_bodies_pass_unchanged_and_the_limit_is_told(tmp_path: Path)
                 answer, text = await ask(http, gate.url, io.BytesIO(mib11))
                 assert (answer.status, answer.headers["x-headgate-reason"]) == (413, "too-large")
                 assert "10 MiB" in json.loads(text)["error"]["message"]
-            bodies = 2
+                text_only = {"content-type": "text/plain"}
+                async with http.post(
+                    gate.url + "/upload", data=io.BytesIO(mib11), headers=text_only
+                ) as uploaded:
+                    assert uploaded.status == 200, "what is no JSON is neither held nor limited"
+            expected = [mib8, mib8, mib11]
             if shutil.which("curl"):
                 assert await over_http2(gate.url, mib8, tmp_path) == "200 2"
-                bodies = 3
-        assert server.bodies == [mib8] * bodies
+                expected.append(mib8)
+        assert server.bodies == expected
         assert not [name for each in server.headers for name in each if "model-name" in name]
 
 
@@ -211,7 +218,7 @@ async def over_http2(url: str, data: bytes, folder: Path) -> str:
 async def test_the_first_such_rule_cuts_no_running_stream(
     small: Replicas, large: Replicas, tmp_path: Path
 ) -> None:
-    """It changes the listener, whose connections are drained then."""
+    """It changes how requests of the whole port begin, but no connection."""
     path = tmp_path / "edited.yaml"
     objects = [
         manifest.gateway(),
@@ -235,4 +242,5 @@ async def test_the_first_such_rule_cuts_no_running_stream(
                             break
                         await asyncio.sleep(0.1)
                 assert answer.headers["x-headgate-endpoint"] in endpoints(large)
+                assert not stream.content.is_eof()
                 assert (await stream.read()).rstrip().endswith(b"data: [DONE]")

@@ -145,7 +145,7 @@ class Desk:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.booleans(), messages()), max_size=25))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_anything_in_any_order(script: list[tuple[int, bool, bytes]]) -> None:
     desk = Desk()
     for slot, lean, data in script:

@@ -33,8 +33,8 @@ class CompiledRoute(msgspec.Struct, frozen=True):
     """The whole Envoy Route."""
     field: str
     """Where the match was written."""
-    model_names: frozenset[str] = frozenset()
-    """Those of `headers.MODEL_NAMES` that the match asks for."""
+    by_model: bool = False
+    """The match asks for the model's name, which is in the body."""
 
 
 class Compiler:
@@ -66,7 +66,7 @@ class Compiler:
                     route, f"{field}.{bad[0]}", "UnsupportedValue", f"{bad[1]}; the match is left out"
                 )
                 continue
-            names = frozenset(each.name.lower() for each in match.headers) & headers.MODEL_NAMES
+            names = {each.name.lower() for each in match.headers}
             if headers.BASE_MODEL_NAME in names:
                 self._problem(route, f"{field}.headers", "UnsupportedValue", BASE_MODEL, warning=True)
             envoy_match = routes.match(match)
@@ -82,7 +82,7 @@ class Compiler:
                 **action,
             }
             precedence = _precedence(route, match, index, number)
-            found.append(CompiledRoute(precedence, envoy_match, envoy, field, names))
+            found.append(CompiledRoute(precedence, envoy_match, envoy, field, headers.MODEL_NAME in names))
         return found
 
     def _shares(self, route: HTTPRoute, rule: RouteRule, where: str) -> list[routes.Share]:

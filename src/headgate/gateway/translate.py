@@ -69,10 +69,10 @@ def translate(snapshot: Snapshot, settings: GatewaySettings) -> Translation:
         hosts, found = virtual_hosts.virtual_hosts(
             [bound for bound in bounds if bound.port == port], here, compiled
         )
-        asked = {name for each in here for way in compiled[each.route.identity] for name in way.model_names}
+        by_model = any(way.by_model for each in here for way in compiled[each.route.identity])
         shadowed += found
-        listener_resources[name] = listeners.listener(port, settings, asked)
-        route_resources[name] = routes.configuration(name, hosts, settings, asked)
+        listener_resources[name] = listeners.listener(port, settings)
+        route_resources[name] = routes.configuration(name, hosts, settings, by_model)
     cluster_resources, endpoint_resources = _backends(pools, refs, settings)
     problems = {*pool_problems, *bind_problems, *attach_problems, *compiler.problems, *shadowed}
     return Translation(

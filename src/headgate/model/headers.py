@@ -12,6 +12,9 @@ SUBSET_NAMESPACE = "envoy.lb.subset_hint"
 REQUEST_ID = "x-request-id"
 POOL = "x-headgate-pool"
 """gRPC initial metadata of an ext_proc call: `namespace/name` of the pool that is asked for."""
+POOL_ATTRIBUTES = ("xds.route_name", "xds.cluster_name")
+"""Request attributes that name the pool of a stream without `POOL`, first wins: `namespace/name`, or that
+after `pool/`, as our own clusters are called."""
 LEAN = "x-headgate-lean"
 """gRPC initial metadata, `1` from our own Envoy: the end of the request comes by the access log, so the
 picker may leave the stream after the first response body chunk."""
@@ -44,8 +47,10 @@ MODEL_NAME = "x-gateway-model-name"
 """Request header that routes match: the body's `model`, put there by the gateway before it routes."""
 BASE_MODEL_NAME = "x-gateway-base-model-name"
 """Request header that routes match: the base model of the body's `model`. Nothing sets it yet."""
-MODEL_NAMES = frozenset({MODEL_NAME, BASE_MODEL_NAME})
-"""Request headers that come from the body: a client's own are removed where a route matches one of them."""
+
+FROM_BODY = (MODEL_NAME, BASE_MODEL_NAME)
+"""Request headers that say what is in the body. Our gateway removes a client's; the picker leaves them, since
+in other gateways a route may have been chosen by them and may be chosen again."""
 
 NEVER_FROM_CLIENTS = (
     DESTINATION,

@@ -80,6 +80,17 @@ def _subset(metadata: Struct) -> tuple[str, ...] | None:
     return tuple(entry.strip() for entry in found if entry.strip())
 
 
+def _pool_names(message: pb.ProcessingRequest) -> tuple[str, ...]:
+    """What the request's attributes call the pool, if they do."""
+    told = [
+        values.fields[name].string_value.removeprefix("pool/")
+        for name in names.POOL_ATTRIBUTES
+        for values in message.attributes.values()
+        if name in values.fields
+    ]
+    return tuple(told)
+
+
 class Conversation:
     """A stream's life.
 
@@ -112,6 +123,7 @@ class Conversation:
         "_trailers",
         "leaving",
         "outbox",
+        "pool_names",
     )
 
     def __init__(
@@ -126,6 +138,8 @@ class Conversation:
         self._lists = lean or fallbacks
         self.outbox: deque[bytes] = deque()
         self.leaving = False
+        self.pool_names: tuple[str, ...] = ()
+        """Pools that the request's attributes may mean, the likeliest first."""
         self._phase = _Phase.START
         self._duplex = not lean
         self._picks_on_headers = False
@@ -188,6 +202,7 @@ class Conversation:
         self._phase = _Phase.BODY
         if message.HasField("protocol_config"):
             self._configure(message.protocol_config)
+        self.pool_names = _pool_names(message)
         self._headers = read_headers(message.request_headers)
         self._request_id = self._headers.get(names.REQUEST_ID) or self.key
         context = message.metadata_context.filter_metadata

@@ -1,9 +1,7 @@
-"""Listeners (LDS): one connection manager per bound port.
+"""Listeners (LDS): one connection manager per bound port. Nothing in here depends on routes or pools.
 
-All that depends on routes is whether they match model names; nothing depends on pools.
+A listener that changes costs the streams that outlive the drain time: what routes need is switched on in RDS.
 """
-
-from collections.abc import Collection
 
 from headgate.gateway.envoy import model_routing, names, replies
 from headgate.gateway.envoy.names import Json, duration, extension
@@ -31,16 +29,13 @@ FALLBACK = "fallback"
 """Decision of a request that Envoy placed without a picker."""
 
 
-def listener(port: int, settings: GatewaySettings, model_names: Collection[str] = ()) -> Json:
-    """The listener of a bound port; its routes come by RDS under the same name.
-
-    *model_names* are those of `headers.MODEL_NAMES` that its routes match.
-    """
+def listener(port: int, settings: GatewaySettings) -> Json:
+    """The listener of a bound port; its routes come by RDS under the same name."""
     name = names.route_config(port)
     manager = extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        **_manager(name, settings, model_names),
+        **_manager(name, settings),
     )
     return {
         "name": name,
@@ -49,8 +44,7 @@ def listener(port: int, settings: GatewaySettings, model_names: Collection[str] 
     }
 
 
-def _manager(name: str, settings: GatewaySettings, model_names: Collection[str]) -> Json:
-    by_model = headers.MODEL_NAME in model_names
+def _manager(name: str, settings: GatewaySettings) -> Json:
     return {
         "stat_prefix": name,
         "codec_type": "AUTO",
@@ -71,25 +65,25 @@ def _manager(name: str, settings: GatewaySettings, model_names: Collection[str])
             "route_config_name": name,
             "config_source": {"ads": {}, "resource_api_version": "V3"},
         },
-        "early_header_mutation_extensions": [_strip_on_entry(headers.MODEL_NAMES if model_names else ())],
+        "early_header_mutation_extensions": [_strip_on_entry()],
         "local_reply_config": replies.local_reply_config(settings),
         "access_log": [_access_log()],
         "http_filters": [
-            *(model_routing.filters(settings) if by_model else ()),
+            *model_routing.filters(settings),
             _json_usage(),
             _sse_usage(),
             _default_decision(),
-            _ext_proc(settings, disabled=not by_model),
+            _ext_proc(settings),
             extension("envoy.filters.http.router", f"{_FILTERS}.router.v3.Router"),
         ],
     }
 
 
-def _strip_on_entry(more: Collection[str]) -> Json:
+def _strip_on_entry() -> Json:
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[{"remove": name} for name in (*headers.NEVER_FROM_CLIENTS, *sorted(more))],
+        mutations=[{"remove": name} for name in (*headers.NEVER_FROM_CLIENTS, *headers.FROM_BODY)],
     )
 
 
@@ -137,13 +131,9 @@ def _default_decision() -> Json:
     )
 
 
-def _ext_proc(settings: GatewaySettings, disabled: bool) -> Json:
-    """Asks nobody by itself: each weighted cluster of a pool switches it on with that pool's picker.
-
-    Whether a *disabled* filter is made at all is settled by the first choice of a route. Where the route is
-    chosen again it must be there already; with every part of a request skipped it opens no stream.
-    """
-    filter_ = extension(
+def _ext_proc(settings: GatewaySettings) -> Json:
+    """Off by itself: each weighted cluster of a pool switches it on with that pool's picker."""
+    return extension(
         names.EXT_PROC,
         _EXT_PROC,
         grpc_service=names.grpc(names.OWN_PICKER),
@@ -152,8 +142,7 @@ def _ext_proc(settings: GatewaySettings, disabled: bool) -> Json:
         max_message_timeout=duration(settings.picker_max_wait_s),
         status_on_error={"code": "ServiceUnavailable"},
         metadata_options=METADATA_OPTIONS,
-    )
-    return filter_ | {"disabled": True} if disabled else filter_
+    ) | {"disabled": True}
 
 
 def _access_log() -> Json:

@@ -45,11 +45,16 @@ class Reply(msgspec.Struct, frozen=True):
     """False: nobody had chosen an endpoint yet, and the decision header says so."""
 
 
+NO_ROUTE = Reply(
+    "route_not_found", "no-route", "No route matches this host and path.", "invalid_request_error"
+)
+
+
 def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
     """All of them; the first that fits counts."""
     limit = f"{settings.body_limit_bytes / 2**20:g} MiB ({settings.body_limit_bytes} bytes)"
     return (
-        Reply("route_not_found", "no-route", "No route matches this host and path.", "invalid_request_error"),
+        NO_ROUTE,
         Reply(
             "request_payload_too_large",
             "too-large",

@@ -1,15 +1,15 @@
 """Route configurations (RDS): matches, weighted clusters with their pickers, retries, timeouts."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
 import msgspec
 
 from headgate.gateway.api import Effect, HostsTarget, PoolTarget, Target
-from headgate.gateway.envoy import names
+from headgate.gateway.envoy import model_routing, names
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, typed
-from headgate.gateway.envoy.replies import NO_BACKEND, error_body
+from headgate.gateway.envoy.replies import NO_BACKEND, NO_ROUTE, error_body
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
 from headgate.model.durations import seconds
@@ -55,13 +55,17 @@ def configuration(
     name: str,
     virtual_hosts: Sequence[tuple[str, Sequence[Json]]],
     settings: GatewaySettings,
-    model_names: Collection[str] = (),
+    by_model: bool = False,
 ) -> Json:
     """A route configuration from (domain, routes in order) pairs; hosts that are not named get 404.
 
-    Where routes match *model_names*, those headers go no further: a name from a body may be any text.
+    *by_model*: some route matches the model's name. The header goes no further, as it may hold any text.
     """
-    hidden = {"request_headers_to_remove": sorted(headers.MODEL_NAMES)} if model_names else {}
+    more: Json = {}
+    if by_model:
+        more["typed_per_filter_config"] = model_routing.switched_on()
+        more["request_headers_to_remove"] = [headers.MODEL_NAME]
+    last = [_nowhere()] if by_model else []
     return {
         "name": name,
         "ignore_port_in_host_matching": True,
@@ -71,11 +75,20 @@ def configuration(
                 "name": domain,
                 "domains": [domain],
                 "request_body_buffer_limit": settings.body_limit_bytes,
-                "routes": list(routes),
+                "routes": [*routes, *last],
             }
             for domain, routes in virtual_hosts
         ],
-        **hidden,
+        **more,
+    }
+
+
+def _nowhere() -> Json:
+    """Answers as if there were no route, which is how a request must not begin where models are matched."""
+    return {
+        "name": "no-route",
+        "match": {"prefix": "/"},
+        **fail(NO_ROUTE.reason, NO_ROUTE.message, 404, NO_ROUTE.type),
     }
 
 
@@ -120,12 +133,12 @@ def action(rule: RouteRule, effect: Effect, shares: Sequence[Share]) -> Json:
     return {"route": forward, **_headers(effect.then(removed))}
 
 
-def fail(reason: str, message: str, status: int = 500) -> Json:
+def fail(reason: str, message: str, status: int = 500, type_: str = "server_error") -> Json:
     """A route that answers every request with an error."""
     return {
         "direct_response": {
             "status": status,
-            "body": {"inline_string": error_body(message, "server_error", reason) + "\n"},
+            "body": {"inline_string": error_body(message, type_, reason) + "\n"},
         },
         "response_headers_to_add": [
             header("content-type", "application/json"),

@@ -181,6 +181,10 @@ class Hub:
         self._peers[stream] = peer, pool
         return stream
 
+    def move(self, stream: StreamId, pool: PoolKey) -> None:
+        """The stream turned out to be about another pool; to be told before its request is."""
+        self._peers[stream] = self._peers[stream][0], pool
+
     def forget(self, stream: StreamId) -> None:
         """The stream is closed."""
         self._peers.pop(stream, None)

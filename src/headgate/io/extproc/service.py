@@ -43,6 +43,7 @@ class Session:
         "_fresh",
         "_hub",
         "_left",
+        "_named",
         "_pool",
         "_talk",
         "_writer",
@@ -55,15 +56,17 @@ class Session:
         hub: Hub,
         settings: Settings,
         context: Context,
-        pool: PoolKey,
+        pool: PoolKey | None,
         *,
         lean: bool,
         fallbacks: bool,
     ) -> None:
+        """*pool* is None when the call named none: then the first message's attributes may."""
         self._hub = hub
         self._context = context
-        self._pool = pool
-        self.stream = hub.enter(self, pool)
+        self._named = pool is not None
+        self._pool = hub.unnamed() if pool is None else pool
+        self.stream = hub.enter(self, self._pool)
         self._talk = Conversation(settings, self.stream, lean=lean, fallbacks=fallbacks)
         self._writing = False
         self._busy = False
@@ -105,6 +108,8 @@ class Session:
         self._busy = True
         try:
             said = self._talk.receive(data)
+            if self._fresh and not self._named:
+                self._find_pool()
             asks = self._fresh or any(isinstance(one, Arrived) for one in said)
             self._fresh = False
             if asks and not self._hub.serves(self._pool):
@@ -117,6 +122,13 @@ class Session:
         if self._talk.leaving and self._talk.awaits_log():
             self._leave()
         return self._talk.leaving
+
+    def _find_pool(self) -> None:
+        for name in self._talk.pool_names:
+            if self._hub.serves(pool := PoolKey(name)):
+                self._pool = pool
+                self._hub.move(self.stream, pool)
+                return
 
     def _unknown(self) -> str:
         return f"pool {self._pool} is not known to this picker" if self._pool else "no pool was named"
@@ -165,7 +177,8 @@ class Services:
         )
 
     async def _process(self, _requests: object, context: Context) -> None:
-        pool, lean, fallbacks = self._hub.unnamed(), False, False
+        pool: PoolKey | None = None
+        lean = fallbacks = False
         for key, value in context.invocation_metadata() or ():
             if key == names.POOL:
                 pool = PoolKey(str(value))
@@ -173,7 +186,7 @@ class Services:
                 lean = value == "1"
             elif key == names.FALLBACKS:
                 fallbacks = value == "1"
-        if lean and not self._hub.serves(pool):
+        if lean and not self._hub.serves(pool or self._hub.unnamed()):
             # Our own Envoy heard of the pool first: its failure mode decides, as if no picker were there.
             await context.abort(grpc.StatusCode.UNAVAILABLE, f"pool {pool} is not known to this picker")
         try:

@@ -14,6 +14,7 @@ from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.server import listen
 from headgate.io.extproc.service import ACCESS_LOG, EOF, EXT_PROC, Services
+from headgate.model import headers as names
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
@@ -153,6 +154,26 @@ async def test_a_refusal_ends_the_stream(rig: Rig) -> None:
     assert (await answer(call)).immediate_response.status.code == 429
     assert await asyncio.wait_for(call.read(), 2) is EOF
     assert rig.machine.ended() == []
+
+
+@pytest.mark.parametrize("attribute", ["xds.route_name", "xds.cluster_name"])
+@pytest.mark.parametrize("prefix", ["", "pool/"])
+async def test_a_request_attribute_names_the_pool(rig: Rig, attribute: str, prefix: str) -> None:
+    other = Machine()
+    rig.hub.add_pool(PoolKey("default/other"), other)
+    message = pb.ProcessingRequest.FromString(headers())
+    message.attributes["envoy.filters.http.ext_proc"][attribute] = f"{prefix}default/other"
+    call = rig.open()
+    await call.write(message.SerializeToString())
+    await answer(call)
+    await call.write(response(end=True))
+    await answer(call)
+    assert (other.ended(), rig.machine.ended()) == (["complete"], [])
+    named = rig.open(((names.POOL, POOL),))
+    await named.write(message.SerializeToString())
+    await answer(named)
+    named.cancel()
+    await rig.until(lambda: rig.machine.ended() == ["aborted"])
 
 
 async def test_an_unknown_pool_is_told(rig: Rig) -> None:
