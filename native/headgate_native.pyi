@@ -120,6 +120,10 @@ class Conversation:
         """The stream may be closed after the outbox is sent."""
 
     @property
+    def pool_names(self) -> list[str]:
+        """Pools that the request's attributes may mean, the likeliest first."""
+
+    @property
     def awaits_log(self) -> bool:
         """The stream is being left while its request goes on."""
 

@@ -41,6 +41,10 @@ class NativeConversation:
     def leaving(self) -> bool:
         return self._talk.leaving
 
+    @property
+    def pool_names(self) -> tuple[str, ...]:
+        return tuple(self._talk.pool_names)
+
     def awaits_log(self) -> bool:
         return self._talk.awaits_log
 

@@ -218,6 +218,7 @@ fn names(value: &Bound<'_, PyDict>) -> PyResult<Names> {
         decision: text("decision")?,
         endpoint: text("endpoint")?,
         models_suffix: text("models_suffix")?,
+        pool_attributes: text_list(value, "pool_attributes")?,
         objective: text_list(value, "objective")?,
         fairness_id: text_list(value, "fairness_id")?,
         slo_ttft_ms: text_list(value, "slo_ttft_ms")?,
@@ -532,6 +533,11 @@ impl Dialogue {
     #[getter]
     fn leaving(&self) -> bool {
         self.talk.leaving
+    }
+
+    #[getter]
+    fn pool_names(&self) -> Vec<String> {
+        self.talk.pool_names.clone()
     }
 
     #[getter]

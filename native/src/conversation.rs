@@ -32,6 +32,8 @@ const LONGEST_ID: usize = 256;
 pub struct Names {
     /// gRPC metadata: the pool that is asked for.
     pub pool: String,
+    /// Request attributes that may name the pool, the likeliest first.
+    pub pool_attributes: Vec<String>,
     /// gRPC metadata: `1` from our own Envoy.
     pub lean: String,
     /// gRPC metadata: `1` from a data plane that walks lists of endpoints.
@@ -150,6 +152,8 @@ pub struct Conversation {
     lists: bool,
     pub outbox: VecDeque<Bytes>,
     pub leaving: bool,
+    /// Pools that the request's attributes may mean, the likeliest first.
+    pub pool_names: Vec<String>,
     phase: Phase,
     duplex: bool,
     picks_on_headers: bool,
@@ -297,6 +301,7 @@ impl Conversation {
             lists: lean || fallbacks,
             outbox: VecDeque::new(),
             leaving: false,
+            pool_names: Vec::new(),
             phase: Phase::Start,
             duplex: !lean,
             picks_on_headers: false,
@@ -350,6 +355,7 @@ impl Conversation {
                 headers,
                 message.metadata_context.unwrap_or_default().filter_metadata,
                 message.protocol_config,
+                &message.attributes,
             ),
             Some(Request::RequestBody(body)) => self.request_body(body),
             Some(Request::RequestTrailers(_)) => self.request_trailers(),
@@ -399,6 +405,7 @@ impl Conversation {
         message: HttpHeaders,
         metadata: std::collections::BTreeMap<String, Struct>,
         config: Option<ProtocolConfiguration>,
+        attributes: &std::collections::BTreeMap<String, Struct>,
     ) -> Result<Vec<Said>, WireError> {
         if self.phase != Phase::Start {
             return Err(WireError("request headers came twice".to_owned()));
@@ -407,6 +414,7 @@ impl Conversation {
         if let Some(config) = config {
             self.configure(config)?;
         }
+        self.pool_names = self.pools_meant(attributes);
         let end = message.end_of_stream;
         self.headers = read_headers(message);
         let settings = self.settings.clone();
@@ -437,6 +445,22 @@ impl Conversation {
                 .push_back(empty(Response::RequestHeaders(PhaseResponse::default())));
         }
         Ok(Vec::new())
+    }
+
+    fn pools_meant(&self, attributes: &std::collections::BTreeMap<String, Struct>) -> Vec<String> {
+        let mut found = Vec::new();
+        for name in &self.settings.names.pool_attributes {
+            for values in attributes.values() {
+                if let Some(value) = values.fields.get(name) {
+                    let text = match &value.kind {
+                        Some(Kind::String(text)) => text.as_str(),
+                        _ => "",
+                    };
+                    found.push(text.strip_prefix("pool/").unwrap_or(text).to_owned());
+                }
+            }
+        }
+        found
     }
 
     fn configure(&mut self, config: ProtocolConfiguration) -> Result<(), WireError> {

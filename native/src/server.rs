@@ -303,6 +303,8 @@ struct Session {
     hub: Arc<Hub>,
     number: u64,
     pool: Arc<str>,
+    /// The call's metadata named the pool; else the first message's attributes may.
+    named: bool,
     talk: Conversation,
     /// Python knows of the stream.
     known: bool,
@@ -313,6 +315,7 @@ struct Session {
 impl Session {
     fn new(hub: Arc<Hub>, pool: Option<Arc<str>>, lean: bool, fallbacks: bool) -> Session {
         let number = hub.next_number();
+        let named = pool.is_some();
         let pool = pool.unwrap_or_else(|| {
             let pools = hub.pools.read().unwrap_or_else(PoisonError::into_inner);
             pools.unnamed.clone().unwrap_or_else(|| Arc::from(""))
@@ -323,6 +326,7 @@ impl Session {
             hub,
             number,
             pool,
+            named,
             known: false,
             ended: false,
         }
@@ -381,6 +385,18 @@ impl Session {
         Ok(())
     }
 
+    fn find_pool(&mut self) {
+        let pools = self.hub.pools.read();
+        let pools = pools.unwrap_or_else(PoisonError::into_inner);
+        let names = &self.talk.pool_names;
+        let meant = names
+            .iter()
+            .find_map(|name| pools.served.get(name.as_str()));
+        if let Some(pool) = meant.cloned() {
+            self.pool = pool;
+        }
+    }
+
     fn served(&self) -> bool {
         let pools = self.hub.pools.read();
         pools
@@ -401,6 +417,9 @@ impl Session {
             .talk
             .receive(message)
             .map_err(|error| Stop::Refused(INVALID_ARGUMENT, error.0))?;
+        if first && !self.named {
+            self.find_pool();
+        }
         let arrives = |said: &Said| matches!(said, Said::Arrived(_) | Said::Unread { .. });
         if (first || all.iter().any(arrives)) && !self.served() {
             let request_id = self.talk.refuse_all();

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.wires import NativeConversation
 
+from headgate.model.headers import POOL_ATTRIBUTES
 from headgate.model.load import ModelCard
 from headgate.wire.accesslog import Entry, read_entries
 from headgate.wire.extproc import Conversation, Settings, WireError
@@ -49,6 +50,7 @@ _HEADERS = st.fixed_dictionaries(
 _BODY = st.sampled_from([CHAT, ODD, b"{", b"", b'{"model":"m","prompt":"p"}', b"x" * 500]) | st.binary(
     max_size=9
 )
+_POOL_ATTRIBUTES = [*POOL_ATTRIBUTES, "xds.route_name"]
 _END = st.booleans()
 _MODE = st.integers(0, 5)
 _ENDPOINTS = ["10.0.0.1:1", "[fd00::1]:2"]
@@ -67,6 +69,9 @@ def _request_headers(draw: st.DrawFn) -> Any:
     if draw(st.booleans()):
         message.protocol_config.request_body_mode = draw(st.sampled_from([2, 4]) | _MODE)
         message.protocol_config.response_body_mode = draw(st.sampled_from([1, 4]) | _MODE)
+    if draw(st.booleans()):
+        named = draw(st.sampled_from(["pool/a/b", "a/b", ""]))
+        message.attributes["envoy.filters.http.ext_proc"][draw(st.sampled_from(_POOL_ATTRIBUTES))] = named
     hint = draw(st.sampled_from([None, None, "10.0.0.1, ,b", ["10.0.0.1:1", " x "], [], 5.0]))
     if hint is not None:
         message.metadata_context.filter_metadata["envoy.lb.subset_hint"][
@@ -133,7 +138,7 @@ def _step(talk: Any, message: Any) -> tuple[Any, ...]:
         return ("broken", str(error))
     sent = [pb.ProcessingResponse.FromString(data) for data in talk.outbox]
     talk.outbox.clear()
-    return said, sent, talk.leaving, talk.awaits_log()
+    return said, sent, talk.leaving, talk.awaits_log(), talk.pool_names
 
 
 def _answer(talk: Any, verb: str, *rest: Any) -> list[Any]:

@@ -20,6 +20,7 @@ Row = Sequence[Any]
 
 _NAMES: Mapping[str, Any] = {
     "pool": names.POOL,
+    "pool_attributes": names.POOL_ATTRIBUTES,
     "lean": names.LEAN,
     "fallbacks": names.FALLBACKS,
     "destination": names.DESTINATION,
