@@ -4,7 +4,7 @@ Only built-in types cross this border. `headgate.io.extproc.native` and `headgat
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, final
 
 __version__: str
 
@@ -38,7 +38,7 @@ LOG_CLOSED: Final[int]
 WARNING: Final[int]
 """`(WARNING, text)`: something to log."""
 
-Row = tuple[Any, ...]
+Row: TypeAlias = tuple[Any, ...]
 
 @final
 class Server:

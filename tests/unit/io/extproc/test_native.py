@@ -53,7 +53,7 @@ def _stub() -> dict[str, object]:
                 for each in node.body
                 if isinstance(each, ast.FunctionDef)
             }
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is None:
             found[node.target.id] = None
     return found
 
