@@ -42,7 +42,8 @@ def _is_local(message: pb.ProcessingRequest) -> bool:
     return False
 
 
-def _served(message: pb.ProcessingRequest) -> EndpointId | None:
+def served_endpoint(message: pb.ProcessingRequest) -> EndpointId | None:
+    """Who answers, by the data plane's word; None when it says nothing."""
     metadata = message.metadata_context.filter_metadata
     if names.LB_NAMESPACE not in metadata:
         return None
@@ -92,7 +93,7 @@ class Answering:
         """
         headers = read_headers(message.response_headers)
         self.status = whole_number(headers.get(":status", "")) or 0
-        self.served = _served(message)
+        self.served = served_endpoint(message)
         kind = headers.get("content-type", "")
         self._sse = kind.startswith("text/event-stream")
         if asked_model is not None:

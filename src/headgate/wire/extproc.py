@@ -23,18 +23,21 @@ from headgate.model.ids import EndpointId
 from headgate.model.load import ModelCard
 from headgate.model.requests import Ending
 from headgate.wire import answers
-from headgate.wire.answering import Answering, pass_body, read_headers
+from headgate.wire.answering import Answering, pass_body, read_headers, served_endpoint
 from headgate.wire.api import BadRequest
 from headgate.wire.numbers import whole_number
 from headgate.wire.parse import understand
 from headgate.wire.rewrite import replace_model
-from headgate.wire.said import Arrived, Over, Said
+from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
 
 BODY_LIMIT_BYTES = 64 * 1024 * 1024
 """Request bodies above this are refused with 413."""
 
 _MODES = ProcessingMode
 STRIPPED = frozenset(names.NEVER_FROM_CLIENTS) | frozenset(names.NEVER_TO_SERVERS)
+
+
+_SSE_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
 class WireError(Exception):
@@ -190,7 +193,7 @@ class Conversation:
             case "response_headers":
                 return self._response_headers(message)
             case "response_body":
-                return self._response_body(message.response_body)
+                return self._response_body(message)
             case "response_trailers":
                 return self._response_trailers()
             case other:
@@ -312,13 +315,26 @@ class Conversation:
         self.outbox.append(answers.EMPTY_RESPONSE_HEADERS)
         return [Over("aborted")] if waited else []
 
-    def _response_body(self, message: pb.HttpBody) -> list[Said]:
+    def _response_body(self, message: pb.ProcessingRequest) -> list[Said]:
+        piece = message.response_body
         if self._phase is _Phase.OVER:
-            pass_body(self.outbox, message.body, message.end_of_stream, duplex=self._response_duplex)
+            pass_body(self.outbox, piece.body, piece.end_of_stream, duplex=self._response_duplex)
             return []
-        if self._answering is None:
-            raise WireError("a response body before response headers")
-        return self._follow(self._answering.chunk(message.body, message.end_of_stream))
+        if self._answering is not None:
+            return self._follow(self._answering.chunk(piece.body, piece.end_of_stream))
+        if self._lean and self._phase is _Phase.ROUTED:
+            return self._first_bytes(message)
+        raise WireError("a response body before response headers")
+
+    def _first_bytes(self, message: pb.ProcessingRequest) -> list[Said]:
+        """Our own Envoy, of an answer that needs no change, sends the body without the headers."""
+        self.outbox.append(answers.EMPTY_RESPONSE_BODY)
+        if not message.response_body.body and not message.response_body.end_of_stream:
+            return []
+        self._phase, self.leaving = _Phase.STARTED, True
+        if not message.response_body.body.startswith(_SSE_BEGINNINGS):
+            return []  # an error, most likely: the access log tells
+        return [Started(200, served_endpoint(message)), FirstBytes()]
 
     def _response_trailers(self) -> list[Said]:
         if self._phase is _Phase.OVER or self._answering is None:

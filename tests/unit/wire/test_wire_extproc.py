@@ -356,6 +356,31 @@ def test_our_own_envoy_is_left_at_the_headers_of_a_plain_answer() -> None:
     assert stream.talk.awaits_log()
 
 
+def test_our_own_envoy_may_send_the_body_without_the_headers() -> None:
+    stream = Stream(lean=True)
+    stream.tell(request(modes=(BUFFERED, STREAMED)))
+    stream.routed(body(BODY[:-1] + b',"stream":true}'))
+    assert not stream.left()
+    assert stream.tell(chunk(b"")) == []
+    assert not stream.left()
+    first = chunk(b"data: {}\n\n")
+    lb = first.metadata_context.filter_metadata["envoy.lb"]
+    lb["x-gateway-destination-endpoint-served"] = A
+    assert stream.tell(first) == [Started(200, A), FirstBytes()]
+    assert stream.kinds() == ["response_body", "response_body"]
+    assert stream.left()
+    assert stream.talk.awaits_log()
+
+
+def test_an_error_without_headers_is_left_to_the_log() -> None:
+    stream = Stream(lean=True)
+    stream.tell(request(modes=(BUFFERED, STREAMED)))
+    stream.routed(body(BODY[:-1] + b',"stream":true}'))
+    assert stream.tell(chunk(b'{"error": {}}', end=True)) == []
+    assert stream.left()
+    assert stream.talk.awaits_log()
+
+
 def test_our_own_envoys_log_tells_the_end_of_a_stream_that_broke() -> None:
     stream = Stream(lean=True)
     stream.tell(request(modes=(BUFFERED, STREAMED)))

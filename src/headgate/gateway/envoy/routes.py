@@ -31,6 +31,13 @@ BUFFERED_MODE: Json = {
 }
 """Our own picker: with a buffered body, message timeout and fail-open really work."""
 
+UNCHANGED_MODE: Json = BUFFERED_MODE | {"response_header_mode": "SKIP"}
+"""The same for a pool that renames no model: its answers never need a change.
+
+While the picker looks at response headers, Envoy holds them back and can no longer retry: a server that died in
+that moment would cost the request.
+"""
+
 DUPLEX_MODE: Json = {
     "request_header_mode": "SEND",
     "request_body_mode": "FULL_DUPLEX_STREAMED",
@@ -235,9 +242,16 @@ def _ask(pool: Pool) -> Json:
             "grpc_service": names.grpc(cluster),
             "grpc_initial_metadata": told,
             "failure_mode_allow": own or pool.failure_mode == "FailOpen",
-            "processing_mode": BUFFERED_MODE if own else DUPLEX_MODE,
+            "processing_mode": _mode(pool),
         },
     )
+
+
+def _mode(pool: Pool) -> Json:
+    if pool.picker is not None:
+        return DUPLEX_MODE
+    renamed = any(target.name != rule.model_name for rule in pool.models for target in rule.targets)
+    return BUFFERED_MODE if renamed else UNCHANGED_MODE
 
 
 def _headers(effect: Effect) -> Json:
