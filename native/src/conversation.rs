@@ -14,7 +14,7 @@ use prost::Message;
 use crate::accesslog::Ending;
 use crate::program::Program;
 use crate::proto::{
-    BodyMutation, CommonResponse, HeaderMutation, HttpBody, HttpHeaders, Kind, Mutation,
+    BodyMutation, CommonResponse, HeaderMutation, HttpBody, HttpHeaders, Kind, Metadata, Mutation,
     PhaseResponse, ProcessingRequest, ProcessingResponse, ProtocolConfiguration, Request, Response,
     StreamedBodyResponse, Struct, TrailersResponse, Value, body_mode,
 };
@@ -25,6 +25,7 @@ use crate::usage::{Usage, UsageReader};
 /// Largest body chunk of a full-duplex answer.
 const CHUNK_BYTES: usize = 62_000;
 const VIA_UPSTREAM: &str = "via_upstream";
+const SSE_BEGINNINGS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
 const LONGEST_ID: usize = 256;
 
 /// Header and metadata names; they come from `headgate.model.headers`.
@@ -360,13 +361,13 @@ impl Conversation {
             Some(Request::RequestBody(body)) => self.request_body(body),
             Some(Request::RequestTrailers(_)) => self.request_trailers(),
             Some(Request::ResponseHeaders(headers)) => {
-                let metadata = message.metadata_context.unwrap_or_default().filter_metadata;
                 let local = is_local(message.attributes.values());
-                let served = metadata
-                    .get(&self.settings.names.lb_namespace)
-                    .and_then(|lb| lb.text(&self.settings.names.served))
-                    .map(str::to_owned);
+                let served = self.served_endpoint(message.metadata_context);
                 self.response_headers(headers, served, local)
+            }
+            Some(Request::ResponseBody(body)) if self.lean && self.phase == Phase::Routed => {
+                let served = self.served_endpoint(message.metadata_context);
+                Ok(self.first_bytes(&body, served))
             }
             Some(Request::ResponseBody(body)) => self.response_body(body),
             Some(Request::ResponseTrailers(_)) => Ok(self.response_trailers()),
@@ -721,6 +722,41 @@ impl Conversation {
             self.usage = Some(UsageReader::default());
         }
         Ok(said)
+    }
+
+    /// Who answers, by the data plane's word; None when it says nothing.
+    fn served_endpoint(&self, context: Option<Metadata>) -> Option<String> {
+        context
+            .unwrap_or_default()
+            .filter_metadata
+            .get(&self.settings.names.lb_namespace)
+            .and_then(|lb| lb.text(&self.settings.names.served))
+            .map(str::to_owned)
+    }
+
+    /// Our own Envoy, of an answer that needs no change, sends the body without the headers.
+    fn first_bytes(&mut self, message: &HttpBody, served: Option<String>) -> Vec<Said> {
+        self.pass(&message.body, message.end_of_stream);
+        if message.body.is_empty() && !message.end_of_stream {
+            return Vec::new();
+        }
+        self.phase = Phase::Started;
+        self.leaving = true;
+        if !SSE_BEGINNINGS
+            .iter()
+            .any(|beginning| message.body.starts_with(beginning))
+        {
+            return Vec::new(); // an error, most likely: the access log tells
+        }
+        vec![
+            Said::Started {
+                status: 200,
+                served,
+                local: false,
+                plain: false,
+            },
+            Said::FirstBytes,
+        ]
     }
 
     fn response_body(&mut self, message: HttpBody) -> Result<Vec<Said>, WireError> {

@@ -34,8 +34,8 @@ BUFFERED_MODE: Json = {
 UNCHANGED_MODE: Json = BUFFERED_MODE | {"response_header_mode": "SKIP"}
 """The same for a pool that renames no model: its answers never need a change.
 
-While the picker looks at response headers, Envoy holds them back and can no longer retry: a server that died in
-that moment would cost the request.
+While the picker looks at response headers, Envoy holds them back and can no longer retry: a server that died
+in that moment would cost the request.
 """
 
 DUPLEX_MODE: Json = {
