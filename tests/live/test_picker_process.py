@@ -29,6 +29,14 @@ CHECK = "/grpc.health.v1.Health/Check"
 MESSAGES = [{"role": "user", "content": "hi"}]
 
 
+@pytest.fixture(autouse=True, params=["portable", "native"])
+def _wire(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds with either wire."""
+    if request.param == "native":
+        pytest.importorskip("headgate_native")
+    monkeypatch.setenv("HEADGATE_WIRE", request.param)
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[ScriptedModelServer]:
     async with ScriptedModelServer().running() as made:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -20,6 +20,7 @@ from headgate.picker.events import ModelsListed, PoolChanged, Scraped
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
 from headgate.picker.view import PoolView
+from headgate.scheduling.prefix import BlockIndex, PrefixIndex
 from headgate.scheduling.profiles import PROFILES
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Pools:
         scrape_interval_s: float,
         *,
         settle_s: float = SETTLE_S,
+        make_index: Callable[[], BlockIndex] = PrefixIndex,
     ) -> None:
         """*own* is served even when its object names another picker: in a cluster that picker is this one."""
         self._settle_s = settle_s
@@ -78,6 +80,7 @@ class Pools:
         self._profile = PROFILES[policy]
         self._settings = settings
         self._rng = rng
+        self._make_index = make_index
         self._own = own
         self.scraper = Scraper(self._observed, interval_s=scrape_interval_s)
         self._pools: dict[PoolKey, Pool] = {}
@@ -114,7 +117,9 @@ class Pools:
             log.info("pool %s is gone", key)
         for key, pool in wanted.items():
             if key not in self._machines:
-                machine = self._machines[key] = PoolMachine(key, self._profile, self._settings, self._rng)
+                machine = self._machines[key] = PoolMachine(
+                    key, self._profile, self._settings, self._rng, self._make_index()
+                )
                 self._hub.add_pool(key, machine)
             if self._pools.get(key) != pool:
                 self._hub.tell(key, PoolChanged(pool))

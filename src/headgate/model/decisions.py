@@ -6,14 +6,14 @@ from headgate.model.ids import EndpointId, PoolKey, RequestId
 from headgate.model.requests import Outcome
 
 
-class Term(msgspec.Struct, frozen=True):
+class Term(msgspec.Struct, frozen=True, gc=False):
     """A named part of a candidate's cost."""
 
     name: str
     value: float
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """How one endpoint of the pool fared in one decision."""
 
     endpoint: EndpointId
@@ -32,7 +32,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """Age of the newest scrape; None: never scraped."""
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Decision(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A choice, or a refusal, and everything it was made from."""
 
     request_id: RequestId
@@ -57,7 +57,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Reason of a refusal."""
 
 
-class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
+class DecisionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A decision and, once known, what happened."""
 
     decision: Decision

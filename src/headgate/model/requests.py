@@ -16,7 +16,7 @@ BYTES_PER_TOKEN = 4.0
 """First estimate of prompt bytes per token, before any answer told the true number."""
 
 
-class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True):
+class InferenceRequest(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What the picker knows of a request when it must decide."""
 
     id: RequestId
@@ -44,7 +44,7 @@ class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing of the answer will be told but its end: the data plane does not show the response phase."""
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Token counts the engine reported."""
 
     prompt_tokens: int
@@ -56,7 +56,7 @@ Ending = Literal["complete", "aborted", "failed", "lost"]
 """How a request ended: answered whole; the client went away; the upstream failed; nobody told us."""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What became of a routed request; times in seconds from its arrival."""
 
     ending: Ending

@@ -19,7 +19,7 @@ Reason = Literal[
 ]
 
 
-class Route(msgspec.Struct, frozen=True, tag=True):
+class Route(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Send the request to the first of `endpoints` that answers."""
 
     stream: StreamId
@@ -30,7 +30,7 @@ class Route(msgspec.Struct, frozen=True, tag=True):
     decision: Decision
 
 
-class Reject(msgspec.Struct, frozen=True, tag=True):
+class Reject(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Answer the client with an error now."""
 
     stream: StreamId
@@ -48,14 +48,14 @@ class ListModels(msgspec.Struct, frozen=True, tag=True):
     models: tuple[ModelCard, ...]
 
 
-class Conclude(msgspec.Struct, frozen=True, tag=True):
+class Conclude(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A routed request's outcome is known: attach it to its decision record."""
 
     stream: StreamId
     outcome: Outcome
 
 
-class WakeAt(msgspec.Struct, frozen=True, tag=True):
+class WakeAt(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Send `Woken` at this time (machine clock, seconds); replaces an earlier, later wish."""
 
     at: float

@@ -14,14 +14,14 @@ class PoolChanged(msgspec.Struct, frozen=True, tag=True):
     pool: Pool
 
 
-class RequestArrived(msgspec.Struct, frozen=True, tag=True):
+class RequestArrived(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A request to be routed. Answered by exactly one of Route, Reject or ListModels, now or later."""
 
     stream: StreamId
     request: InferenceRequest
 
 
-class ResponseStarted(msgspec.Struct, frozen=True, tag=True):
+class ResponseStarted(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Response headers came. A request may get here without passing FirstToken."""
 
     stream: StreamId
@@ -34,13 +34,13 @@ class ResponseStarted(msgspec.Struct, frozen=True, tag=True):
     """True when the answer is no event stream, whatever was asked for: FirstToken will not be told."""
 
 
-class FirstToken(msgspec.Struct, frozen=True, tag=True):
+class FirstToken(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The first bytes of a streamed answer's body came: its prefill is done."""
 
     stream: StreamId
 
 
-class RequestEnded(msgspec.Struct, frozen=True, tag=True):
+class RequestEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A routed request is over. Told exactly once for each routed stream; later ones are ignored.
 
     Before the request was routed it means that the client went away: nothing is answered then.

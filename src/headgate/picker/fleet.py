@@ -10,15 +10,15 @@ from headgate.picker.events import Scraped
 from headgate.picker.member import Member
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.api import EndpointState
-from headgate.scheduling.prefix import DEFAULT_KV_TOKENS, PrefixIndex, capacity_blocks
+from headgate.scheduling.prefix import DEFAULT_KV_TOKENS, BlockIndex, PrefixIndex, capacity_blocks
 
 
 class Fleet:
     """Members of the pool, and those that left it with requests still running."""
 
-    def __init__(self, settings: MachineSettings) -> None:
+    def __init__(self, settings: MachineSettings, index: BlockIndex | None = None) -> None:
         self._settings = settings
-        self.index = PrefixIndex()
+        self.index: BlockIndex = PrefixIndex() if index is None else index
         self.members: dict[EndpointId, Member] = {}
         """Ordered by id."""
         self.leaving: dict[EndpointId, Member] = {}

@@ -22,6 +22,7 @@ from headgate.picker.settings import MachineSettings
 from headgate.picker.view import EndpointView, PoolView
 from headgate.scheduling.api import Ask, EndpointState, Profile
 from headgate.scheduling.costs import step_s, ttft_s
+from headgate.scheduling.prefix import BlockIndex
 from headgate.scheduling.scheduler import Placement, Scheduler
 
 TOLD_EVENTS = 20
@@ -36,12 +37,20 @@ class PoolMachine:
     Events about unknown streams or endpoints are harmless.
     """
 
-    def __init__(self, pool_key: PoolKey, profile: Profile, settings: MachineSettings, rng: Rng) -> None:
+    def __init__(
+        self,
+        pool_key: PoolKey,
+        profile: Profile,
+        settings: MachineSettings,
+        rng: Rng,
+        index: BlockIndex | None = None,
+    ) -> None:
+        """*index* is this machine's own; None: a new `PrefixIndex`."""
         self.pool = Pool(pool_key)
         self._settings = settings
         self._rng = rng
         self._scheduler = Scheduler(profile, rng)
-        self._fleet = Fleet(settings)
+        self._fleet = Fleet(settings, index)
         self._ledger = Ledger(self._fleet)
         self._story: deque[tuple[float, events.Event]] = deque(maxlen=settings.story)
         self._decided = 0

@@ -21,7 +21,9 @@ def describe(decision: Decision) -> str:
     if decision.waited_s > 0:
         parts.append(f"waited={decision.waited_s:.3f}s")
     text = "; ".join(parts)
-    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)[:LONGEST]
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+    return text[:LONGEST]
 
 
 def _choice(decision: Decision) -> list[str]:

@@ -1,10 +1,11 @@
 """Which endpoint has which prompt blocks in its cache, as far as the router can know; bounded by LRU.
 
-Only the data structure lives here. Its five verbs are also the interface of a native twin.
+Only the data structure lives here, and the interface that a native twin shares.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Protocol
 
 from headgate.model.requests import BLOCK_BYTES, BYTES_PER_TOKEN
 
@@ -15,6 +16,22 @@ DEFAULT_KV_TOKENS = 31_250 * 16
 def capacity_blocks(kv_tokens: int, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
     """How many prompt blocks of `BLOCK_BYTES` a KV cache of *kv_tokens* tokens holds; at least one."""
     return max(1, int(kv_tokens * bytes_per_token / BLOCK_BYTES))
+
+
+class BlockIndex(Protocol):
+    """What a machine asks of its prefix index; `PrefixIndex` and its native twin fit."""
+
+    def open(self, slot: int, capacity: int) -> None:
+        """See `PrefixIndex.open`; so for all."""
+
+    def remove(self, slot: int) -> None: ...
+    def clear(self, slot: int) -> None: ...
+    def add(self, slot: int, blocks: Sequence[int]) -> None: ...
+    def match(self, blocks: Sequence[int]) -> dict[int, int]: ...
+    def capacity(self, slot: int) -> int: ...
+    def blocks(self, slot: int) -> int: ...
+    def fill(self, slot: int) -> float: ...
+    def check(self) -> None: ...
 
 
 class PrefixIndex:

@@ -3,7 +3,7 @@
 A format is one module in `formats/` with a module-level `Format` value; nothing else names it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -37,6 +37,11 @@ class Format(msgspec.Struct, frozen=True):
     """Ends of the paths (without query) that it claims, for POST."""
     read: Callable[[bytes], Reading | BadRequest]
     """Decodes a body; raises `msgspec.DecodeError` for text that is no JSON object of the right shape."""
+    shape: Mapping[str, Any] | None = None
+    """What the native scanner may read by itself (the language: `native/src/shape.rs`).
+
+    It must give what `read` gives, for every body it accepts; all others it leaves to `read`. None: all.
+    """
 
 
 def model_name(value: Any) -> str | BadRequest:

@@ -34,7 +34,7 @@ BODY_LIMIT_BYTES = 64 * 1024 * 1024
 """Request bodies above this are refused with 413."""
 
 _MODES = ProcessingMode
-_STRIPPED = frozenset(names.NEVER_FROM_CLIENTS) | frozenset(names.NEVER_TO_SERVERS)
+STRIPPED = frozenset(names.NEVER_FROM_CLIENTS) | frozenset(names.NEVER_TO_SERVERS)
 
 
 _SSE_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -385,7 +385,7 @@ class Conversation:
         put = {names.DESTINATION: ",".join(endpoints)}
         if not self._lean and names.REQUEST_ID not in self._headers:
             put[names.REQUEST_ID] = self._request_id
-        remove = [name for name in self._headers if name in _STRIPPED and name != names.DESTINATION]
+        remove = [name for name in self._headers if name in STRIPPED and name != names.DESTINATION]
         if target_model is not None and "accept-encoding" in self._headers:
             remove.append("accept-encoding")
         if changed and "content-length" in self._headers:

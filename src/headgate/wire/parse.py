@@ -78,8 +78,8 @@ def _explain(error: msgspec.ValidationError) -> tuple[str, str | None]:
     return f"{text} at {place.strip('`.')}", place.strip("`.").partition("[")[0].partition(".")[0] or None
 
 
-def _number(headers: Mapping[str, str], keys: tuple[str, ...]) -> float | None:
-    text = _first(headers, keys)
+def number(text: str | None) -> float | None:
+    """A positive finite number; None for anything else."""
     try:
         value = float(text) if text else None
     except ValueError:
@@ -131,8 +131,8 @@ def understand(
         unseen=unseen,
         objective=_first(headers, names.OBJECTIVE),
         fairness_id=_first(headers, names.FAIRNESS_ID),
-        slo_ttft_ms=_number(headers, names.SLO_TTFT_MS),
-        slo_tpot_ms=_number(headers, names.SLO_TPOT_MS),
+        slo_ttft_ms=number(_first(headers, names.SLO_TTFT_MS)),
+        slo_tpot_ms=number(_first(headers, names.SLO_TPOT_MS)),
         session=_first(headers, names.SESSION),
         body_bytes=len(body) if body is not None else 0,
     )

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+from tests.wires import CONVERSATIONS
 
 from headgate.model.ids import EndpointId
 from headgate.model.load import ModelCard
 from headgate.model.requests import Usage
 from headgate.wire.answers import CHUNK_BYTES
-from headgate.wire.extproc import Conversation, Settings, WireError
+from headgate.wire.extproc import Settings, WireError
 from headgate.wire.said import Arrived, FirstBytes, Over, Started
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
@@ -73,8 +74,11 @@ def response_trailers() -> Any:
 class Stream:
     """A conversation with its answers decoded."""
 
+    make: Any
+    """Which wire's conversation; set for every test."""
+
     def __init__(self, *, lean: bool = False, fallbacks: bool = True, **settings: Any) -> None:
-        self.talk = Conversation(Settings("n", **settings), 7, lean=lean, fallbacks=fallbacks)
+        self.talk = self.make(Settings("n", **settings), 7, lean=lean, fallbacks=fallbacks)
 
     def tell(self, *messages: Any) -> list[Any]:
         return [said for message in messages for said in self.talk.receive(message.SerializeToString())]
@@ -85,7 +89,7 @@ class Stream:
         return found
 
     def left(self) -> bool:
-        return self.talk.leaving
+        return bool(self.talk.leaving)
 
     def kinds(self) -> list[str]:
         return [str(answer.WhichOneof("response")) for answer in self.answers()]
@@ -95,6 +99,11 @@ class Stream:
         assert [type(each) for each in said] == [Arrived]
         self.talk.route([A, B], target, "why")
         return self.answers()
+
+
+@pytest.fixture(autouse=True, params=CONVERSATIONS, ids=lambda each: each.__name__)
+def _wire(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stream, "make", staticmethod(request.param), raising=False)
 
 
 def put(mutation: Any) -> dict[str, str]:

@@ -146,6 +146,7 @@ def picker(
     from headgate.app.picker import PickerOptions, Tls, serve
     from headgate.app.picker_admin import Status
     from headgate.cli.logs import log_to_stderr
+    from headgate.io.extproc.native import MissingError
     from headgate.io.sources.urls import BadUrlError
     from headgate.model.ids import EndpointId, pool_key
     from headgate.picker.settings import MachineSettings
@@ -197,10 +198,11 @@ def picker(
             parts.append(f"metrics {metrics_host}:{status.metrics_port}")
         if status.admin_port:
             parts.append(f"admin 127.0.0.1:{status.admin_port}")
+        parts.append(f"{status.wire} wire")
         print(", ".join(parts), flush=True)
 
     try:
         serve(options, started)
-    except (OSError, RuntimeError, BadUrlError) as error:
+    except (OSError, RuntimeError, ValueError, BadUrlError, MissingError) as error:
         typer.echo(f"headgate picker: {error}", err=True)
         raise typer.Exit(1) from error

@@ -136,7 +136,7 @@ def _ext_proc(settings: GatewaySettings) -> Json:
     return extension(
         names.EXT_PROC,
         _EXT_PROC,
-        grpc_service={"envoy_grpc": {"cluster_name": names.OWN_PICKER}},
+        grpc_service=names.grpc(names.OWN_PICKER),
         processing_mode={"request_header_mode": "SKIP", "response_header_mode": "SKIP"},
         message_timeout=duration(settings.picker_timeout_s),
         max_message_timeout=duration(settings.picker_max_wait_s),
@@ -156,7 +156,7 @@ def _access_log() -> Json:
             "transport_api_version": "V3",
             "buffer_flush_interval": "0.02s",
             "buffer_size_bytes": 16384,
-            "grpc_service": {"envoy_grpc": {"cluster_name": names.OWN_PICKER}},
+            "grpc_service": names.grpc(names.OWN_PICKER),
         },
     )
     return log | {"filter": {"metadata_filter": {"matcher": key, "match_if_key_not_found": False}}}

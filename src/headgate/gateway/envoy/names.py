@@ -27,6 +27,15 @@ def picker(service: str) -> str:
     return f"picker/{service}"
 
 
+def grpc(cluster: str) -> Json:
+    """An Envoy gRPC client of *cluster*.
+
+    Its authority is said because Envoy's own, the cluster's name, would be no valid one: strict HTTP/2
+    servers reset such streams.
+    """
+    return {"envoy_grpc": {"cluster_name": cluster, "authority": cluster.replace("/", ".")}}
+
+
 def service(namespace: str, name: str, port: int) -> str:
     """The cluster of a Service port."""
     return f"service/{namespace}/{name}:{port}"

@@ -34,8 +34,8 @@ BUFFERED_MODE: Json = {
 UNCHANGED_MODE: Json = BUFFERED_MODE | {"response_header_mode": "SKIP"}
 """The same for a pool that renames no model: its answers never need a change.
 
-While the picker looks at response headers, Envoy holds them back and can no longer retry: a server that died in
-that moment would cost the request.
+While the picker looks at response headers, Envoy holds them back and can no longer retry: a server that died
+in that moment would cost the request.
 """
 
 DUPLEX_MODE: Json = {
@@ -239,7 +239,7 @@ def _ask(pool: Pool) -> Json:
     return typed(
         _EXT_PROC_PER_ROUTE,
         overrides={
-            "grpc_service": {"envoy_grpc": {"cluster_name": cluster}},
+            "grpc_service": names.grpc(cluster),
             "grpc_initial_metadata": told,
             "failure_mode_allow": own or pool.failure_mode == "FailOpen",
             "processing_mode": _mode(pool),

@@ -1,6 +1,7 @@
 """The gRPC health service, `Check` and `Watch`. Its messages have one field each and are written out here."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -48,6 +49,16 @@ class Health:
         async with self._changed:
             self._ready = ready
             self._changed.notify_all()
+
+    async def changes(self) -> AsyncIterator[bool]:
+        """Whether requests should come here: now, and at every change."""
+        ready = self._ready
+        while True:
+            yield ready
+            async with self._changed:
+                while self._ready == ready:
+                    await self._changed.wait()
+                ready = self._ready
 
     def status(self, service: str) -> bytes:
         """The `HealthCheckResponse` for a service name."""

@@ -59,6 +59,10 @@ class _Left(msgspec.Struct, frozen=True):
     since: float
 
 
+def _nobody() -> None:
+    """Nobody wants to know."""
+
+
 class Hub:
     """The machines of this process and the requests in its hands."""
 
@@ -74,6 +78,9 @@ class Hub:
         self.nonce = nonce
         self.default: PoolKey | None = None
         """The pool of streams that name none; None: the only pool there is."""
+        self.count_streams: Callable[[], int] | None = None
+        """How a wire counts its open streams, when not all of them enter here."""
+        self._pools_changed: Callable[[], None] = _nobody
         self._listener = listener
         self._clock = clock
         self._lost_after_s = lost_after_s
@@ -93,12 +100,24 @@ class Hub:
     def add_pool(self, key: PoolKey, machine: Machine) -> None:
         """Serves the pool *key* from now on."""
         self._machines[key] = machine
+        self._pools_changed()
 
     def remove_pool(self, key: PoolKey) -> None:
         """Forgets the pool; its running requests go on without being accounted for."""
         self._machines.pop(key, None)
         if timer := self._timers.pop(key, None):
             timer.cancel()
+        self._pools_changed()
+
+    @property
+    def pools(self) -> tuple[PoolKey, ...]:
+        """The pools that have a machine here."""
+        return tuple(self._machines)
+
+    def watch_pools(self, changed: Callable[[], None]) -> None:
+        """Calls *changed* now and whenever a pool comes or goes."""
+        self._pools_changed = changed
+        changed()
 
     def serves(self, key: PoolKey) -> bool:
         """Whether the pool has a machine here."""
@@ -148,16 +167,17 @@ class Hub:
     @property
     def open_streams(self) -> int:
         """ext_proc streams that are open now."""
-        return len(self._peers)
+        return len(self._peers) if self.count_streams is None else self.count_streams()
 
     @property
     def left_streams(self) -> int:
         """Requests whose end the access log will tell."""
         return len(self._left)
 
-    def enter(self, peer: Peer, pool: PoolKey) -> StreamId:
-        """A new stream, with its number."""
-        stream = StreamId(next(self._numbers))
+    def enter(self, peer: Peer, pool: PoolKey, stream: StreamId | None = None) -> StreamId:
+        """A new stream, with its number; a wire that numbers its streams itself says *stream*."""
+        if stream is None:
+            stream = StreamId(next(self._numbers))
         self._peers[stream] = peer, pool
         return stream
 

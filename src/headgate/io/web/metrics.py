@@ -35,7 +35,7 @@ class Reading(msgspec.Struct, frozen=True):
     open_streams: int
     left_streams: int
     wire: str
-    """Which wire is in use: `python` is the portable one."""
+    """Which wire is in use: `native` or `portable`."""
 
 
 class _Series(msgspec.Struct, frozen=True):

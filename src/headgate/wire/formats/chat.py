@@ -93,4 +93,43 @@ def read(raw: bytes) -> Reading | BadRequest:
     )
 
 
-FORMAT = Format("chat", ("/v1/chat/completions",), read)
+_PART = ("part", "text", "type", "url", LONGEST_URL, b"\x1d")
+_SHAPE = {
+    "model": "model",
+    "stream": "stream",
+    "limits": ("max_completion_tokens", "max_tokens"),
+    "need": "messages",
+    "fields": {
+        "tools": ("raw", (b"null", b"[]")),
+        "messages": (
+            "list",
+            (
+                "object",
+                {
+                    "role": ("string",),
+                    "content": (
+                        "choice",
+                        {
+                            "string": ("string",),
+                            "list": ("list", ("choice", {"string": ("string",), "object": _PART})),
+                            "null": ("text",),
+                        },
+                    ),
+                    "tool_calls": ("raw", (b"null",)),
+                    "tool_call_id": ("text",),
+                },
+                (
+                    ("role", b""),
+                    b"\x1f",
+                    ("content", b""),
+                    ("tool_calls", b""),
+                    ("tool_call_id", b""),
+                    b"\x1e",
+                ),
+            ),
+        ),
+    },
+    "layout": (("tools", b"\x1e"), ("messages", b"")),
+}
+
+FORMAT = Format("chat", ("/v1/chat/completions",), read, _SHAPE)

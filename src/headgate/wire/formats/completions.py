@@ -54,4 +54,13 @@ def read(raw: bytes) -> Reading | BadRequest:
     )
 
 
-FORMAT = Format("completions", ("/v1/completions",), read)
+_SHAPE = {
+    "model": "model",
+    "stream": "stream",
+    "limits": ("max_tokens",),
+    "need": "prompt",
+    "fields": {"prompt": ("choice", {"string": ("string",), "list": ("prompts", b"\x1e")})},
+    "layout": (("prompt", b""),),
+}
+
+FORMAT = Format("completions", ("/v1/completions",), read, _SHAPE)

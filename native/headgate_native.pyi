@@ -1,0 +1,185 @@
+"""Headgate's native wire: bytes are read and written here, every decision is made in Python.
+
+Only built-in types cross this border. `headgate.io.extproc.native` and `headgate.wire.native` are its users.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias, final
+
+__version__: str
+
+ARRIVED: Final[int]
+"""`(ARRIVED, stream, pool, id, api, path, model, streaming, blocks, prompt_bytes, max_tokens, subset, objective,
+fairness_id, slo_ttft_ms, slo_tpot_ms, session, body_bytes, unseen)`: a request is complete; the two SLO values are header
+texts."""
+UNREAD: Final[int]
+"""`(UNREAD, stream, pool, headers, body, subset, unseen)`: a complete request whose body must be read in Python."""
+TOO_LARGE: Final[int]
+"""`(TOO_LARGE, stream, pool, request_id)`: the body is above the limit; the answer is written in Python."""
+UNKNOWN_POOL: Final[int]
+"""`(UNKNOWN_POOL, stream, pool, request_id)`: a stream for a pool not served here, to be refused."""
+STARTED: Final[int]
+"""`(STARTED, stream, pool, status, served, local, plain)`: response headers came."""
+FIRST_BYTES: Final[int]
+"""`(FIRST_BYTES, stream, pool)`: the first body bytes of an event stream came."""
+OVER: Final[int]
+"""`(OVER, stream, pool, ending, status, usage, served)`: the request ended, and the stream with it. `usage` is
+None, `(prompt, completion, cached)`, or the tail of the answer for `headgate.wire.usage.find_usage`."""
+LEFT: Final[int]
+"""`(LEFT, stream, pool)`: the stream was left early; the access log tells the end."""
+CLOSED: Final[int]
+"""`(CLOSED, stream)`: the stream is gone and has nothing more to say."""
+LOGGED: Final[int]
+"""`(LOGGED, stream name, ending, status, usage, served)`: an entry of the access log."""
+LOG_OPENED: Final[int]
+"""`(LOG_OPENED,)`: an access-log stream was opened."""
+LOG_CLOSED: Final[int]
+"""`(LOG_CLOSED,)`: an access-log stream was closed."""
+WARNING: Final[int]
+"""`(WARNING, text)`: something to log."""
+
+Row: TypeAlias = tuple[Any, ...]
+
+@final
+class Server:
+    """Sockets and streams on threads of their own. One thread of Python takes events and gives answers."""
+
+    def __new__(
+        cls,
+        settings: Mapping[str, Any],
+        *,
+        threads: int,
+        max_connections: int,
+        max_streams: int,
+        max_message_bytes: int,
+        backlog: int,
+    ) -> Server:
+        """*settings*: see `headgate.wire.native.settings`. *max_streams* is per connection; *backlog* messages
+        are read ahead of Python at most. Raises ValueError or TypeError for settings that are not understood."""
+
+    def listen(self, host: str, port: int, *, health_only: bool = False) -> int:
+        """Starts serving on an IP address; the bound port. Raises OSError when it cannot be bound."""
+
+    def set_tls(
+        self, chain: bytes, key: bytes, *, min_version: str = "1.2", client_ca: bytes | None = None
+    ) -> None:
+        """PEM certificates of new connections from now on; *client_ca*: clients must show one signed by these.
+        Raises ValueError for a pair that cannot be used; what was there stays."""
+
+    def set_pools(self, served: Sequence[str], unnamed: str | None) -> None:
+        """The pools that are served, and the one of streams that name none."""
+
+    def set_ready(self, ready: bool) -> None:
+        """What the health service says of everything but `liveness`."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while events wait; it belongs to the server."""
+
+    def take(self) -> list[Row]:
+        """Everything that happened since the last call, in order; see the constants."""
+
+    def answer(self, rows: list[Row]) -> None:
+        """Answers streams: `(stream, endpoints, target_model, decision, read)` routes, *read* being
+        `(model, streaming)` of a body that was read in Python, else None; `(stream, message)` ends with a serialised
+        message, `(stream, None)` resets. Streams that have gone are passed over."""
+
+    def drain(self) -> None:
+        """Accepts no new connections and asks peers to open no new streams."""
+
+    def stop(self, within_s: float) -> None:
+        """Ends everything that is still open, within the given time."""
+
+    def counters(self) -> dict[str, int]:
+        """connections, refused_connections, streams, events, batches, panics."""
+
+@final
+class Conversation:
+    """One stream's protocol without a transport: exactly what the server runs for each stream."""
+
+    def __new__(
+        cls, settings: Mapping[str, Any], number: int, *, lean: bool = False, fallbacks: bool = False
+    ) -> Conversation: ...
+    def receive(self, data: bytes) -> list[Row]:
+        """Takes a serialised `ProcessingRequest`; the events it makes, their pool empty. Raises ValueError when
+        the peer broke the protocol."""
+
+    def answer(self, row: Row) -> None:
+        """See `Server.answer`."""
+
+    def refuse_stream(self, message: bytes) -> None:
+        """Ends the stream with a serialised message, whatever was asked."""
+
+    def closed(self) -> Row | None:
+        """The stream is gone; the OVER event, when the request was not over yet."""
+
+    def outbox(self) -> list[bytes]:
+        """Serialised messages to send; each is handed out once."""
+
+    @property
+    def leaving(self) -> bool:
+        """The stream may be closed after the outbox is sent."""
+
+    @property
+    def pool_names(self) -> list[str]:
+        """Pools that the request's attributes may mean, the likeliest first."""
+
+    @property
+    def awaits_log(self) -> bool:
+        """The stream is being left while its request goes on."""
+
+@final
+class PrefixIndex:
+    """The twin of `headgate.scheduling.prefix.PrefixIndex`: the same interface, about 36 bytes a block."""
+
+    def __new__(cls) -> PrefixIndex: ...
+    def open(self, slot: int, capacity: int) -> None:
+        """Start remembering for a slot, or change its capacity. Raises ValueError below one block."""
+
+    def remove(self, slot: int) -> None: ...
+    def clear(self, slot: int) -> None: ...
+    def add(self, slot: int, blocks: Sequence[int]) -> None: ...
+    def match(self, blocks: Sequence[int]) -> dict[int, int]: ...
+    def capacity(self, slot: int) -> int: ...
+    def blocks(self, slot: int) -> int: ...
+    def fill(self, slot: int) -> float: ...
+    def check(self) -> None: ...
+    def stored(self, slot: int, blocks: Sequence[int]) -> None:
+        """The endpoint itself says that it stored these blocks, in the order of the prompt."""
+
+    def dropped(self, slot: int, blocks: Sequence[int]) -> None:
+        """The endpoint itself says that it dropped these blocks."""
+
+    def reported(self, slot: int) -> int:
+        """How many of the remembered blocks the endpoint reported itself."""
+
+    def memory(self) -> int:
+        """Bytes of memory that the index has allocated."""
+
+    def snapshot(self) -> bytes:
+        """Everything remembered."""
+
+    def restore(self, data: bytes) -> None:
+        """Replaces everything by a snapshot's contents; raises ValueError for other bytes."""
+
+def scan(
+    shape: Mapping[str, Any], chunks: Sequence[bytes], block_bytes: int, horizon_blocks: int
+) -> tuple[str, bool, int | None, int, tuple[int, ...], list[tuple[int, int]]] | None:
+    """Reads a body by a shape: model, stream, token limit, prompt bytes, blocks, spans of the model's value.
+    None: the format's own reader must judge it."""
+
+def replace_model(body: bytes, name: str) -> bytes:
+    """See `headgate.wire.rewrite.replace_model`."""
+
+def restore_model(
+    content_type: str, content_encoding: str, name: str, chunks: Sequence[bytes]
+) -> list[bytes] | None:
+    """What a restorer sends on for each chunk, and at the end; None: bytes that cannot be read."""
+
+def read_usage(chunks: Sequence[bytes]) -> tuple[int, int, int | None] | bytes | None:
+    """Usage in an answer's chunks, or the tail to be read in Python."""
+
+def read_log(settings: Mapping[str, Any], data: bytes) -> list[Row]:
+    """LOGGED rows of a serialised `StreamAccessLogsMessage`. Raises ValueError for other bytes."""
+
+def chain(prompt: bytes, model: str, block_bytes: int, horizon_blocks: int) -> tuple[int, ...]:
+    """See `headgate.wire.blocks.chain`."""

@@ -1,0 +1,132 @@
+//! Envoy's gRPC access log: how requests that this picker routed have ended.
+
+use prost::Message;
+
+use crate::conversation::{Names, whole_number};
+use crate::proto::{HttpAccessLogEntry, Kind, ResponseFlags, StreamAccessLogsMessage, Struct};
+use crate::usage::Usage;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Complete,
+    Aborted,
+    Failed,
+    Lost,
+}
+
+impl Ending {
+    pub fn name(self) -> &'static str {
+        match self {
+            Ending::Complete => "complete",
+            Ending::Aborted => "aborted",
+            Ending::Failed => "failed",
+            Ending::Lost => "lost",
+        }
+    }
+}
+
+/// The end of one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The stream's name: the process's nonce, a hyphen, the stream's number.
+    pub stream: String,
+    pub ending: Ending,
+    pub status: Option<u64>,
+    pub usage: Usage,
+    pub served: Option<String>,
+}
+
+fn ending(flags: &ResponseFlags) -> Ending {
+    let gone = flags.downstream_connection_termination
+        || flags.downstream_remote_reset
+        || flags.downstream_protocol_error;
+    let failed = flags.no_healthy_upstream
+        || flags.upstream_request_timeout
+        || flags.local_reset
+        || flags.upstream_remote_reset
+        || flags.upstream_connection_failure
+        || flags.upstream_connection_termination
+        || flags.upstream_overflow
+        || flags.upstream_retry_limit_exceeded
+        || flags.stream_idle_timeout
+        || flags.upstream_max_stream_duration_reached
+        || flags.duration_timeout
+        || flags.upstream_protocol_error
+        || flags.dns_resolution_failure;
+    match (gone, failed) {
+        (true, _) => Ending::Aborted,
+        (_, true) => Ending::Failed,
+        _ => Ending::Complete,
+    }
+}
+
+fn count(values: &Struct, key: &str) -> Option<i64> {
+    match values.fields.get(key)?.kind.as_ref()? {
+        Kind::Number(number) if (0.0..(1i64 << 53) as f64).contains(number) => Some(*number as i64),
+        Kind::String(text) => whole_number(text).map(|number| number as i64),
+        _ => None,
+    }
+}
+
+fn usage(values: Option<&Struct>) -> Usage {
+    let Some(values) = values else {
+        return Usage::None;
+    };
+    match count(values, "prompt") {
+        None => Usage::None,
+        Some(prompt) => Usage::Counts {
+            prompt,
+            completion: count(values, "completion").unwrap_or(0),
+            cached: count(values, "cached"),
+        },
+    }
+}
+
+/// `ip:port`, with brackets around an IPv6 address.
+fn endpoint(address: &str, port: u32) -> String {
+    if address.contains(':') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
+    }
+}
+
+fn read_entry(entry: HttpAccessLogEntry, names: &Names) -> Option<Entry> {
+    let common = entry.common?;
+    let metadata = common.metadata?.filter_metadata;
+    let own = metadata.get(&names.own_namespace)?.fields.get("stream")?;
+    let stream = match &own.kind {
+        Some(Kind::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let served = metadata
+        .get(&names.lb_namespace)
+        .and_then(|lb| lb.text(&names.served))
+        .map(str::to_owned);
+    Some(Entry {
+        stream,
+        ending: ending(&common.response_flags.unwrap_or_default()),
+        status: entry
+            .response
+            .and_then(|response| response.response_code)
+            .map(|code| u64::from(code.value))
+            .filter(|code| *code != 0),
+        usage: usage(metadata.get(&names.usage_namespace)),
+        served: served.or_else(|| {
+            let address = common.upstream_remote_address?.socket_address?;
+            (!address.address.is_empty()).then(|| endpoint(&address.address, address.port_value))
+        }),
+    })
+}
+
+/// The routed requests in one message; other requests are left out.
+pub fn read_entries(data: &[u8], names: &Names) -> Result<Vec<Entry>, prost::DecodeError> {
+    let message = StreamAccessLogsMessage::decode(data)?;
+    Ok(message
+        .http_logs
+        .unwrap_or_default()
+        .log_entry
+        .into_iter()
+        .filter_map(|entry| read_entry(entry, names))
+        .collect())
+}

@@ -1,0 +1,687 @@
+//! What Python sees: built-in types only, in batches.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::accesslog::{Entry, read_entries};
+use crate::conversation::{Arrival, Conversation, Format, Names, PREFIX_BYTES, Said, Settings};
+use crate::hub::{Answer, Event, Hub};
+use crate::program::Program;
+use crate::scan::{Reading, Scanner};
+use crate::server::{Limits, Services, Tls, accept, bind};
+use crate::shape::Shape;
+use crate::usage::{Usage, UsageReader};
+
+/// Kinds of events, in the order of the constants in the stub.
+mod kind {
+    pub const ARRIVED: u8 = 0;
+    pub const UNREAD: u8 = 1;
+    pub const TOO_LARGE: u8 = 2;
+    pub const UNKNOWN_POOL: u8 = 3;
+    pub const STARTED: u8 = 4;
+    pub const FIRST_BYTES: u8 = 5;
+    pub const OVER: u8 = 6;
+    pub const LEFT: u8 = 7;
+    pub const CLOSED: u8 = 8;
+    pub const LOGGED: u8 = 9;
+    pub const LOG_OPENED: u8 = 10;
+    pub const LOG_CLOSED: u8 = 11;
+    pub const WARNING: u8 = 12;
+}
+
+type Row<'py> = PyResult<Bound<'py, PyTuple>>;
+
+fn usage<'py>(py: Python<'py>, usage: &Usage) -> PyResult<Option<Bound<'py, PyAny>>> {
+    Ok(match usage {
+        Usage::None => None,
+        Usage::Counts {
+            prompt,
+            completion,
+            cached,
+        } => Some(
+            (*prompt, *completion, *cached)
+                .into_pyobject(py)?
+                .into_any(),
+        ),
+        Usage::Tail(bytes) => Some(PyBytes::new(py, bytes).into_any()),
+    })
+}
+
+fn arrived<'py>(py: Python<'py>, stream: u64, pool: &str, arrival: &Arrival) -> Row<'py> {
+    let reading = arrival.reading.as_ref();
+    let blocks = match reading {
+        Some(reading) => PyTuple::new(py, &reading.blocks)?,
+        None => PyTuple::empty(py),
+    };
+    let subset = match &arrival.subset {
+        Some(list) => Some(PyTuple::new(py, list)?),
+        None => None,
+    };
+    let items: [Bound<'py, PyAny>; 19] = [
+        kind::ARRIVED.into_pyobject(py)?.into_any(),
+        stream.into_pyobject(py)?.into_any(),
+        PyString::new(py, pool).into_any(),
+        PyString::new(py, &arrival.id).into_any(),
+        PyString::intern(py, &arrival.api).into_any(),
+        PyString::new(py, &arrival.path).into_any(),
+        reading
+            .map(|reading| reading.model.as_str())
+            .into_pyobject(py)?,
+        reading
+            .is_some_and(|reading| reading.stream)
+            .into_pyobject(py)?
+            .to_owned()
+            .into_any(),
+        blocks.into_any(),
+        reading
+            .map_or(0, |reading| reading.prompt_bytes)
+            .into_pyobject(py)?
+            .into_any(),
+        reading
+            .and_then(|reading| reading.limit)
+            .into_pyobject(py)?,
+        subset.into_pyobject(py)?,
+        arrival.objective.as_deref().into_pyobject(py)?,
+        arrival.fairness_id.as_deref().into_pyobject(py)?,
+        arrival.slo_ttft_ms.as_deref().into_pyobject(py)?,
+        arrival.slo_tpot_ms.as_deref().into_pyobject(py)?,
+        arrival.session.as_deref().into_pyobject(py)?,
+        arrival.body_bytes.into_pyobject(py)?.into_any(),
+        arrival.unseen.into_pyobject(py)?.to_owned().into_any(),
+    ];
+    PyTuple::new(py, items)
+}
+
+fn said_row<'py>(py: Python<'py>, stream: u64, pool: &str, said: &Said) -> Row<'py> {
+    match said {
+        Said::Arrived(arrival) => arrived(py, stream, pool, arrival),
+        Said::Unread {
+            headers,
+            body,
+            subset,
+            unseen,
+        } => {
+            let all = PyDict::new(py);
+            for (name, value) in headers {
+                all.set_item(name, value)?;
+            }
+            let subset = match subset {
+                Some(list) => Some(PyTuple::new(py, list)?),
+                None => None,
+            };
+            (
+                kind::UNREAD,
+                stream,
+                pool,
+                all,
+                PyBytes::new(py, body),
+                subset,
+                *unseen,
+            )
+                .into_pyobject(py)
+        }
+        Said::TooLarge { request_id } => {
+            (kind::TOO_LARGE, stream, pool, request_id).into_pyobject(py)
+        }
+        Said::Started {
+            status,
+            served,
+            local,
+            plain,
+        } => (kind::STARTED, stream, pool, status, served, *local, *plain).into_pyobject(py),
+        Said::FirstBytes => (kind::FIRST_BYTES, stream, pool).into_pyobject(py),
+        Said::Over {
+            ending,
+            status,
+            usage: counts,
+            served,
+        } => (
+            kind::OVER,
+            stream,
+            pool,
+            PyString::intern(py, ending.name()),
+            status,
+            usage(py, counts)?,
+            served,
+        )
+            .into_pyobject(py),
+    }
+}
+
+fn logged<'py>(py: Python<'py>, entry: &Entry) -> Row<'py> {
+    (
+        kind::LOGGED,
+        &entry.stream,
+        PyString::intern(py, entry.ending.name()),
+        entry.status,
+        usage(py, &entry.usage)?,
+        &entry.served,
+    )
+        .into_pyobject(py)
+}
+
+fn row<'py>(py: Python<'py>, event: &Event) -> Row<'py> {
+    match event {
+        Event::Said { stream, pool, said } => said_row(py, *stream, pool, said),
+        Event::UnknownPool {
+            stream,
+            pool,
+            request_id,
+        } => (kind::UNKNOWN_POOL, *stream, &**pool, request_id).into_pyobject(py),
+        Event::Left { stream, pool } => (kind::LEFT, *stream, &**pool).into_pyobject(py),
+        Event::Closed { stream } => (kind::CLOSED, *stream).into_pyobject(py),
+        Event::Logged(entry) => logged(py, entry),
+        Event::LogOpened => (kind::LOG_OPENED,).into_pyobject(py),
+        Event::LogClosed => (kind::LOG_CLOSED,).into_pyobject(py),
+        Event::Warning(text) => (kind::WARNING, text).into_pyobject(py),
+    }
+}
+
+fn text_list(value: &Bound<'_, PyDict>, name: &str) -> PyResult<Vec<String>> {
+    item(value, name)?
+        .try_iter()?
+        .map(|one| one?.extract())
+        .collect()
+}
+
+fn item<'py>(value: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    value
+        .get_item(name)?
+        .ok_or_else(|| PyValueError::new_err(format!("{name} is missing")))
+}
+
+fn names(value: &Bound<'_, PyDict>) -> PyResult<Names> {
+    let text = |name: &str| -> PyResult<String> { item(value, name)?.extract() };
+    Ok(Names {
+        pool: text("pool")?,
+        lean: text("lean")?,
+        fallbacks: text("fallbacks")?,
+        destination: text("destination")?,
+        subset: text("subset")?,
+        served: text("served")?,
+        lb_namespace: text("lb_namespace")?,
+        subset_namespace: text("subset_namespace")?,
+        request_id: text("request_id")?,
+        own_namespace: text("own_namespace")?,
+        usage_namespace: text("usage_namespace")?,
+        decision: text("decision")?,
+        endpoint: text("endpoint")?,
+        models_suffix: text("models_suffix")?,
+        pool_attributes: text_list(value, "pool_attributes")?,
+        objective: text_list(value, "objective")?,
+        fairness_id: text_list(value, "fairness_id")?,
+        slo_ttft_ms: text_list(value, "slo_ttft_ms")?,
+        slo_tpot_ms: text_list(value, "slo_tpot_ms")?,
+        session: text_list(value, "session")?,
+        stripped: text_list(value, "stripped")?.into_iter().collect(),
+    })
+}
+
+/// Reads the settings that both the server and a single conversation take.
+fn settings(value: &Bound<'_, PyDict>) -> PyResult<Settings> {
+    let block_bytes: usize = item(value, "block_bytes")?.extract()?;
+    let horizon: usize = item(value, "horizon_blocks")?.extract()?;
+    let mut formats = Vec::new();
+    for entry in item(value, "formats")?.try_iter()? {
+        let (api, suffixes, shape): (String, Vec<String>, Option<Bound<'_, PyDict>>) =
+            entry?.extract()?;
+        let program = match shape {
+            Some(shape) => Some(Arc::new(Program::new(
+                &Shape::read(&shape)?,
+                block_bytes,
+                horizon,
+            ))),
+            None => None,
+        };
+        formats.push(Format {
+            api,
+            suffixes,
+            program,
+        });
+    }
+    Ok(Settings {
+        names: names(item(value, "names")?.cast::<PyDict>()?)?,
+        formats,
+        nonce: item(value, "nonce")?.extract()?,
+        body_limit: item(value, "body_limit")?.extract()?,
+        subset_filter: item(value, "subset_filter")?.extract()?,
+    })
+}
+
+fn answers(rows: &Bound<'_, PyList>) -> PyResult<Vec<(u64, Answer)>> {
+    rows.iter()
+        .map(|row| {
+            let row = row.cast_into::<PyTuple>()?;
+            let stream: u64 = row.get_item(0)?.extract()?;
+            let second = row.get_item(1)?;
+            let answer = match second.cast::<PyBytes>() {
+                _ if second.is_none() => Answer::Fail,
+                Ok(message) => Answer::Last(Bytes::copy_from_slice(message.as_bytes())),
+                Err(_) => Answer::Route {
+                    endpoints: second.extract()?,
+                    target: row.get_item(2)?.extract()?,
+                    decision: row.get_item(3)?.extract()?,
+                    read: row.get_item(4)?.extract()?,
+                },
+            };
+            Ok((stream, answer))
+        })
+        .collect()
+}
+
+/// The transport: sockets and streams on threads of its own; Python takes events and gives answers.
+#[pyclass]
+pub struct Server {
+    hub: Arc<Hub>,
+    limits: Limits,
+    tls: Tls,
+    drain: watch::Sender<bool>,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+#[pymethods]
+impl Server {
+    #[new]
+    #[pyo3(signature = (settings, *, threads, max_connections, max_streams, max_message_bytes, backlog))]
+    fn new(
+        settings: &Bound<'_, PyDict>,
+        threads: usize,
+        max_connections: usize,
+        max_streams: u32,
+        max_message_bytes: usize,
+        backlog: usize,
+    ) -> PyResult<Server> {
+        let hub = Hub::new(self::settings(settings)?, backlog)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name("headgate-wire")
+            .enable_io()
+            .enable_time()
+            .build()?;
+        Ok(Server {
+            hub: Arc::new(hub),
+            limits: Limits {
+                connections: max_connections,
+                streams: max_streams,
+                message_bytes: max_message_bytes,
+            },
+            tls: Arc::new(RwLock::new(None)),
+            drain: watch::Sender::new(false),
+            runtime: Mutex::new(Some(runtime)),
+        })
+    }
+
+    /// Starts serving; the port that was bound.
+    #[pyo3(signature = (host, port, *, health_only = false))]
+    fn listen(&self, py: Python<'_>, host: &str, port: u16, health_only: bool) -> PyResult<u16> {
+        let ip: IpAddr = host
+            .parse()
+            .map_err(|_| PyValueError::new_err(format!("{host} is no IP address")))?;
+        let guard = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        let runtime = guard
+            .as_ref()
+            .ok_or_else(|| PyRuntimeError::new_err("the server has stopped"))?;
+        let (services, tls) = if health_only {
+            (Services::Health, Tls::default())
+        } else {
+            (Services::All, self.tls.clone())
+        };
+        let bound = py.detach(|| runtime.block_on(bind(SocketAddr::new(ip, port))));
+        let listener =
+            bound.map_err(|error| PyOSError::new_err(format!("{host}:{port}: {error}")))?;
+        let port = listener.local_addr()?.port();
+        runtime.spawn(accept(
+            listener,
+            self.hub.clone(),
+            services,
+            self.limits,
+            tls,
+            self.drain.subscribe(),
+        ));
+        Ok(port)
+    }
+
+    /// Certificates of new connections from now on, PEM; raises ValueError for a pair that cannot be used.
+    #[pyo3(signature = (chain, key, *, min_version = "1.2", client_ca = None))]
+    fn set_tls(
+        &self,
+        chain: &[u8],
+        key: &[u8],
+        min_version: &str,
+        client_ca: Option<&[u8]>,
+    ) -> PyResult<()> {
+        let config = crate::tls::config(chain, key, min_version, client_ca)
+            .map_err(PyValueError::new_err)?;
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
+        Ok(())
+    }
+
+    /// The pools that are served, and the one of streams that name none.
+    fn set_pools(&self, served: Vec<String>, unnamed: Option<&str>) {
+        let mut pools = self
+            .hub
+            .pools
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        pools.served = served.into_iter().map(Arc::from).collect();
+        pools.unnamed = unnamed.map(Arc::from);
+    }
+
+    fn set_ready(&self, ready: bool) {
+        self.hub.ready.send_replace(ready);
+    }
+
+    /// A file descriptor that is readable while events wait; it belongs to the server.
+    fn fileno(&self) -> i32 {
+        self.hub.ear().as_raw_fd()
+    }
+
+    /// Everything that happened since the last call, in order.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let events = self.hub.take();
+        let rows = PyList::empty(py);
+        for event in &events {
+            rows.append(row(py, event)?)?;
+        }
+        // Bodies and strings are freed without holding Python up.
+        py.detach(|| drop(events));
+        Ok(rows)
+    }
+
+    /// Answers streams: `(stream, endpoints, target model, decision, read)` or `(stream, message)`.
+    fn answer(&self, py: Python<'_>, rows: &Bound<'_, PyList>) -> PyResult<()> {
+        let all = answers(rows)?;
+        py.detach(|| self.hub.answer(all));
+        Ok(())
+    }
+
+    /// Accepts no new connections and asks peers to open no new streams.
+    fn drain(&self) {
+        self.drain.send_replace(true);
+    }
+
+    /// Ends everything that is still open, within the given time.
+    fn stop(&self, py: Python<'_>, within_s: f64) {
+        self.drain.send_replace(true);
+        let runtime = self
+            .runtime
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(runtime) = runtime {
+            py.detach(|| runtime.shutdown_timeout(Duration::from_secs_f64(within_s.max(0.0))));
+        }
+    }
+
+    /// Numbers for metrics.
+    fn counters(&self) -> HashMap<&'static str, u64> {
+        let counters = &self.hub.counters;
+        HashMap::from([
+            (
+                "connections",
+                counters.connections.load(Ordering::Relaxed) as u64,
+            ),
+            (
+                "refused_connections",
+                counters.refused_connections.load(Ordering::Relaxed),
+            ),
+            ("streams", counters.streams.load(Ordering::Relaxed) as u64),
+            ("events", counters.events.load(Ordering::Relaxed)),
+            ("batches", counters.batches.load(Ordering::Relaxed)),
+            ("panics", counters.panics.load(Ordering::Relaxed)),
+        ])
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let runtime = self
+            .runtime
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// One stream's protocol, without a transport: what the server runs for each stream.
+#[pyclass(name = "Conversation")]
+pub struct Dialogue {
+    talk: Conversation,
+    number: u64,
+}
+
+#[pymethods]
+impl Dialogue {
+    #[new]
+    #[pyo3(signature = (settings, number, *, lean = false, fallbacks = false))]
+    fn new(
+        settings: &Bound<'_, PyDict>,
+        number: u64,
+        lean: bool,
+        fallbacks: bool,
+    ) -> PyResult<Dialogue> {
+        let settings = Arc::new(self::settings(settings)?);
+        Ok(Dialogue {
+            talk: Conversation::new(settings, number, lean, fallbacks),
+            number,
+        })
+    }
+
+    /// Takes a serialised message; what was said. Raises ValueError when the peer broke the protocol.
+    fn receive<'py>(&mut self, py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyList>> {
+        let all = self
+            .talk
+            .receive(Bytes::copy_from_slice(data))
+            .map_err(|error| PyValueError::new_err(error.0))?;
+        let rows = PyList::empty(py);
+        for said in &all {
+            rows.append(said_row(py, self.number, "", said)?)?;
+        }
+        Ok(rows)
+    }
+
+    fn answer(&mut self, row: Bound<'_, PyTuple>) -> PyResult<()> {
+        let rows = PyList::new(row.py(), [row])?;
+        for (_, answer) in answers(&rows)? {
+            match answer {
+                Answer::Route {
+                    endpoints,
+                    target,
+                    decision,
+                    read,
+                } => self.talk.route(&endpoints, target, &decision, read),
+                Answer::Last(message) => self.talk.answer(&message),
+                Answer::Fail => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_stream(&mut self, message: &[u8]) {
+        self.talk.answer_first(message);
+    }
+
+    fn closed<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        match self.talk.closed() {
+            Some(said) => Ok(Some(said_row(py, self.number, "", &said)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Serialised messages to send; they are handed out once.
+    fn outbox<'py>(&mut self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        self.talk
+            .outbox
+            .drain(..)
+            .map(|framed| PyBytes::new(py, &framed[PREFIX_BYTES..]))
+            .collect()
+    }
+
+    #[getter]
+    fn leaving(&self) -> bool {
+        self.talk.leaving
+    }
+
+    #[getter]
+    fn pool_names(&self) -> Vec<String> {
+        self.talk.pool_names.clone()
+    }
+
+    #[getter]
+    fn awaits_log(&self) -> bool {
+        self.talk.awaits_log()
+    }
+}
+
+type ReadingRow<'py> = (
+    String,
+    bool,
+    Option<i64>,
+    usize,
+    Bound<'py, PyTuple>,
+    Vec<(usize, usize)>,
+);
+
+/// Reads a body in chunks by a shape: model, stream, token limit, prompt bytes, blocks, spans of the model's value.
+/// None: the format's own reader must judge it.
+#[pyfunction]
+fn scan<'py>(
+    py: Python<'py>,
+    shape: &Bound<'py, PyDict>,
+    chunks: Vec<Vec<u8>>,
+    block_bytes: usize,
+    horizon_blocks: usize,
+) -> PyResult<Option<ReadingRow<'py>>> {
+    let program = Program::new(&Shape::read(shape)?, block_bytes, horizon_blocks);
+    let mut scanner = Scanner::new(Arc::new(program));
+    for chunk in &chunks {
+        scanner.feed(chunk);
+    }
+    let Some(reading) = scanner.finish() else {
+        return Ok(None);
+    };
+    let Reading {
+        model,
+        stream,
+        limit,
+        prompt_bytes,
+        blocks,
+        spans,
+    } = reading;
+    let blocks = PyTuple::new(py, blocks)?;
+    Ok(Some((model, stream, limit, prompt_bytes, blocks, spans)))
+}
+
+/// `body` with `name` as the value of every top-level `model` key that holds a string.
+#[pyfunction]
+fn replace_model<'py>(py: Python<'py>, body: &[u8], name: &str) -> Bound<'py, PyBytes> {
+    match crate::rewrite::replace_model(body, name) {
+        Some(new) => PyBytes::new(py, &new),
+        None => PyBytes::new(py, body),
+    }
+}
+
+/// An answer's chunks with `name` restored, each as it would be sent on, the rest last; None: not readable.
+#[pyfunction]
+fn restore_model<'py>(
+    py: Python<'py>,
+    content_type: &str,
+    content_encoding: &str,
+    name: &str,
+    chunks: Vec<Vec<u8>>,
+) -> Option<Vec<Bound<'py, PyBytes>>> {
+    let mut restorer = crate::rewrite::Restorer::of(content_type, content_encoding, name)?;
+    let mut out: Vec<_> = chunks
+        .iter()
+        .map(|chunk| PyBytes::new(py, &restorer.feed(chunk)))
+        .collect();
+    out.push(PyBytes::new(py, &restorer.finish()));
+    Some(out)
+}
+
+/// Usage in an answer's chunks: counts, the tail to be read in Python, or None.
+#[pyfunction]
+fn read_usage(py: Python<'_>, chunks: Vec<Vec<u8>>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let mut reader = UsageReader::default();
+    for chunk in chunks {
+        reader.feed(&Bytes::from(chunk));
+    }
+    usage(py, &reader.usage())
+}
+
+/// The routed requests in a serialised access-log message, as the server would tell them.
+#[pyfunction]
+fn read_log<'py>(
+    py: Python<'py>,
+    settings: &Bound<'py, PyDict>,
+    data: &[u8],
+) -> PyResult<Bound<'py, PyList>> {
+    let settings = self::settings(settings)?;
+    let entries = read_entries(data, &settings.names)
+        .map_err(|_| PyValueError::new_err("not a StreamAccessLogsMessage"))?;
+    let rows = PyList::empty(py);
+    for entry in &entries {
+        rows.append(logged(py, entry)?)?;
+    }
+    Ok(rows)
+}
+
+/// Chained block hashes of a prompt.
+#[pyfunction]
+fn chain<'py>(
+    py: Python<'py>,
+    prompt: &[u8],
+    model: &str,
+    block_bytes: usize,
+    horizon_blocks: usize,
+) -> PyResult<Bound<'py, PyTuple>> {
+    PyTuple::new(
+        py,
+        crate::text::chain(prompt, model.as_bytes(), block_bytes, horizon_blocks),
+    )
+}
+
+#[pymodule]
+pub fn headgate_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<Server>()?;
+    module.add_class::<Dialogue>()?;
+    module.add_class::<crate::prefix::PrefixIndex>()?;
+    module.add_function(wrap_pyfunction!(scan, module)?)?;
+    module.add_function(wrap_pyfunction!(replace_model, module)?)?;
+    module.add_function(wrap_pyfunction!(restore_model, module)?)?;
+    module.add_function(wrap_pyfunction!(read_usage, module)?)?;
+    module.add_function(wrap_pyfunction!(read_log, module)?)?;
+    module.add_function(wrap_pyfunction!(chain, module)?)?;
+    for (name, value) in [
+        ("ARRIVED", kind::ARRIVED),
+        ("UNREAD", kind::UNREAD),
+        ("TOO_LARGE", kind::TOO_LARGE),
+        ("UNKNOWN_POOL", kind::UNKNOWN_POOL),
+        ("STARTED", kind::STARTED),
+        ("FIRST_BYTES", kind::FIRST_BYTES),
+        ("OVER", kind::OVER),
+        ("LEFT", kind::LEFT),
+        ("CLOSED", kind::CLOSED),
+        ("LOGGED", kind::LOGGED),
+        ("LOG_OPENED", kind::LOG_OPENED),
+        ("LOG_CLOSED", kind::LOG_CLOSED),
+        ("WARNING", kind::WARNING),
+    ] {
+        module.add(name, value)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! Headgate's native wire: bytes are read and written here, every decision is made in Python.
+#![forbid(unsafe_code)]
+
+pub mod accesslog;
+pub mod border;
+pub mod conversation;
+pub mod grpc;
+pub mod hub;
+pub mod prefix;
+pub mod program;
+pub mod proto;
+pub mod rewrite;
+pub mod scan;
+#[cfg(test)]
+mod scan_tests;
+pub mod server;
+#[cfg(test)]
+mod server_tests;
+pub mod shape;
+pub mod text;
+pub mod tls;
+pub mod usage;

@@ -1,0 +1,290 @@
+//! Token usage from an answer's bytes, plain JSON or server-sent events, in any chunking, with bounded memory.
+//!
+//! A tail of the bytes is kept and read once, when the answer ends. A usage object of an unusual form is not
+//! judged here: the tail goes to the reader in Python.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// Bytes kept: several times the longest usage object and what follows it.
+pub const TAIL_BYTES: usize = 16 * 1024;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Usage {
+    None,
+    Counts {
+        prompt: i64,
+        completion: i64,
+        cached: Option<i64>,
+    },
+    /// To be read in Python.
+    Tail(Vec<u8>),
+}
+
+/// Takes an answer's chunks as they pass.
+#[derive(Default)]
+pub struct UsageReader {
+    chunks: VecDeque<Bytes>,
+    size: usize,
+}
+
+impl UsageReader {
+    /// Remembers the last `TAIL_BYTES` and at most one chunk more.
+    pub fn feed(&mut self, chunk: &Bytes) {
+        let mut chunk = chunk.clone();
+        if chunk.len() > TAIL_BYTES {
+            // A copy, so that the whole chunk is not kept alive by its end.
+            chunk = Bytes::copy_from_slice(&chunk[chunk.len() - TAIL_BYTES..]);
+        }
+        self.size += chunk.len();
+        self.chunks.push_back(chunk);
+        while let Some(first) = self.chunks.front() {
+            if self.size - first.len() < TAIL_BYTES {
+                break;
+            }
+            self.size -= first.len();
+            self.chunks.pop_front();
+        }
+    }
+
+    pub fn usage(&self) -> Usage {
+        let mut tail = Vec::with_capacity(self.size);
+        for chunk in &self.chunks {
+            tail.extend_from_slice(chunk);
+        }
+        find_usage(&tail[tail.len().saturating_sub(TAIL_BYTES)..])
+    }
+}
+
+const KEY: &[u8] = b"\"usage\"";
+
+fn regex_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+}
+
+/// The last complete `usage` object in the bytes.
+pub fn find_usage(tail: &[u8]) -> Usage {
+    let mut end = tail.len();
+    while let Some(at) = tail[..end]
+        .windows(KEY.len())
+        .rposition(|window| window == KEY)
+    {
+        end = at + KEY.len() - 1;
+        // A key, not a piece of text: within a JSON string the quotes would be escaped.
+        if at > 0 && tail[at - 1] == b'\\' {
+            continue;
+        }
+        let Some(brace) = open_brace(tail, at + KEY.len()) else {
+            continue;
+        };
+        let Some(text) = object_at(tail, brace) else {
+            continue;
+        };
+        return read_object(text).unwrap_or_else(|| Usage::Tail(tail.to_vec()));
+    }
+    Usage::None
+}
+
+fn open_brace(tail: &[u8], from: usize) -> Option<usize> {
+    let skip = |mut at: usize| {
+        while at < tail.len() && regex_blank(tail[at]) {
+            at += 1;
+        }
+        at
+    };
+    let colon = skip(from);
+    if tail.get(colon) != Some(&b':') {
+        return None;
+    }
+    let brace = skip(colon + 1);
+    (tail.get(brace) == Some(&b'{')).then_some(brace)
+}
+
+/// The end of the string whose opening quote stands at `at`: the position behind its closing quote.
+pub fn string_end(text: &[u8], at: usize) -> Option<usize> {
+    let mut at = at + 1;
+    while at < text.len() {
+        match text[at] {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+fn object_at(text: &[u8], start: usize) -> Option<&[u8]> {
+    let (mut at, mut depth) = (start, 0usize);
+    while at < text.len() {
+        match text[at] {
+            b'"' => {
+                at = string_end(text, at)?;
+                continue;
+            }
+            b'{' => depth += 1,
+            b'}' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(&text[start..=at]);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// Reads an object of plain counts; None for anything that is not of the usual form.
+fn read_object(text: &[u8]) -> Option<Usage> {
+    let (mut prompt, mut completion, mut cached) = (None, 0, None);
+    members(text, &mut |key, value| {
+        match key {
+            b"prompt_tokens" => prompt = Some(whole(value)?),
+            b"completion_tokens" => completion = whole(value)?,
+            b"prompt_tokens_details" if value == b"null" => cached = None,
+            b"prompt_tokens_details" => {
+                cached = None;
+                members(value, &mut |key, value| {
+                    if key == b"cached_tokens" {
+                        cached = if value == b"null" {
+                            None
+                        } else {
+                            Some(whole(value)?)
+                        };
+                    }
+                    Some(())
+                })?;
+            }
+            _ => {}
+        }
+        Some(())
+    })?;
+    Some(Usage::Counts {
+        prompt: prompt?,
+        completion,
+        cached,
+    })
+}
+
+fn whole(value: &[u8]) -> Option<i64> {
+    let plain = value.len() <= 18
+        && value.iter().all(u8::is_ascii_digit)
+        && (value.len() == 1 || value.first() != Some(&b'0'));
+    if !plain {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+fn json_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Option<()>;
+
+/// Calls `each` with every member of a flat enough object: values are counts, words, or objects of such.
+fn members(text: &[u8], each: Each<'_>) -> Option<()> {
+    let mut at = 0;
+    let skip = |at: &mut usize| {
+        while text.get(*at).is_some_and(json_blank) {
+            *at += 1;
+        }
+    };
+    if text.first() != Some(&b'{') {
+        return None;
+    }
+    at += 1;
+    skip(&mut at);
+    if text.get(at) == Some(&b'}') {
+        return (at + 1 == text.len()).then_some(());
+    }
+    loop {
+        skip(&mut at);
+        if text.get(at) != Some(&b'"') {
+            return None;
+        }
+        let end = string_end(text, at)?;
+        let key = &text[at + 1..end - 1];
+        let simple = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        if !key.iter().all(simple) {
+            return None;
+        }
+        at = end;
+        skip(&mut at);
+        if text.get(at) != Some(&b':') {
+            return None;
+        }
+        at += 1;
+        skip(&mut at);
+        let end = match text.get(at)? {
+            b'{' => at + object_at(text, at)?.len(),
+            b'0'..=b'9' | b't' | b'f' | b'n' => {
+                let length = text[at..]
+                    .iter()
+                    .position(|byte| !byte.is_ascii_alphanumeric())?;
+                at + length
+            }
+            _ => return None,
+        };
+        let value = &text[at..end];
+        match value[0] {
+            b'{' => members(value, &mut |_, _| Some(()))?,
+            b'0'..=b'9' => {
+                whole(value)?;
+            }
+            _ if matches!(value, b"true" | b"false" | b"null") => {}
+            _ => return None,
+        }
+        each(key, value)?;
+        at = end;
+        skip(&mut at);
+        match text.get(at)? {
+            b',' => at += 1,
+            b'}' => return (at + 1 == text.len()).then_some(()),
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAST: &[u8] = b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"total_tokens\":15,\"completion_tokens\":8,\
+        \"prompt_tokens_details\":{\"cached_tokens\":4}}}\r\n\r\ndata: [DONE]\r\n\r\n";
+
+    #[test]
+    fn usage_is_found_however_the_bytes_are_cut() {
+        let found = Usage::Counts {
+            prompt: 7,
+            completion: 8,
+            cached: Some(4),
+        };
+        for cut in 0..LAST.len() {
+            let mut reader = UsageReader::default();
+            reader.feed(&Bytes::from(vec![b'x'; 40_000]));
+            reader.feed(&Bytes::copy_from_slice(&LAST[..cut]));
+            reader.feed(&Bytes::copy_from_slice(&LAST[cut..]));
+            assert_eq!(reader.usage(), found);
+            assert!(reader.size <= 2 * TAIL_BYTES);
+        }
+    }
+
+    #[test]
+    fn text_that_speaks_of_usage_is_no_usage() {
+        assert_eq!(
+            find_usage(br#"{"text":"\"usage\": {\"prompt_tokens\":1}"}"#),
+            Usage::None
+        );
+        assert_eq!(find_usage(br#"{"usage":null}"#), Usage::None);
+        assert_eq!(find_usage(br#"{"usage":{"prompt_tokens":1"#), Usage::None);
+    }
+
+    #[test]
+    fn an_unusual_object_goes_to_python() {
+        let odd = br#"{"usage":{"prompt_tokens":1.0}}"#;
+        assert_eq!(find_usage(odd), Usage::Tail(odd.to_vec()));
+    }
+}

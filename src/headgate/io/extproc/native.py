@@ -1,0 +1,309 @@
+"""The native wire: sockets, protocol and bytes in Rust threads, the machines in this one.
+
+The native server collects what its streams say; a file descriptor wakes this thread's event loop, which takes
+everything there is, hands it to the hub in order, and gives all answers back in one call.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, assert_never
+
+import msgspec
+
+from headgate.io.extproc.health import Health
+from headgate.io.extproc.hub import Hub
+from headgate.io.extproc.tls import KeyPair, read_pair
+from headgate.model.ids import PoolKey, StreamId
+from headgate.picker.actions import ListModels, Reject, Route
+from headgate.scheduling.describe import describe
+from headgate.wire import answers
+from headgate.wire.accesslog import Entry
+from headgate.wire.api import BadRequest
+from headgate.wire.extproc import Settings
+from headgate.wire.native import Row, arrived, logged, native_settings, over, started
+from headgate.wire.parse import understand
+from headgate.wire.said import Arrived, FirstBytes
+
+Choice = Literal["native", "portable", "auto"]
+VARIABLE = "HEADGATE_WIRE"
+RELOAD_S = 1.0
+"""How often certificate files are looked at."""
+MESSAGE_BYTES = 128 * 1024 * 1024
+"""A whole body above the largest allowed one still fits a message, so that it gets its 413."""
+
+log = logging.getLogger(__name__)
+
+
+class MissingError(Exception):
+    """The native wire was asked for and is not installed."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the transport may hold."""
+
+    threads: int = 1
+    """Transport threads; one serves some ten thousand requests a second."""
+    connections: int = 10_000
+    streams: int = 100_000
+    """Open streams of one connection."""
+    message_bytes: int = MESSAGE_BYTES
+    backlog: int = 16_384
+    """Messages read ahead of the machines; beyond that the sockets are not read."""
+
+
+def load(choice: str | None = None) -> ModuleType | None:
+    """The native module, or None for the portable wire, as *choice* or `HEADGATE_WIRE` says (default `auto`).
+
+    Raises MissingError when `native` is asked for and not installed, ValueError for an unknown choice.
+    """
+    wanted = choice if choice is not None else os.environ.get(VARIABLE) or "auto"
+    if wanted not in ("native", "portable", "auto"):
+        raise ValueError(f"{VARIABLE} is {wanted!r}; it can be native, portable or auto")
+    if wanted == "portable":
+        return None
+    try:
+        import headgate_native  # optional
+    except ImportError as error:
+        if wanted == "native":
+            raise MissingError(
+                "the native wire is not installed; `make setup` builds it where cargo is"
+            ) from error
+        return None
+    return headgate_native
+
+
+class Certificates(msgspec.Struct, frozen=True, kw_only=True):
+    """What the main port shows, and asks for."""
+
+    pair: KeyPair
+    folder: Path | None = None
+    """Where to read it again; None: it stays."""
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    client_ca: bytes | None = None
+    """PEM; clients must show a certificate signed by one of these."""
+
+
+class NativeWire:
+    """One native server in front of a hub; the peer of all its streams."""
+
+    def __init__(self, module: ModuleType, hub: Hub, settings: Settings, limits: Limits) -> None:
+        self._module: Any = module
+        self._hub = hub
+        self._settings = settings
+        self._server: Any = module.Server(
+            native_settings(settings),
+            threads=limits.threads,
+            max_connections=limits.connections,
+            max_streams=limits.streams,
+            max_message_bytes=limits.message_bytes,
+            backlog=limits.backlog,
+        )
+        self._out: list[tuple[Any, ...]] = []
+        self._taking = False
+        self._ids: dict[StreamId, str] = {}
+        """Request ids of the streams that wait for an answer."""
+        self._read: dict[StreamId, tuple[str | None, bool]] = {}
+        """Model and streaming of waiting requests whose bodies were read in Python."""
+        self._reload: asyncio.TimerHandle | None = None
+        self._asking = (module.ARRIVED, module.UNREAD, module.TOO_LARGE, module.UNKNOWN_POOL)
+        """Rows whose streams wait for an answer."""
+        self._take: dict[int, Callable[[Row], None]] = {
+            module.ARRIVED: self._arrived,
+            module.UNREAD: self._unread,
+            module.TOO_LARGE: self._too_large,
+            module.UNKNOWN_POOL: self._unknown_pool,
+            module.STARTED: lambda row: self._hub.said(row[1], row[2], started(row)),
+            module.FIRST_BYTES: lambda row: self._hub.said(row[1], row[2], FirstBytes()),
+            module.OVER: self._over,
+            module.LEFT: self._left,
+            module.CLOSED: lambda row: self._forget(row[1]),
+            module.LOGGED: self._logged,
+            module.LOG_OPENED: lambda _: self._hub.log_opened(),
+            module.LOG_CLOSED: lambda _: self._hub.log_closed(),
+            module.WARNING: lambda row: log.warning("%s", row[1]),
+        }
+
+    def start(
+        self, host: str, port: int, health_port: int | None, certificates: Certificates | None
+    ) -> "NativePorts":
+        """Opens the main port and the health port (None: none) and begins to listen to events.
+
+        Raises OSError when a port cannot be bound, ValueError for certificates that cannot be used.
+        """
+        if certificates is not None:
+            self._certify(certificates.pair, certificates)
+            if certificates.folder is not None:
+                self._watch(certificates.folder, certificates)
+        self._hub.watch_pools(self._pools_changed)
+        self._hub.count_streams = lambda: int(self._server.counters()["streams"])
+        asyncio.get_running_loop().add_reader(self._server.fileno(), self._wake)
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
+        bound = self._server.listen(address, port)
+        health = self._server.listen(address, health_port, health_only=True) if health_port is not None else 0
+        return NativePorts(self, bound, health)
+
+    async def follow(self, health: Health) -> None:
+        """Passes readiness on, for ever."""
+        async for ready in health.changes():
+            self._server.set_ready(ready)
+
+    def counters(self) -> dict[str, int]:
+        """The transport's numbers: connections, streams, events, batches, panics."""
+        found: dict[str, int] = self._server.counters()
+        return found
+
+    def stop(self, grace_s: float) -> None:
+        """Ends everything still open, within *grace_s* seconds."""
+        asyncio.get_running_loop().remove_reader(self._server.fileno())
+        if self._reload is not None:
+            self._reload.cancel()
+        self._server.stop(grace_s)
+
+    # ---- events in, answers out
+
+    def _wake(self) -> None:
+        self._taking = True
+        try:
+            for row in self._server.take():
+                try:
+                    self._take[row[0]](row)
+                except Exception:
+                    # A fault of ours ends one stream; the others have done nothing wrong.
+                    log.exception("an event was not handled")
+                    if row[0] in self._asking:
+                        self._forget(row[1])
+                        self._out.append((row[1], None))
+        finally:
+            self._taking = False
+            self._send()
+
+    def _send(self) -> None:
+        if self._out:
+            out, self._out = self._out, []
+            self._server.answer(out)
+
+    def act(self, action: Route | Reject | ListModels) -> None:
+        """See `hub.Peer`."""
+        stream = action.stream
+        request_id = self._ids.pop(stream, "")
+        read = self._read.pop(stream, None)
+        match action:
+            case Route():
+                text = describe(action.decision)
+                self._out.append((stream, ",".join(action.endpoints), action.target_model, text, read))
+            case Reject():
+                param = "model" if action.reason == "unknown-model" else None
+                retry = action.retry_after_s
+                self._refuse(stream, action.status, action.reason, action.message, request_id, param, retry)
+            case ListModels():
+                self._out.append((stream, answers.model_list(action.models, request_id=request_id)))
+                self._forget(stream)
+            case _:
+                assert_never(action)
+        if not self._taking:
+            self._send()
+
+    def _refuse(
+        self,
+        stream: StreamId,
+        status: int,
+        reason: str,
+        message: str,
+        request_id: str,
+        param: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        answer = answers.error(
+            status, reason, message, request_id=request_id, param=param, retry_after_s=retry_after_s
+        )
+        self._out.append((stream, answer))
+        self._forget(stream)
+
+    def _forget(self, stream: StreamId) -> None:
+        self._hub.forget(stream)
+        self._ids.pop(stream, None)
+        self._read.pop(stream, None)
+
+    def _enter(self, stream: StreamId, pool: PoolKey, said: Arrived) -> None:
+        self._ids[stream] = said.request.id
+        self._hub.enter(self, pool, stream)
+        self._hub.said(stream, pool, said)
+
+    def _arrived(self, row: Row) -> None:
+        self._enter(row[1], row[2], arrived(row))
+
+    def _unread(self, row: Row) -> None:
+        _, stream, pool, headers, body, subset, unseen = row
+        fallback = f"{self._settings.nonce}-{stream}"
+        request = understand(headers, body, fallback_id=fallback, subset=subset, unseen=unseen)
+        if isinstance(request, BadRequest):
+            request_id = headers.get("x-request-id") or fallback
+            self._refuse(stream, 400, "bad-request", request.message, request_id, request.param)
+            return
+        self._read[stream] = request.model, request.streaming
+        self._enter(stream, pool, Arrived(request))
+
+    def _too_large(self, row: Row) -> None:
+        limit = self._settings.body_limit
+        message = f"the request body is larger than {limit} bytes"
+        self._refuse(row[1], 413, "too-large", message, row[3])
+
+    def _unknown_pool(self, row: Row) -> None:
+        pool = row[2]
+        message = f"pool {pool} is not known to this picker" if pool else "no pool was named"
+        self._refuse(row[1], 503, "unknown-pool", message, row[3])
+
+    def _over(self, row: Row) -> None:
+        self._forget(row[1])
+        self._hub.said(row[1], row[2], over(row))
+
+    def _left(self, row: Row) -> None:
+        self._hub.leave(row[1], row[2])
+        self._forget(row[1])
+
+    def _logged(self, row: Row) -> None:
+        name, end = logged(row)
+        self._hub.logged(Entry(name, end))
+
+    # ---- what changes while it runs
+
+    def _pools_changed(self) -> None:
+        self._server.set_pools(list(self._hub.pools), self._hub.unnamed() or None)
+
+    def _certify(self, pair: KeyPair, how: Certificates) -> None:
+        self._server.set_tls(pair.chain, pair.key, min_version=how.min_version, client_ca=how.client_ca)
+
+    def _watch(self, folder: Path, how: Certificates) -> None:
+        current = how.pair
+
+        def look() -> None:
+            nonlocal current
+            try:
+                pair = read_pair(folder)
+                if pair != current:
+                    self._certify(pair, how)
+                    current = pair
+                    log.info("new certificate from %s", folder)
+            except (OSError, ValueError) as error:
+                log.debug("certificate kept: %s", error)
+            self._reload = asyncio.get_running_loop().call_later(RELOAD_S, look)
+
+        self._reload = asyncio.get_running_loop().call_later(RELOAD_S, look)
+
+
+class NativePorts:
+    """The ports of a native wire, both listening; the twin of `server.Ports`."""
+
+    def __init__(self, wire: NativeWire, port: int, health_port: int) -> None:
+        self._wire = wire
+        self.port = port
+        self.health_port = health_port
+
+    async def stop(self, grace_s: float) -> None:
+        """Takes no new stream and ends open ones within *grace_s* seconds."""
+        self._wire.stop(grace_s)

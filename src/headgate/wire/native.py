@@ -1,0 +1,104 @@
+"""The border to the native wire: what it is configured with, and its rows of built-in values as ours.
+
+The native module itself is not imported here: rows are plain tuples, and `kinds` names their first entries.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from headgate.model import headers as names
+from headgate.model.ids import EndpointId, RequestId
+from headgate.model.requests import BLOCK_BYTES, InferenceRequest, Usage
+from headgate.wire.api import Format
+from headgate.wire.blocks import HORIZON_BLOCKS
+from headgate.wire.extproc import STRIPPED, Settings
+from headgate.wire.parse import FORMATS, MODELS_SUFFIX, number
+from headgate.wire.said import Arrived, Over, Started
+from headgate.wire.usage import find_usage
+
+Row = Sequence[Any]
+
+_NAMES: Mapping[str, Any] = {
+    "pool": names.POOL,
+    "pool_attributes": names.POOL_ATTRIBUTES,
+    "lean": names.LEAN,
+    "fallbacks": names.FALLBACKS,
+    "destination": names.DESTINATION,
+    "subset": names.SUBSET,
+    "served": names.SERVED,
+    "lb_namespace": names.LB_NAMESPACE,
+    "subset_namespace": names.SUBSET_NAMESPACE,
+    "request_id": names.REQUEST_ID,
+    "own_namespace": names.OWN_NAMESPACE,
+    "usage_namespace": names.USAGE_NAMESPACE,
+    "decision": names.DECISION,
+    "endpoint": names.ENDPOINT,
+    "objective": names.OBJECTIVE,
+    "fairness_id": names.FAIRNESS_ID,
+    "slo_ttft_ms": names.SLO_TTFT_MS,
+    "slo_tpot_ms": names.SLO_TPOT_MS,
+    "session": names.SESSION,
+    "stripped": sorted(STRIPPED),
+    "models_suffix": MODELS_SUFFIX,
+}
+
+
+def native_settings(settings: Settings, formats: Sequence[Format] = FORMATS) -> dict[str, Any]:
+    """What the native `Server` and `Conversation` take."""
+    return {
+        "names": dict(_NAMES),
+        "formats": [(each.api, list(each.suffixes), each.shape) for each in formats],
+        "nonce": settings.nonce,
+        "body_limit": settings.body_limit,
+        "subset_filter": settings.subset_filter,
+        "block_bytes": BLOCK_BYTES,
+        "horizon_blocks": HORIZON_BLOCKS,
+    }
+
+
+def arrived(row: Row) -> Arrived:
+    """An ARRIVED row."""
+    slo_ttft, slo_tpot = row[14], row[15]
+    return Arrived(
+        InferenceRequest(
+            id=RequestId(row[3]),
+            api=row[4],
+            path=row[5],
+            model=row[6],
+            streaming=row[7],
+            blocks=row[8],
+            prompt_bytes=row[9],
+            max_tokens=row[10],
+            subset=row[11],
+            objective=row[12],
+            fairness_id=row[13],
+            slo_ttft_ms=number(slo_ttft) if slo_ttft else None,
+            slo_tpot_ms=number(slo_tpot) if slo_tpot else None,
+            session=row[16],
+            body_bytes=row[17],
+            unseen=row[18],
+        )
+    )
+
+
+def started(row: Row) -> Started:
+    """A STARTED row."""
+    return Started(row[3], row[4], row[5], row[6])
+
+
+def over(row: Row) -> Over:
+    """An OVER row."""
+    return Over(row[3], row[4], _usage(row[5]), row[6])
+
+
+def logged(row: Row) -> tuple[str, Over]:
+    """A LOGGED row: the stream's name, and how its request ended."""
+    served: EndpointId | None = row[5]
+    return row[1], Over(row[2], row[3], _usage(row[4]), served)
+
+
+def _usage(found: tuple[int, int, int | None] | bytes | None) -> Usage | None:
+    """A usage object of an unusual form comes as the tail of the answer that holds it."""
+    if found is None:
+        return None
+    return find_usage(found) if isinstance(found, bytes) else Usage(*found)

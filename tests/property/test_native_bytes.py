@@ -1,0 +1,245 @@
+"""What the native module reads from bytes is what Python reads from them, however they are cut."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from headgate.model.requests import BLOCK_BYTES, Usage
+from headgate.wire.api import BadRequest, Format
+from headgate.wire.blocks import HORIZON_BLOCKS, chain
+from headgate.wire.parse import FORMATS, read_body
+from headgate.wire.rewrite import replace_model, restorer
+from headgate.wire.usage import UsageReader, find_usage
+
+native = pytest.importorskip("headgate_native")
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""The nested bodies take Hypothesis a second to prepare."""
+
+Cuts = list[int]
+_CUTS = st.lists(st.integers(0, 400), max_size=6)
+_TEXT = st.text(max_size=40) | st.text(alphabet='ab "\\\n\x00é😀', max_size=300)
+_SCALAR = (
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | _TEXT
+)
+_ANY = st.recursive(
+    _SCALAR,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+_URL = st.sampled_from(["http://x/y.png", "data:image/png;base64," + "A" * 700])
+_MEDIA = st.one_of(_URL, st.fixed_dictionaries({"url": _URL}, optional={"detail": _ANY}), _ANY)
+_PART = st.one_of(
+    _TEXT,
+    st.fixed_dictionaries({"type": st.just("text"), "text": _TEXT}),
+    st.fixed_dictionaries({"type": st.just("image_url"), "image_url": _MEDIA}),
+    st.fixed_dictionaries({}, optional={"type": _SCALAR, "text": _SCALAR, "image_url": _MEDIA}),
+)
+_MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "system", "assistant"]) | _SCALAR},
+    optional={
+        "content": _TEXT | st.lists(_PART, max_size=3) | st.none() | _ANY,
+        "tool_calls": _ANY,
+        "tool_call_id": _SCALAR,
+        "name": _ANY,
+    },
+)
+_IDS = st.lists(st.integers(0, 2**33) | _SCALAR, max_size=5)
+_FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "model": st.text(min_size=1, max_size=8) | _SCALAR,
+    "messages": st.lists(_MESSAGE, max_size=3) | _ANY,
+    "prompt": _TEXT | st.lists(_TEXT, max_size=3) | _IDS | st.lists(_IDS, max_size=3) | _ANY,
+    "tools": st.lists(_ANY, max_size=2) | st.none(),
+    "stream": st.booleans() | _ANY,
+    "max_tokens": st.integers(0, 2**65) | _ANY,
+    "max_completion_tokens": st.integers(0, 9) | _ANY,
+    "n": _ANY,
+}
+_PAIRS = st.lists(
+    st.sampled_from(sorted(_FIELDS)).flatmap(lambda key: st.tuples(st.just(key), _FIELDS[key])), max_size=7
+)
+_BLANK = st.sampled_from(["", " ", "\n\t"])
+
+
+@st.composite
+def _bodies(draw: st.DrawFn) -> bytes:
+    """Mostly requests as clients write them; fields in any order, some of them twice, some of them wrong."""
+    pairs: list[tuple[str, Any]] = draw(_PAIRS)
+    if draw(st.booleans()):
+        pairs += [("model", "m"), ("messages", draw(st.lists(_MESSAGE, max_size=3))), ("prompt", draw(_TEXT))]
+        pairs = draw(st.permutations(pairs))
+    plain, blank = draw(st.booleans()), draw(_BLANK)
+    text = ",".join(
+        f"{blank}{json.dumps(key)}{blank}:{blank}{json.dumps(value, ensure_ascii=plain)}"
+        for key, value in pairs
+    )
+    return ("{" + text + blank + "}").encode("utf-8", "surrogatepass")
+
+
+@st.composite
+def _damaged(draw: st.DrawFn) -> bytes:
+    body = bytearray(draw(_bodies()))
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(body)))
+        body[at : at + draw(st.integers(0, 2))] = draw(
+            st.binary(max_size=2) | st.sampled_from([b'"', b"\\", b"}"])
+        )
+    return bytes(body)
+
+
+def _cut(data: bytes, cuts: Cuts) -> list[bytes]:
+    places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(places)]
+
+
+def _agree(format_: Format, body: bytes, chunks: Sequence[bytes]) -> None:
+    found = native.scan(format_.shape, list(chunks), BLOCK_BYTES, HORIZON_BLOCKS)
+    if found is None:
+        return
+    wanted = read_body(format_, body)
+    assert not isinstance(wanted, BadRequest), (body, wanted)
+    model, stream, limit, prompt_bytes, blocks, spans = found
+    assert (model, stream, limit, prompt_bytes) == (
+        wanted.model,
+        wanted.streaming,
+        wanted.max_tokens,
+        len(wanted.prompt),
+    )
+    assert blocks == chain(wanted.prompt, wanted.model)
+    rewritten = body
+    for start, end in reversed(spans):
+        rewritten = rewritten[:start] + b'"new"' + rewritten[end:]
+    assert rewritten == replace_model(body, "new")
+
+
+@pytest.mark.parametrize("format_", FORMATS, ids=lambda each: each.api)
+@PATIENT
+@given(body=_bodies(), cuts=_CUTS)
+def test_a_body_that_the_scanner_accepts_reads_the_same(format_: Format, body: bytes, cuts: Cuts) -> None:
+    _agree(format_, body, _cut(body, cuts))
+
+
+@pytest.mark.parametrize("format_", FORMATS, ids=lambda each: each.api)
+@PATIENT
+@given(body=_damaged(), cuts=_CUTS)
+@example(body=b'{"model":"m","prompt":"p","messages":[],"max_tokens":-0}', cuts=[])
+@example(body=b'{"max_tokens":0,"max_tokens":"","model":"m","messages":[],"prompt":""}', cuts=[])
+@example(body=b'{"model":"m","prompt":"\\ud800","messages":[]}', cuts=[])
+def test_a_damaged_body_is_never_accepted_differently(format_: Format, body: bytes, cuts: Cuts) -> None:
+    _agree(format_, body, _cut(body, cuts))
+
+
+CHAT = {
+    "messages": [
+        {"role": "system", "content": "é" * 400},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": 'a"b\\\n😀'},
+                {"type": "image_url", "image_url": {"url": "x" * 300}},
+            ],
+        },
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "f"}}]},
+        {"role": "tool", "tool_call_id": "1", "content": "4"},
+    ],
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+    "max_completion_tokens": None,
+    "max_tokens": 9,
+    "stream": True,
+    "temperature": 0.5,
+    "model": "müller",
+}
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_usual_chat_is_read_natively_when_cut_at_every_byte(plain: bool) -> None:
+    format_ = next(each for each in FORMATS if each.api == "chat")
+    body = json.dumps(CHAT, ensure_ascii=plain).encode()
+    for cut in range(len(body)):
+        assert native.scan(format_.shape, [body[:cut], body[cut:]], BLOCK_BYTES, HORIZON_BLOCKS) is not None
+        if cut % 7 == 0:
+            _agree(format_, body, [body[:cut], b"", body[cut:]])
+
+
+def test_a_prompt_beyond_the_horizon_is_hashed_up_to_it() -> None:
+    format_ = next(each for each in FORMATS if each.api == "completions")
+    body = json.dumps({"model": "m", "prompt": "ab" * 400_000}).encode()
+    _agree(format_, body, [body[i : i + 65_536] for i in range(0, len(body), 65_536)])
+    found = native.scan(format_.shape, [body], BLOCK_BYTES, HORIZON_BLOCKS)
+    assert (len(found[4]), found[3]) == (HORIZON_BLOCKS, 800_000)
+
+
+_NAME = st.text(max_size=6)
+_ANSWERS = st.one_of(
+    _bodies(),
+    _damaged(),
+    st.lists(_bodies().map(lambda body: b"data: " + body + b"\n\n"), max_size=4).map(b"".join),
+)
+
+
+@PATIENT
+@given(body=_ANSWERS, name=_NAME)
+def test_replacing_a_model_is_the_same(body: bytes, name: str) -> None:
+    assert native.replace_model(body, name) == replace_model(body, name)
+
+
+@PATIENT
+@given(
+    body=_ANSWERS,
+    name=_NAME,
+    cuts=_CUTS,
+    kind=st.sampled_from(["application/json", "text/event-stream; a=b"]),
+)
+def test_restoring_a_model_sends_the_same_at_the_same_time(
+    body: bytes, name: str, cuts: Cuts, kind: str
+) -> None:
+    ours = restorer(kind, "", name)
+    assert ours is not None
+    chunks = _cut(body, cuts)
+    wanted = [ours.feed(chunk) for chunk in chunks] + [ours.finish()]
+    assert native.restore_model(kind, "", name, chunks) == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding"),
+    [("text/html", ""), ("application/json", "gzip"), ("", ""), ("a/b+json", "Identity")],
+)
+def test_the_same_answers_are_restored(kind: str, encoding: str) -> None:
+    ours = restorer(kind, encoding, "m")
+    assert (native.restore_model(kind, encoding, "m", []) is None) == (ours is None)
+
+
+_USAGE = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt_tokens": st.integers(0, 2**66) | _SCALAR,
+        "completion_tokens": st.integers(0, 9) | _SCALAR,
+        "prompt_tokens_details": st.fixed_dictionaries({}, optional={"cached_tokens": _SCALAR, "x": _ANY})
+        | _ANY,
+        "cost": _ANY,
+    },
+)
+
+
+@PATIENT
+@given(usage=st.lists(_USAGE | _ANY, min_size=1, max_size=3), cuts=_CUTS, plain=st.booleans())
+def test_usage_is_the_same(usage: list[Any], cuts: Cuts, plain: bool) -> None:
+    text = "".join(
+        f"data: {json.dumps({'choices': [], 'usage': one}, ensure_ascii=plain)}\r\n\r\n" for one in usage
+    )
+    data = text.encode("utf-8", "surrogatepass")
+    ours = UsageReader()
+    for chunk in (chunks := _cut(data, cuts)):
+        ours.feed(chunk)
+    found = native.read_usage(chunks)
+    theirs = find_usage(found) if isinstance(found, bytes) else None if found is None else Usage(*found)
+    assert theirs == ours.usage()

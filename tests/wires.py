@@ -1,0 +1,118 @@
+"""Both wires' conversations behind one interface, for the contract suite."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from headgate.model.ids import EndpointId
+from headgate.model.load import ModelCard
+from headgate.wire import answers
+from headgate.wire.api import BadRequest
+from headgate.wire.extproc import Conversation, Settings, WireError
+from headgate.wire.native import arrived, native_settings, over, started
+from headgate.wire.parse import understand
+from headgate.wire.said import Arrived, FirstBytes, Over, Said
+
+try:
+    import headgate_native as native
+except ImportError:
+    native = None  # type: ignore[assignment]
+
+
+class NativeConversation:
+    """The native conversation with the interface of `wire.extproc.Conversation`."""
+
+    def __init__(
+        self, settings: Settings, number: int, *, lean: bool = False, fallbacks: bool = False
+    ) -> None:
+        self._talk = native.Conversation(native_settings(settings), number, lean=lean, fallbacks=fallbacks)
+        self._settings = settings
+        self._number = number
+        self._request_id = ""
+        self._read: tuple[str | None, bool] | None = None
+        self._waits = False
+        self.outbox: deque[bytes] = deque()
+
+    @property
+    def key(self) -> str:
+        return f"{self._settings.nonce}-{self._number}"
+
+    @property
+    def leaving(self) -> bool:
+        return self._talk.leaving
+
+    @property
+    def pool_names(self) -> tuple[str, ...]:
+        return tuple(self._talk.pool_names)
+
+    def awaits_log(self) -> bool:
+        return self._talk.awaits_log
+
+    def receive(self, data: bytes) -> list[Said]:
+        try:
+            rows = self._talk.receive(data)
+        except ValueError as error:
+            raise WireError(str(error)) from error
+        said = [one for row in rows for one in self._said(row)]
+        self.outbox += self._talk.outbox()
+        return said
+
+    def _said(self, row: tuple[Any, ...]) -> list[Said]:
+        if row[0] == native.ARRIVED:
+            told = arrived(row)
+            self._request_id = told.request.id
+            self._waits = True
+            return [told]
+        if row[0] == native.UNREAD:
+            _, _, _, headers, body, subset, unseen = row
+            self._request_id = headers.get("x-request-id") or self.key
+            request = understand(headers, body, fallback_id=self.key, subset=subset, unseen=unseen)
+            self._waits = True
+            if isinstance(request, BadRequest):
+                self._end(400, "bad-request", request.message, request.param, None)
+                return []
+            self._read = request.model, request.streaming
+            return [Arrived(request)]
+        if row[0] == native.TOO_LARGE:
+            limit = self._settings.body_limit
+            self._request_id, self._waits = row[3], True
+            self._end(413, "too-large", f"the request body is larger than {limit} bytes", None, None)
+            return []
+        if row[0] == native.STARTED:
+            return [started(row)]
+        return [FirstBytes()] if row[0] == native.FIRST_BYTES else [over(row)]
+
+    def _answer(self, *rest: Any) -> None:
+        self._waits = False
+        self._talk.answer((self._number, *rest))
+        self.outbox += self._talk.outbox()
+
+    def _end(self, status: int, reason: str, text: str, param: str | None, retry: int | None) -> None:
+        request_id = self._request_id
+        answer = answers.error(status, reason, text, request_id=request_id, param=param, retry_after_s=retry)
+        self._answer(answer)
+
+    def route(self, endpoints: Sequence[EndpointId], target_model: str | None, decision: str) -> None:
+        self._answer(",".join(endpoints), target_model, decision, self._read)
+
+    def refuse(self, status: int, reason: str, message: str, retry_after_s: int | None) -> None:
+        if self._waits:
+            param = "model" if reason == "unknown-model" else None
+            self._end(status, reason, message, param, retry_after_s)
+
+    def refuse_stream(self, status: int, reason: str, message: str) -> None:
+        answer = answers.error(status, reason, message, request_id=self._request_id or self.key)
+        self.outbox.clear()
+        self._talk.refuse_stream(answer)
+        self.outbox += self._talk.outbox()
+
+    def list_models(self, cards: Sequence[ModelCard]) -> None:
+        self._answer(answers.model_list(cards, request_id=self._request_id))
+
+    def closed(self) -> Over | None:
+        row = self._talk.closed()
+        return None if row is None else over(row)
+
+
+CONVERSATIONS: list[Any] = [Conversation, *([NativeConversation] if native else [])]
+"""The portable wire's, and the native one's where it is installed."""
