@@ -1,6 +1,7 @@
 """Prefix replacement in Envoy's words; and which regular expressions Envoy takes."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,9 @@ def regex_problem(pattern: str) -> str | None:
     Careful rather than complete: what Python's `re` does not know either (`\\pL`) is refused too.
     """
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # `[[`: RE2 reads it as Python does today
+            re.compile(pattern)
     except re.error as error:
         return f"{pattern!r} is no regular expression: {error}"
     strange = _NOT_RE2.search(pattern)

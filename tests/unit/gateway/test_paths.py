@@ -48,3 +48,7 @@ def test_expressions_that_envoy_takes(pattern: str) -> None:
 )
 def test_expressions_that_envoy_refuses(pattern: str) -> None:
     assert regex_problem(pattern) is not None
+
+
+def test_an_odd_but_valid_set_is_taken_without_a_warning() -> None:
+    assert regex_problem("/[[]x") is None
