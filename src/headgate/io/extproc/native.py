@@ -92,7 +92,6 @@ class NativeWire:
     """One native server in front of a hub; the peer of all its streams."""
 
     def __init__(self, module: ModuleType, hub: Hub, settings: Settings, limits: Limits) -> None:
-        self._module: Any = module
         self._hub = hub
         self._settings = settings
         self._server: Any = module.Server(
