@@ -98,7 +98,7 @@ class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`native`, `portable` or `auto`; None: as `HEADGATE_WIRE` says, else `auto`."""
 
 
-class _Ledger:
+class Listener:
     """Listens to the hub: decision log and metrics."""
 
     def __init__(self, decisions: DecisionLog, metrics: PickerMetrics) -> None:
@@ -125,7 +125,7 @@ class Picker:
         nonce = secrets.token_hex(4)
         self._decisions = DecisionLog()
         self._metrics = PickerMetrics(self._reading)
-        self._hub = Hub(nonce, _Ledger(self._decisions, self._metrics), time.monotonic)
+        self._hub = Hub(nonce, Listener(self._decisions, self._metrics), time.monotonic)
         self._hub.default = options.pool
         self._native = native.load(options.wire)
         self.wire = "portable" if self._native is None else "native"

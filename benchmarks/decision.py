@@ -1,0 +1,215 @@
+"""What Python spends on a request behind the native wire: events in, answers out, no sockets.
+
+Rows as the native module hands them over go through the real border, hub, machine, decision log and metrics of a
+pool of `--endpoints`. The floor is the same border in front of a machine that answers with the first endpoint and
+keeps nothing. Processor time of this thread, the best of `--rounds`; compare only figures of one run.
+"""
+
+import argparse
+import asyncio
+import gc
+import random
+import time
+from collections.abc import Callable, Sequence
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
+
+import headgate_native
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from headgate.app.decision_log import DecisionLog
+from headgate.app.picker import Listener
+from headgate.app.picker_pools import fixed_pool
+from headgate.io.extproc.hub import Hub
+from headgate.io.extproc.native import Limits, NativeWire
+from headgate.io.web.metrics import PickerMetrics, Reading
+from headgate.model.decisions import Decision
+from headgate.model.ids import EndpointId, PoolKey, RequestId
+from headgate.model.load import Load
+from headgate.picker.actions import Action, Conclude, Route
+from headgate.picker.events import Event, PoolChanged, RequestArrived, RequestEnded, Scraped
+from headgate.picker.machine import PoolMachine
+from headgate.picker.settings import MachineSettings
+from headgate.scheduling.profiles import PROFILES
+from headgate.wire.extproc import Settings
+
+POOL = PoolKey("default/default")
+BATCH = 8
+"""Requests that gathered while Python was busy."""
+
+Row = tuple[Any, ...]
+
+
+class _Floor:
+    """Answers with the first endpoint."""
+
+    def __init__(self, endpoint: EndpointId) -> None:
+        self._endpoint = endpoint
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        if type(event) is RequestArrived:
+            decision = Decision(
+                request_id=event.request.id, pool=POOL, policy="floor", at=now, chosen=(self._endpoint,)
+            )
+            return [Route(event.stream, (self._endpoint,), None, decision)]
+        return []
+
+
+class _Deaf:
+    def decided(self, *_: object) -> None:
+        """Keeps nothing."""
+
+    def concluded(self, *_: object) -> None:
+        """Keeps nothing."""
+
+
+class _Server:
+    """Hands out what it was given; in place of the native transport only."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.rows: list[Row] = []
+        self.answered = 0
+
+    def take(self) -> list[Row]:
+        rows, self.rows = self.rows, []
+        return rows
+
+    def answer(self, rows: list[Row]) -> None:
+        self.answered += len(rows)
+
+
+def _prompts(blocks: int, groups: int = 64, variants: int = 512) -> list[bytes]:
+    """Chained blocks of prompts that share all but the last of them with others of their group."""
+    dice = random.Random(7)
+    heads = [[dice.getrandbits(64) for _ in range(max(0, blocks - 1))] for _ in range(groups)]
+    return [
+        b"".join(one.to_bytes(8, "little") for one in (*heads[n % groups], dice.getrandbits(64))[:blocks])
+        for n in range(variants)
+    ]
+
+
+def batches(mode: str, blocks: int, requests: int) -> list[list[Row]]:
+    """The rows of *requests* requests in batches: a request of one batch ends in the next."""
+    native = headgate_native
+    prompts = [tuple(memoryview(one).cast("Q")) for one in _prompts(blocks)]
+    found: list[list[Row]] = []
+    ending: list[Row] = []
+    for first in range(1, requests + 1, BATCH):
+        rows, ends = ending, []
+        for stream in range(first, first + BATCH):
+            prompt = prompts[stream % len(prompts)]
+            rows.append(
+                (
+                    native.ARRIVED,
+                    stream,
+                    POOL,
+                    f"request-{stream}",
+                    "chat",
+                    "/v1/chat/completions",
+                    "bench-model",
+                    mode == "stream",
+                    prompt,
+                    128 * blocks,
+                    16,
+                    None,
+                    None,
+                    None,
+                    None,
+                    None,
+                    None,
+                    128 * blocks + 60,
+                    mode == "unseen",
+                )  # fmt: skip  # noqa: E501
+            )
+            if mode == "unseen":
+                ends.append((native.OVER, stream, POOL, "lost", None, None, None))
+            elif mode == "plain":
+                rows.append((native.LEFT, stream, POOL))
+                ends.append((native.LOGGED, f"bench-{stream}", "complete", 200, (32 * blocks, 16, 0), None))
+            else:
+                ends.append((native.STARTED, stream, POOL, 200, None, False, False))
+                ends.append((native.FIRST_BYTES, stream, POOL))
+                ends.append((native.LEFT, stream, POOL))
+                ends.append((native.LOGGED, f"bench-{stream}", "complete", 200, (32 * blocks, 16, 0), None))
+        found.append(rows)
+        ending = ends
+    found.append(ending)
+    return found
+
+
+def wire(endpoints: int, floor: bool) -> tuple[NativeWire, _Server]:
+    """The border in front of a real machine, or of the floor's."""
+    names = [EndpointId(f"10.0.{n // 250}.{n % 250 + 1}:8000") for n in range(endpoints)]
+    listener = (
+        _Deaf() if floor else Listener(DecisionLog(), PickerMetrics(lambda: Reading((), 0, 0, "native")))
+    )
+    hub = Hub("bench", listener, time.monotonic)
+    hub.default = POOL
+    if floor:
+        hub.add_pool(POOL, _Floor(names[0]))
+    else:
+        index = headgate_native.PrefixIndex()
+        machine = PoolMachine(POOL, PROFILES["default"], MachineSettings(), random.Random(1), index)
+        hub.add_pool(POOL, machine)
+        hub.tell(POOL, PoolChanged(fixed_pool(POOL, names)))
+        for name in names:
+            load = Load(engine="vllm", waiting=0, running=1, kv_used=0.1, progress=1.0)
+            hub.tell(POOL, Scraped(name, load))
+    kinds = {name: getattr(headgate_native, name) for name in dir(headgate_native) if name.isupper()}
+    module = cast(ModuleType, SimpleNamespace(Server=_Server, **kinds))
+    made = NativeWire(module, hub, Settings("bench"), Limits())
+    return made, cast(_Server, made._server)
+
+
+async def seconds(mode: str, blocks: int, endpoints: int, requests: int, *, floor: bool) -> float:
+    """Processor seconds per request."""
+    made, server = wire(endpoints, floor)
+    given = batches(mode, blocks, requests)
+    gc.collect()
+    began = time.thread_time()
+    for rows in given:
+        server.rows = rows
+        made._wake()
+    took = time.thread_time() - began
+    assert server.answered >= requests
+    return took / requests
+
+
+def run(mode: str, blocks: int, endpoints: int, requests: int, floor: bool) -> float:
+    """The same on a loop of its own."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(seconds(mode, blocks, endpoints, requests, floor=floor))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--endpoints", default="8,128")
+    parser.add_argument("--modes", default="unseen,plain,stream")
+    parser.add_argument("--blocks", default="8,128", help="prompt blocks of a request")
+    parser.add_argument("--requests", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    gc.set_threshold(50_000, 20, 100)
+    table = Table(title="Python per request behind the native wire")
+    for head in ("endpoints", "mode", "blocks", "µs", "floor µs", "ratio"):
+        table.add_column(head, justify="right")
+    for endpoints in map(int, asked.endpoints.split(",")):
+        for mode in asked.modes.split(","):
+            for blocks in map(int, asked.blocks.split(",")):
+                args = mode, blocks, endpoints, asked.requests
+                ours, floor = (
+                    1e6 * min(run(*args, floor) for _ in range(asked.rounds)) for floor in (False, True)
+                )
+                table.add_row(
+                    str(endpoints), mode, str(blocks), f"{ours:.1f}", f"{floor:.1f}", f"{ours / floor:.2f}"
+                )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
