@@ -10,7 +10,6 @@ import asyncio
 import gc
 import random
 import time
-from collections.abc import Callable, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
@@ -25,13 +24,14 @@ from headgate.app.picker_pools import fixed_pool
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.native import Limits, NativeWire
 from headgate.io.web.metrics import PickerMetrics, Reading
-from headgate.model.decisions import Decision
-from headgate.model.ids import EndpointId, PoolKey, RequestId
+from headgate.model.ids import EndpointId, PoolKey
 from headgate.model.load import Load
-from headgate.picker.actions import Action, Conclude, Route
-from headgate.picker.events import Event, PoolChanged, RequestArrived, RequestEnded, Scraped
+from headgate.picker.actions import Action, Route
+from headgate.picker.choice import Choice
+from headgate.picker.events import Event, PoolChanged, RequestArrived, Scraped
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
+from headgate.scheduling.placement import Placement
 from headgate.scheduling.profiles import PROFILES
 from headgate.wire.extproc import Settings
 
@@ -46,14 +46,16 @@ class _Floor:
     """Answers with the first endpoint."""
 
     def __init__(self, endpoint: EndpointId) -> None:
-        self._endpoint = endpoint
+        self._only = (endpoint,)
 
     def handle(self, event: Event, now: float) -> list[Action]:
         if type(event) is RequestArrived:
-            decision = Decision(
-                request_id=event.request.id, pool=POOL, policy="floor", at=now, chosen=(self._endpoint,)
+            request = event.request
+            placement = Placement((), None, 0.0, now, 0, {}, (), ())
+            choice = Choice(
+                request.id, POOL, "floor", request.model, None, 0, None, self._only, 0.0, placement
             )
-            return [Route(event.stream, (self._endpoint,), None, decision)]
+            return [Route(event.stream, self._only, None, choice)]
         return []
 
 
@@ -121,7 +123,7 @@ def batches(mode: str, blocks: int, requests: int) -> list[list[Row]]:
                     None,
                     128 * blocks + 60,
                     mode == "unseen",
-                )  # fmt: skip  # noqa: E501
+                )  # fmt: skip
             )
             if mode == "unseen":
                 ends.append((native.OVER, stream, POOL, "lost", None, None, None))
@@ -143,7 +145,7 @@ def wire(endpoints: int, floor: bool) -> tuple[NativeWire, _Server]:
     """The border in front of a real machine, or of the floor's."""
     names = [EndpointId(f"10.0.{n // 250}.{n % 250 + 1}:8000") for n in range(endpoints)]
     listener = (
-        _Deaf() if floor else Listener(DecisionLog(), PickerMetrics(lambda: Reading((), 0, 0, "native")))
+        _Deaf() if floor else Listener(DecisionLog(float), PickerMetrics(lambda: Reading((), 0, 0, "native")))
     )
     hub = Hub("bench", listener, time.monotonic)
     hub.default = POOL
@@ -158,9 +160,9 @@ def wire(endpoints: int, floor: bool) -> tuple[NativeWire, _Server]:
             load = Load(engine="vllm", waiting=0, running=1, kv_used=0.1, progress=1.0)
             hub.tell(POOL, Scraped(name, load))
     kinds = {name: getattr(headgate_native, name) for name in dir(headgate_native) if name.isupper()}
-    module = cast(ModuleType, SimpleNamespace(Server=_Server, **kinds))
+    module = cast("ModuleType", SimpleNamespace(Server=_Server, **kinds))
     made = NativeWire(module, hub, Settings("bench"), Limits())
-    return made, cast(_Server, made._server)
+    return made, cast("_Server", made._server)
 
 
 async def seconds(mode: str, blocks: int, endpoints: int, requests: int, *, floor: bool) -> float:

@@ -34,6 +34,7 @@ from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, StreamId, pool_key
 from headgate.model.requests import InferenceRequest, Outcome
 from headgate.model.topology import resolve_pools
+from headgate.picker.choice import Choice
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.prefix import PrefixIndex
 from headgate.wire.extproc import BODY_LIMIT_BYTES, Settings
@@ -98,6 +99,11 @@ class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`native`, `portable` or `auto`; None: as `HEADGATE_WIRE` says, else `auto`."""
 
 
+def _wall_time(at: float) -> float:
+    """Unix seconds of a time on the machine's clock."""
+    return datetime.datetime.now(datetime.UTC).timestamp() - (time.monotonic() - at)
+
+
 class Listener:
     """Listens to the hub: decision log and metrics."""
 
@@ -105,9 +111,11 @@ class Listener:
         self._decisions = decisions
         self._metrics = metrics
 
-    def decided(self, stream: StreamId, request: InferenceRequest, decision: Decision, took_s: float) -> None:
+    def decided(
+        self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
+    ) -> None:
         """See `hub.Listener`."""
-        self._decisions.record(stream, decision, datetime.datetime.now(datetime.UTC).timestamp())
+        self._decisions.record(stream, decision)
         self._metrics.decided(request, decision, took_s)
 
     def concluded(self, stream: StreamId, outcome: Outcome) -> None:
@@ -123,7 +131,7 @@ class Picker:
     def __init__(self, options: PickerOptions) -> None:
         self._options = options
         nonce = secrets.token_hex(4)
-        self._decisions = DecisionLog()
+        self._decisions = DecisionLog(_wall_time)
         self._metrics = PickerMetrics(self._reading)
         self._hub = Hub(nonce, Listener(self._decisions, self._metrics), time.monotonic)
         self._hub.default = options.pool

@@ -16,8 +16,8 @@ BYTES_PER_TOKEN = 4.0
 """First estimate of prompt bytes per token, before any answer told the true number."""
 
 
-class InferenceRequest(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What the picker knows of a request when it must decide."""
+class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
+    """What the picker knows of a request when it must decide. The order of fields is that of a native row."""
 
     id: RequestId
     api: Api
@@ -37,11 +37,11 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     slo_ttft_ms: float | None = None
     slo_tpot_ms: float | None = None
     session: str | None = None
-    target_model: str | None = None
-    """Target model forced by a trusted header (`x-llm-d-model-name-rewrite`)."""
     body_bytes: int = 0
     unseen: bool = False
     """Nothing of the answer will be told but its end: the data plane does not show the response phase."""
+    target_model: str | None = None
+    """Target model forced by a trusted header (`x-llm-d-model-name-rewrite`)."""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -56,7 +56,7 @@ Ending = Literal["complete", "aborted", "failed", "lost"]
 """How a request ended: answered whole; the client went away; the upstream failed; nobody told us."""
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of a routed request; times in seconds from its arrival."""
 
     ending: Ending

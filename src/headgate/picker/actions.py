@@ -8,6 +8,7 @@ from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, StreamId
 from headgate.model.load import ModelCard
 from headgate.model.requests import Outcome
+from headgate.picker.choice import Choice
 
 Reason = Literal[
     "saturated",  # 429: capacity exists but is contended
@@ -27,7 +28,7 @@ class Route(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Ordered, never empty."""
     target_model: str | None
     """Put this name into the body's `model`; None: leave the body alone."""
-    decision: Decision
+    decision: Choice
 
 
 class Reject(msgspec.Struct, frozen=True, gc=False, tag=True):

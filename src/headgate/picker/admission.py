@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from headgate.picker.member import Member
+from headgate.picker.member import MOST_GUESSED, Member
 from headgate.picker.settings import AdmissionSettings
 from headgate.scheduling.api import SUSPECT
 
@@ -49,11 +49,25 @@ def saturation(members: Iterable[Member], settings: AdmissionSettings) -> float:
     return total / healthy if healthy else 0.0
 
 
+def goes_anyway(priority: int, queueing: bool, settings: AdmissionSettings) -> bool:
+    """Whether no saturation that is possible would refuse a request of *priority*.
+
+    *queueing*: an engine reported a queue. Without one, guesses and full caches add up to a known limit.
+    """
+    if priority > 0:
+        return True
+    return not queueing and max(MOST_GUESSED, 1.0 / settings.kv_limit) < _bound(priority, settings)
+
+
+def _bound(priority: int, settings: AdmissionSettings) -> float:
+    return settings.refuse_zero_from if priority == 0 else settings.refuse_negative_from
+
+
 def verdict(priority: int, saturated: float, wait_s: float, settings: AdmissionSettings) -> Verdict:
     """Let a request of *priority* go, or refuse it, at this saturation; *wait_s* predicts the relief."""
     if priority > 0:
         return GO
-    bound = settings.refuse_zero_from if priority == 0 else settings.refuse_negative_from
+    bound = _bound(priority, settings)
     if saturated < bound:
         return GO
     return Refuse(

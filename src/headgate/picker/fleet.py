@@ -7,7 +7,7 @@ from headgate.model.endpoints import Endpoint
 from headgate.model.ids import EndpointId
 from headgate.model.load import Load, ModelCard
 from headgate.picker.events import Scraped
-from headgate.picker.member import Member
+from headgate.picker.member import Concerns, Member
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.api import EndpointState
 from headgate.scheduling.prefix import DEFAULT_KV_TOKENS, BlockIndex, PrefixIndex, capacity_blocks
@@ -26,6 +26,7 @@ class Fleet:
         """Of the members, in the same order."""
         self.adapters: set[str] = set()
         """Names known to be LoRA adapters."""
+        self.concerns = Concerns()
         self._free: list[int] = []
         self._slots = 0
 
@@ -40,6 +41,9 @@ class Fleet:
         for member in gone:
             self.index.remove(member.state.slot)
             member.state.fill = 0.0
+            member.state.seen = None
+            self.concerns.unwell.discard(member)
+            self.concerns.queueing.discard(member)
             self.leaving[member.state.id] = member
             self.left(member)
         self.states = [member.state for member in self.members.values()]
@@ -60,6 +64,7 @@ class Fleet:
         state = member.state
         self.index.add(state.slot, blocks)
         state.fill = self.index.fill(state.slot)
+        state.seen = None
 
     def scraped(self, event: Scraped, now: float, mean_own: float, mean_context: float) -> None:
         """Take in a scrape; an endpoint that is not a member is ignored."""
@@ -101,18 +106,21 @@ class Fleet:
 
     def settle(self, now: float) -> None:
         """Bring every member's severity and share up to *now*; call before states are read."""
-        for member in self.members.values():
+        if not self.concerns.unwell:
+            return
+        for member in tuple(self.concerns.unwell):
             health = member.health
-            if health.plain:
-                continue
             late = health.condition == "suspect" and member.overdue(self._settings.health, now) is not None
             health.refresh(now, late)
             member.state.severity, member.state.complaint = health.severity(now)
             member.state.ramp = health.ramp(now)
+            member.state.seen = None
+            if health.plain:
+                self.concerns.unwell.discard(member)
 
     def restless(self) -> bool:
         """Something is under way that time alone may change."""
-        return any(member.unsigned or not member.health.plain for member in self.members.values())
+        return bool(self.concerns.unsigned or self.concerns.unwell)
 
     def check(self) -> None:
         """Assert the invariants of every member and of the index."""
@@ -120,6 +128,13 @@ class Fleet:
             member.check()
         assert not self.members.keys() & self.leaving.keys()
         assert all(member.holds for member in self.leaving.values())
+        concerns = self.concerns
+        assert concerns.unwell == {member for member in self.members.values() if not member.health.plain}
+        assert concerns.queueing == {
+            member for member in self.members.values() if member.state.load and member.state.load.waiting
+        }
+        everyone = (*self.members.values(), *self.leaving.values())
+        assert concerns.unsigned == sum(len(member.unsigned) for member in everyone)
         slots = [state.slot for state in self.states] + [
             member.state.slot for member in self.leaving.values()
         ]
@@ -131,12 +146,18 @@ class Fleet:
         known = self.members.get(endpoint.id)
         if known is not None:
             known.state.endpoint, known.state.name = endpoint, endpoint.name
+            known.state.seen = None
             return known
         member = self.leaving.pop(endpoint.id, None)
         if member is None:
-            member = Member(endpoint, self._slot(), self._settings.health)
+            member = Member(endpoint, self._slot(), self._settings.health, self.concerns)
         else:
             member.state.endpoint, member.state.name = endpoint, endpoint.name
+            member.state.seen = None
+            if not member.health.plain:
+                self.concerns.unwell.add(member)
+            if member.state.load is not None and member.state.load.waiting:
+                self.concerns.queueing.add(member)
         self.index.open(member.state.slot, capacity_blocks(DEFAULT_KV_TOKENS))
         if slowly:
             member.health.start_slowly(now)
@@ -151,6 +172,7 @@ class Fleet:
     def _restarted(self, member: Member) -> None:
         self.index.clear(member.state.slot)
         member.state.fill = 0.0
+        member.state.seen = None
 
     def _size(self, member: Member, load: Load) -> None:
         if load.kv_blocks and load.block_tokens:
@@ -159,6 +181,7 @@ class Fleet:
             if capacity != self.index.capacity(slot):
                 self.index.open(slot, capacity)
                 member.state.fill = self.index.fill(slot)
+                member.state.seen = None
 
     def _collect_adapters(self) -> None:
         found = {name for state in self.states for name in state.adapters}

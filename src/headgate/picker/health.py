@@ -6,6 +6,7 @@
 Suspicion is never a refusal: the filter that reads `severity` keeps the best there are.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 from headgate.model.ids import StreamId
@@ -15,11 +16,17 @@ from headgate.scheduling.api import COOLING, DOWN, FINE, SUSPECT
 Condition = Literal["up", "suspect", "down", "probing"]
 
 
+def _nobody() -> None:
+    """Nobody wants to know."""
+
+
 class Health:
     """The condition of one endpoint."""
 
-    def __init__(self, settings: HealthSettings) -> None:
+    def __init__(self, settings: HealthSettings, unsettled: Callable[[], None] = _nobody) -> None:
+        """*unsettled* is called whenever `plain` becomes, or stays, False."""
         self._settings = settings
+        self._unsettled = unsettled
         self.plain = True
         """Up, at full share, not cooling: nothing for `refresh` to do."""
         self.condition: Condition = "up"
@@ -64,7 +71,7 @@ class Health:
 
     def start_slowly(self, now: float) -> None:
         """Begin a slow start."""
-        self.plain = False
+        self._unsettle()
         self.ramp_from = now
 
     def sent(self, stream: StreamId) -> None:
@@ -182,10 +189,14 @@ class Health:
     def _cool(self, now: float, after: str) -> None:
         self.cool_until = now + self._settings.cool_down_s
         self._cooling = after
+        self._unsettle()
+
+    def _unsettle(self) -> None:
         self.plain = False
+        self._unsettled()
 
     def _become(self, condition: Condition, reason: str, now: float) -> None:
-        self.plain = False
+        self._unsettle()
         self.condition = condition
         self.reason = reason
         self.since = now

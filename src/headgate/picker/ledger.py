@@ -137,7 +137,7 @@ class Ledger:
         tracked.judged = True
         if member is None:
             return
-        member.unsigned.pop(tracked.stream, None)
+        member.heard_of(tracked)
         member.release_pending(tracked)
         if status == 504:
             member.health.erred(tracked.stream, "answered too late: the data plane said 504", now)
@@ -207,12 +207,7 @@ class Ledger:
             served = served or (member.state.id if tracked.status is not None else None)
             member.close(tracked)
             self._fleet.left(member)
-        outcome = Outcome(
-            ending=ending,
-            status=tracked.status,
-            served=served,
-            ttft_s=None if tracked.first_at is None else tracked.first_at - tracked.arrived_at,
-            duration_s=now - tracked.arrived_at,
-            usage=usage,
-        )
+        arrived_at, first_at = tracked.arrived_at, tracked.first_at
+        ttft_s = None if first_at is None else first_at - arrived_at
+        outcome = Outcome(ending, tracked.status, served, ttft_s, now - arrived_at, usage)
         return Conclude(tracked.stream, outcome)

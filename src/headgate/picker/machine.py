@@ -1,7 +1,7 @@
 """The machine of one pool: events in, actions out. It never awaits, logs or reads a clock."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 import xxhash
@@ -14,16 +14,19 @@ from headgate.model.ports import Rng
 from headgate.model.requests import BLOCK_BYTES, InferenceRequest
 from headgate.picker import events, targets
 from headgate.picker.actions import Action, ListModels, Reason, Reject, Route, WakeAt
-from headgate.picker.admission import Go, Refuse, saturation, verdict
+from headgate.picker.admission import GO, Go, Refuse, goes_anyway, saturation, verdict
+from headgate.picker.choice import Choice
 from headgate.picker.fleet import Fleet
 from headgate.picker.ledger import Ledger
 from headgate.picker.member import Member, Tracked
 from headgate.picker.settings import MachineSettings
 from headgate.picker.view import EndpointView, PoolView
-from headgate.scheduling.api import Ask, EndpointState, Profile
-from headgate.scheduling.costs import step_s, ttft_s
+from headgate.scheduling.api import Ask, Profile
+from headgate.scheduling.costs import prefill_s, step_s, ttft_s
+from headgate.scheduling.placement import Placement
 from headgate.scheduling.prefix import BlockIndex
-from headgate.scheduling.scheduler import Placement, Scheduler
+from headgate.scheduling.scheduler import Scheduler
+from headgate.scheduling.tokens import Averages
 
 TOLD_EVENTS = 20
 """Events of the story that are attached to an error."""
@@ -71,9 +74,10 @@ class PoolMachine:
         """
         self._story.append((now, event))
         try:
-            made = self._pass_time(now)
-            made += self._handle(event, now)
-            self._ask_for_wake(made, now)
+            given_up = self._pass_time(now)
+            made = [*given_up, *self._handle(event, now)]
+            if self._wake_at is None or self._wake_at <= now:
+                self._ask_for_wake(made)
         except Exception as error:
             told = list(self._story)[-TOLD_EVENTS:]
             error.add_note("\n".join(f"{when:.6f} {what!r:.300}" for when, what in told))
@@ -84,6 +88,7 @@ class PoolMachine:
         """Assert the invariants: sums are those of the requests held, bounds hold, both directions agree."""
         self._fleet.check()
         self._ledger.check()
+        self._scheduler.check(self._fleet.states)
         assert len(self._story) <= self._settings.story
 
     def view(self, now: float) -> PoolView:
@@ -125,21 +130,19 @@ class PoolMachine:
                 self._wake_at = None
             case _:
                 assert_never(event)
-        return []
+        return ()
 
-    def _pass_time(self, now: float) -> list[Action]:
+    def _pass_time(self, now: float) -> Sequence[Action]:
         self._ledger.release_due(now)
         if now < self._next_tick:
-            return []
+            return ()
         self._next_tick = now + self._settings.tick_s
         self._fleet.tick(now)
         self._fleet.settle(now)
-        return list(self._ledger.expire(now - self._settings.longest_request_s, now))
+        return self._ledger.expire(now - self._settings.longest_request_s, now)
 
-    def _ask_for_wake(self, made: list[Action], now: float) -> None:
+    def _ask_for_wake(self, made: list[Action]) -> None:
         """Ask once per tick, and only while time alone may change something."""
-        if self._wake_at is not None and self._wake_at > now:
-            return
         self._wake_at = None
         if self._fleet.restless():
             self._wake_at = self._next_tick
@@ -158,26 +161,21 @@ class PoolMachine:
             return self._no_endpoints(case, f"the pool {self.pool.key} has no endpoint", ())
         if request.api == "models" and (listed := self._models()):
             return ListModels(stream, listed)
-        match targets.target(self.pool, request, self._rng):
-            case targets.Target(model):
-                case.model = model
-            case targets.NoSuchModel(name):
-                return self._reject(
-                    case, 404, "unknown-model", f"the model {name!r} does not exist in this pool"
-                )
-            case targets.NoTarget(rule):
-                message = f"the model {rule.model_name!r} has no target: all weights of {rule.object} are 0"
-                return self._reject(case, 503, "no-target-model", message)
-            case other:
-                assert_never(other)
+        target = targets.target(self.pool, request, self._rng)
+        if isinstance(target, targets.NoSuchModel):
+            message = f"the model {target.model!r} does not exist in this pool"
+            return self._reject(case, 404, "unknown-model", message)
+        if isinstance(target, targets.NoTarget):
+            rule = target.rule
+            message = f"the model {rule.model_name!r} has no target: all weights of {rule.object} are 0"
+            return self._reject(case, 503, "no-target-model", message)
+        case.model = target
         self._fleet.settle(now)
-        match self._admit(case):
-            case Refuse(message, retry_after_s):
-                return self._reject(case, 429, "saturated", message, retry_after_s, self._crowding(now))
-            case Go():
-                return self._place(case)
-            case never:
-                assert_never(never)
+        refusal = self._admit(case)
+        if isinstance(refusal, Refuse):
+            message, retry_after_s = refusal.message, refusal.retry_after_s
+            return self._reject(case, 429, "saturated", message, retry_after_s, self._crowding(now))
+        return self._place(case)
 
     def _models(self) -> tuple[ModelCard, ...]:
         return targets.listing(
@@ -185,79 +183,80 @@ class PoolMachine:
         )
 
     def _admit(self, case: "_Case") -> Go | Refuse:
-        if case.priority > 0:
-            return Go()
-        settings = self._settings.admission
-        full = saturation(self._fleet.members.values(), settings)
-        states = self._fleet.states
-        wait_s = min(ttft_s(state, 0, self._settings.costs) for state in states)
+        settings, fleet = self._settings.admission, self._fleet
+        if goes_anyway(case.priority, bool(fleet.concerns.queueing), settings):
+            return GO
+        full = saturation(fleet.members.values(), settings)
+        wait_s = min(ttft_s(state, 0, self._settings.costs) for state in fleet.states)
         return verdict(case.priority, full, wait_s, settings)
 
     def _place(self, case: "_Case") -> Action:
-        request, now = case.request, case.now
-        case.find_blocks()
-        estimator = self._ledger.estimator
-        case.prompt_tokens = estimator.prompt_tokens(request, case.model)
-        matched: dict[int, int] = {}
-        if case.blocks:
-            tokens = BLOCK_BYTES / estimator.bytes_per_token(case.model)
-            most = case.prompt_tokens - 1
-            matched = {
-                slot: min(most, round(n * tokens)) for slot, n in self._fleet.index.match(case.blocks).items()
-            }
-        adapter = case.model if case.model in self._fleet.adapters else None
-        ask = Ask(request, now, case.prompt_tokens, matched, case.model, adapter)
-        placement = self._scheduler.schedule(ask, self._fleet.states)
+        request, model, fleet = case.request, case.model, self._fleet
+        averages = self._ledger.estimator.of(model)
+        prompt_tokens = averages.prompt_tokens(request)
+        blocks = case.blocks()
+        matched: Mapping[int, int] = {}
+        if blocks and (found := fleet.index.match(blocks)):
+            tokens = BLOCK_BYTES / averages.bytes_per_token
+            most = prompt_tokens - 1
+            matched = {slot: min(most, round(n * tokens)) for slot, n in found.items()}
+        adapter = model if model in fleet.adapters else None
+        ask = Ask(request, case.now, prompt_tokens, matched, model, adapter, not fleet.concerns.unwell)
+        placement = self._scheduler.schedule(ask, fleet.states)
         if not placement.order:
             message = f"no endpoint of the pool {self.pool.key} is in the request's subset"
             return self._no_endpoints(case, message, placement.candidates)
-        return self._route(case, ask, placement)
+        return self._route(case, ask, placement, blocks, averages)
 
-    def _route(self, case: "_Case", ask: Ask, placement: Placement) -> Route:
+    def _route(
+        self, case: "_Case", ask: Ask, placement: Placement, blocks: tuple[int, ...], averages: Averages
+    ) -> Route:
+        request, now, stream = case.request, case.now, case.stream
         state = placement.order[0]
-        decision = self._decision(case, placement, ask)
-        tracked = self._tracked(case, ask, state)
+        costs = self._settings.costs
+        prompt_tokens = ask.prompt_tokens
+        matched_tokens = ask.matched.get(state.slot, 0)
+        own_tokens = prompt_tokens - matched_tokens
+        output = averages.output_tokens(request)
+        a_step_s = step_s(state, costs)
+        predicted_s = prefill_s(state, own_tokens, costs) + a_step_s
+        tracked = Tracked(
+            stream,
+            case.model,
+            now,
+            now,
+            request.streaming,
+            request.unseen,
+            request.prompt_bytes,
+            blocks,
+            prompt_tokens,
+            matched_tokens,
+            own_tokens,
+            prompt_tokens + output // 2,
+            predicted_s,
+            0.0 if request.streaming else output * a_step_s,
+        )
+        choice = Choice(
+            request.id,
+            self.pool.key,
+            self._scheduler.profile.name,
+            request.model,
+            case.rewritten,
+            case.priority,
+            request.objective,
+            tuple([each.id for each in placement.order]),
+            predicted_s,
+            placement,
+        )
         self._decided += 1
-        self._decided_at = case.now
-        self._ledger.book(tracked, self._fleet.members[state.id], case.now)
+        self._decided_at = now
+        self._ledger.book(tracked, self._fleet.members[state.id], now)
         self._scheduler.sent(ask, state)
         if ask.adapter is not None:
             state.adapters.add(ask.adapter)
-        if tracked.blocks and not ask.matched:
+        if blocks and not ask.matched:
             state.cold_turn = self._decided
-        return Route(case.stream, decision.chosen, decision.target_model, decision)
-
-    def _tracked(self, case: "_Case", ask: Ask, state: EndpointState) -> Tracked:
-        costs = self._settings.costs
-        tracked = Tracked(case.stream, case.request, case.model, case.now)
-        output = self._ledger.estimator.output_tokens(case.request, case.model)
-        tracked.blocks = case.blocks
-        tracked.prompt_tokens = ask.prompt_tokens
-        tracked.matched_tokens = ask.matched.get(state.slot, 0)
-        tracked.own_tokens = ask.prompt_tokens - tracked.matched_tokens
-        tracked.context_tokens = ask.prompt_tokens + output // 2
-        tracked.predicted_s = ttft_s(state, tracked.own_tokens, costs)
-        tracked.answer_s = 0.0 if tracked.streaming else output * step_s(state, costs)
-        return tracked
-
-    def _decision(self, case: "_Case", placement: Placement, ask: Ask) -> Decision:
-        order = placement.order
-        own = ask.prompt_tokens - ask.matched.get(order[0].slot, 0)
-        return Decision(
-            request_id=case.request.id,
-            pool=self.pool.key,
-            policy=self._scheduler.profile.name,
-            at=case.now,
-            model=case.request.model,
-            target_model=case.rewritten,
-            priority=case.priority,
-            objective=case.request.objective,
-            prompt_tokens=ask.prompt_tokens,
-            chosen=tuple([state.id for state in order]),
-            runner_up=order[1].id if len(order) > 1 else None,
-            candidates=placement.candidates,
-            predicted_ttft_s=ttft_s(order[0], own, self._settings.costs),
-        )
+        return Route(stream, choice.chosen, choice.target_model, choice)
 
     def _no_endpoints(self, case: "_Case", message: str, candidates: tuple[Candidate, ...]) -> Reject:
         wait_s = self._settings.no_endpoints_retry_s
@@ -282,7 +281,7 @@ class PoolMachine:
             target_model=case.rewritten,
             priority=case.priority,
             objective=case.request.objective,
-            prompt_tokens=self._ledger.estimator.prompt_tokens(case.request, case.model),
+            prompt_tokens=self._ledger.estimator.of(case.model).prompt_tokens(case.request),
             candidates=candidates,
             refused=reason,
         )
@@ -332,7 +331,7 @@ class PoolMachine:
 class _Case:
     """One arrival while it is being decided."""
 
-    __slots__ = ("blocks", "model", "now", "priority", "prompt_tokens", "request", "stream")
+    __slots__ = ("model", "now", "priority", "request", "stream")
 
     def __init__(self, stream: StreamId, request: InferenceRequest, now: float, priority: int) -> None:
         self.stream = stream
@@ -340,17 +339,16 @@ class _Case:
         self.now = now
         self.priority = priority
         self.model = request.model
-        self.prompt_tokens = 0
-        self.blocks: tuple[int, ...] = ()
 
     @property
     def rewritten(self) -> str | None:
         """Name to put into the body, when it is another one than the client's."""
         return None if self.model == self.request.model else self.model
 
-    def find_blocks(self) -> None:
-        """Take the prompt's blocks; a rewritten model has keys of its own: other adapter, other KV cache."""
-        self.blocks = self.request.blocks
+    def blocks(self) -> tuple[int, ...]:
+        """The prompt's blocks; a rewritten model has keys of its own: other adapter, other KV cache."""
+        blocks = self.request.blocks
         if self.rewritten is not None:
             salt = xxhash.xxh3_64_intdigest(self.rewritten.encode())
-            self.blocks = tuple([block ^ salt for block in self.blocks])
+            blocks = tuple([block ^ salt for block in blocks])
+        return blocks

@@ -1,9 +1,12 @@
 """One endpoint of the pool with the requests it holds: the router's own accounting."""
 
+from functools import partial
+
+import msgspec
+
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import StreamId
 from headgate.model.load import Load, ModelCard
-from headgate.model.requests import InferenceRequest
 from headgate.picker.health import Health
 from headgate.picker.settings import AdmissionSettings, HealthSettings
 from headgate.scheduling.api import EndpointState
@@ -11,71 +14,65 @@ from headgate.scheduling.api import EndpointState
 PACE_UP, PACE_DOWN = 0.5, 0.05
 """Weights of a suspicion that proved wrong, and of an answer in time, in an endpoint's pace."""
 
+MOST_GUESSED = 2.0
+"""Times the limit: as many waiting requests are believed at most where the engine reports none."""
+
 UNCOUNTED_S = 1.0
 """A token that the progress counter does not show for so long will never be shown."""
 
 
-class Tracked:
+class Tracked(msgspec.Struct, eq=False):
     """A routed request until its end."""
 
-    __slots__ = (
-        "answer_s",
-        "arrived_at",
-        "blocks",
-        "context_tokens",
-        "first_at",
-        "judged",
-        "matched_tokens",
-        "member",
-        "model",
-        "own_tokens",
-        "pending",
-        "predicted_s",
-        "prompt_bytes",
-        "prompt_tokens",
-        "sent_at",
-        "since_scrape",
-        "status",
-        "stream",
-        "streaming",
-        "unseen",
-    )
+    stream: StreamId
+    model: str | None
+    arrived_at: float
+    sent_at: float
+    streaming: bool
+    unseen: bool
+    prompt_bytes: int
+    blocks: tuple[int, ...]
+    """Kept until the answer starts: another endpoint may turn out to serve them."""
+    prompt_tokens: int
+    matched_tokens: int
+    own_tokens: int
+    context_tokens: int
+    predicted_s: float
+    """Predicted seconds to its first token."""
+    answer_s: float
+    """Predicted seconds from there to its first sign: the whole answer, when it is not streamed."""
+    member: "Member | None" = None
+    pending: bool = False
+    """Its prompt is not computed yet, as far as known."""
+    since_scrape: bool = False
+    """Still pending and sent after the endpoint's newest scrape."""
+    first_at: float | None = None
+    status: int | None = None
+    judged: bool = False
+    """Its success or failure has been told to the endpoint's health."""
 
-    def __init__(self, stream: StreamId, request: InferenceRequest, model: str | None, now: float) -> None:
-        self.stream = stream
-        self.model = model
-        self.arrived_at = now
-        self.sent_at = now
-        self.streaming = request.streaming
-        self.unseen = request.unseen
-        self.prompt_bytes = request.prompt_bytes
-        self.blocks: tuple[int, ...] = ()
-        """Kept until the answer starts: another endpoint may turn out to serve them."""
-        self.member: Member | None = None
-        self.prompt_tokens = 0
-        self.matched_tokens = 0
-        self.own_tokens = 0
-        self.context_tokens = 0
-        self.pending = False
-        """Its prompt is not computed yet, as far as known."""
-        self.since_scrape = False
-        """Still pending and sent after the endpoint's newest scrape."""
-        self.predicted_s = 0.0
-        """Predicted seconds to its first token."""
-        self.answer_s = 0.0
-        """Predicted seconds from there to its first sign: the whole answer, when it is not streamed."""
-        self.first_at: float | None = None
-        self.status: int | None = None
-        self.judged = False
-        """Its success or failure has been told to the endpoint's health."""
+
+class Concerns:
+    """What in a fleet needs looking at again; kept by its members, so that nobody has to look at them all."""
+
+    __slots__ = ("queueing", "unsigned", "unwell")
+
+    def __init__(self) -> None:
+        self.unwell: set[Member] = set()
+        """Members whose health is not plain."""
+        self.unsigned = 0
+        """Requests without a first token or answer yet."""
+        self.queueing: set[Member] = set()
+        """Members whose engine reported a queue when scraped last."""
 
 
 class Member:
     """An endpoint in the machine's hands; outlives its place in the pool until its requests have ended."""
 
-    def __init__(self, endpoint: Endpoint, slot: int, health: HealthSettings) -> None:
+    def __init__(self, endpoint: Endpoint, slot: int, health: HealthSettings, concerns: Concerns) -> None:
         self.state = EndpointState(endpoint, slot)
-        self.health = Health(health)
+        self.health = Health(health, partial(concerns.unwell.add, self))
+        self._concerns = concerns
         self._settings = health
         self.models: tuple[ModelCard, ...] = ()
         self.holds: dict[StreamId, Tracked] = {}
@@ -113,22 +110,35 @@ class Member:
         self.holds[tracked.stream] = tracked
         if not tracked.unseen:
             self.unsigned[tracked.stream] = tracked
+            self._concerns.unsigned += 1
         if state.in_flight > self._peak:
             self._peak = state.in_flight
+        state.seen = None
 
     def release_pending(self, tracked: Tracked) -> None:
         """Its prompt is computed, or believed to be."""
         if tracked.pending:
             tracked.pending = False
             self.state.pending_tokens -= tracked.own_tokens
-        self._not_new(tracked)
+            self.state.seen = None
+        if tracked.since_scrape:
+            tracked.since_scrape = False
+            self.new_requests -= 1
+            self.new_tokens -= tracked.own_tokens
 
     def signed(self, tracked: Tracked, now: float) -> None:
         """Its first token or answer came."""
         self.sign(now)
-        if self.unsigned.pop(tracked.stream, None) is not None and self.pace > 1.0:
+        if self.heard_of(tracked) and self.pace > 1.0:
             self._quicken(tracked, now)
         self.release_pending(tracked)
+
+    def heard_of(self, tracked: Tracked) -> bool:
+        """Nothing is awaited of it any more; True when something was."""
+        if self.unsigned.pop(tracked.stream, None) is None:
+            return False
+        self._concerns.unsigned -= 1
+        return True
 
     def produced(self, tracked: Tracked, now: float) -> None:
         """A token came: a counter that does not move for it counts something else."""
@@ -144,10 +154,12 @@ class Member:
     def close(self, tracked: Tracked) -> None:
         """The request is over, or turned out to be elsewhere."""
         self.release_pending(tracked)
-        self.unsigned.pop(tracked.stream, None)
+        self.heard_of(tracked)
         del self.holds[tracked.stream]
-        self.state.in_flight -= 1
-        self.state.context_tokens -= tracked.context_tokens
+        state = self.state
+        state.in_flight -= 1
+        state.context_tokens -= tracked.context_tokens
+        state.seen = None
         self.health.released(tracked.stream)
         tracked.member = None
 
@@ -166,7 +178,9 @@ class Member:
         state.extra_requests = max(0, load.waiting + load.running - self._peak)
         state.extra_pending_tokens = round(min(state.extra_requests, load.waiting) * mean_own)
         state.extra_context_tokens = round(state.extra_requests * mean_context)
+        state.seen = None
         self._peak = state.in_flight
+        (self._concerns.queueing.add if load.waiting else self._concerns.queueing.discard)(self)
         if load.waiting or (self._seats is not None and load.running > self._seats):
             self._seats = load.running
         for tracked in self.holds.values():
@@ -179,6 +193,8 @@ class Member:
         state = self.state
         state.load = None
         state.extra_requests = state.extra_pending_tokens = state.extra_context_tokens = 0
+        state.seen = None
+        self._concerns.queueing.discard(self)
 
     def waiting(self, settings: AdmissionSettings) -> float:
         """Requests believed to queue in the engine: scraped, plus what was sent since and finds no room.
@@ -196,7 +212,7 @@ class Member:
             guess = running + self.new_requests - max(self._seats, running)
         if self.new_tokens > settings.step_tokens:
             guess = max(guess, self.new_requests * (1.0 - settings.step_tokens / self.new_tokens))
-        return min(max(0.0, guess), 2.0 * settings.waiting_limit)
+        return min(max(0.0, guess), MOST_GUESSED * settings.waiting_limit)
 
     def overdue(self, settings: HealthSettings, now: float) -> str | None:
         """Why the endpoint seems to hang; None while it does not."""
@@ -282,9 +298,3 @@ class Member:
         if predicted <= 0 or waited <= predicted:
             return 1.0
         return min(self._settings.slowest_pace, waited / predicted)
-
-    def _not_new(self, tracked: Tracked) -> None:
-        if tracked.since_scrape:
-            tracked.since_scrape = False
-            self.new_requests -= 1
-            self.new_tokens -= tracked.own_tokens

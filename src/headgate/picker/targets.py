@@ -10,13 +10,6 @@ from headgate.model.ports import Rng
 from headgate.model.requests import InferenceRequest
 
 
-class Target(msgspec.Struct, frozen=True, tag=True):
-    """What to ask an engine for."""
-
-    model: str | None
-    """None when the request names none."""
-
-
 class NoSuchModel(msgspec.Struct, frozen=True, tag=True):
     """The pool has InferenceModels and none has the name."""
 
@@ -34,15 +27,17 @@ def rule_of(pool: Pool, model: str | None) -> ModelRule | None:
     return next((rule for rule in pool.models if rule.model_name == model), None)
 
 
-def target(pool: Pool, request: InferenceRequest, rng: Rng) -> Target | NoSuchModel | NoTarget:
-    """A target forced by a trusted header wins, then the InferenceModel's weighted draw; else the name.
+def target(pool: Pool, request: InferenceRequest, rng: Rng) -> str | NoSuchModel | NoTarget | None:
+    """The model to ask an engine for; None when the request names none.
+
+    A target forced by a trusted header wins, then the InferenceModel's weighted draw; else the name.
 
     A request without a model name passes as it is: whether a path needs one is the wire's business.
     """
     if request.target_model is not None:
-        return Target(request.target_model)
+        return request.target_model
     if not pool.models or request.model is None:
-        return Target(request.model)
+        return request.model
     rule = rule_of(pool, request.model)
     if rule is None:
         return NoSuchModel(request.model)
@@ -50,19 +45,21 @@ def target(pool: Pool, request: InferenceRequest, rng: Rng) -> Target | NoSuchMo
     if total <= 0:
         return NoTarget(rule)
     if len(rule.targets) == 1:
-        return Target(rule.targets[0].name)
+        return rule.targets[0].name
     ticket = rng.random() * total
     for choice in rule.targets:
         ticket -= choice.weight
         if ticket < 0:
-            return Target(choice.name)
-    return Target(next(choice.name for choice in reversed(rule.targets) if choice.weight))
+            return choice.name
+    return next(choice.name for choice in reversed(rule.targets) if choice.weight)
 
 
 def priority(pool: Pool, request: InferenceRequest) -> int:
     """Of the InferenceObjective the request names, else of its InferenceModel's criticality, else 0."""
     if request.objective is not None and request.objective in pool.objectives:
         return pool.objectives[request.objective]
+    if not pool.models:
+        return 0
     rule = rule_of(pool, request.model)
     return 0 if rule is None else rule.priority
 

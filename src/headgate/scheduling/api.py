@@ -27,11 +27,34 @@ def plugin_type(class_name: str) -> str:
     ).removeprefix("-")
 
 
+Line = tuple[float, float]
+"""A cost that is a straight line in a request's uncached prompt tokens: at none of them, and per token."""
+
+
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """One endpoint as it stood at a decision: what a record of it needs, and its lines added up.
+
+    The scheduler makes one when an endpoint has changed; until then all decisions share it.
+    """
+
+    base: float
+    slope: float
+    lines: tuple[Line, ...]
+    """Weighted, of every scorer that has one, in the order of the profile."""
+    endpoint: EndpointId
+    name: str
+    slot: int
+    in_flight: int
+    pending_tokens: int
+    scraped_at: float | None
+
+
 class EndpointState:
     """What is known of one endpoint, kept current by the picker's machine; plugins only read it.
 
     Counts are the router's own accounting at decision time; `extra_*` is load that the engine reports
     beyond it (another gateway, a restarted picker) and is zero while no fresh scrape shows any.
+    Whoever changes a field sets `seen` to None, except for `cold_turn`.
     """
 
     __slots__ = (
@@ -51,6 +74,7 @@ class EndpointState:
         "pending_tokens",
         "ramp",
         "scraped_at",
+        "seen",
         "severity",
         "slot",
     )
@@ -85,31 +109,24 @@ class EndpointState:
         """Share of a full load it may take, 0..1; below 1 during a slow start."""
         self.cold_turn = 0
         """Number of the pool's decision that last sent a prompt here which was cached nowhere; 0: none."""
+        self.seen: Seen | None = None
+        """What the scheduler made of all this; None: something has changed since."""
 
 
-class Ask:
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """One request to be placed, with what the machine worked out for it."""
 
-    __slots__ = ("adapter", "matched", "model", "now", "prompt_tokens", "request")
-
-    def __init__(
-        self,
-        request: InferenceRequest,
-        now: float,
-        prompt_tokens: int,
-        matched: Mapping[int, int],
-        model: str | None = None,
-        adapter: str | None = None,
-    ) -> None:
-        self.request = request
-        self.now = now
-        self.prompt_tokens = prompt_tokens
-        self.matched = matched
-        """Slot → prompt tokens believed cached there; slots without any are absent."""
-        self.model = model
-        """Name the engine will see."""
-        self.adapter = adapter
-        """The same name when it is known to be a LoRA adapter."""
+    request: InferenceRequest
+    now: float
+    prompt_tokens: int
+    matched: Mapping[int, int]
+    """Slot → prompt tokens believed cached there; slots without any are absent."""
+    model: str | None = None
+    """Name the engine will see."""
+    adapter: str | None = None
+    """The same name when it is known to be a LoRA adapter."""
+    well: bool = False
+    """True when every endpoint is FINE and at full share: filters of health have nothing to look for."""
 
 
 class RunningFilter(Protocol):
@@ -155,7 +172,11 @@ class Filter(
 class Scorer(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=plugin_type, tag_field="type"
 ):
-    """A term of a candidate's cost; the scheduler adds `weight` times what it says."""
+    """A term of a candidate's cost; the scheduler adds `weight` times what it says.
+
+    It overrides `line` if that can say it all: the scheduler asks again only when an endpoint has changed.
+    Else it overrides `score`, which is asked for every request.
+    """
 
     weight: float = 1.0
 
@@ -163,9 +184,15 @@ class Scorer(
         """The running part for one pool; the scorer itself when it remembers nothing."""
         return self
 
+    def line(self, endpoint: EndpointState) -> Line:
+        """The endpoint's cost, when it depends on its state and the request's uncached tokens alone."""
+        raise NotImplementedError
+
     def score(self, ask: Ask, endpoints: Sequence[EndpointState]) -> Sequence[float]:
-        """See `RunningScorer.score`; says nothing unless overridden."""
-        return ()
+        """See `RunningScorer.score`; what `line` says unless overridden."""
+        lines = [(self.line(state), state.slot) for state in endpoints]
+        prompt, matched = ask.prompt_tokens, ask.matched
+        return [base + slope * (prompt - matched.get(slot, 0)) for (base, slope), slot in lines]
 
     def sent(self, ask: Ask, endpoint: EndpointState) -> None:
         """See `RunningScorer.sent`; forgets it unless overridden."""

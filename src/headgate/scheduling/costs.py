@@ -34,7 +34,11 @@ def step_s(state: EndpointState, costs: StepCosts) -> float:
     return costs.step_s + costs.sequence_s * sequences + costs.context_token_s * context
 
 
+def prefill_s(state: EndpointState, own_tokens: int, costs: StepCosts) -> float:
+    """Predicted seconds of prefill of what waits there and of *own_tokens* more."""
+    return (state.pending_tokens + state.extra_pending_tokens + own_tokens) * costs.prefill_token_s
+
+
 def ttft_s(state: EndpointState, own_tokens: int, costs: StepCosts) -> float:
     """Predicted seconds until the first token of a request with *own_tokens* uncached prompt tokens."""
-    prefill = state.pending_tokens + state.extra_pending_tokens + own_tokens
-    return prefill * costs.prefill_token_s + step_s(state, costs)
+    return prefill_s(state, own_tokens, costs) + step_s(state, costs)

@@ -6,7 +6,6 @@ from types import MappingProxyType
 from headgate import registry
 from headgate.scheduling import filters, scorers
 from headgate.scheduling.api import Filter, Profile, Scorer
-from headgate.scheduling.describe import describe
 from headgate.scheduling.filters.healthy import Healthy
 from headgate.scheduling.filters.slow_start import SlowStart
 from headgate.scheduling.filters.subset_hint import SubsetHint
@@ -17,8 +16,6 @@ from headgate.scheduling.scorers.lora_load import LoraLoad
 from headgate.scheduling.scorers.prefill_wait import PrefillWait
 from headgate.scheduling.scorers.round_robin import RoundRobin
 from headgate.scheduling.scorers.uniform import Uniform
-
-__all__ = ["PROFILES", "describe", "filter_types", "scorer_types"]
 
 _COMMON = (SubsetHint(), Healthy(), SlowStart())
 

@@ -1,21 +1,12 @@
-"""Runs a profile for one pool: filters, weighted scorers, then the choice, with the record of why."""
+"""Runs a profile for one pool: filters, weighted scorers, then the choice, with what a record of it needs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from headgate.model.decisions import Candidate, Term
 from headgate.model.ports import Rng
-from headgate.scheduling.api import Ask, EndpointState, Profile, RunningScorer
-
-
-class Placement(msgspec.Struct, frozen=True):
-    """Where a request may go."""
-
-    order: tuple[EndpointState, ...]
-    """The pick, then fallbacks, at most `max_endpoints`; empty when a hard filter left nobody."""
-    candidates: tuple[Candidate, ...]
-    """Everyone who was looked at, in the order given."""
+from headgate.scheduling.api import Ask, EndpointState, Profile, RunningScorer, Scorer, Seen
+from headgate.scheduling.placement import Placement
 
 
 class Scheduler:
@@ -28,98 +19,148 @@ class Scheduler:
             (_name(plugin), plugin.hard, plugin.start(rng))
             for plugin in sorted(profile.filters, key=lambda plugin: not plugin.hard)
         ]
-        self._scorers: list[tuple[str, float, RunningScorer]] = [
-            (_name(plugin), plugin.weight, plugin.start(rng)) for plugin in profile.scorers
+        with_line = [plugin for plugin in profile.scorers if _has_line(plugin)]
+        self._line_names = tuple([_name(plugin) for plugin in with_line])
+        self._lines = [(plugin.line, plugin.weight) for plugin in with_line]
+        self._others: list[tuple[str, float, RunningScorer]] = [
+            (_name(plugin), plugin.weight, plugin.start(rng))
+            for plugin in profile.scorers
+            if not _has_line(plugin)
         ]
+        self._known: Sequence[EndpointState] = ()
+        self._places: Mapping[int, int] = {}
+        """Slot → position, in `_known`."""
 
     def schedule(self, ask: Ask, endpoints: Sequence[EndpointState]) -> Placement:
-        """Choose among *endpoints*. Ties: least recently given a cold prompt, then the dice."""
-        refused: dict[int, tuple[str, str]] = {}
+        """Choose among *endpoints*, a sequence that is never changed. Ties: least recently given a cold
+        prompt, then the dice."""
+        kept, refused, spare = self._filter(ask, endpoints)
+        look = self._look
+        seen = [state.seen or look(state) for state in endpoints]
+        matched, prompt = ask.matched, ask.prompt_tokens
+        if not kept:
+            return Placement(
+                (), None, 0.0, ask.now, prompt, matched, tuple(seen), self._line_names, (), refused
+            )
+        rows = seen if kept is endpoints else [state.seen or look(state) for state in kept]
+        costs = [one.base + one.slope * prompt for one in rows]
+        if matched:
+            places = self._places if kept is self._known else self._find(kept)
+            for slot, tokens in matched.items():
+                if (place := places.get(slot)) is not None:
+                    one = rows[place]
+                    costs[place] = one.base + one.slope * (prompt - tokens)
+        columns = self._add_columns(ask, kept, costs) if self._others else ()
+        ranking = self._rank(kept, costs)
+        first, most = ranking[0], self.profile.max_endpoints
+        order = [kept[position] for position in ranking[:most]]
+        if spare and len(order) < most:
+            spare.sort(key=lambda state: (state.severity, state.in_flight))
+            order += spare[: most - len(order)]
+        return Placement(
+            tuple(order),
+            rows[first],
+            costs[first],
+            ask.now,
+            prompt,
+            matched,
+            tuple(seen),
+            self._line_names,
+            columns,
+            refused,
+        )
+
+    def sent(self, ask: Ask, endpoint: EndpointState) -> None:
+        """Tell the scorers where the request went."""
+        for _, _, running in self._others:
+            running.sent(ask, endpoint)
+
+    def check(self, endpoints: Sequence[EndpointState]) -> None:
+        """Assert that what was made of *endpoints* earlier is still true."""
+        for state in endpoints:
+            before = state.seen
+            assert before is None or before == self._look(state), state.id
+
+    def _filter(
+        self, ask: Ask, endpoints: Sequence[EndpointState]
+    ) -> tuple[Sequence[EndpointState], dict[int, tuple[str, str]] | None, list[EndpointState]]:
+        """Who is kept (*endpoints* itself when everyone is), who is refused by whom, who may stand last."""
+        kept = endpoints
+        refused: dict[int, tuple[str, str]] | None = None
         spare: list[EndpointState] = []
-        kept: Sequence[EndpointState] = endpoints
         for name, hard, running in self._filters:
             out = running.refuse(ask, kept)
             if not out or (len(out) == len(kept) and not hard):
                 continue
+            if refused is None:
+                refused = {}
             for position, reason in out.items():
                 refused[kept[position].slot] = (name, reason)
             if not hard:
                 spare += [kept[position] for position in out]
             kept = [state for position, state in enumerate(kept) if position not in out]
-        if not kept:
-            return Placement((), _record(ask, endpoints, (), (), {}, refused))
-        columns = self._columns(ask, kept)
-        costs = [sum(row) for row in zip(*(column for _, column in columns), strict=True)] or [0.0] * len(
-            kept
+        return kept, refused, spare
+
+    def _look(self, state: EndpointState) -> Seen:
+        lines = []
+        base = slope = 0.0
+        for line, weight in self._lines:
+            at_none, per_token = line(state)
+            if weight != 1.0:
+                at_none, per_token = weight * at_none, weight * per_token
+            base += at_none
+            slope += per_token
+            lines.append((at_none, per_token))
+        made = state.seen = Seen(
+            base,
+            slope,
+            tuple(lines),
+            state.id,
+            state.name,
+            state.slot,
+            state.in_flight,
+            state.pending_tokens,
+            state.scraped_at,
         )
-        order = self._order(kept, costs, spare)
-        rows = {state.slot: position for position, state in enumerate(kept)} if refused else None
-        return Placement(order, _record(ask, endpoints, columns, costs, rows, refused))
+        return made
 
-    def sent(self, ask: Ask, endpoint: EndpointState) -> None:
-        """Tell the scorers where the request went."""
-        for _, _, running in self._scorers:
-            running.sent(ask, endpoint)
+    def _find(self, kept: Sequence[EndpointState]) -> Mapping[int, int]:
+        places = {state.slot: position for position, state in enumerate(kept)}
+        self._known, self._places = kept, places
+        return places
 
-    def _columns(self, ask: Ask, kept: Sequence[EndpointState]) -> list[tuple[str, Sequence[float]]]:
-        columns: list[tuple[str, Sequence[float]]] = []
-        for name, weight, running in self._scorers:
+    def _add_columns(
+        self, ask: Ask, kept: Sequence[EndpointState], costs: list[float]
+    ) -> Sequence[tuple[str, Mapping[int, float]]]:
+        """Add what the scorers without a line say to *costs*, and give it for the record."""
+        columns = []
+        for name, weight, running in self._others:
             column = running.score(ask, kept)
-            if column:
-                columns.append((name, column if weight == 1.0 else [weight * cost for cost in column]))
+            if not column:
+                continue
+            weighted = {state.slot: weight * cost for state, cost in zip(kept, column, strict=True)}
+            for position, cost in enumerate(weighted.values()):
+                costs[position] += cost
+            columns.append((name, weighted))
         return columns
 
-    def _order(
-        self, kept: Sequence[EndpointState], costs: Sequence[float], spare: list[EndpointState]
-    ) -> tuple[EndpointState, ...]:
-        most = self.profile.max_endpoints
-        ranking = sorted(range(len(kept)), key=costs.__getitem__)
+    def _rank(self, kept: Sequence[EndpointState], costs: list[float]) -> list[int]:
+        """Positions, the cheapest first; the first of equals is drawn."""
+        ranking = sorted(range(len(costs)), key=costs.__getitem__)
         lowest = costs[ranking[0]]
         if len(ranking) > 1 and costs[ranking[1]] == lowest:
             ties = [position for position in ranking if costs[position] == lowest]
-            first = min(kept[position].cold_turn for position in ties)
+            first = min([kept[position].cold_turn for position in ties])
             ties = [position for position in ties if kept[position].cold_turn == first]
             pick = ties[int(self._rng.random() * len(ties))]
             ranking.remove(pick)
             ranking.insert(0, pick)
-        order = [kept[position] for position in ranking[:most]]
-        if spare and len(order) < most:
-            spare.sort(key=lambda state: (state.severity, state.in_flight))
-            order += spare[: most - len(order)]
-        return tuple(order)
+        return ranking
 
 
 def _name(plugin: msgspec.Struct) -> str:
     return str(plugin.__struct_config__.tag)
 
 
-def _record(
-    ask: Ask,
-    endpoints: Sequence[EndpointState],
-    columns: Sequence[tuple[str, Sequence[float]]],
-    costs: Sequence[float],
-    rows: dict[int, int] | None,
-    refused: dict[int, tuple[str, str]],
-) -> tuple[Candidate, ...]:
-    """One Candidate per endpoint; *rows* maps slots to positions in *costs*, None when they are the same."""
-    now, matched = ask.now, ask.matched.get
-    made: list[Candidate] = []
-    for position, state in enumerate(endpoints):
-        slot = state.slot
-        row = position if rows is None else rows.get(slot)
-        name, reason = (None, None) if row is not None else refused[slot]
-        made.append(
-            Candidate(
-                endpoint=state.id,
-                name=state.name,
-                filtered_by=name,
-                filter_reason=reason,
-                cost=None if row is None else costs[row],
-                terms=() if row is None else tuple([Term(label, column[row]) for label, column in columns]),
-                matched_tokens=matched(slot, 0),
-                in_flight=state.in_flight,
-                pending_tokens=state.pending_tokens,
-                metrics_age_s=None if state.scraped_at is None else now - state.scraped_at,
-            )
-        )
-    return tuple(made)
+def _has_line(plugin: Scorer) -> bool:
+    return type(plugin).line is not Scorer.line

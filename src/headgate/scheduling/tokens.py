@@ -2,6 +2,8 @@
 
 from collections import OrderedDict
 
+import msgspec
+
 from headgate.model.requests import BYTES_PER_TOKEN, InferenceRequest, Usage
 
 SMALLEST_SAMPLE_BYTES = 256
@@ -20,40 +22,50 @@ MODELS = 256
 """Models remembered; the least recently corrected one is forgotten first."""
 
 
+class Averages(msgspec.Struct, frozen=True, gc=False):
+    """What one model's requests were like."""
+
+    bytes_per_token: float
+    """Prompt bytes per token."""
+    output: float
+    """Tokens of an answer."""
+
+    def prompt_tokens(self, request: InferenceRequest) -> int:
+        """Estimated prompt tokens, at least 1. A body that was not understood counts whole."""
+        return max(1, round((request.prompt_bytes or request.body_bytes) / self.bytes_per_token))
+
+    def output_tokens(self, request: InferenceRequest) -> int:
+        """Expected answer tokens: the average, no more than the request allows."""
+        most = request.max_tokens
+        return round(self.output if most is None else min(self.output, most))
+
+
+UNKNOWN = Averages(BYTES_PER_TOKEN, FIRST_OUTPUT_TOKENS)
+"""For a model never seen."""
+
+
 class TokenEstimator:
     """Moving averages of bytes per prompt token and of answer tokens, one pair per model."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._known: OrderedDict[str, Averages] = OrderedDict()
 
-    def bytes_per_token(self, model: str | None) -> float:
-        """Prompt bytes per token of *model*; the general estimate for a model never seen."""
-        return self._of(model)[0]
-
-    def prompt_tokens(self, request: InferenceRequest, model: str | None) -> int:
-        """Estimated prompt tokens, at least 1. A body that was not understood counts whole."""
-        size = request.prompt_bytes or request.body_bytes
-        return max(1, round(size / self._of(model)[0]))
-
-    def output_tokens(self, request: InferenceRequest, model: str | None) -> int:
-        """Expected answer tokens: the model's average, no more than the request allows."""
-        expected = self._of(model)[1]
-        return round(expected if request.max_tokens is None else min(expected, request.max_tokens))
+    def of(self, model: str | None) -> Averages:
+        """The averages of *model*."""
+        return self._known.get(model or "", UNKNOWN)
 
     def learn(self, model: str | None, prompt_bytes: int, usage: Usage) -> None:
         """Correct the averages by an answered request; samples outside sane bounds are left out."""
-        ratio, output = self._of(model)
+        key = model or ""
+        before = self._known.get(key, UNKNOWN)
+        ratio, output = before.bytes_per_token, before.output
         if prompt_bytes >= SMALLEST_SAMPLE_BYTES and usage.prompt_tokens > 0:
             sample = prompt_bytes / usage.prompt_tokens
             if DENSEST <= sample <= SPARSEST:
                 ratio += GAIN * (sample - ratio)
         if usage.completion_tokens > 0:
             output += GAIN * (usage.completion_tokens - output)
-        key = model or ""
-        self._known[key] = (ratio, output)
+        self._known[key] = Averages(ratio, output)
         self._known.move_to_end(key)
         if len(self._known) > MODELS:
             self._known.popitem(last=False)
-
-    def _of(self, model: str | None) -> tuple[float, float]:
-        return self._known.get(model or "", (BYTES_PER_TOKEN, FIRST_OUTPUT_TOKENS))

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headgate.model import headers as names
-from headgate.model.ids import EndpointId, RequestId
+from headgate.model.ids import EndpointId
 from headgate.model.requests import BLOCK_BYTES, InferenceRequest, Usage
 from headgate.wire.api import Format
 from headgate.wire.blocks import HORIZON_BLOCKS
 from headgate.wire.extproc import STRIPPED, Settings
 from headgate.wire.parse import FORMATS, MODELS_SUFFIX, number
-from headgate.wire.said import Arrived, Over, Started
+from headgate.wire.said import Over
 from headgate.wire.usage import find_usage
 
 Row = Sequence[Any]
@@ -56,49 +56,23 @@ def native_settings(settings: Settings, formats: Sequence[Format] = FORMATS) -> 
     }
 
 
-def arrived(row: Row) -> Arrived:
-    """An ARRIVED row."""
-    slo_ttft, slo_tpot = row[14], row[15]
-    return Arrived(
-        InferenceRequest(
-            id=RequestId(row[3]),
-            api=row[4],
-            path=row[5],
-            model=row[6],
-            streaming=row[7],
-            blocks=row[8],
-            prompt_bytes=row[9],
-            max_tokens=row[10],
-            subset=row[11],
-            objective=row[12],
-            fairness_id=row[13],
-            slo_ttft_ms=number(slo_ttft) if slo_ttft else None,
-            slo_tpot_ms=number(slo_tpot) if slo_tpot else None,
-            session=row[16],
-            body_bytes=row[17],
-            unseen=row[18],
-        )
-    )
-
-
-def started(row: Row) -> Started:
-    """A STARTED row."""
-    return Started(row[3], row[4], row[5], row[6])
-
-
-def over(row: Row) -> Over:
-    """An OVER row."""
-    return Over(row[3], row[4], _usage(row[5]), row[6])
+def request_of(row: Row) -> InferenceRequest:
+    """An ARRIVED row's request: from its fourth entry on, a row has the order of the fields."""
+    if row[14] is None and row[15] is None:
+        return InferenceRequest(*row[3:])
+    ttft_ms, tpot_ms = (None if text is None else number(text) for text in row[14:16])
+    fields: Row = (*row[3:14], ttft_ms, tpot_ms, *row[16:])
+    return InferenceRequest(*fields)
 
 
 def logged(row: Row) -> tuple[str, Over]:
     """A LOGGED row: the stream's name, and how its request ended."""
     served: EndpointId | None = row[5]
-    return row[1], Over(row[2], row[3], _usage(row[4]), served)
+    return row[1], Over(row[2], row[3], usage_of(row[4]), served)
 
 
-def _usage(found: tuple[int, int, int | None] | bytes | None) -> Usage | None:
-    """A usage object of an unusual form comes as the tail of the answer that holds it."""
+def usage_of(found: tuple[int, int, int | None] | bytes | None) -> Usage | None:
+    """What a row says of usage; an object of an unusual form comes as the tail of the answer."""
     if found is None:
         return None
     return find_usage(found) if isinstance(found, bytes) else Usage(*found)

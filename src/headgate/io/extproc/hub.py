@@ -15,6 +15,7 @@ from headgate.model.decisions import Decision
 from headgate.model.ids import PoolKey, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
 from headgate.picker.actions import Action, Conclude, ListModels, Reject, Route, WakeAt
+from headgate.picker.choice import Choice
 from headgate.picker.events import Event, FirstToken, RequestArrived, RequestEnded, ResponseStarted, Woken
 from headgate.wire.accesslog import Entry
 from headgate.wire.numbers import whole_number
@@ -37,7 +38,9 @@ class Machine(Protocol):
 class Listener(Protocol):
     """Told of every decision and outcome, for logs and metrics."""
 
-    def decided(self, stream: StreamId, request: InferenceRequest, decision: Decision, took_s: float) -> None:
+    def decided(
+        self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
+    ) -> None:
         """A request was routed or refused; *took_s* is the time the machine needed."""
         ...
 
@@ -139,22 +142,20 @@ class Hub:
             self._carry_out(key, event, action, began)
 
     def _carry_out(self, key: PoolKey, event: Event, action: Action, began: float) -> None:
-        match action:
-            case Route() | Reject():
-                if isinstance(event, RequestArrived) and event.stream == action.stream:
-                    took_s = self._clock() - began
-                    self._listener.decided(action.stream, event.request, action.decision, took_s)
-                if found := self._peers.get(action.stream):
-                    found[0].act(action)
-            case ListModels():
-                if found := self._peers.get(action.stream):
-                    found[0].act(action)
-            case Conclude():
-                self._listener.concluded(action.stream, action.outcome)
-            case WakeAt():
-                self._wake_at(key, action.at)
-            case _:
-                assert_never(action)
+        if isinstance(action, Conclude):
+            self._listener.concluded(action.stream, action.outcome)
+        elif isinstance(action, WakeAt):
+            self._wake_at(key, action.at)
+        else:
+            stream = action.stream
+            if (
+                not isinstance(action, ListModels)
+                and isinstance(event, RequestArrived)
+                and event.stream == stream
+            ):
+                self._listener.decided(stream, event.request, action.decision, self._clock() - began)
+            if found := self._peers.get(stream):
+                found[0].act(action)
 
     def _wake_at(self, key: PoolKey, at: float) -> None:
         if timer := self._timers.get(key):

@@ -19,15 +19,15 @@ from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.tls import KeyPair, read_pair
 from headgate.model.ids import PoolKey, StreamId
+from headgate.model.requests import InferenceRequest
 from headgate.picker.actions import ListModels, Reject, Route
-from headgate.scheduling.describe import describe
+from headgate.picker.events import FirstToken, RequestArrived, RequestEnded, ResponseStarted
 from headgate.wire import answers
 from headgate.wire.accesslog import Entry
 from headgate.wire.api import BadRequest
 from headgate.wire.extproc import Settings
-from headgate.wire.native import Row, arrived, logged, native_settings, over, started
+from headgate.wire.native import Row, logged, native_settings, request_of, usage_of
 from headgate.wire.parse import understand
-from headgate.wire.said import Arrived, FirstBytes
 
 Choice = Literal["native", "portable", "auto"]
 VARIABLE = "HEADGATE_WIRE"
@@ -104,8 +104,8 @@ class NativeWire:
         )
         self._out: list[tuple[Any, ...]] = []
         self._taking = False
-        self._ids: dict[StreamId, str] = {}
-        """Request ids of the streams that wait for an answer."""
+        self._listing: dict[StreamId, str] = {}
+        """Request ids of the streams that wait for a list of models."""
         self._read: dict[StreamId, tuple[str | None, bool]] = {}
         """Model and streaming of waiting requests whose bodies were read in Python."""
         self._reload: asyncio.TimerHandle | None = None
@@ -116,11 +116,11 @@ class NativeWire:
             module.UNREAD: self._unread,
             module.TOO_LARGE: self._too_large,
             module.UNKNOWN_POOL: self._unknown_pool,
-            module.STARTED: lambda row: self._hub.said(row[1], row[2], started(row)),
-            module.FIRST_BYTES: lambda row: self._hub.said(row[1], row[2], FirstBytes()),
+            module.STARTED: self._started,
+            module.FIRST_BYTES: self._first_bytes,
             module.OVER: self._over,
             module.LEFT: self._left,
-            module.CLOSED: lambda row: self._forget(row[1]),
+            module.CLOSED: self._closed,
             module.LOGGED: self._logged,
             module.LOG_OPENED: lambda _: self._hub.log_opened(),
             module.LOG_CLOSED: lambda _: self._hub.log_closed(),
@@ -167,10 +167,11 @@ class NativeWire:
 
     def _wake(self) -> None:
         self._taking = True
+        take = self._take
         try:
             for row in self._server.take():
                 try:
-                    self._take[row[0]](row)
+                    take[row[0]](row)
                 except Exception:
                     # A fault of ours ends one stream; the others have done nothing wrong.
                     log.exception("an event was not handled")
@@ -189,18 +190,19 @@ class NativeWire:
     def act(self, action: Route | Reject | ListModels) -> None:
         """See `hub.Peer`."""
         stream = action.stream
-        request_id = self._ids.pop(stream, "")
-        read = self._read.pop(stream, None)
         match action:
             case Route():
-                text = describe(action.decision)
-                self._out.append((stream, ",".join(action.endpoints), action.target_model, text, read))
+                read = self._read.pop(stream, None) if self._read else None
+                endpoints = ",".join(action.endpoints)
+                self._out.append((stream, endpoints, action.target_model, action.decision.summary(), read))
             case Reject():
+                request_id = action.decision.request_id
                 param = "model" if action.reason == "unknown-model" else None
                 retry = action.retry_after_s
                 self._refuse(stream, action.status, action.reason, action.message, request_id, param, retry)
             case ListModels():
-                self._out.append((stream, answers.model_list(action.models, request_id=request_id)))
+                asked = self._listing.get(stream, "")
+                self._out.append((stream, answers.model_list(action.models, request_id=asked)))
                 self._forget(stream)
             case _:
                 assert_never(action)
@@ -225,16 +227,29 @@ class NativeWire:
 
     def _forget(self, stream: StreamId) -> None:
         self._hub.forget(stream)
-        self._ids.pop(stream, None)
-        self._read.pop(stream, None)
+        if self._listing:
+            self._listing.pop(stream, None)
+        if self._read:
+            self._read.pop(stream, None)
 
-    def _enter(self, stream: StreamId, pool: PoolKey, said: Arrived) -> None:
-        self._ids[stream] = said.request.id
+    def _enter(self, stream: StreamId, pool: PoolKey, request: InferenceRequest) -> None:
+        if request.api == "models":
+            self._listing[stream] = request.id
         self._hub.enter(self, pool, stream)
-        self._hub.said(stream, pool, said)
+        self._hub.tell(pool, RequestArrived(stream, request))
 
     def _arrived(self, row: Row) -> None:
-        self._enter(row[1], row[2], arrived(row))
+        self._enter(row[1], row[2], request_of(row))
+
+    def _started(self, row: Row) -> None:
+        _, stream, pool, status, served, local, plain = row
+        self._hub.tell(pool, ResponseStarted(stream, status, served, local, plain))
+
+    def _first_bytes(self, row: Row) -> None:
+        self._hub.tell(row[2], FirstToken(row[1]))
+
+    def _closed(self, row: Row) -> None:
+        self._forget(row[1])
 
     def _unread(self, row: Row) -> None:
         _, stream, pool, headers, body, subset, unseen = row
@@ -245,7 +260,7 @@ class NativeWire:
             self._refuse(stream, 400, "bad-request", request.message, request_id, request.param)
             return
         self._read[stream] = request.model, request.streaming
-        self._enter(stream, pool, Arrived(request))
+        self._enter(stream, pool, request)
 
     def _too_large(self, row: Row) -> None:
         limit = self._settings.body_limit
@@ -258,8 +273,9 @@ class NativeWire:
         self._refuse(row[1], 503, "unknown-pool", message, row[3])
 
     def _over(self, row: Row) -> None:
-        self._forget(row[1])
-        self._hub.said(row[1], row[2], over(row))
+        _, stream, pool, ending, status, usage, served = row
+        self._forget(stream)
+        self._hub.tell(pool, RequestEnded(stream, ending, status, usage_of(usage), served))
 
     def _left(self, row: Row) -> None:
         self._hub.leave(row[1], row[2])

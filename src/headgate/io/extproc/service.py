@@ -15,7 +15,6 @@ from headgate.io.extproc.hub import Hub
 from headgate.model import headers as names
 from headgate.model.ids import PoolKey
 from headgate.picker.actions import ListModels, Reject, Route
-from headgate.scheduling.describe import describe
 from headgate.wire.accesslog import read_entries
 from headgate.wire.extproc import Conversation, Settings, WireError
 from headgate.wire.said import Arrived
@@ -78,7 +77,7 @@ class Session:
         """The machine's answer to this stream's request."""
         match action:
             case Route():
-                self._talk.route(action.endpoints, action.target_model, describe(action.decision))
+                self._talk.route(action.endpoints, action.target_model, action.decision.summary())
             case Reject():
                 self._talk.refuse(action.status, action.reason, action.message, action.retry_after_s)
             case ListModels():

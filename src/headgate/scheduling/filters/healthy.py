@@ -10,6 +10,8 @@ class Healthy(Filter, frozen=True):
 
     def refuse(self, ask: Ask, endpoints: Sequence[EndpointState]) -> Mapping[int, str]:
         """Refuse whoever is worse off than the best one."""
+        if ask.well:
+            return {}
         severities = [state.severity for state in endpoints]
         best = min(severities, default=0)
         if max(severities, default=0) == best:

@@ -10,6 +10,8 @@ class SlowStart(Filter, frozen=True):
 
     def refuse(self, ask: Ask, endpoints: Sequence[EndpointState]) -> Mapping[int, str]:
         """Refuse ramping endpoints at their cap; nobody when no endpoint is at full share to compare with."""
+        if ask.well:
+            return {}
         ramping = [position for position, state in enumerate(endpoints) if state.ramp < 1.0]
         others = len(endpoints) - len(ramping)
         if not ramping or not others:

@@ -1,8 +1,6 @@
 """How slow decoding is where many sequences already run: the default policy's third term."""
 
-from collections.abc import Sequence
-
-from headgate.scheduling.api import Ask, EndpointState, Scorer
+from headgate.scheduling.api import EndpointState, Line, Scorer
 from headgate.scheduling.costs import H100_8B
 
 
@@ -15,16 +13,9 @@ class DecodePressure(Scorer, frozen=True):
     sequence_s: float = H100_8B.sequence_s
     context_token_s: float = H100_8B.context_token_s
 
-    def score(self, ask: Ask, endpoints: Sequence[EndpointState]) -> list[float]:
-        """Seconds of decoding per endpoint."""
-        base, sequence, token = (
-            self.steps * self.step_s,
-            self.steps * self.sequence_s,
-            self.steps * self.context_token_s,
-        )
-        return [
-            base
-            + sequence * (state.in_flight + state.extra_requests)
-            + token * (state.context_tokens + state.extra_context_tokens)
-            for state in endpoints
-        ]
+    def line(self, endpoint: EndpointState) -> Line:
+        """Seconds of decoding, whatever the request."""
+        sequences = endpoint.in_flight + endpoint.extra_requests
+        context = endpoint.context_tokens + endpoint.extra_context_tokens
+        step_s = self.step_s + self.sequence_s * sequences + self.context_token_s * context
+        return self.steps * step_s, 0.0

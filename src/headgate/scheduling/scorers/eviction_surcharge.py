@@ -1,8 +1,6 @@
 """What a cache miss costs everyone else: the default policy's second term."""
 
-from collections.abc import Sequence
-
-from headgate.scheduling.api import Ask, EndpointState, Scorer
+from headgate.scheduling.api import EndpointState, Line, Scorer
 from headgate.scheduling.costs import H100_8B
 
 
@@ -16,11 +14,6 @@ class EvictionSurcharge(Scorer, frozen=True):
     """W: how much dearer than its own prefill a miss on a full cache is."""
     prefill_token_s: float = H100_8B.prefill_token_s
 
-    def score(self, ask: Ask, endpoints: Sequence[EndpointState]) -> list[float]:
-        """Seconds of surcharge per endpoint."""
-        rate, prompt, matched = (
-            (self.miss_weight - 1.0) * self.prefill_token_s,
-            ask.prompt_tokens,
-            ask.matched.get,
-        )
-        return [state.fill * (prompt - matched(state.slot, 0)) * rate for state in endpoints]
+    def line(self, endpoint: EndpointState) -> Line:
+        """Seconds of surcharge per uncached token."""
+        return 0.0, (self.miss_weight - 1.0) * self.prefill_token_s * endpoint.fill

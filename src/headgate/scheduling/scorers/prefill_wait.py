@@ -1,8 +1,6 @@
 """Predicted seconds of prefill before the first token: the default policy's first term."""
 
-from collections.abc import Sequence
-
-from headgate.scheduling.api import Ask, EndpointState, Scorer
+from headgate.scheduling.api import EndpointState, Line, Scorer
 from headgate.scheduling.costs import H100_8B
 
 
@@ -11,10 +9,7 @@ class PrefillWait(Scorer, frozen=True):
 
     prefill_token_s: float = H100_8B.prefill_token_s
 
-    def score(self, ask: Ask, endpoints: Sequence[EndpointState]) -> list[float]:
-        """Seconds of prefill per endpoint."""
-        rate, prompt, matched = self.prefill_token_s, ask.prompt_tokens, ask.matched.get
-        return [
-            (state.pending_tokens + state.extra_pending_tokens + prompt - matched(state.slot, 0)) * rate
-            for state in endpoints
-        ]
+    def line(self, endpoint: EndpointState) -> Line:
+        """Seconds of prefill."""
+        pending = endpoint.pending_tokens + endpoint.extra_pending_tokens
+        return pending * self.prefill_token_s, self.prefill_token_s
