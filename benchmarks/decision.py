@@ -10,7 +10,6 @@ import asyncio
 import gc
 import random
 import time
-from collections.abc import Callable, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
@@ -26,10 +25,10 @@ from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.native import Limits, NativeWire
 from headgate.io.web.metrics import PickerMetrics, Reading
 from headgate.model.decisions import Decision
-from headgate.model.ids import EndpointId, PoolKey, RequestId
+from headgate.model.ids import EndpointId, PoolKey
 from headgate.model.load import Load
-from headgate.picker.actions import Action, Conclude, Route
-from headgate.picker.events import Event, PoolChanged, RequestArrived, RequestEnded, Scraped
+from headgate.picker.actions import Action, Route
+from headgate.picker.events import Event, PoolChanged, RequestArrived, Scraped
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.profiles import PROFILES
@@ -93,11 +92,12 @@ def _prompts(blocks: int, groups: int = 64, variants: int = 512) -> list[bytes]:
 def batches(mode: str, blocks: int, requests: int) -> list[list[Row]]:
     """The rows of *requests* requests in batches: a request of one batch ends in the next."""
     native = headgate_native
-    prompts = [tuple(memoryview(one).cast("Q")) for one in _prompts(blocks)]
+    prompts = _prompts(blocks)
     found: list[list[Row]] = []
     ending: list[Row] = []
     for first in range(1, requests + 1, BATCH):
-        rows, ends = ending, []
+        rows = ending
+        ends: list[Row] = []
         for stream in range(first, first + BATCH):
             prompt = prompts[stream % len(prompts)]
             rows.append(
@@ -121,7 +121,7 @@ def batches(mode: str, blocks: int, requests: int) -> list[list[Row]]:
                     None,
                     128 * blocks + 60,
                     mode == "unseen",
-                )  # fmt: skip  # noqa: E501
+                )
             )
             if mode == "unseen":
                 ends.append((native.OVER, stream, POOL, "lost", None, None, None))
@@ -158,9 +158,9 @@ def wire(endpoints: int, floor: bool) -> tuple[NativeWire, _Server]:
             load = Load(engine="vllm", waiting=0, running=1, kv_used=0.1, progress=1.0)
             hub.tell(POOL, Scraped(name, load))
     kinds = {name: getattr(headgate_native, name) for name in dir(headgate_native) if name.isupper()}
-    module = cast(ModuleType, SimpleNamespace(Server=_Server, **kinds))
+    module = cast("ModuleType", SimpleNamespace(Server=_Server, **kinds))
     made = NativeWire(module, hub, Settings("bench"), Limits())
-    return made, cast(_Server, made._server)
+    return made, cast("_Server", made._server)
 
 
 async def seconds(mode: str, blocks: int, endpoints: int, requests: int, *, floor: bool) -> float:

@@ -60,10 +60,7 @@ fn usage<'py>(py: Python<'py>, usage: &Usage) -> PyResult<Option<Bound<'py, PyAn
 
 fn arrived<'py>(py: Python<'py>, stream: u64, pool: &str, arrival: &Arrival) -> Row<'py> {
     let reading = arrival.reading.as_ref();
-    let blocks = match reading {
-        Some(reading) => PyTuple::new(py, &reading.blocks)?,
-        None => PyTuple::empty(py),
-    };
+    let blocks = PyBytes::new(py, reading.map_or(&[], |reading| &reading.blocks));
     let subset = match &arrival.subset {
         Some(list) => Some(PyTuple::new(py, list)?),
         None => None,
@@ -551,7 +548,7 @@ type ReadingRow<'py> = (
     bool,
     Option<i64>,
     usize,
-    Bound<'py, PyTuple>,
+    Bound<'py, PyBytes>,
     Vec<(usize, usize)>,
 );
 
@@ -581,7 +578,7 @@ fn scan<'py>(
         blocks,
         spans,
     } = reading;
-    let blocks = PyTuple::new(py, blocks)?;
+    let blocks = PyBytes::new(py, &blocks);
     Ok(Some((model, stream, limit, prompt_bytes, blocks, spans)))
 }
 
@@ -647,11 +644,9 @@ fn chain<'py>(
     model: &str,
     block_bytes: usize,
     horizon_blocks: usize,
-) -> PyResult<Bound<'py, PyTuple>> {
-    PyTuple::new(
-        py,
-        crate::text::chain(prompt, model.as_bytes(), block_bytes, horizon_blocks),
-    )
+) -> Bound<'py, PyBytes> {
+    let blocks = crate::text::chain(prompt, model.as_bytes(), block_bytes, horizon_blocks);
+    PyBytes::new(py, &blocks)
 }
 
 #[pymodule]

@@ -340,6 +340,21 @@ fn take_u64(rest: &mut &[u8]) -> Result<u64, String> {
     Ok(u64::from_le_bytes(*head))
 }
 
+/// Block hashes as Python packs them: 8 bytes each, little-endian.
+fn unpack(mut packed: &[u8]) -> PyResult<Vec<u64>> {
+    let mut blocks = Vec::with_capacity(packed.len() / size_of::<u64>());
+    while let Some((block, rest)) = packed.split_first_chunk() {
+        blocks.push(u64::from_le_bytes(*block));
+        packed = rest;
+    }
+    if packed.is_empty() {
+        Ok(blocks)
+    } else {
+        let text = "blocks are no whole number of 8-byte hashes";
+        Err(PyValueError::new_err(text))
+    }
+}
+
 /// Block hash → endpoints, behind the interface of `headgate.scheduling.prefix.PrefixIndex`.
 #[pyclass]
 #[derive(Default)]
@@ -374,13 +389,14 @@ impl PrefixIndex {
         }
     }
 
-    fn add(&mut self, slot: usize, blocks: Vec<u64>) {
-        self.index.add(slot, &blocks);
+    fn add(&mut self, slot: usize, blocks: &[u8]) -> PyResult<()> {
+        self.index.add(slot, &unpack(blocks)?);
+        Ok(())
     }
 
-    fn r#match<'py>(&self, py: Python<'py>, blocks: Vec<u64>) -> PyResult<Bound<'py, PyDict>> {
+    fn r#match<'py>(&self, py: Python<'py>, blocks: &[u8]) -> PyResult<Bound<'py, PyDict>> {
         let found = PyDict::new(py);
-        for (slot, depth) in self.index.matched(&blocks) {
+        for (slot, depth) in self.index.matched(&unpack(blocks)?) {
             found.set_item(slot, depth)?;
         }
         Ok(found)
@@ -401,19 +417,23 @@ impl PrefixIndex {
     }
 
     /// The endpoint itself says that it stored these blocks, in the order of the prompt.
-    fn stored(&mut self, slot: usize, blocks: Vec<u64>) {
+    fn stored(&mut self, slot: usize, blocks: &[u8]) -> PyResult<()> {
+        let blocks = unpack(blocks)?;
         if let Some(lru) = self.index.get_mut(slot) {
             lru.add(&blocks, REPORTED);
         }
+        Ok(())
     }
 
     /// The endpoint itself says that it dropped these blocks.
-    fn dropped(&mut self, slot: usize, blocks: Vec<u64>) {
+    fn dropped(&mut self, slot: usize, blocks: &[u8]) -> PyResult<()> {
+        let blocks = unpack(blocks)?;
         if let Some(lru) = self.index.get_mut(slot) {
             for block in blocks {
                 lru.forget(block);
             }
         }
+        Ok(())
     }
 
     /// How many of the remembered blocks the endpoint reported itself.

@@ -24,7 +24,8 @@ pub struct Reading {
     pub stream: bool,
     pub limit: Option<i64>,
     pub prompt_bytes: usize,
-    pub blocks: Vec<u64>,
+    /// See [`chain`].
+    pub blocks: Vec<u8>,
     /// Where the values of top-level model fields stand, quotes included.
     pub spans: Vec<(usize, usize)>,
 }

@@ -59,17 +59,17 @@ impl Media {
     }
 }
 
-/// `h[i] = xxh3_64(block[i], seed = h[i-1])`, `h[-1] = xxh3_64(model)`; whole blocks only, at most `horizon` blocks.
-pub fn chain(prompt: &[u8], model: &[u8], block_bytes: usize, horizon: usize) -> Vec<u64> {
+/// `h[i] = xxh3_64(block[i], seed = h[i-1])`, `h[-1] = xxh3_64(model)`; whole blocks only, at most `horizon` blocks;
+/// packed, little-endian.
+pub fn chain(prompt: &[u8], model: &[u8], block_bytes: usize, horizon: usize) -> Vec<u8> {
     let mut link = xxh3_64(model);
-    prompt
-        .chunks_exact(block_bytes)
-        .take(horizon)
-        .map(|block| {
-            link = xxh3_64_with_seed(block, link);
-            link
-        })
-        .collect()
+    let count = horizon.min(prompt.len() / block_bytes);
+    let mut packed = Vec::with_capacity(count * size_of::<u64>());
+    for block in prompt.chunks_exact(block_bytes).take(count) {
+        link = xxh3_64_with_seed(block, link);
+        packed.extend_from_slice(&link.to_le_bytes());
+    }
+    packed
 }
 
 #[cfg(test)]
@@ -97,10 +97,10 @@ mod tests {
     #[test]
     fn a_longer_prompt_extends_the_chain_of_the_shorter() {
         let long = chain(&[7; 1000], b"m", 128, 4096);
-        assert_eq!(long.len(), 7);
-        assert_eq!(chain(&[7; 512], b"m", 128, 4096), long[..4]);
-        assert_ne!(chain(&[7; 512], b"other", 128, 4096), long[..4]);
-        assert_eq!(chain(&[7; 1000], b"m", 128, 2).len(), 2);
+        assert_eq!(long.len(), 7 * 8);
+        assert_eq!(chain(&[7; 512], b"m", 128, 4096), long[..4 * 8]);
+        assert_ne!(chain(&[7; 512], b"other", 128, 4096), long[..4 * 8]);
+        assert_eq!(chain(&[7; 1000], b"m", 128, 2).len(), 2 * 8);
     }
 
     #[test]

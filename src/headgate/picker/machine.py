@@ -341,7 +341,7 @@ class _Case:
         self.priority = priority
         self.model = request.model
         self.prompt_tokens = 0
-        self.blocks: tuple[int, ...] = ()
+        self.blocks = b""
 
     @property
     def rewritten(self) -> str | None:
@@ -352,5 +352,6 @@ class _Case:
         """Take the prompt's blocks; a rewritten model has keys of its own: other adapter, other KV cache."""
         self.blocks = self.request.blocks
         if self.rewritten is not None:
-            salt = xxhash.xxh3_64_intdigest(self.rewritten.encode())
-            self.blocks = tuple([block ^ salt for block in self.blocks])
+            salt = xxhash.xxh3_64_digest(self.rewritten.encode()) * (len(self.blocks) // 8)
+            salted = int.from_bytes(self.blocks, "little") ^ int.from_bytes(salt, "little")
+            self.blocks = salted.to_bytes(len(self.blocks), "little")

@@ -49,7 +49,7 @@ class Tracked:
         self.streaming = request.streaming
         self.unseen = request.unseen
         self.prompt_bytes = request.prompt_bytes
-        self.blocks: tuple[int, ...] = ()
+        self.blocks = b""
         """Kept until the answer starts: another endpoint may turn out to serve them."""
         self.member: Member | None = None
         self.prompt_tokens = 0
