@@ -11,16 +11,16 @@ use bytes::Bytes;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::accesslog::{Entry, read_entries};
 use crate::conversation::{Arrival, Conversation, Format, Names, PREFIX_BYTES, Said, Settings};
-use crate::hub::{Answer, Event, Hub};
+use crate::hub::{Answer, Event, Hub, lock};
 use crate::program::Program;
 use crate::scan::{Reading, Scanner};
-use crate::server::{Limits, Services, Tls, accept, bind};
+use crate::server::{Limits, Services, Tls};
 use crate::shape::Shape;
+use crate::threads::Threads;
 use crate::usage::{Usage, UsageReader};
 
 /// Kinds of events, in the order of the constants in the stub.
@@ -284,7 +284,7 @@ pub struct Server {
     limits: Limits,
     tls: Tls,
     drain: watch::Sender<bool>,
-    runtime: Mutex<Option<Runtime>>,
+    threads: Mutex<Option<Threads>>,
 }
 
 #[pymethods]
@@ -299,15 +299,14 @@ impl Server {
         max_message_bytes: usize,
         backlog: usize,
     ) -> PyResult<Server> {
-        let hub = Hub::new(self::settings(settings)?, backlog)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
-            .thread_name("headgate-wire")
-            .enable_io()
-            .enable_time()
-            .build()?;
+        let hub = Arc::new(Hub::new(
+            self::settings(settings)?,
+            backlog,
+            threads.max(1),
+        )?);
         Ok(Server {
-            hub: Arc::new(hub),
+            threads: Mutex::new(Some(Threads::start(&hub)?)),
+            hub,
             limits: Limits {
                 connections: max_connections,
                 streams: max_streams,
@@ -315,18 +314,17 @@ impl Server {
             },
             tls: Arc::new(RwLock::new(None)),
             drain: watch::Sender::new(false),
-            runtime: Mutex::new(Some(runtime)),
         })
     }
 
     /// Starts serving; the port that was bound.
     #[pyo3(signature = (host, port, *, health_only = false))]
-    fn listen(&self, py: Python<'_>, host: &str, port: u16, health_only: bool) -> PyResult<u16> {
+    fn listen(&self, host: &str, port: u16, health_only: bool) -> PyResult<u16> {
         let ip: IpAddr = host
             .parse()
             .map_err(|_| PyValueError::new_err(format!("{host} is no IP address")))?;
-        let guard = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
-        let runtime = guard
+        let guard = lock(&self.threads);
+        let threads = guard
             .as_ref()
             .ok_or_else(|| PyRuntimeError::new_err("the server has stopped"))?;
         let (services, tls) = if health_only {
@@ -334,19 +332,15 @@ impl Server {
         } else {
             (Services::All, self.tls.clone())
         };
-        let bound = py.detach(|| runtime.block_on(bind(SocketAddr::new(ip, port))));
-        let listener =
-            bound.map_err(|error| PyOSError::new_err(format!("{host}:{port}: {error}")))?;
-        let port = listener.local_addr()?.port();
-        runtime.spawn(accept(
-            listener,
-            self.hub.clone(),
-            services,
-            self.limits,
-            tls,
-            self.drain.subscribe(),
-        ));
-        Ok(port)
+        threads
+            .listen(
+                SocketAddr::new(ip, port),
+                services,
+                self.limits,
+                tls,
+                &self.drain,
+            )
+            .map_err(|error| PyOSError::new_err(format!("{host}:{port}: {error}")))
     }
 
     /// Certificates of new connections from now on, PEM; raises ValueError for a pair that cannot be used.
@@ -411,13 +405,8 @@ impl Server {
     /// Ends everything that is still open, within the given time.
     fn stop(&self, py: Python<'_>, within_s: f64) {
         self.drain.send_replace(true);
-        let runtime = self
-            .runtime
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(runtime) = runtime {
-            py.detach(|| runtime.shutdown_timeout(Duration::from_secs_f64(within_s.max(0.0))));
+        if let Some(threads) = lock(&self.threads).take() {
+            py.detach(|| threads.stop(Duration::from_secs_f64(within_s.max(0.0))));
         }
     }
 
@@ -438,18 +427,6 @@ impl Server {
             ("batches", counters.batches.load(Ordering::Relaxed)),
             ("panics", counters.panics.load(Ordering::Relaxed)),
         ])
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let runtime = self
-            .runtime
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(runtime) = runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 

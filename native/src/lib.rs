@@ -4,6 +4,7 @@
 pub mod accesslog;
 pub mod border;
 pub mod conversation;
+pub mod gather;
 pub mod grpc;
 pub mod hub;
 pub mod prefix;
@@ -18,5 +19,6 @@ pub mod server;
 mod server_tests;
 pub mod shape;
 pub mod text;
+pub mod threads;
 pub mod tls;
 pub mod usage;

@@ -1,8 +1,11 @@
 //! Sockets, connections and the gRPC services: ext_proc, access log, health.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,15 +15,17 @@ use http::Request;
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::accesslog::{Ending, read_entries};
 use crate::conversation::{Conversation, Said, framed};
+use crate::gather::Gathering;
 use crate::grpc::{
     INVALID_ARGUMENT, NOT_FOUND, OK, Reader, Stop, UNAVAILABLE, UNIMPLEMENTED, Writer,
 };
-use crate::hub::{Answer, Event, Hub};
+use crate::hub::{Answer, Event, Hub, Lane};
 use crate::proto::{HealthCheckRequest, HealthCheckResponse, health};
 use crate::usage::Usage;
 
@@ -60,17 +65,26 @@ pub enum Services {
     Health,
 }
 
+/// A transport thread: its side of the hub, and where its tasks are started.
+#[derive(Clone)]
+pub struct Worker {
+    pub lane: Lane,
+    pub handle: Handle,
+}
+
 /// Accepts connections until `drain` turns true; then existing ones may finish their streams.
+/// The workers take turns.
 pub async fn accept(
     listener: TcpListener,
-    hub: Arc<Hub>,
+    workers: Vec<Worker>,
     services: Services,
     limits: Limits,
     tls: Tls,
     mut drain: watch::Receiver<bool>,
 ) {
     let room = Arc::new(Semaphore::new(limits.connections));
-    loop {
+    for worker in workers.iter().cycle() {
+        let hub = &worker.lane.hub;
         let socket = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => socket,
@@ -89,12 +103,19 @@ pub async fn accept(
             continue;
         };
         let _ = socket.set_nodelay(true);
-        let (hub, drain) = (hub.clone(), drain.clone());
+        // The socket moves to the event loop of the thread that will serve it.
+        let Ok(socket) = socket.into_std() else {
+            continue;
+        };
+        let (lane, drain) = (worker.lane.clone(), drain.clone());
         let config = tls.read().unwrap_or_else(PoisonError::into_inner).clone();
-        tokio::spawn(async move {
-            hub.counters.connections.fetch_add(1, Ordering::Relaxed);
-            connection(socket, config, hub.clone(), services, limits, drain).await;
-            hub.counters.connections.fetch_sub(1, Ordering::Relaxed);
+        worker.handle.spawn(async move {
+            let connections = &lane.hub.counters.connections;
+            connections.fetch_add(1, Ordering::Relaxed);
+            if let Ok(socket) = TcpStream::from_std(socket) {
+                connection(socket, config, &lane, services, limits, drain).await;
+            }
+            connections.fetch_sub(1, Ordering::Relaxed);
             drop(permit);
         });
     }
@@ -107,17 +128,17 @@ async fn drained(drain: &mut watch::Receiver<bool>) {
 async fn connection(
     socket: TcpStream,
     config: Option<Arc<rustls::ServerConfig>>,
-    hub: Arc<Hub>,
+    lane: &Lane,
     services: Services,
     limits: Limits,
     drain: watch::Receiver<bool>,
 ) {
     match config {
-        None => serve(socket, hub, services, limits, drain).await,
+        None => serve(socket, lane, services, limits, drain).await,
         Some(config) => {
             let accepted = TlsAcceptor::from(config).accept(socket);
             if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, accepted).await {
-                serve(stream, hub, services, limits, drain).await;
+                serve(stream, lane, services, limits, drain).await;
             }
         }
     }
@@ -125,39 +146,53 @@ async fn connection(
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     socket: S,
-    hub: Arc<Hub>,
+    lane: &Lane,
     services: Services,
     limits: Limits,
     mut drain: watch::Receiver<bool>,
 ) {
-    let handshake = h2::server::Builder::new()
+    let socket = Gathering::new(socket);
+    let mut builder = h2::server::Builder::new();
+    builder
         .max_concurrent_streams(limits.streams)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(UNSENT_BYTES)
-        .handshake::<_, Bytes>(socket);
-    let Ok(Ok(mut connection)) = tokio::time::timeout(HANDSHAKE, handshake).await else {
+        .max_send_buffer_size(UNSENT_BYTES);
+    let mut handshake = pin!(builder.handshake::<_, Bytes>(socket.clone()));
+    let shaken = poll_fn(|context| {
+        let shaken = handshake.as_mut().poll(context);
+        // A socket that takes nothing wakes this task when it does.
+        match socket.poll_send(context) {
+            Poll::Ready(Err(_)) => Poll::Ready(None),
+            _ => shaken.map(Result::ok),
+        }
+    });
+    let Ok(Some(mut connection)) = tokio::time::timeout(HANDSHAKE, shaken).await else {
         return;
     };
+    let mut stopping = pin!(drained(&mut drain));
     let mut draining = false;
-    loop {
-        tokio::select! {
-            accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => {
-                    tokio::spawn(dispatch(hub.clone(), services, limits, request, respond));
-                }
-                Some(Err(_)) | None => return,
-            },
-            () = drained(&mut drain), if !draining => {
-                draining = true;
-                connection.graceful_shutdown();
-            }
+    poll_fn(|context| {
+        if !draining && stopping.as_mut().poll(context).is_ready() {
+            draining = true;
+            connection.graceful_shutdown();
         }
-    }
+        while let Poll::Ready(accepted) = connection.poll_accept(context) {
+            let Some(Ok((request, respond))) = accepted else {
+                return Poll::Ready(());
+            };
+            tokio::spawn(dispatch(lane.clone(), services, limits, request, respond));
+        }
+        match socket.poll_send(context) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    })
+    .await;
 }
 
 async fn dispatch(
-    hub: Arc<Hub>,
+    lane: Lane,
     services: Services,
     limits: Limits,
     request: Request<RecvStream>,
@@ -166,17 +201,17 @@ async fn dispatch(
     let (head, body) = request.into_parts();
     let reader = Reader::new(body, limits.message_bytes);
     let writer = Writer::new(respond);
-    let path = head.uri.path();
-    match path {
-        CHECK => check(&hub, reader, writer).await,
-        WATCH => watch_health(&hub, reader, writer).await,
+    let hub = &lane.hub;
+    match head.uri.path() {
+        CHECK => check(hub, reader, writer).await,
+        WATCH => watch_health(hub, reader, writer).await,
         PROCESS if services == Services::All => {
             let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
             let names = &hub.settings.names;
             let pool = text(&names.pool).map(Arc::from);
             let lean = text(&names.lean) == Some("1");
             let fallbacks = text(&names.fallbacks) == Some("1");
-            let session = Session::new(hub.clone(), pool, lean, fallbacks);
+            let session = Session::new(lane, pool, lean, fallbacks);
             if lean && !session.served() {
                 // Our own Envoy heard of the pool first: its failure mode decides, as if no picker were there.
                 let text = format!("pool {} is not known to this picker", session.pool);
@@ -185,9 +220,9 @@ async fn dispatch(
             session.run(reader, writer).await;
         }
         ACCESS_LOG if services == Services::All => {
-            hub.tell(Event::LogOpened);
-            let open = LogStream { hub: &hub };
-            access_log(&hub, reader, writer).await;
+            lane.tell(Event::LogOpened);
+            let open = LogStream { lane: &lane };
+            access_log(&lane, reader, writer).await;
             drop(open);
         }
         _ => writer.finish(UNIMPLEMENTED, "no such method"),
@@ -196,16 +231,16 @@ async fn dispatch(
 
 /// Says that an access-log stream has ended, however it did.
 struct LogStream<'a> {
-    hub: &'a Hub,
+    lane: &'a Lane,
 }
 
 impl Drop for LogStream<'_> {
     fn drop(&mut self) {
-        self.hub.tell(Event::LogClosed);
+        self.lane.tell(Event::LogClosed);
     }
 }
 
-async fn access_log(hub: &Hub, mut reader: Reader, mut writer: Writer) {
+async fn access_log(lane: &Lane, mut reader: Reader, mut writer: Writer) {
     loop {
         let data = match reader.next().await {
             Ok(data) => data,
@@ -219,11 +254,11 @@ async fn access_log(hub: &Hub, mut reader: Reader, mut writer: Writer) {
             Err(Stop::Cancelled) => return,
             Err(Stop::Refused(code, text)) => return writer.finish(code, &text),
         };
-        hub.wait_for_room().await;
-        match read_entries(&data, &hub.settings.names) {
+        lane.wait_for_room().await;
+        match read_entries(&data, &lane.hub.settings.names) {
             Ok(entries) => {
                 for entry in entries {
-                    hub.tell(Event::Logged(entry));
+                    lane.tell(Event::Logged(entry));
                 }
             }
             Err(_) => {
@@ -300,7 +335,7 @@ async fn watch_health(hub: &Hub, mut reader: Reader, writer: Writer) {
 
 /// One ext_proc stream. However its task ends, Python is told that the request is over.
 struct Session {
-    hub: Arc<Hub>,
+    lane: Lane,
     number: u64,
     pool: Arc<str>,
     /// The call's metadata named the pool; else the first message's attributes may.
@@ -313,8 +348,9 @@ struct Session {
 }
 
 impl Session {
-    fn new(hub: Arc<Hub>, pool: Option<Arc<str>>, lean: bool, fallbacks: bool) -> Session {
-        let number = hub.next_number();
+    fn new(lane: Lane, pool: Option<Arc<str>>, lean: bool, fallbacks: bool) -> Session {
+        let number = lane.next_number();
+        let hub = &lane.hub;
         let named = pool.is_some();
         let pool = pool.unwrap_or_else(|| {
             let pools = hub.pools.read().unwrap_or_else(PoisonError::into_inner);
@@ -323,7 +359,7 @@ impl Session {
         hub.counters.streams.fetch_add(1, Ordering::Relaxed);
         Session {
             talk: Conversation::new(hub.settings.clone(), number, lean, fallbacks),
-            hub,
+            lane,
             number,
             pool,
             named,
@@ -339,7 +375,7 @@ impl Session {
             }
             Err(Stop::Cancelled) => writer.reset(),
             Err(Stop::Refused(code, text)) => {
-                self.hub
+                self.lane
                     .tell(Event::Warning(format!("ext_proc stream failed: {text}")));
                 writer.finish(code, &text);
             }
@@ -376,7 +412,7 @@ impl Session {
                 },
             };
             let message = message?;
-            self.hub.wait_for_room().await;
+            self.lane.wait_for_room().await;
             if let Some(answer) = self.take(message, std::mem::take(&mut first))? {
                 waiting = Some(answer);
             }
@@ -386,7 +422,7 @@ impl Session {
     }
 
     fn find_pool(&mut self) {
-        let pools = self.hub.pools.read();
+        let pools = self.lane.hub.pools.read();
         let pools = pools.unwrap_or_else(PoisonError::into_inner);
         let names = &self.talk.pool_names;
         let meant = names
@@ -398,7 +434,7 @@ impl Session {
     }
 
     fn served(&self) -> bool {
-        let pools = self.hub.pools.read();
+        let pools = self.lane.hub.pools.read();
         pools
             .unwrap_or_else(PoisonError::into_inner)
             .served
@@ -423,8 +459,8 @@ impl Session {
         let arrives = |said: &Said| matches!(said, Said::Arrived(_) | Said::Unread { .. });
         if (first || all.iter().any(arrives)) && !self.served() {
             let request_id = self.talk.refuse_all();
-            let answer = self.hub.expect(self.number);
-            self.hub.tell(Event::UnknownPool {
+            let answer = self.lane.expect(self.number);
+            self.lane.tell(Event::UnknownPool {
                 stream: self.number,
                 pool: self.pool.clone(),
                 request_id,
@@ -436,12 +472,12 @@ impl Session {
             match said {
                 Said::Arrived(_) | Said::Unread { .. } | Said::TooLarge { .. } => {
                     self.known = true;
-                    waiting = Some(self.hub.expect(self.number));
+                    waiting = Some(self.lane.expect(self.number));
                 }
                 Said::Over { .. } => self.ended = true,
                 Said::Started { .. } | Said::FirstBytes => {}
             }
-            self.hub.tell(Event::Said {
+            self.lane.tell(Event::Said {
                 stream: self.number,
                 pool: self.pool.clone(),
                 said,
@@ -457,7 +493,7 @@ impl Session {
     fn leave(&mut self) {
         if self.talk.awaits_log() && !self.ended {
             self.ended = true;
-            self.hub.tell(Event::Left {
+            self.lane.tell(Event::Left {
                 stream: self.number,
                 pool: self.pool.clone(),
             });
@@ -497,14 +533,18 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.hub.forget(self.number);
-        self.hub.counters.streams.fetch_sub(1, Ordering::Relaxed);
+        self.lane.forget(self.number);
+        self.lane
+            .hub
+            .counters
+            .streams
+            .fetch_sub(1, Ordering::Relaxed);
         if !std::thread::panicking() {
             self.leave();
         }
-        let hub = &self.hub;
+        let lane = &self.lane;
         let over = if std::thread::panicking() {
-            hub.counters.panics.fetch_add(1, Ordering::Relaxed);
+            lane.hub.counters.panics.fetch_add(1, Ordering::Relaxed);
             // The conversation is in no known state; the request has lost its picker.
             (self.known && !self.ended).then_some(Said::Over {
                 ending: Ending::Aborted,
@@ -517,15 +557,15 @@ impl Drop for Session {
         };
         let (stream, pool) = (self.number, self.pool.clone());
         match over {
-            Some(said) => hub.tell(Event::Said { stream, pool, said }),
-            None if self.known && !self.ended => hub.tell(Event::Closed { stream }),
+            Some(said) => lane.tell(Event::Said { stream, pool, said }),
+            None if self.known && !self.ended => lane.tell(Event::Closed { stream }),
             None => {}
         }
     }
 }
 
-/// Binds a listening socket; port 0 means any free one.
-pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+/// Binds a listening socket; port 0 means any free one. To be called within a runtime.
+pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         tokio::net::TcpSocket::new_v4()?
     } else {

@@ -11,12 +11,13 @@ use h2::{RecvStream, SendStream};
 use http::Request;
 use prost::Message;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::conversation::{Format, Names, Said, Settings, framed};
-use crate::hub::{Answer, Event, Hub};
+use crate::hub::{Answer, Event, Hub, Lane};
 use crate::proto::{HeaderMap, HeaderValue, HttpHeaders, ProcessingRequest, Request as Kind};
-use crate::server::{Limits, Services, Tls, accept, bind};
+use crate::server::{Limits, Services, Tls, Worker, accept, bind};
 
 const PROCESS: &str = "http://picker/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 
@@ -39,18 +40,24 @@ async fn start(limits: Limits, backlog: usize) -> Running {
         body_limit: 1000,
         subset_filter: true,
     };
-    let hub = Arc::new(Hub::new(settings, backlog).unwrap());
+    let hub = Arc::new(Hub::new(settings, backlog, 1).unwrap());
     {
         let mut pools = hub.pools.write().unwrap();
         pools.served.insert(Arc::from("p"));
         pools.unnamed = Some(Arc::from("p"));
     }
-    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let drain = watch::Sender::new(false);
+    let mut workers = Vec::new();
+    for lane in Lane::all(&hub) {
+        tokio::spawn(lane.clone().attend());
+        let handle = Handle::current();
+        workers.push(Worker { lane, handle });
+    }
     tokio::spawn(accept(
         listener,
-        hub.clone(),
+        workers,
         Services::All,
         limits,
         Tls::default(),
