@@ -5,7 +5,7 @@
 //! buffered (headers are answered at once, the pick is in the answer to the one body message). Where the body will
 //! not be seen, the pick is made on the headers. Errors and model lists are written in Python: they come as bytes.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -16,7 +16,7 @@ use crate::program::Program;
 use crate::proto::{
     BodyMutation, CommonResponse, HeaderMutation, HttpBody, HttpHeaders, Kind, Metadata, Mutation,
     PhaseResponse, ProcessingRequest, ProcessingResponse, ProtocolConfiguration, Request, Response,
-    StreamedBodyResponse, Struct, TrailersResponse, Value, body_mode,
+    StreamedBodyResponse, Struct, TrailersResponse, Value, body_mode, texts,
 };
 use crate::rewrite::{Restorer, replace_model, replace_spans};
 use crate::scan::{Reading, Scanner};
@@ -54,14 +54,14 @@ pub struct Names {
     pub slo_ttft_ms: Vec<String>,
     pub slo_tpot_ms: Vec<String>,
     pub session: Vec<String>,
-    /// Request headers that go no further.
-    pub stripped: HashSet<String>,
+    /// Request headers that go no further, in order.
+    pub stripped: Vec<String>,
     pub models_suffix: String,
 }
 
 /// An API whose requests are understood.
 pub struct Format {
-    pub api: String,
+    pub api: Arc<str>,
     pub suffixes: Vec<String>,
     /// None: its bodies are read in Python.
     pub program: Option<Arc<Program>>,
@@ -80,19 +80,19 @@ pub struct Settings {
 #[derive(Debug, PartialEq, Eq)]
 pub struct WireError(pub String);
 
-/// A request whose body, as far as there is one, is complete.
-#[derive(Debug, Default, PartialEq)]
+/// A request whose body, as far as there is one, is complete. Bytes are text: see [`text`].
+#[derive(Debug, PartialEq)]
 pub struct Arrival {
-    pub id: String,
-    pub api: String,
-    pub path: String,
+    pub id: Bytes,
+    pub api: Arc<str>,
+    pub path: Bytes,
     pub reading: Option<Reading>,
     pub subset: Option<Vec<String>>,
-    pub objective: Option<String>,
-    pub fairness_id: Option<String>,
-    pub slo_ttft_ms: Option<String>,
-    pub slo_tpot_ms: Option<String>,
-    pub session: Option<String>,
+    pub objective: Option<Bytes>,
+    pub fairness_id: Option<Bytes>,
+    pub slo_ttft_ms: Option<Bytes>,
+    pub slo_tpot_ms: Option<Bytes>,
+    pub session: Option<Bytes>,
     pub body_bytes: usize,
     /// Nothing of the answer will be told but its end.
     pub unseen: bool,
@@ -104,14 +104,14 @@ pub enum Said {
     Arrived(Box<Arrival>),
     /// A body that the format's reader in Python must judge.
     Unread {
-        headers: Vec<(String, String)>,
-        body: Vec<u8>,
+        headers: Headers,
+        body: Bytes,
         subset: Option<Vec<String>>,
         unseen: bool,
     },
     /// The body is larger than allowed: the answer is written in Python.
     TooLarge {
-        request_id: String,
+        request_id: Bytes,
     },
     Started {
         status: u64,
@@ -161,7 +161,7 @@ pub struct Conversation {
     mode: i32,
     response_duplex: bool,
     response_bodyless: bool,
-    headers: Vec<(String, String)>,
+    headers: Headers,
     headers_only: bool,
     subset: Option<Vec<String>>,
     body: Vec<Bytes>,
@@ -170,7 +170,7 @@ pub struct Conversation {
     format: Option<usize>,
     spans: Option<Vec<(usize, usize)>>,
     trailers: bool,
-    request_id: String,
+    request_id: Bytes,
     asked_model: Option<String>,
     streaming: bool,
     target: Option<String>,
@@ -184,7 +184,26 @@ pub struct Conversation {
     usage: Option<UsageReader>,
 }
 
-fn encode(response: Response, dynamic_metadata: Option<Struct>) -> Bytes {
+/// Names and values, each text in a slice of the message it came in.
+pub type Headers = Vec<(Bytes, Bytes)>;
+
+/// Bytes that are known to be UTF-8.
+pub fn text(bytes: &Bytes) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
+}
+
+fn find<'a>(headers: &'a Headers, name: &str) -> Option<&'a Bytes> {
+    headers
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value)
+}
+
+fn encode(response: Response, dynamic_metadata: Bytes) -> Bytes {
     let message = ProcessingResponse {
         response: Some(response),
         dynamic_metadata,
@@ -220,7 +239,7 @@ fn common(response: CommonResponse) -> PhaseResponse {
 }
 
 fn empty(response: Response) -> Bytes {
-    encode(response, None)
+    encode(response, Bytes::new())
 }
 
 fn streamed(body: &Bytes, end: bool, wrap: fn(PhaseResponse) -> Response) -> Vec<Bytes> {
@@ -235,30 +254,34 @@ fn streamed(body: &Bytes, end: bool, wrap: fn(PhaseResponse) -> Response) -> Vec
             let mutation = BodyMutation {
                 mutation: Some(Mutation::Streamed(chunk)),
             };
-            encode(
-                wrap(common(CommonResponse {
-                    body_mutation: Some(mutation),
-                    ..CommonResponse::default()
-                })),
-                None,
-            )
+            empty(wrap(common(CommonResponse {
+                body_mutation: Some(mutation),
+                ..CommonResponse::default()
+            })))
         })
         .collect()
 }
 
-fn read_headers(message: HttpHeaders) -> Vec<(String, String)> {
-    let mut found: Vec<(String, String)> = Vec::new();
-    for header in message.headers.unwrap_or_default().headers {
+fn not_a_request() -> WireError {
+    WireError("not a ProcessingRequest".to_owned())
+}
+
+fn read_headers(message: HttpHeaders) -> Result<Headers, WireError> {
+    let all = message.headers.unwrap_or_default().headers;
+    let mut found: Headers = Vec::with_capacity(all.len());
+    for header in all {
+        if !is_text(&header.key) || !is_text(&header.value) {
+            return Err(not_a_request());
+        }
         let value = if header.raw_value.is_empty() {
             header.value
+        } else if is_text(&header.raw_value) {
+            header.raw_value
         } else {
-            match String::from_utf8(header.raw_value.to_vec()) {
-                Ok(text) => text,
-                Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-            }
+            Bytes::from(String::from_utf8_lossy(&header.raw_value).into_owned())
         };
-        let key = if header.key.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            header.key.to_lowercase()
+        let key = if header.key.iter().any(u8::is_ascii_uppercase) {
+            Bytes::from(text(&header.key).to_lowercase())
         } else {
             header.key
         };
@@ -268,7 +291,7 @@ fn read_headers(message: HttpHeaders) -> Vec<(String, String)> {
             None => found.push((key, value)),
         }
     }
-    found
+    Ok(found)
 }
 
 fn read_subset(metadata: &Struct, key: &str) -> Option<Vec<String>> {
@@ -322,7 +345,7 @@ impl Conversation {
             format: None,
             spans: None,
             trailers: false,
-            request_id: String::new(),
+            request_id: Bytes::new(),
             asked_model: None,
             streaming: false,
             target: None,
@@ -349,8 +372,7 @@ impl Conversation {
 
     /// Takes one serialised `ProcessingRequest`.
     pub fn receive(&mut self, data: Bytes) -> Result<Vec<Said>, WireError> {
-        let message = ProcessingRequest::decode(data)
-            .map_err(|_| WireError("not a ProcessingRequest".to_owned()))?;
+        let message = ProcessingRequest::decode(data).map_err(|_| not_a_request())?;
         match message.request {
             Some(Request::RequestHeaders(headers)) => self.request_headers(
                 headers,
@@ -376,29 +398,26 @@ impl Conversation {
     }
 
     /// The request will be refused whatever it asks; its id.
-    pub fn refuse_all(&mut self) -> String {
+    pub fn refuse_all(&mut self) -> Bytes {
         self.outbox.clear();
         self.phase = Phase::Refusing;
         if self.request_id.is_empty() {
-            self.request_id = self.key();
+            self.request_id = self.key().into();
         }
         self.request_id.clone()
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        find(&self.headers, name).map(text)
     }
 
     /// The first of these headers that says anything.
-    fn first(&self, names: &[String]) -> Option<String> {
+    fn first(&self, names: &[String]) -> Option<Bytes> {
         names
             .iter()
-            .filter_map(|name| self.header(name))
+            .filter_map(|name| find(&self.headers, name))
             .find(|value| !value.is_empty())
-            .map(str::to_owned)
+            .cloned()
     }
 
     fn request_headers(
@@ -417,11 +436,11 @@ impl Conversation {
         }
         self.pool_names = self.pools_meant(attributes);
         let end = message.end_of_stream;
-        self.headers = read_headers(message);
+        self.headers = read_headers(message)?;
         let settings = self.settings.clone();
-        self.request_id = match self.header(&settings.names.request_id) {
-            Some(id) if !id.is_empty() => id.to_owned(),
-            _ => self.key(),
+        self.request_id = match find(&self.headers, &settings.names.request_id) {
+            Some(id) if !id.is_empty() => id.clone(),
+            _ => self.key().into(),
         };
         if settings.subset_filter
             && let Some(hint) = metadata.get(&settings.names.subset_namespace)
@@ -580,27 +599,29 @@ impl Conversation {
         if glanced || (format.is_some() && reading.is_none()) {
             return vec![Said::Unread {
                 headers: self.headers.clone(),
-                body: self.whole_body().to_vec(),
+                body: self.whole_body(),
                 subset: self.subset.clone(),
                 unseen,
             }];
         }
         let names = &self.settings.names;
-        let path = self.path().to_owned();
+        let path = self.path();
         let api = match format {
             Some(index) => self.settings.formats[index].api.clone(),
             None if self.header(":method") == Some("GET")
                 && path.ends_with(&names.models_suffix) =>
             {
-                "models".to_owned()
+                Arc::from("models")
             }
-            None => "other".to_owned(),
+            None => Arc::from("other"),
         };
-        let id = match self.header(&names.request_id) {
-            Some(id) if !id.is_empty() => id.chars().take(LONGEST_ID).collect(),
-            _ => self.key(),
-        };
-        let arrival = Arrival {
+        // Cut where it is longer than that many characters.
+        let id = &self.request_id;
+        let end = text(id).char_indices().nth(LONGEST_ID);
+        let id = id.slice(..end.map_or(id.len(), |(end, _)| end));
+        let path =
+            find(&self.headers, ":path").map_or_else(Bytes::new, |whole| whole.slice(..path.len()));
+        let mut arrival = Arrival {
             id,
             api,
             path,
@@ -614,9 +635,9 @@ impl Conversation {
             unseen,
             reading,
         };
-        if let Some(reading) = &arrival.reading {
+        if let Some(reading) = &mut arrival.reading {
             self.asked_model = Some(reading.model.clone());
-            self.spans = Some(reading.spans.clone());
+            self.spans = Some(std::mem::take(&mut reading.spans));
             self.streaming = reading.stream;
         }
         vec![Said::Arrived(Box::new(arrival))]
@@ -668,13 +689,8 @@ impl Conversation {
         // A stream that could have been left already is seen through.
         self.leaving = false;
         let end = message.end_of_stream;
-        let headers = read_headers(message);
-        let header = |name: &str| {
-            headers
-                .iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.as_str())
-        };
+        let headers = read_headers(message)?;
+        let header = |name: &str| find(&headers, name).map(text);
         let status = whole_number(header(":status").unwrap_or_default()).unwrap_or(0);
         self.status = Some(status);
         self.served = served;
@@ -695,7 +711,7 @@ impl Conversation {
             );
             mutation.put(&names.decision, &self.decision);
             if header(&names.request_id).is_none() {
-                mutation.put(&names.request_id, &self.request_id);
+                mutation.put(&names.request_id, text(&self.request_id));
             }
         }
         if self.restorer.is_some() {
@@ -939,11 +955,17 @@ impl Conversation {
         let mut mutation = HeaderMutation::default();
         mutation.put(&names.destination, endpoints);
         if !self.lean && self.header(&names.request_id).is_none() {
-            mutation.put(&names.request_id, &self.request_id);
+            mutation.put(&names.request_id, text(&self.request_id));
         }
         for (name, _) in &self.headers {
-            if names.stripped.contains(name) && *name != names.destination {
-                mutation.remove_headers.push(name.clone());
+            let name = text(name);
+            if names
+                .stripped
+                .binary_search_by(|known| known.as_str().cmp(name))
+                .is_ok()
+                && name != names.destination
+            {
+                mutation.remove_headers.push(name.to_owned());
             }
         }
         if target.is_some() && self.header("accept-encoding").is_some() {
@@ -956,29 +978,21 @@ impl Conversation {
         }
         self.target = target;
         let key = self.key();
-        let metadata = Struct {
-            fields: [
-                (
-                    names.lb_namespace.clone(),
-                    Struct::of_texts([(names.destination.as_str(), endpoints)]),
-                ),
-                (
-                    names.own_namespace.clone(),
-                    Struct::of_texts([("stream", key.as_str()), ("decision", decision)]),
-                ),
-            ]
-            .into(),
-        };
+        let metadata = texts(&[
+            (&names.lb_namespace, &[(&names.destination, endpoints)]),
+            (
+                &names.own_namespace,
+                &[("stream", &key), ("decision", decision)],
+            ),
+        ]);
         let mut answer = CommonResponse {
             header_mutation: Some(mutation),
             body_mutation: None,
             clear_route_cache: !self.lean,
         };
         if self.headers_only || self.picks_on_headers || self.duplex {
-            self.outbox.push_back(encode(
-                Response::RequestHeaders(common(answer)),
-                Some(metadata),
-            ));
+            self.outbox
+                .push_back(encode(Response::RequestHeaders(common(answer)), metadata));
             if self.duplex && !self.headers_only && !self.picks_on_headers {
                 self.send_body_back(rewritten);
             }
@@ -986,10 +1000,8 @@ impl Conversation {
             answer.body_mutation = rewritten.map(|new| BodyMutation {
                 mutation: Some(Mutation::Body(Bytes::from(new))),
             });
-            self.outbox.push_back(encode(
-                Response::RequestBody(common(answer)),
-                Some(metadata),
-            ));
+            self.outbox
+                .push_back(encode(Response::RequestBody(common(answer)), metadata));
         }
         if self.trailers {
             self.outbox

@@ -29,7 +29,7 @@ pub enum Event {
     UnknownPool {
         stream: u64,
         pool: Arc<str>,
-        request_id: String,
+        request_id: Bytes,
     },
     /// The stream was left early: the access log will tell the end.
     Left {

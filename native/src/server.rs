@@ -340,7 +340,8 @@ struct Session {
     pool: Arc<str>,
     /// The call's metadata named the pool; else the first message's attributes may.
     named: bool,
-    talk: Conversation,
+    /// Boxed: it is large, and the task that holds it is moved about when it starts.
+    talk: Box<Conversation>,
     /// Python knows of the stream.
     known: bool,
     /// Python has been told of the end, or caused it.
@@ -358,7 +359,12 @@ impl Session {
         });
         hub.counters.streams.fetch_add(1, Ordering::Relaxed);
         Session {
-            talk: Conversation::new(hub.settings.clone(), number, lean, fallbacks),
+            talk: Box::new(Conversation::new(
+                hub.settings.clone(),
+                number,
+                lean,
+                fallbacks,
+            )),
             lane,
             number,
             pool,

@@ -91,7 +91,7 @@ fn open(client: &mut SendRequest<Bytes>, path: &str) -> Stream {
 }
 
 fn get() -> Bytes {
-    let header = |key: &str, value: &str| HeaderValue {
+    let header = |key: &'static str, value: &'static str| HeaderValue {
         key: key.into(),
         value: value.into(),
         raw_value: Bytes::new(),

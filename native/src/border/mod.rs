@@ -10,272 +10,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use tokio::sync::watch;
 
-use crate::accesslog::{Entry, read_entries};
-use crate::conversation::{Arrival, Conversation, Format, Names, PREFIX_BYTES, Said, Settings};
-use crate::hub::{Answer, Event, Hub, lock};
+use crate::accesslog::read_entries;
+use crate::conversation::{Conversation, PREFIX_BYTES};
+use crate::hub::{Answer, Hub, lock};
 use crate::program::Program;
 use crate::scan::{Reading, Scanner};
 use crate::server::{Limits, Services, Tls};
 use crate::shape::Shape;
 use crate::threads::Threads;
-use crate::usage::{Usage, UsageReader};
+use crate::usage::UsageReader;
 
-/// Kinds of events, in the order of the constants in the stub.
-mod kind {
-    pub const ARRIVED: u8 = 0;
-    pub const UNREAD: u8 = 1;
-    pub const TOO_LARGE: u8 = 2;
-    pub const UNKNOWN_POOL: u8 = 3;
-    pub const STARTED: u8 = 4;
-    pub const FIRST_BYTES: u8 = 5;
-    pub const OVER: u8 = 6;
-    pub const LEFT: u8 = 7;
-    pub const CLOSED: u8 = 8;
-    pub const LOGGED: u8 = 9;
-    pub const LOG_OPENED: u8 = 10;
-    pub const LOG_CLOSED: u8 = 11;
-    pub const WARNING: u8 = 12;
-}
+mod given;
+mod rows;
 
-type Row<'py> = PyResult<Bound<'py, PyTuple>>;
-
-fn usage<'py>(py: Python<'py>, usage: &Usage) -> PyResult<Option<Bound<'py, PyAny>>> {
-    Ok(match usage {
-        Usage::None => None,
-        Usage::Counts {
-            prompt,
-            completion,
-            cached,
-        } => Some(
-            (*prompt, *completion, *cached)
-                .into_pyobject(py)?
-                .into_any(),
-        ),
-        Usage::Tail(bytes) => Some(PyBytes::new(py, bytes).into_any()),
-    })
-}
-
-fn arrived<'py>(py: Python<'py>, stream: u64, pool: &str, arrival: &Arrival) -> Row<'py> {
-    let reading = arrival.reading.as_ref();
-    let blocks = PyBytes::new(py, reading.map_or(&[], |reading| &reading.blocks));
-    let subset = match &arrival.subset {
-        Some(list) => Some(PyTuple::new(py, list)?),
-        None => None,
-    };
-    let items: [Bound<'py, PyAny>; 19] = [
-        kind::ARRIVED.into_pyobject(py)?.into_any(),
-        stream.into_pyobject(py)?.into_any(),
-        PyString::new(py, pool).into_any(),
-        PyString::new(py, &arrival.id).into_any(),
-        PyString::intern(py, &arrival.api).into_any(),
-        PyString::new(py, &arrival.path).into_any(),
-        reading
-            .map(|reading| reading.model.as_str())
-            .into_pyobject(py)?,
-        reading
-            .is_some_and(|reading| reading.stream)
-            .into_pyobject(py)?
-            .to_owned()
-            .into_any(),
-        blocks.into_any(),
-        reading
-            .map_or(0, |reading| reading.prompt_bytes)
-            .into_pyobject(py)?
-            .into_any(),
-        reading
-            .and_then(|reading| reading.limit)
-            .into_pyobject(py)?,
-        subset.into_pyobject(py)?,
-        arrival.objective.as_deref().into_pyobject(py)?,
-        arrival.fairness_id.as_deref().into_pyobject(py)?,
-        arrival.slo_ttft_ms.as_deref().into_pyobject(py)?,
-        arrival.slo_tpot_ms.as_deref().into_pyobject(py)?,
-        arrival.session.as_deref().into_pyobject(py)?,
-        arrival.body_bytes.into_pyobject(py)?.into_any(),
-        arrival.unseen.into_pyobject(py)?.to_owned().into_any(),
-    ];
-    PyTuple::new(py, items)
-}
-
-fn said_row<'py>(py: Python<'py>, stream: u64, pool: &str, said: &Said) -> Row<'py> {
-    match said {
-        Said::Arrived(arrival) => arrived(py, stream, pool, arrival),
-        Said::Unread {
-            headers,
-            body,
-            subset,
-            unseen,
-        } => {
-            let all = PyDict::new(py);
-            for (name, value) in headers {
-                all.set_item(name, value)?;
-            }
-            let subset = match subset {
-                Some(list) => Some(PyTuple::new(py, list)?),
-                None => None,
-            };
-            (
-                kind::UNREAD,
-                stream,
-                pool,
-                all,
-                PyBytes::new(py, body),
-                subset,
-                *unseen,
-            )
-                .into_pyobject(py)
-        }
-        Said::TooLarge { request_id } => {
-            (kind::TOO_LARGE, stream, pool, request_id).into_pyobject(py)
-        }
-        Said::Started {
-            status,
-            served,
-            local,
-            plain,
-        } => (kind::STARTED, stream, pool, status, served, *local, *plain).into_pyobject(py),
-        Said::FirstBytes => (kind::FIRST_BYTES, stream, pool).into_pyobject(py),
-        Said::Over {
-            ending,
-            status,
-            usage: counts,
-            served,
-        } => (
-            kind::OVER,
-            stream,
-            pool,
-            PyString::intern(py, ending.name()),
-            status,
-            usage(py, counts)?,
-            served,
-        )
-            .into_pyobject(py),
-    }
-}
-
-fn logged<'py>(py: Python<'py>, entry: &Entry) -> Row<'py> {
-    (
-        kind::LOGGED,
-        &entry.stream,
-        PyString::intern(py, entry.ending.name()),
-        entry.status,
-        usage(py, &entry.usage)?,
-        &entry.served,
-    )
-        .into_pyobject(py)
-}
-
-fn row<'py>(py: Python<'py>, event: &Event) -> Row<'py> {
-    match event {
-        Event::Said { stream, pool, said } => said_row(py, *stream, pool, said),
-        Event::UnknownPool {
-            stream,
-            pool,
-            request_id,
-        } => (kind::UNKNOWN_POOL, *stream, &**pool, request_id).into_pyobject(py),
-        Event::Left { stream, pool } => (kind::LEFT, *stream, &**pool).into_pyobject(py),
-        Event::Closed { stream } => (kind::CLOSED, *stream).into_pyobject(py),
-        Event::Logged(entry) => logged(py, entry),
-        Event::LogOpened => (kind::LOG_OPENED,).into_pyobject(py),
-        Event::LogClosed => (kind::LOG_CLOSED,).into_pyobject(py),
-        Event::Warning(text) => (kind::WARNING, text).into_pyobject(py),
-    }
-}
-
-fn text_list(value: &Bound<'_, PyDict>, name: &str) -> PyResult<Vec<String>> {
-    item(value, name)?
-        .try_iter()?
-        .map(|one| one?.extract())
-        .collect()
-}
-
-fn item<'py>(value: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-    value
-        .get_item(name)?
-        .ok_or_else(|| PyValueError::new_err(format!("{name} is missing")))
-}
-
-fn names(value: &Bound<'_, PyDict>) -> PyResult<Names> {
-    let text = |name: &str| -> PyResult<String> { item(value, name)?.extract() };
-    Ok(Names {
-        pool: text("pool")?,
-        lean: text("lean")?,
-        fallbacks: text("fallbacks")?,
-        destination: text("destination")?,
-        subset: text("subset")?,
-        served: text("served")?,
-        lb_namespace: text("lb_namespace")?,
-        subset_namespace: text("subset_namespace")?,
-        request_id: text("request_id")?,
-        own_namespace: text("own_namespace")?,
-        usage_namespace: text("usage_namespace")?,
-        decision: text("decision")?,
-        endpoint: text("endpoint")?,
-        models_suffix: text("models_suffix")?,
-        pool_attributes: text_list(value, "pool_attributes")?,
-        objective: text_list(value, "objective")?,
-        fairness_id: text_list(value, "fairness_id")?,
-        slo_ttft_ms: text_list(value, "slo_ttft_ms")?,
-        slo_tpot_ms: text_list(value, "slo_tpot_ms")?,
-        session: text_list(value, "session")?,
-        stripped: text_list(value, "stripped")?.into_iter().collect(),
-    })
-}
-
-/// Reads the settings that both the server and a single conversation take.
-fn settings(value: &Bound<'_, PyDict>) -> PyResult<Settings> {
-    let block_bytes: usize = item(value, "block_bytes")?.extract()?;
-    let horizon: usize = item(value, "horizon_blocks")?.extract()?;
-    let mut formats = Vec::new();
-    for entry in item(value, "formats")?.try_iter()? {
-        let (api, suffixes, shape): (String, Vec<String>, Option<Bound<'_, PyDict>>) =
-            entry?.extract()?;
-        let program = match shape {
-            Some(shape) => Some(Arc::new(Program::new(
-                &Shape::read(&shape)?,
-                block_bytes,
-                horizon,
-            ))),
-            None => None,
-        };
-        formats.push(Format {
-            api,
-            suffixes,
-            program,
-        });
-    }
-    Ok(Settings {
-        names: names(item(value, "names")?.cast::<PyDict>()?)?,
-        formats,
-        nonce: item(value, "nonce")?.extract()?,
-        body_limit: item(value, "body_limit")?.extract()?,
-        subset_filter: item(value, "subset_filter")?.extract()?,
-    })
-}
-
-fn answers(rows: &Bound<'_, PyList>) -> PyResult<Vec<(u64, Answer)>> {
-    rows.iter()
-        .map(|row| {
-            let row = row.cast_into::<PyTuple>()?;
-            let stream: u64 = row.get_item(0)?.extract()?;
-            let second = row.get_item(1)?;
-            let answer = match second.cast::<PyBytes>() {
-                _ if second.is_none() => Answer::Fail,
-                Ok(message) => Answer::Last(Bytes::copy_from_slice(message.as_bytes())),
-                Err(_) => Answer::Route {
-                    endpoints: second.extract()?,
-                    target: row.get_item(2)?.extract()?,
-                    decision: row.get_item(3)?.extract()?,
-                    read: row.get_item(4)?.extract()?,
-                },
-            };
-            Ok((stream, answer))
-        })
-        .collect()
-}
+use rows::{Words, kind, logged, row, said_row, usage};
 
 /// The transport: sockets and streams on threads of its own; Python takes events and gives answers.
 #[pyclass]
@@ -285,6 +36,7 @@ pub struct Server {
     tls: Tls,
     drain: watch::Sender<bool>,
     threads: Mutex<Option<Threads>>,
+    words: Mutex<Words>,
 }
 
 #[pymethods]
@@ -300,7 +52,7 @@ impl Server {
         backlog: usize,
     ) -> PyResult<Server> {
         let hub = Arc::new(Hub::new(
-            self::settings(settings)?,
+            given::settings(settings)?,
             backlog,
             threads.max(1),
         )?);
@@ -314,6 +66,7 @@ impl Server {
             },
             tls: Arc::new(RwLock::new(None)),
             drain: watch::Sender::new(false),
+            words: Mutex::default(),
         })
     }
 
@@ -381,10 +134,13 @@ impl Server {
     /// Everything that happened since the last call, in order.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let events = self.hub.take();
-        let rows = PyList::empty(py);
-        for event in &events {
-            rows.append(row(py, event)?)?;
-        }
+        let mut words = lock(&self.words);
+        let rows: Vec<_> = events
+            .iter()
+            .map(|event| row(py, &mut words, event))
+            .collect::<PyResult<_>>()?;
+        drop(words);
+        let rows = PyList::new(py, rows)?;
         // Bodies and strings are freed without holding Python up.
         py.detach(|| drop(events));
         Ok(rows)
@@ -392,7 +148,7 @@ impl Server {
 
     /// Answers streams: `(stream, endpoints, target model, decision, read)` or `(stream, message)`.
     fn answer(&self, py: Python<'_>, rows: &Bound<'_, PyList>) -> PyResult<()> {
-        let all = answers(rows)?;
+        let all = given::answers(rows)?;
         py.detach(|| self.hub.answer(all));
         Ok(())
     }
@@ -435,6 +191,7 @@ impl Server {
 pub struct Dialogue {
     talk: Conversation,
     number: u64,
+    words: Words,
 }
 
 #[pymethods]
@@ -447,10 +204,11 @@ impl Dialogue {
         lean: bool,
         fallbacks: bool,
     ) -> PyResult<Dialogue> {
-        let settings = Arc::new(self::settings(settings)?);
+        let settings = Arc::new(given::settings(settings)?);
         Ok(Dialogue {
             talk: Conversation::new(settings, number, lean, fallbacks),
             number,
+            words: Words::default(),
         })
     }
 
@@ -462,14 +220,14 @@ impl Dialogue {
             .map_err(|error| PyValueError::new_err(error.0))?;
         let rows = PyList::empty(py);
         for said in &all {
-            rows.append(said_row(py, self.number, "", said)?)?;
+            rows.append(said_row(py, &mut self.words, self.number, "", said)?)?;
         }
         Ok(rows)
     }
 
     fn answer(&mut self, row: Bound<'_, PyTuple>) -> PyResult<()> {
         let rows = PyList::new(row.py(), [row])?;
-        for (_, answer) in answers(&rows)? {
+        for (_, answer) in given::answers(&rows)? {
             match answer {
                 Answer::Route {
                     endpoints,
@@ -490,7 +248,7 @@ impl Dialogue {
 
     fn closed<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         match self.talk.closed() {
-            Some(said) => Ok(Some(said_row(py, self.number, "", &said)?)),
+            Some(said) => Ok(Some(said_row(py, &mut self.words, self.number, "", &said)?)),
             None => Ok(None),
         }
     }
@@ -603,12 +361,13 @@ fn read_log<'py>(
     settings: &Bound<'py, PyDict>,
     data: &[u8],
 ) -> PyResult<Bound<'py, PyList>> {
-    let settings = self::settings(settings)?;
+    let settings = given::settings(settings)?;
     let entries = read_entries(data, &settings.names)
         .map_err(|_| PyValueError::new_err("not a StreamAccessLogsMessage"))?;
+    let mut words = Words::default();
     let rows = PyList::empty(py);
     for entry in &entries {
-        rows.append(logged(py, entry)?)?;
+        rows.append(logged(py, &mut words, entry)?)?;
     }
     Ok(rows)
 }
