@@ -157,7 +157,8 @@ impl Hub {
         let events = {
             let mut events = lock(&self.events);
             self.lying.store(0, Ordering::Release);
-            std::mem::take(&mut *events)
+            let room = Vec::with_capacity(events.len());
+            std::mem::replace(&mut *events, room)
         };
         self.taken.notify_waiters();
         if !events.is_empty() {

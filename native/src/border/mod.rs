@@ -381,7 +381,7 @@ fn chain<'py>(
     block_bytes: usize,
     horizon_blocks: usize,
 ) -> Bound<'py, PyBytes> {
-    let blocks = crate::text::chain(prompt, model.as_bytes(), block_bytes, horizon_blocks);
+    let blocks = crate::text::chain([prompt], model.as_bytes(), block_bytes, horizon_blocks);
     PyBytes::new(py, &blocks)
 }
 

@@ -102,7 +102,6 @@ impl Scanner {
                     (Node::Part(_), true) => Frame::Part {
                         rule: node,
                         text: None,
-                        text_total: 0,
                         kind: None,
                         members: Vec::new(),
                         key: Vec::new(),
@@ -149,7 +148,6 @@ impl Scanner {
                 if let Some(Frame::Part {
                     rule,
                     text: slot,
-                    text_total,
                     kind,
                     key,
                     ..
@@ -159,23 +157,22 @@ impl Scanner {
                         return Err(Unsure);
                     };
                     if *key == rule.kind {
-                        if text.total > text.bytes.len() {
+                        if text.total > text.kept {
                             return Err(Unsure);
                         }
-                        *kind = Some(text.bytes);
+                        *kind = Some(text.into_bytes());
                     } else {
-                        *text_total = text.total;
-                        *slot = Some(text.bytes);
+                        *slot = Some(text);
                     }
                     return self.done(None);
                 }
                 if matches!(self.program.nodes[self.node], Node::Model)
                     && !matches!(self.stack.last(), Some(Frame::Prompts { .. }))
                 {
-                    if text.total > text.bytes.len() {
+                    if text.total > text.kept {
                         return Err(Unsure);
                     }
-                    self.model = Some(text.bytes);
+                    self.model = Some(text.into_bytes());
                     self.spans.push((self.start, end));
                     return self.done(None);
                 }
@@ -317,16 +314,12 @@ impl Scanner {
             Frame::Part {
                 rule,
                 text,
-                text_total,
                 kind,
                 members,
                 ..
             } => {
-                if let Some(bytes) = text {
-                    return self.done(Some(Text {
-                        bytes,
-                        total: text_total,
-                    }));
+                if text.is_some() {
+                    return self.done(text);
                 }
                 let kind = kind.ok_or(Unsure)?;
                 let media = members
@@ -446,7 +439,10 @@ impl Scanner {
             let Node::Raw(skipped) = &self.program.nodes[fields[*slot].1] else {
                 return Err(Unsure);
             };
-            slots[*slot] = (!skipped.contains(&text.bytes)).then_some(text);
+            let skip = skipped
+                .iter()
+                .any(|value| text.kept == value.len() && text.pieces().eq([value.as_slice()]));
+            slots[*slot] = (!skip).then_some(text);
         }
         Ok(())
     }

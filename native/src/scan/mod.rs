@@ -77,8 +77,7 @@ enum Frame {
     },
     Part {
         rule: usize,
-        text: Option<Vec<u8>>,
-        text_total: usize,
+        text: Option<Text>,
         kind: Option<Vec<u8>>,
         members: Vec<(Vec<u8>, Option<Media>)>,
         key: Vec<u8>,
@@ -233,7 +232,7 @@ impl Scanner {
             limit: self.limits.into_iter().flatten().next(),
             prompt_bytes: prompt.total,
             blocks: chain(
-                &prompt.bytes,
+                prompt.pieces(),
                 model.as_bytes(),
                 self.program.block_bytes,
                 self.program.horizon,
