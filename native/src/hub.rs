@@ -86,7 +86,7 @@ struct Desk {
     posted: Mutex<Vec<(u64, Answer)>>,
     /// Where the answers will come that its streams wait for.
     expected: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
-    /// Python is to be woken.
+    /// Python is to be woken, once the streams that are ready have been heard.
     ring: AtomicBool,
     /// Streams opened so far.
     streams: AtomicU64,
@@ -103,7 +103,7 @@ pub struct Hub {
     lying: AtomicUsize,
     taken: Notify,
     events: Mutex<Vec<Event>>,
-    told: AtomicBool,
+    rung: AtomicBool,
     bell: UnixStream,
     ear: UnixStream,
     desks: Vec<Desk>,
@@ -132,7 +132,7 @@ impl Hub {
             lying: AtomicUsize::new(0),
             taken: Notify::new(),
             events: Mutex::default(),
-            told: AtomicBool::new(false),
+            rung: AtomicBool::new(false),
             bell,
             ear,
             desks: (0..threads).map(|_| Desk::default()).collect(),
@@ -144,16 +144,19 @@ impl Hub {
         &self.ear
     }
 
+    /// Wakes Python, unless it has been woken and has not looked yet.
     fn ring(&self) {
-        // A full socket is readable already.
-        let _ = (&self.bell).write(&[1]);
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // A full socket is readable already.
+            let _ = (&self.bell).write(&[1]);
+        }
     }
 
     /// All events so far.
     pub fn take(&self) -> Vec<Event> {
         let mut sink = [0; 64];
         while matches!((&self.ear).read(&mut sink), Ok(count) if count == sink.len()) {}
-        self.told.store(false, Ordering::Release);
+        self.rung.store(false, Ordering::Release);
         let events = {
             let mut events = lock(&self.events);
             self.lying.store(0, Ordering::Release);
@@ -222,12 +225,16 @@ impl Lane {
             hub.lying.store(events.len(), Ordering::Release);
             events.len()
         };
+        // Python clears the mark before it takes: it has yet to take whatever was told before that.
+        if hub.rung.load(Ordering::Acquire) {
+            return;
+        }
         let desk = self.desk();
-        if !hub.told.swap(true, Ordering::AcqRel) {
-            desk.ring.store(true, Ordering::Relaxed);
-            desk.work.notify_one();
-        } else if lying == BURST && desk.ring.swap(false, Ordering::Relaxed) {
+        if lying >= BURST {
+            desk.ring.store(false, Ordering::Relaxed);
             hub.ring();
+        } else if !desk.ring.swap(true, Ordering::Relaxed) {
+            desk.work.notify_one();
         }
     }
 
