@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.headgate-setup
 NATIVE := $(VENV)/.headgate-native
-NATIVE_SOURCES := $(wildcard native/src/*.rs native/Cargo.* native/pyproject.toml native/*.pyi)
+NATIVE_SOURCES := $(wildcard native/src/*.rs native/src/*/*.rs native/Cargo.* native/pyproject.toml native/*.pyi)
 FAST := tests/unit tests/golden tests/property
 
 .DEFAULT_GOAL := help

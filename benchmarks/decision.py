@@ -95,11 +95,12 @@ def _prompts(blocks: int, groups: int = 64, variants: int = 512) -> list[bytes]:
 def batches(mode: str, blocks: int, requests: int) -> list[list[Row]]:
     """The rows of *requests* requests in batches: a request of one batch ends in the next."""
     native = headgate_native
-    prompts = [tuple(memoryview(one).cast("Q")) for one in _prompts(blocks)]
+    prompts = _prompts(blocks)
     found: list[list[Row]] = []
     ending: list[Row] = []
     for first in range(1, requests + 1, BATCH):
-        rows, ends = ending, []
+        rows = ending
+        ends: list[Row] = []
         for stream in range(first, first + BATCH):
             prompt = prompts[stream % len(prompts)]
             rows.append(
@@ -123,7 +124,7 @@ def batches(mode: str, blocks: int, requests: int) -> list[list[Row]]:
                     None,
                     128 * blocks + 60,
                     mode == "unseen",
-                )  # fmt: skip
+                )
             )
             if mode == "unseen":
                 ends.append((native.OVER, stream, POOL, "lost", None, None, None))

@@ -36,14 +36,14 @@ def pool(size: int) -> Pool:
 def requests(count: int, prompt_bytes: int, rng: random.Random) -> list[InferenceRequest]:
     """Prompts whose first half is one of 20 shared ones."""
     half = prompt_bytes // BLOCK_BYTES // 2
-    shared = [tuple(rng.getrandbits(64) for _ in range(half)) for _ in range(20)]
+    shared = [rng.randbytes(8 * half) for _ in range(20)]
     return [
         InferenceRequest(
             id=RequestId(str(n)),
             api="chat",
             model="m",
             streaming=True,
-            blocks=rng.choice(shared) + tuple(rng.getrandbits(64) for _ in range(half)),
+            blocks=rng.choice(shared) + rng.randbytes(8 * half),
             prompt_bytes=prompt_bytes,
             max_tokens=200,
         )

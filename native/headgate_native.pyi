@@ -11,7 +11,7 @@ __version__: str
 ARRIVED: Final[int]
 """`(ARRIVED, stream, pool, id, api, path, model, streaming, blocks, prompt_bytes, max_tokens, subset, objective,
 fairness_id, slo_ttft_ms, slo_tpot_ms, session, body_bytes, unseen)`: a request is complete; the two SLO values are header
-texts."""
+texts, `blocks` 8 bytes per hash, little-endian."""
 UNREAD: Final[int]
 """`(UNREAD, stream, pool, headers, body, subset, unseen)`: a complete request whose body must be read in Python."""
 TOO_LARGE: Final[int]
@@ -129,7 +129,9 @@ class Conversation:
 
 @final
 class PrefixIndex:
-    """The twin of `headgate.scheduling.prefix.PrefixIndex`: the same interface, about 36 bytes a block."""
+    """The twin of `headgate.scheduling.prefix.PrefixIndex`: the same interface, about 36 bytes a block.
+
+    Blocks are 8 bytes each, little-endian; raises ValueError for any other length."""
 
     def __new__(cls) -> PrefixIndex: ...
     def open(self, slot: int, capacity: int) -> None:
@@ -137,16 +139,16 @@ class PrefixIndex:
 
     def remove(self, slot: int) -> None: ...
     def clear(self, slot: int) -> None: ...
-    def add(self, slot: int, blocks: Sequence[int]) -> None: ...
-    def match(self, blocks: Sequence[int]) -> dict[int, int]: ...
+    def add(self, slot: int, blocks: bytes) -> None: ...
+    def match(self, blocks: bytes) -> dict[int, int]: ...
     def capacity(self, slot: int) -> int: ...
     def blocks(self, slot: int) -> int: ...
     def fill(self, slot: int) -> float: ...
     def check(self) -> None: ...
-    def stored(self, slot: int, blocks: Sequence[int]) -> None:
+    def stored(self, slot: int, blocks: bytes) -> None:
         """The endpoint itself says that it stored these blocks, in the order of the prompt."""
 
-    def dropped(self, slot: int, blocks: Sequence[int]) -> None:
+    def dropped(self, slot: int, blocks: bytes) -> None:
         """The endpoint itself says that it dropped these blocks."""
 
     def reported(self, slot: int) -> int:
@@ -163,7 +165,7 @@ class PrefixIndex:
 
 def scan(
     shape: Mapping[str, Any], chunks: Sequence[bytes], block_bytes: int, horizon_blocks: int
-) -> tuple[str, bool, int | None, int, tuple[int, ...], list[tuple[int, int]]] | None:
+) -> tuple[str, bool, int | None, int, bytes, list[tuple[int, int]]] | None:
     """Reads a body by a shape: model, stream, token limit, prompt bytes, blocks, spans of the model's value.
     None: the format's own reader must judge it."""
 
@@ -181,5 +183,5 @@ def read_usage(chunks: Sequence[bytes]) -> tuple[int, int, int | None] | bytes |
 def read_log(settings: Mapping[str, Any], data: bytes) -> list[Row]:
     """LOGGED rows of a serialised `StreamAccessLogsMessage`. Raises ValueError for other bytes."""
 
-def chain(prompt: bytes, model: str, block_bytes: int, horizon_blocks: int) -> tuple[int, ...]:
+def chain(prompt: bytes, model: str, block_bytes: int, horizon_blocks: int) -> bytes:
     """See `headgate.wire.blocks.chain`."""

@@ -7,6 +7,7 @@ memory is what the process's resident set grew by.
 import argparse
 import random
 import resource
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,10 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
+def _moved(prompt: list[int], by: int) -> bytes:
+    return struct.pack(f"<{PROMPT}Q", *((block + by) & 0xFFFF_FFFF_FFFF_FFFF for block in prompt))
+
+
 def measure(make: Callable[[], Any], blocks: int, slots: int) -> tuple[float, ...]:
     """Growth in MiB, its peak included; microseconds to add and to match one prompt; bytes a block."""
     dice = random.Random(3)
@@ -38,13 +43,13 @@ def measure(make: Callable[[], Any], blocks: int, slots: int) -> tuple[float, ..
     spent = 0.0
     for number in range(blocks // PROMPT):
         # As many different blocks as asked for, made cheaply.
-        prompt = [(block + number) & 0xFFFF_FFFF_FFFF_FFFF for block in prompts[number % 1000]]
+        prompt = _moved(prompts[number % 1000], number)
         started = time.perf_counter()
         index.add(number % slots, prompt)
         spent += time.perf_counter() - started
     grown = resident() - before
     held = sum(index.blocks(slot) for slot in range(slots))
-    asked = [(block + 999_000) & 0xFFFF_FFFF_FFFF_FFFF for block in prompts[0]]
+    asked = _moved(prompts[0], 999_000)
     index.add(0, asked)
     started = time.perf_counter()
     for _ in range(2000):

@@ -17,6 +17,9 @@ pub const UNAVAILABLE: u8 = 14;
 /// Bytes that may lie unsent in a stream before its sender waits for the peer.
 const UNSENT_BYTES: usize = 256 * 1024;
 
+/// Bytes of a message for which there is room before they come.
+const MESSAGE_AHEAD: usize = 256 * 1024;
+
 /// Why no further message comes.
 #[derive(Debug)]
 pub enum Stop {
@@ -60,6 +63,7 @@ impl Reader {
                         return Ok(message);
                     }
                     self.buffer.extend_from_slice(&data);
+                    self.make_room();
                 }
                 None if self.buffer.is_empty() => return Err(Stop::Closed),
                 None => {
@@ -67,6 +71,16 @@ impl Reader {
                 }
                 Some(Err(_)) => return Err(Stop::Cancelled),
             }
+        }
+    }
+
+    /// Room for the rest of a large message at once, so that it is not copied as it grows.
+    fn make_room(&mut self) {
+        if let Some(prefix) = self.buffer.first_chunk::<PREFIX_BYTES>() {
+            let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+            let missing = (PREFIX_BYTES + length).saturating_sub(self.buffer.len());
+            // The peer's word for it does not take much memory.
+            self.buffer.reserve(missing.min(MESSAGE_AHEAD));
         }
     }
 

@@ -1,8 +1,10 @@
 //! Between the transport's threads and the one thread of Python: events wait here until they are taken in a batch,
 //! and answers find their stream.
 //!
-//! The first event after a quiet spell wakes Python at once; while Python works, later ones gather and are taken
-//! together. So a single request is not delayed, and a burst pays for one wake-up.
+//! The first event after a quiet spell wakes Python as soon as the streams that are ready on its thread have been
+//! heard; while Python works, later ones gather and are taken together. So a single request is not delayed, and a
+//! burst pays for one wake-up. Each transport thread is a [`Lane`]: answers to its streams are posted there together
+//! and handed out on that thread.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -11,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::accesslog::Entry;
 use crate::conversation::{Said, Settings};
@@ -27,7 +29,7 @@ pub enum Event {
     UnknownPool {
         stream: u64,
         pool: Arc<str>,
-        request_id: String,
+        request_id: Bytes,
     },
     /// The stream was left early: the access log will tell the end.
     Left {
@@ -77,29 +79,47 @@ pub struct Counters {
     pub panics: AtomicU64,
 }
 
+/// What a transport thread shares with Python's.
+#[derive(Default)]
+struct Desk {
+    /// Answers that the thread has not handed out.
+    posted: Mutex<Vec<(u64, Answer)>>,
+    /// Where the answers will come that its streams wait for.
+    expected: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    /// Python is to be woken, once the streams that are ready have been heard.
+    ring: AtomicBool,
+    /// Streams opened so far.
+    streams: AtomicU64,
+    work: Notify,
+}
+
 pub struct Hub {
     pub settings: Arc<Settings>,
     pub pools: RwLock<Pools>,
     pub counters: Counters,
     pub ready: watch::Sender<bool>,
-    /// Room for messages whose events Python has not taken: streams wait for it before they read on.
-    room: Semaphore,
-    borrowed: AtomicUsize,
+    /// Events that may lie here: beyond, streams wait before they read on.
+    backlog: usize,
+    lying: AtomicUsize,
+    taken: Notify,
     events: Mutex<Vec<Event>>,
-    told: AtomicBool,
+    rung: AtomicBool,
     bell: UnixStream,
     ear: UnixStream,
-    answers: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
-    number: AtomicU64,
+    desks: Vec<Desk>,
 }
 
+/// Events that gather at most before Python is woken while more streams are ready.
+const BURST: usize = 16;
+
 /// A panic elsewhere does not make plain collections unusable.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Hub {
-    pub fn new(settings: Settings, backlog: usize) -> std::io::Result<Hub> {
+    /// *threads* transport threads, each with a lane.
+    pub fn new(settings: Settings, backlog: usize, threads: usize) -> std::io::Result<Hub> {
         let (bell, ear) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         ear.set_nonblocking(true)?;
@@ -108,14 +128,14 @@ impl Hub {
             pools: RwLock::default(),
             counters: Counters::default(),
             ready: watch::Sender::new(false),
-            room: Semaphore::new(backlog),
-            borrowed: AtomicUsize::new(0),
+            backlog,
+            lying: AtomicUsize::new(0),
+            taken: Notify::new(),
             events: Mutex::default(),
-            told: AtomicBool::new(false),
+            rung: AtomicBool::new(false),
             bell,
             ear,
-            answers: Mutex::default(),
-            number: AtomicU64::new(0),
+            desks: (0..threads).map(|_| Desk::default()).collect(),
         })
     }
 
@@ -124,24 +144,11 @@ impl Hub {
         &self.ear
     }
 
-    pub fn next_number(&self) -> u64 {
-        self.number.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Hands an event to Python.
-    pub fn tell(&self, event: Event) {
-        lock(&self.events).push(event);
-        if !self.told.swap(true, Ordering::AcqRel) {
+    /// Wakes Python, unless it has been woken and has not looked yet.
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
             // A full socket is readable already.
             let _ = (&self.bell).write(&[1]);
-        }
-    }
-
-    /// Waits until Python has taken enough of what lies here; to be called before more is read.
-    pub async fn wait_for_room(&self) {
-        if let Ok(permit) = self.room.acquire().await {
-            permit.forget();
-            self.borrowed.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -149,10 +156,14 @@ impl Hub {
     pub fn take(&self) -> Vec<Event> {
         let mut sink = [0; 64];
         while matches!((&self.ear).read(&mut sink), Ok(count) if count == sink.len()) {}
-        self.told.store(false, Ordering::Release);
-        let events = std::mem::take(&mut *lock(&self.events));
-        self.room
-            .add_permits(self.borrowed.swap(0, Ordering::Relaxed));
+        self.rung.store(false, Ordering::Release);
+        let events = {
+            let mut events = lock(&self.events);
+            self.lying.store(0, Ordering::Release);
+            let room = Vec::with_capacity(events.len());
+            std::mem::replace(&mut *events, room)
+        };
+        self.taken.notify_waiters();
         if !events.is_empty() {
             self.counters
                 .events
@@ -162,32 +173,110 @@ impl Hub {
         events
     }
 
+    /// Hands answers to their streams; those whose stream has gone are dropped.
+    pub fn answer(&self, all: Vec<(u64, Answer)>) {
+        let mut sorted: Vec<Vec<(u64, Answer)>> = self.desks.iter().map(|_| Vec::new()).collect();
+        for (stream, answer) in all {
+            sorted[stream as usize % self.desks.len()].push((stream, answer));
+        }
+        for (desk, answers) in self.desks.iter().zip(sorted) {
+            if !answers.is_empty() {
+                lock(&desk.posted).extend(answers);
+                desk.work.notify_one();
+            }
+        }
+    }
+}
+
+/// The hub as one transport thread sees it.
+#[derive(Clone)]
+pub struct Lane {
+    pub hub: Arc<Hub>,
+    index: usize,
+}
+
+impl Lane {
+    /// The lanes of all threads.
+    pub fn all(hub: &Arc<Hub>) -> Vec<Lane> {
+        let lane = |index| Lane {
+            hub: hub.clone(),
+            index,
+        };
+        (0..hub.desks.len()).map(lane).collect()
+    }
+
+    fn desk(&self) -> &Desk {
+        &self.hub.desks[self.index]
+    }
+
+    /// A number for a new stream; it leads answers back here.
+    pub fn next_number(&self) -> u64 {
+        let desks = self.hub.desks.len() as u64;
+        let count = self.desk().streams.fetch_add(1, Ordering::Relaxed) + 1;
+        count * desks + self.index as u64
+    }
+
+    /// Hands an event to Python.
+    pub fn tell(&self, event: Event) {
+        let hub = &self.hub;
+        let lying = {
+            let mut events = lock(&hub.events);
+            events.push(event);
+            hub.lying.store(events.len(), Ordering::Release);
+            events.len()
+        };
+        // Python clears the mark before it takes: it has yet to take whatever was told before that.
+        if hub.rung.load(Ordering::Acquire) {
+            return;
+        }
+        let desk = self.desk();
+        if lying >= BURST {
+            desk.ring.store(false, Ordering::Relaxed);
+            hub.ring();
+        } else if !desk.ring.swap(true, Ordering::Relaxed) {
+            desk.work.notify_one();
+        }
+    }
+
+    /// Waits until Python has taken enough of what lies here; to be called before more is read.
+    pub async fn wait_for_room(&self) {
+        let hub = &self.hub;
+        while hub.lying.load(Ordering::Acquire) >= hub.backlog {
+            let taken = hub.taken.notified();
+            if hub.lying.load(Ordering::Acquire) >= hub.backlog {
+                taken.await;
+            }
+        }
+    }
+
     /// The place where the answer to a stream will come.
     pub fn expect(&self, stream: u64) -> oneshot::Receiver<Answer> {
         let (sender, receiver) = oneshot::channel();
-        lock(&self.answers).insert(stream, sender);
+        lock(&self.desk().expected).insert(stream, sender);
         receiver
     }
 
     pub fn forget(&self, stream: u64) {
-        lock(&self.answers).remove(&stream);
+        lock(&self.desk().expected).remove(&stream);
     }
 
-    /// Answers whose stream has gone are dropped.
-    pub fn answer(&self, all: Vec<(u64, Answer)>) {
-        let mut found = Vec::with_capacity(all.len());
-        {
-            let mut answers = lock(&self.answers);
-            for (stream, answer) in all {
-                if let Some(sender) = answers.remove(&stream) {
-                    found.push((sender, answer));
-                }
+    /// The lane's own task, for ever. It is woken behind the streams that are ready, so that one ring tells of them all.
+    pub async fn attend(self) {
+        let desk = self.desk();
+        loop {
+            desk.work.notified().await;
+            if desk.ring.swap(false, Ordering::Relaxed) {
+                self.hub.ring();
             }
-        }
-        for (sender, answer) in found {
-            // A sender that is dropped tells its stream that nothing will come.
-            if !matches!(answer, Answer::Fail) {
-                let _ = sender.send(answer);
+            let posted = std::mem::take(&mut *lock(&desk.posted));
+            let mut expected = lock(&desk.expected);
+            for (stream, answer) in posted {
+                // A sender that is dropped tells its stream that nothing will come.
+                if let Some(sender) = expected.remove(&stream)
+                    && !matches!(answer, Answer::Fail)
+                {
+                    let _ = sender.send(answer);
+                }
             }
         }
     }

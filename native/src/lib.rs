@@ -4,19 +4,18 @@
 pub mod accesslog;
 pub mod border;
 pub mod conversation;
+pub mod gather;
 pub mod grpc;
 pub mod hub;
+pub mod lru;
 pub mod prefix;
 pub mod program;
 pub mod proto;
 pub mod rewrite;
 pub mod scan;
-#[cfg(test)]
-mod scan_tests;
 pub mod server;
-#[cfg(test)]
-mod server_tests;
 pub mod shape;
 pub mod text;
+pub mod threads;
 pub mod tls;
 pub mod usage;

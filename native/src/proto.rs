@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Struct {
@@ -45,23 +46,44 @@ impl Struct {
             _ => None,
         }
     }
+}
 
-    pub fn of_texts<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
-        let fields = texts
-            .into_iter()
-            .map(|(key, text)| {
-                (
-                    key.to_owned(),
-                    Value {
-                        kind: Some(Kind::String(text.to_owned())),
-                    },
-                )
-            })
-            .collect();
-        Value {
-            kind: Some(Kind::Struct(Struct { fields })),
+fn put_field(out: &mut Vec<u8>, tag: u32, bytes: &[u8]) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+/// A serialised `Struct` of structs of strings, by namespace: written at once, as it is part of every pick.
+pub fn texts(namespaces: &[(&str, &[(&str, &str)])]) -> Bytes {
+    // A map entry has its key at 1 and its value at 2; a value holds a string at 3, a struct at 5.
+    let long = |(key, text): &(&str, &str)| key.len() + text.len() + 16;
+    let long = |(namespace, texts): &(&str, &[(&str, &str)])| {
+        namespace.len() + 16 + texts.iter().map(long).sum::<usize>()
+    };
+    let room = namespaces.iter().map(long).sum();
+    let mut all = Vec::with_capacity(room);
+    let mut fields = Vec::with_capacity(room);
+    let mut entry = Vec::with_capacity(room);
+    let mut value = Vec::with_capacity(room);
+    for (namespace, texts) in namespaces {
+        fields.clear();
+        for (key, text) in *texts {
+            value.clear();
+            put_field(&mut value, 3, text.as_bytes());
+            entry.clear();
+            put_field(&mut entry, 1, key.as_bytes());
+            put_field(&mut entry, 2, &value);
+            put_field(&mut fields, 1, &entry);
         }
+        value.clear();
+        put_field(&mut value, 5, &fields);
+        entry.clear();
+        put_field(&mut entry, 1, namespace.as_bytes());
+        put_field(&mut entry, 2, &value);
+        put_field(&mut all, 1, &entry);
     }
+    Bytes::from(all)
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -70,12 +92,13 @@ pub struct Metadata {
     pub filter_metadata: BTreeMap<String, Struct>,
 }
 
+/// Key and value are strings to Envoy; as bytes they are slices of the message. Their reader checks that they are UTF-8.
 #[derive(Clone, PartialEq, Message)]
 pub struct HeaderValue {
-    #[prost(string, tag = "1")]
-    pub key: String,
-    #[prost(string, tag = "2")]
-    pub value: String,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
     #[prost(bytes = "bytes", tag = "3")]
     pub raw_value: Bytes,
 }
@@ -173,8 +196,8 @@ impl HeaderMutation {
     pub fn put(&mut self, key: &str, value: &str) {
         self.set_headers.push(HeaderValueOption {
             header: Some(HeaderValue {
-                key: key.to_owned(),
-                value: String::new(),
+                key: Bytes::copy_from_slice(key.as_bytes()),
+                value: Bytes::new(),
                 raw_value: Bytes::copy_from_slice(value.as_bytes()),
             }),
             append_action: OVERWRITE_OR_ADD,
@@ -230,8 +253,9 @@ pub struct TrailersResponse {}
 pub struct ProcessingResponse {
     #[prost(oneof = "Response", tags = "1, 2, 3, 4, 5, 6")]
     pub response: Option<Response>,
-    #[prost(message, optional, tag = "8")]
-    pub dynamic_metadata: Option<Struct>,
+    /// A serialised `Struct`, see [`texts`].
+    #[prost(bytes = "bytes", tag = "8")]
+    pub dynamic_metadata: Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]

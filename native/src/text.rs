@@ -2,10 +2,16 @@
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
 
-/// Bytes kept of what is pushed; the rest is only counted.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+/// A piece this long is not copied, nor grown: the text goes on in a new one.
+const LONG: usize = 4096;
+
+/// Bytes kept of what is pushed; the rest is only counted. Long texts become part of longer ones without a copy.
+#[derive(Debug, Default, Clone)]
 pub struct Text {
-    pub bytes: Vec<u8>,
+    before: Vec<Vec<u8>>,
+    last: Vec<u8>,
+    /// Bytes in all pieces.
+    pub kept: usize,
     /// Everything that was pushed, the part beyond the horizon too.
     pub total: usize,
 }
@@ -13,20 +19,41 @@ pub struct Text {
 impl Text {
     pub fn push(&mut self, piece: &[u8], horizon: usize) {
         self.total += piece.len();
-        let room = horizon.saturating_sub(self.bytes.len());
-        self.bytes
-            .extend_from_slice(&piece[..room.min(piece.len())]);
+        let piece = &piece[..piece.len().min(horizon.saturating_sub(self.kept))];
+        if self.last.len() >= LONG && self.last.capacity() - self.last.len() < piece.len() {
+            self.before.push(std::mem::take(&mut self.last));
+        }
+        self.last.extend_from_slice(piece);
+        self.kept += piece.len();
     }
 
-    /// Appends another text; an empty one takes it over without a copy.
     pub fn append(&mut self, other: Text, horizon: usize) {
+        let total = self.total + other.total;
         if self.total == 0 {
             *self = other;
-            return;
+        } else if other.kept < LONG || self.kept + other.kept > horizon {
+            for piece in other.pieces() {
+                self.push(piece, horizon);
+            }
+        } else {
+            self.before.push(std::mem::take(&mut self.last));
+            self.before.extend(other.before);
+            self.last = other.last;
+            self.kept += other.kept;
         }
-        let hidden = other.total - other.bytes.len();
-        self.push(&other.bytes, horizon);
-        self.total += hidden;
+        self.total = total;
+    }
+
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.before.iter().chain([&self.last]).map(Vec::as_slice)
+    }
+
+    /// What was kept, in one piece.
+    pub fn into_bytes(self) -> Vec<u8> {
+        if self.before.is_empty() {
+            return self.last;
+        }
+        self.pieces().collect::<Vec<_>>().concat()
     }
 }
 
@@ -59,17 +86,42 @@ impl Media {
     }
 }
 
-/// `h[i] = xxh3_64(block[i], seed = h[i-1])`, `h[-1] = xxh3_64(model)`; whole blocks only, at most `horizon` blocks.
-pub fn chain(prompt: &[u8], model: &[u8], block_bytes: usize, horizon: usize) -> Vec<u64> {
+/// `h[i] = xxh3_64(block[i], seed = h[i-1])`, `h[-1] = xxh3_64(model)`; whole blocks only, at most `horizon` blocks;
+/// packed, little-endian.
+pub fn chain<'a>(
+    prompt: impl IntoIterator<Item = &'a [u8]>,
+    model: &[u8],
+    block_bytes: usize,
+    horizon: usize,
+) -> Vec<u8> {
     let mut link = xxh3_64(model);
-    prompt
-        .chunks_exact(block_bytes)
-        .take(horizon)
-        .map(|block| {
-            link = xxh3_64_with_seed(block, link);
-            link
-        })
-        .collect()
+    let mut packed = Vec::new();
+    // A block that began in the piece before.
+    let mut begun: Vec<u8> = Vec::new();
+    for mut piece in prompt {
+        let room = horizon - packed.len() / size_of::<u64>();
+        packed.reserve(((begun.len() + piece.len()) / block_bytes).min(room) * size_of::<u64>());
+        let mut hash = |block: &[u8]| {
+            if packed.len() < horizon * size_of::<u64>() {
+                link = xxh3_64_with_seed(block, link);
+                packed.extend_from_slice(&link.to_le_bytes());
+            }
+        };
+        if !begun.is_empty() {
+            let (head, rest) = piece.split_at(piece.len().min(block_bytes - begun.len()));
+            begun.extend_from_slice(head);
+            if begun.len() < block_bytes {
+                continue;
+            }
+            hash(&begun);
+            begun.clear();
+            piece = rest;
+        }
+        let blocks = piece.chunks_exact(block_bytes);
+        begun.extend_from_slice(blocks.remainder());
+        blocks.for_each(hash);
+    }
+    packed
 }
 
 #[cfg(test)]
@@ -81,26 +133,53 @@ mod tests {
         let mut text = Text::default();
         text.push(b"abcdef", 8);
         text.push(b"ghijkl", 8);
-        assert_eq!(
-            (text.bytes.as_slice(), text.total),
-            (b"abcdefgh".as_slice(), 12)
-        );
         let mut whole = Text::default();
         whole.push(b"x", 20);
-        whole.append(text, 20);
-        assert_eq!(
-            (whole.bytes.as_slice(), whole.total),
-            (b"xabcdefgh".as_slice(), 13)
-        );
+        whole.append(text.clone(), 20);
+        assert_eq!((text.kept, text.total), (8, 12));
+        assert_eq!(text.into_bytes(), b"abcdefgh");
+        assert_eq!((whole.kept, whole.total), (9, 13));
+        assert_eq!(whole.into_bytes(), b"xabcdefgh");
+    }
+
+    #[test]
+    fn long_and_short_texts_join_in_order() {
+        for horizon in [100, 5000, 9000, 20_000] {
+            let mut joined = Text::default();
+            let mut plain = Vec::new();
+            for (byte, length) in [
+                (b'a', 10),
+                (b'b', 5000),
+                (b'c', 1),
+                (b'd', 6000),
+                (b'e', 200),
+            ] {
+                let mut one = Text::default();
+                one.push(&vec![byte; length], horizon);
+                joined.append(one, horizon);
+                joined.push(b",", horizon);
+                plain.extend(vec![byte; length]);
+                plain.push(b',');
+            }
+            assert_eq!(joined.total, plain.len());
+            plain.truncate(horizon);
+            assert_eq!(joined.kept, plain.len());
+            let whole = chain([plain.as_slice()], b"m", 128, 4096);
+            assert_eq!(chain(joined.pieces(), b"m", 128, 4096), whole);
+            assert_eq!(joined.into_bytes(), plain);
+        }
     }
 
     #[test]
     fn a_longer_prompt_extends_the_chain_of_the_shorter() {
-        let long = chain(&[7; 1000], b"m", 128, 4096);
-        assert_eq!(long.len(), 7);
-        assert_eq!(chain(&[7; 512], b"m", 128, 4096), long[..4]);
-        assert_ne!(chain(&[7; 512], b"other", 128, 4096), long[..4]);
-        assert_eq!(chain(&[7; 1000], b"m", 128, 2).len(), 2);
+        let long = chain([[7; 1000].as_slice()], b"m", 128, 4096);
+        assert_eq!(long.len(), 7 * 8);
+        assert_eq!(chain([[7; 512].as_slice()], b"m", 128, 4096), long[..4 * 8]);
+        assert_ne!(
+            chain([[7; 512].as_slice()], b"other", 128, 4096),
+            long[..4 * 8]
+        );
+        assert_eq!(chain([[7; 1000].as_slice()], b"m", 128, 2).len(), 2 * 8);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 import hypothesis.strategies as st
 from hypothesis import given
+from tests.blocks import packed
 
 from headgate.scheduling.prefix import PrefixIndex
 
@@ -53,7 +54,7 @@ def test_it_answers_like_the_plain_model(steps: list[tuple[str, int, str]], aske
         index.open(slot, capacity)
     for verb, slot, text in steps:
         if verb == "add":
-            index.add(slot, chain(text))
+            index.add(slot, packed(*chain(text)))
             plain.add(slot, chain(text))
         elif verb == "clear":
             index.clear(slot)
@@ -64,10 +65,10 @@ def test_it_answers_like_the_plain_model(steps: list[tuple[str, int, str]], aske
             plain.cut(slot)
         index.check()
     for text in asked:
-        assert index.match(chain(text)) == plain.match(chain(text))
+        assert index.match(packed(*chain(text))) == plain.match(chain(text))
     for slot in CAPACITY:
         assert index.blocks(slot) == len(plain.held[slot])
         assert index.fill(slot) == len(plain.held[slot]) / plain.capacity[slot]
         index.remove(slot)
     index.check()
-    assert index.match(chain("a")) == {}
+    assert index.match(packed(*chain("a"))) == {}

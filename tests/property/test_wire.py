@@ -82,4 +82,4 @@ def test_usage_is_the_same_in_any_cut(
 
 @given(st.binary(max_size=5 * BLOCK_BYTES), st.binary(max_size=3 * BLOCK_BYTES))
 def test_a_longer_prompt_extends_the_hashes(prompt: bytes, more: bytes) -> None:
-    assert chain(prompt + more, "m")[: len(prompt) // BLOCK_BYTES] == chain(prompt, "m")
+    assert chain(prompt + more, "m")[: len(prompt) // BLOCK_BYTES * 8] == chain(prompt, "m")

@@ -25,8 +25,9 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     model: str | None = None
     """The name the client asked for; None when the body has none or was not understood."""
     streaming: bool = False
-    blocks: tuple[int, ...] = ()
-    """Chained 64-bit hashes of the prompt's whole blocks of `BLOCK_BYTES`, up to the horizon."""
+    blocks: bytes = b""
+    """Chained hashes of the prompt's whole blocks of `BLOCK_BYTES`, up to the horizon: 8 bytes each,
+    little-endian."""
     prompt_bytes: int = 0
     """All prompt text, the part past the horizon too."""
     max_tokens: int | None = None

@@ -59,7 +59,7 @@ class Fleet:
             del self.leaving[member.state.id]
             heappush(self._free, member.state.slot)
 
-    def remember(self, member: Member, blocks: tuple[int, ...]) -> None:
+    def remember(self, member: Member, blocks: bytes) -> None:
         """*member* computes a prompt of these blocks."""
         state = member.state
         self.index.add(state.slot, blocks)

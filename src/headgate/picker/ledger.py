@@ -76,7 +76,7 @@ class Ledger:
             return
         self._served(tracked, event.served, now)
         member = tracked.member
-        tracked.blocks = ()
+        tracked.blocks = b""
         if member is None:
             return
         if not tracked.streaming or event.plain or event.status >= 400:

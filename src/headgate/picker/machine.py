@@ -209,7 +209,7 @@ class PoolMachine:
         return self._route(case, ask, placement, blocks, averages)
 
     def _route(
-        self, case: "_Case", ask: Ask, placement: Placement, blocks: tuple[int, ...], averages: Averages
+        self, case: "_Case", ask: Ask, placement: Placement, blocks: bytes, averages: Averages
     ) -> Route:
         request, now, stream = case.request, case.now, case.stream
         state = placement.order[0]
@@ -345,10 +345,11 @@ class _Case:
         """Name to put into the body, when it is another one than the client's."""
         return None if self.model == self.request.model else self.model
 
-    def blocks(self) -> tuple[int, ...]:
+    def blocks(self) -> bytes:
         """The prompt's blocks; a rewritten model has keys of its own: other adapter, other KV cache."""
         blocks = self.request.blocks
         if self.rewritten is not None:
-            salt = xxhash.xxh3_64_intdigest(self.rewritten.encode())
-            blocks = tuple([block ^ salt for block in blocks])
+            salt = xxhash.xxh3_64_digest(self.rewritten.encode()) * (len(blocks) // 8)
+            salted = int.from_bytes(blocks, "little") ^ int.from_bytes(salt, "little")
+            blocks = salted.to_bytes(len(blocks), "little")
         return blocks

@@ -31,7 +31,7 @@ class Tracked(msgspec.Struct, eq=False):
     streaming: bool
     unseen: bool
     prompt_bytes: int
-    blocks: tuple[int, ...]
+    blocks: bytes
     """Kept until the answer starts: another endpoint may turn out to serve them."""
     prompt_tokens: int
     matched_tokens: int

@@ -1,10 +1,11 @@
 """Which endpoint has which prompt blocks in its cache, as far as the router can know; bounded by LRU.
 
-Only the data structure lives here, and the interface that a native twin shares.
+Only the data structure lives here, and the interface that a native twin shares. Blocks come packed, 8 bytes
+each, little-endian; any other length raises ValueError.
 """
 
+import struct
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import Protocol
 
 from headgate.model.requests import BLOCK_BYTES, BYTES_PER_TOKEN
@@ -26,8 +27,8 @@ class BlockIndex(Protocol):
 
     def remove(self, slot: int) -> None: ...
     def clear(self, slot: int) -> None: ...
-    def add(self, slot: int, blocks: Sequence[int]) -> None: ...
-    def match(self, blocks: Sequence[int]) -> dict[int, int]: ...
+    def add(self, slot: int, blocks: bytes) -> None: ...
+    def match(self, blocks: bytes) -> dict[int, int]: ...
     def capacity(self, slot: int) -> int: ...
     def blocks(self, slot: int) -> int: ...
     def fill(self, slot: int) -> float: ...
@@ -66,14 +67,15 @@ class PrefixIndex:
                 self._drop(slot, block)
             recent.clear()
 
-    def add(self, slot: int, blocks: Sequence[int]) -> None:
+    def add(self, slot: int, blocks: bytes) -> None:
         """The endpoint computes a prompt of these chained *blocks*. Unknown slots are ignored."""
+        hashes = _unpack(blocks)
         recent = self._recent.get(slot)
         if recent is None:
             return
         holders = self._holders
         bit = 1 << slot
-        for block in reversed(blocks[: self._capacity[slot]]):
+        for block in reversed(hashes[: self._capacity[slot]]):
             if block in recent:
                 recent.move_to_end(block)
             else:
@@ -81,13 +83,14 @@ class PrefixIndex:
                 holders[block] = holders.get(block, 0) | bit
         self._shrink(slot, recent)
 
-    def match(self, blocks: Sequence[int]) -> dict[int, int]:
+    def match(self, blocks: bytes) -> dict[int, int]:
         """Slot → number of leading *blocks* it holds; slots that hold none are absent."""
+        hashes = _unpack(blocks)
         matched: dict[int, int] = {}
         holders = self._holders
         alive = -1
         depth = 0
-        for depth, block in enumerate(blocks):
+        for depth, block in enumerate(hashes):
             still = alive & holders.get(block, 0)
             if still != alive:
                 if depth:
@@ -95,7 +98,7 @@ class PrefixIndex:
                 alive = still
                 if not alive:
                     return matched
-        if blocks:
+        if hashes:
             _note(matched, alive, depth + 1)
         return matched
 
@@ -133,6 +136,13 @@ class PrefixIndex:
             self._holders[block] = left
         else:
             del self._holders[block]
+
+
+def _unpack(blocks: bytes) -> tuple[int, ...]:
+    count, rest = divmod(len(blocks), 8)
+    if rest:
+        raise ValueError(f"{len(blocks)} bytes are no whole number of block hashes")
+    return struct.unpack(f"<{count}Q", blocks)
 
 
 def _note(matched: dict[int, int], slots: int, depth: int) -> None:

@@ -124,7 +124,7 @@ def understand(
         path=path,
         model=reading.model if reading else None,
         streaming=reading.streaming if reading else False,
-        blocks=chain(reading.prompt, reading.model) if reading else (),
+        blocks=chain(reading.prompt, reading.model) if reading else b"",
         prompt_bytes=len(reading.prompt) if reading else 0,
         max_tokens=reading.max_tokens if reading else None,
         subset=subset,

@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 import xxhash
+from tests.blocks import packed
 
 from headgate.model.endpoints import Endpoint, ModelRule, Pool
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId, endpoint_id
@@ -49,9 +50,9 @@ def a_pool(
     return PoolChanged(Pool(KEY, endpoints, models=tuple(models), objectives=objectives or {}))
 
 
-def blocks(text: str) -> tuple[int, ...]:
+def blocks(text: str) -> bytes:
     """Chained block hashes of a prompt in which every letter is a block."""
-    return tuple(xxhash.xxh3_64_intdigest(text[: end + 1].encode()) for end in range(len(text)))
+    return packed(*(xxhash.xxh3_64_intdigest(text[: end + 1].encode()) for end in range(len(text))))
 
 
 def arrives(stream: int, prompt: str = "", **fields: object) -> RequestArrived:

@@ -1,5 +1,7 @@
 """Rows of built-in values become what the portable wire says."""
 
+from tests.blocks import packed
+
 from headgate.model.requests import InferenceRequest, Usage
 from headgate.wire.extproc import Settings
 from headgate.wire.native import arrived, logged, native_settings, over, started
@@ -10,7 +12,7 @@ KIND, STREAM, POOL = 0, 7, "default/p"
 
 
 def test_a_request() -> None:
-    read = ("chat", "/v1/chat/completions", "m", True, (1, 2), 300, 5)
+    read = ("chat", "/v1/chat/completions", "m", True, packed(1, 2), 300, 5)
     told = (("10.0.0.1",), "gold", "team", "250", "no number", "s")
     assert arrived((KIND, STREAM, POOL, "id", *read, *told, 400, True)) == Arrived(
         InferenceRequest(
@@ -19,7 +21,7 @@ def test_a_request() -> None:
             path="/v1/chat/completions",
             model="m",
             streaming=True,
-            blocks=(1, 2),
+            blocks=packed(1, 2),
             prompt_bytes=300,
             max_tokens=5,
             subset=("10.0.0.1",),

@@ -20,7 +20,7 @@ def test_a_chat_request_is_understood() -> None:
     found = request({**CHAT, "x-request-id": "abc", "x-slo-ttft-ms": "200"}, GOOD)
     assert (found.id, found.api, found.model, found.path) == ("abc", "chat", "m", "/v1/chat/completions")
     assert found.prompt_bytes > 600
-    assert len(found.blocks) == found.prompt_bytes // 128
+    assert len(found.blocks) == found.prompt_bytes // 128 * 8
     assert found.body_bytes == len(GOOD)
     assert found.slo_ttft_ms == 200.0
 

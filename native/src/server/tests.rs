@@ -1,5 +1,6 @@
 //! The server over real sockets: faults, limits and waiting stay within their stream or connection.
 
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,12 +12,14 @@ use h2::{RecvStream, SendStream};
 use http::Request;
 use prost::Message;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::conversation::{Format, Names, Said, Settings, framed};
-use crate::hub::{Answer, Event, Hub};
+use crate::hub::{Answer, Event, Hub, Lane};
 use crate::proto::{HeaderMap, HeaderValue, HttpHeaders, ProcessingRequest, Request as Kind};
-use crate::server::{Limits, Services, Tls, accept, bind};
+use crate::server::{Limits, Services, Tls, Worker, accept, bind};
+use crate::threads::Threads;
 
 const PROCESS: &str = "http://picker/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 
@@ -26,8 +29,8 @@ struct Running {
     drain: watch::Sender<bool>,
 }
 
-async fn start(limits: Limits, backlog: usize) -> Running {
-    let settings = Settings {
+fn settings() -> Settings {
+    Settings {
         names: Names {
             pool: "pool".into(),
             lean: "lean".into(),
@@ -38,19 +41,28 @@ async fn start(limits: Limits, backlog: usize) -> Running {
         nonce: "n".into(),
         body_limit: 1000,
         subset_filter: true,
-    };
-    let hub = Arc::new(Hub::new(settings, backlog).unwrap());
+    }
+}
+
+async fn start(limits: Limits, backlog: usize) -> Running {
+    let hub = Arc::new(Hub::new(settings(), backlog, 1).unwrap());
     {
         let mut pools = hub.pools.write().unwrap();
         pools.served.insert(Arc::from("p"));
         pools.unnamed = Some(Arc::from("p"));
     }
-    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let drain = watch::Sender::new(false);
+    let mut workers = Vec::new();
+    for lane in Lane::all(&hub) {
+        tokio::spawn(lane.clone().attend());
+        let handle = Handle::current();
+        workers.push(Worker { lane, handle });
+    }
     tokio::spawn(accept(
         listener,
-        hub.clone(),
+        workers,
         Services::All,
         limits,
         Tls::default(),
@@ -84,7 +96,7 @@ fn open(client: &mut SendRequest<Bytes>, path: &str) -> Stream {
 }
 
 fn get() -> Bytes {
-    let header = |key: &str, value: &str| HeaderValue {
+    let header = |key: &'static str, value: &'static str| HeaderValue {
         key: key.into(),
         value: value.into(),
         raw_value: Bytes::new(),
@@ -285,4 +297,60 @@ async fn draining_lets_open_streams_end_and_takes_no_connection() {
     assert!(body.data().await.unwrap().is_ok());
     stream.send_data(Bytes::new(), true).unwrap();
     assert_eq!(status_of(&mut body).await, "0");
+}
+
+#[tokio::test]
+async fn every_thread_serves_and_a_stream_is_told_in_order() {
+    const THREADS: usize = 3;
+    let hub = Arc::new(Hub::new(settings(), 1000, THREADS).unwrap());
+    hub.pools.write().unwrap().unnamed = Some(Arc::from("p"));
+    hub.pools.write().unwrap().served.insert(Arc::from("p"));
+    let threads = Threads::start(&hub).unwrap();
+    let drain = watch::Sender::new(false);
+    let any = "127.0.0.1:0".parse().unwrap();
+    let port = threads
+        .listen(any, Services::All, LIMITS, Tls::default(), &drain)
+        .unwrap();
+
+    let mut calls = Vec::new();
+    for _ in 0..2 * THREADS {
+        let mut client = connect(SocketAddr::new(any.ip(), port)).await.unwrap();
+        for _ in 0..20 {
+            let (response, mut stream) = open(&mut client, PROCESS);
+            stream.send_data(get(), false).unwrap();
+            calls.push((client.clone(), response, stream));
+        }
+    }
+    let total = calls.len();
+    let python = tokio::spawn(async move {
+        let mut told = HashMap::<u64, Vec<&str>>::new();
+        while told.values().filter(|said| said.contains(&"over")).count() < total {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            for event in hub.take() {
+                if let Event::Said { stream, said, .. } = event {
+                    let over = matches!(said, Said::Over { .. });
+                    let word = if over { "over" } else { "arrived" };
+                    told.entry(stream).or_default().push(word);
+                    hub.answer(route(stream));
+                }
+            }
+        }
+        told
+    });
+    let talk = async move {
+        for (_, response, mut stream) in calls {
+            let mut body = response.await.unwrap().into_body();
+            assert!(body.data().await.unwrap().is_ok());
+            stream.send_data(Bytes::new(), true).unwrap();
+            assert_eq!(status_of(&mut body).await, "0");
+        }
+        python.await.unwrap()
+    };
+    let told = tokio::time::timeout(Duration::from_secs(10), talk).await;
+    let told = told.expect("every answer finds its stream");
+    assert!(told.values().all(|said| said == &["arrived", "over"]));
+    let lanes: HashSet<_> = told.keys().map(|stream| stream % THREADS as u64).collect();
+    assert_eq!(lanes.len(), THREADS);
+    threads.stop(Duration::from_secs(10));
+    assert!(TcpStream::connect((any.ip(), port)).await.is_err());
 }

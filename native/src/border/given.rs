@@ -1,0 +1,107 @@
+//! What Python gives: settings once, answers in batches.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+
+use crate::conversation::{Format, Names, Settings};
+use crate::hub::Answer;
+use crate::program::Program;
+use crate::shape::Shape;
+
+fn text_list(value: &Bound<'_, PyDict>, name: &str) -> PyResult<Vec<String>> {
+    item(value, name)?
+        .try_iter()?
+        .map(|one| one?.extract())
+        .collect()
+}
+
+fn item<'py>(value: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    value
+        .get_item(name)?
+        .ok_or_else(|| PyValueError::new_err(format!("{name} is missing")))
+}
+
+fn names(value: &Bound<'_, PyDict>) -> PyResult<Names> {
+    let text = |name: &str| -> PyResult<String> { item(value, name)?.extract() };
+    let mut stripped = text_list(value, "stripped")?;
+    stripped.sort_unstable();
+    Ok(Names {
+        pool: text("pool")?,
+        lean: text("lean")?,
+        fallbacks: text("fallbacks")?,
+        destination: text("destination")?,
+        subset: text("subset")?,
+        served: text("served")?,
+        lb_namespace: text("lb_namespace")?,
+        subset_namespace: text("subset_namespace")?,
+        request_id: text("request_id")?,
+        own_namespace: text("own_namespace")?,
+        usage_namespace: text("usage_namespace")?,
+        decision: text("decision")?,
+        endpoint: text("endpoint")?,
+        models_suffix: text("models_suffix")?,
+        pool_attributes: text_list(value, "pool_attributes")?,
+        objective: text_list(value, "objective")?,
+        fairness_id: text_list(value, "fairness_id")?,
+        slo_ttft_ms: text_list(value, "slo_ttft_ms")?,
+        slo_tpot_ms: text_list(value, "slo_tpot_ms")?,
+        session: text_list(value, "session")?,
+        stripped,
+    })
+}
+
+/// Reads the settings that both the server and a single conversation take.
+pub fn settings(value: &Bound<'_, PyDict>) -> PyResult<Settings> {
+    let block_bytes: usize = item(value, "block_bytes")?.extract()?;
+    let horizon: usize = item(value, "horizon_blocks")?.extract()?;
+    let mut formats = Vec::new();
+    for entry in item(value, "formats")?.try_iter()? {
+        let (api, suffixes, shape): (String, Vec<String>, Option<Bound<'_, PyDict>>) =
+            entry?.extract()?;
+        let program = match shape {
+            Some(shape) => Some(Arc::new(Program::new(
+                &Shape::read(&shape)?,
+                block_bytes,
+                horizon,
+            ))),
+            None => None,
+        };
+        formats.push(Format {
+            api: Arc::from(api),
+            suffixes,
+            program,
+        });
+    }
+    Ok(Settings {
+        names: names(item(value, "names")?.cast::<PyDict>()?)?,
+        formats,
+        nonce: item(value, "nonce")?.extract()?,
+        body_limit: item(value, "body_limit")?.extract()?,
+        subset_filter: item(value, "subset_filter")?.extract()?,
+    })
+}
+
+pub fn answers(rows: &Bound<'_, PyList>) -> PyResult<Vec<(u64, Answer)>> {
+    rows.iter()
+        .map(|row| {
+            let row = row.cast_into::<PyTuple>()?;
+            let stream: u64 = row.get_item(0)?.extract()?;
+            let second = row.get_item(1)?;
+            let answer = match second.cast::<PyBytes>() {
+                _ if second.is_none() => Answer::Fail,
+                Ok(message) => Answer::Last(Bytes::copy_from_slice(message.as_bytes())),
+                Err(_) => Answer::Route {
+                    endpoints: second.extract()?,
+                    target: row.get_item(2)?.extract()?,
+                    decision: row.get_item(3)?.extract()?,
+                    read: row.get_item(4)?.extract()?,
+                },
+            };
+            Ok((stream, answer))
+        })
+        .collect()
+}

@@ -1,0 +1,418 @@
+//! What Python sees: built-in types only, in batches.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use tokio::sync::watch;
+
+use crate::accesslog::read_entries;
+use crate::conversation::{Conversation, PREFIX_BYTES};
+use crate::hub::{Answer, Hub, lock};
+use crate::program::Program;
+use crate::scan::{Reading, Scanner};
+use crate::server::{Limits, Services, Tls};
+use crate::shape::Shape;
+use crate::threads::Threads;
+use crate::usage::UsageReader;
+
+mod given;
+mod rows;
+
+use rows::{Words, kind, logged, row, said_row, usage};
+
+/// The transport: sockets and streams on threads of its own; Python takes events and gives answers.
+#[pyclass]
+pub struct Server {
+    hub: Arc<Hub>,
+    limits: Limits,
+    tls: Tls,
+    drain: watch::Sender<bool>,
+    threads: Mutex<Option<Threads>>,
+    words: Mutex<Words>,
+}
+
+#[pymethods]
+impl Server {
+    #[new]
+    #[pyo3(signature = (settings, *, threads, max_connections, max_streams, max_message_bytes, backlog))]
+    fn new(
+        settings: &Bound<'_, PyDict>,
+        threads: usize,
+        max_connections: usize,
+        max_streams: u32,
+        max_message_bytes: usize,
+        backlog: usize,
+    ) -> PyResult<Server> {
+        let hub = Arc::new(Hub::new(
+            given::settings(settings)?,
+            backlog,
+            threads.max(1),
+        )?);
+        Ok(Server {
+            threads: Mutex::new(Some(Threads::start(&hub)?)),
+            hub,
+            limits: Limits {
+                connections: max_connections,
+                streams: max_streams,
+                message_bytes: max_message_bytes,
+            },
+            tls: Arc::new(RwLock::new(None)),
+            drain: watch::Sender::new(false),
+            words: Mutex::default(),
+        })
+    }
+
+    /// Starts serving; the port that was bound.
+    #[pyo3(signature = (host, port, *, health_only = false))]
+    fn listen(&self, host: &str, port: u16, health_only: bool) -> PyResult<u16> {
+        let ip: IpAddr = host
+            .parse()
+            .map_err(|_| PyValueError::new_err(format!("{host} is no IP address")))?;
+        let guard = lock(&self.threads);
+        let threads = guard
+            .as_ref()
+            .ok_or_else(|| PyRuntimeError::new_err("the server has stopped"))?;
+        let (services, tls) = if health_only {
+            (Services::Health, Tls::default())
+        } else {
+            (Services::All, self.tls.clone())
+        };
+        threads
+            .listen(
+                SocketAddr::new(ip, port),
+                services,
+                self.limits,
+                tls,
+                &self.drain,
+            )
+            .map_err(|error| PyOSError::new_err(format!("{host}:{port}: {error}")))
+    }
+
+    /// Certificates of new connections from now on, PEM; raises ValueError for a pair that cannot be used.
+    #[pyo3(signature = (chain, key, *, min_version = "1.2", client_ca = None))]
+    fn set_tls(
+        &self,
+        chain: &[u8],
+        key: &[u8],
+        min_version: &str,
+        client_ca: Option<&[u8]>,
+    ) -> PyResult<()> {
+        let config = crate::tls::config(chain, key, min_version, client_ca)
+            .map_err(PyValueError::new_err)?;
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
+        Ok(())
+    }
+
+    /// The pools that are served, and the one of streams that name none.
+    fn set_pools(&self, served: Vec<String>, unnamed: Option<&str>) {
+        let mut pools = self
+            .hub
+            .pools
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        pools.served = served.into_iter().map(Arc::from).collect();
+        pools.unnamed = unnamed.map(Arc::from);
+    }
+
+    fn set_ready(&self, ready: bool) {
+        self.hub.ready.send_replace(ready);
+    }
+
+    /// A file descriptor that is readable while events wait; it belongs to the server.
+    fn fileno(&self) -> i32 {
+        self.hub.ear().as_raw_fd()
+    }
+
+    /// Everything that happened since the last call, in order.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let events = self.hub.take();
+        let mut words = lock(&self.words);
+        let rows: Vec<_> = events
+            .iter()
+            .map(|event| row(py, &mut words, event))
+            .collect::<PyResult<_>>()?;
+        drop(words);
+        let rows = PyList::new(py, rows)?;
+        // Bodies and strings are freed without holding Python up.
+        py.detach(|| drop(events));
+        Ok(rows)
+    }
+
+    /// Answers streams: `(stream, endpoints, target model, decision, read)` or `(stream, message)`.
+    fn answer(&self, py: Python<'_>, rows: &Bound<'_, PyList>) -> PyResult<()> {
+        let all = given::answers(rows)?;
+        py.detach(|| self.hub.answer(all));
+        Ok(())
+    }
+
+    /// Accepts no new connections and asks peers to open no new streams.
+    fn drain(&self) {
+        self.drain.send_replace(true);
+    }
+
+    /// Ends everything that is still open, within the given time.
+    fn stop(&self, py: Python<'_>, within_s: f64) {
+        self.drain.send_replace(true);
+        if let Some(threads) = lock(&self.threads).take() {
+            py.detach(|| threads.stop(Duration::from_secs_f64(within_s.max(0.0))));
+        }
+    }
+
+    /// Numbers for metrics.
+    fn counters(&self) -> HashMap<&'static str, u64> {
+        let counters = &self.hub.counters;
+        HashMap::from([
+            (
+                "connections",
+                counters.connections.load(Ordering::Relaxed) as u64,
+            ),
+            (
+                "refused_connections",
+                counters.refused_connections.load(Ordering::Relaxed),
+            ),
+            ("streams", counters.streams.load(Ordering::Relaxed) as u64),
+            ("events", counters.events.load(Ordering::Relaxed)),
+            ("batches", counters.batches.load(Ordering::Relaxed)),
+            ("panics", counters.panics.load(Ordering::Relaxed)),
+        ])
+    }
+}
+
+/// One stream's protocol, without a transport: what the server runs for each stream.
+#[pyclass(name = "Conversation")]
+pub struct Dialogue {
+    talk: Conversation,
+    number: u64,
+    words: Words,
+}
+
+#[pymethods]
+impl Dialogue {
+    #[new]
+    #[pyo3(signature = (settings, number, *, lean = false, fallbacks = false))]
+    fn new(
+        settings: &Bound<'_, PyDict>,
+        number: u64,
+        lean: bool,
+        fallbacks: bool,
+    ) -> PyResult<Dialogue> {
+        let settings = Arc::new(given::settings(settings)?);
+        Ok(Dialogue {
+            talk: Conversation::new(settings, number, lean, fallbacks),
+            number,
+            words: Words::default(),
+        })
+    }
+
+    /// Takes a serialised message; what was said. Raises ValueError when the peer broke the protocol.
+    fn receive<'py>(&mut self, py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyList>> {
+        let all = self
+            .talk
+            .receive(Bytes::copy_from_slice(data))
+            .map_err(|error| PyValueError::new_err(error.0))?;
+        let rows = PyList::empty(py);
+        for said in &all {
+            rows.append(said_row(py, &mut self.words, self.number, "", said)?)?;
+        }
+        Ok(rows)
+    }
+
+    fn answer(&mut self, row: Bound<'_, PyTuple>) -> PyResult<()> {
+        let rows = PyList::new(row.py(), [row])?;
+        for (_, answer) in given::answers(&rows)? {
+            match answer {
+                Answer::Route {
+                    endpoints,
+                    target,
+                    decision,
+                    read,
+                } => self.talk.route(&endpoints, target, &decision, read),
+                Answer::Last(message) => self.talk.answer(&message),
+                Answer::Fail => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_stream(&mut self, message: &[u8]) {
+        self.talk.answer_first(message);
+    }
+
+    fn closed<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        match self.talk.closed() {
+            Some(said) => Ok(Some(said_row(py, &mut self.words, self.number, "", &said)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Serialised messages to send; they are handed out once.
+    fn outbox<'py>(&mut self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        self.talk
+            .outbox
+            .drain(..)
+            .map(|framed| PyBytes::new(py, &framed[PREFIX_BYTES..]))
+            .collect()
+    }
+
+    #[getter]
+    fn leaving(&self) -> bool {
+        self.talk.leaving
+    }
+
+    #[getter]
+    fn pool_names(&self) -> Vec<String> {
+        self.talk.pool_names.clone()
+    }
+
+    #[getter]
+    fn awaits_log(&self) -> bool {
+        self.talk.awaits_log()
+    }
+}
+
+type ReadingRow<'py> = (
+    String,
+    bool,
+    Option<i64>,
+    usize,
+    Bound<'py, PyBytes>,
+    Vec<(usize, usize)>,
+);
+
+/// Reads a body in chunks by a shape: model, stream, token limit, prompt bytes, blocks, spans of the model's value.
+/// None: the format's own reader must judge it.
+#[pyfunction]
+fn scan<'py>(
+    py: Python<'py>,
+    shape: &Bound<'py, PyDict>,
+    chunks: Vec<Vec<u8>>,
+    block_bytes: usize,
+    horizon_blocks: usize,
+) -> PyResult<Option<ReadingRow<'py>>> {
+    let program = Program::new(&Shape::read(shape)?, block_bytes, horizon_blocks);
+    let mut scanner = Scanner::new(Arc::new(program));
+    for chunk in &chunks {
+        scanner.feed(chunk);
+    }
+    let Some(reading) = scanner.finish() else {
+        return Ok(None);
+    };
+    let Reading {
+        model,
+        stream,
+        limit,
+        prompt_bytes,
+        blocks,
+        spans,
+    } = reading;
+    let blocks = PyBytes::new(py, &blocks);
+    Ok(Some((model, stream, limit, prompt_bytes, blocks, spans)))
+}
+
+/// `body` with `name` as the value of every top-level `model` key that holds a string.
+#[pyfunction]
+fn replace_model<'py>(py: Python<'py>, body: &[u8], name: &str) -> Bound<'py, PyBytes> {
+    match crate::rewrite::replace_model(body, name) {
+        Some(new) => PyBytes::new(py, &new),
+        None => PyBytes::new(py, body),
+    }
+}
+
+/// An answer's chunks with `name` restored, each as it would be sent on, the rest last; None: not readable.
+#[pyfunction]
+fn restore_model<'py>(
+    py: Python<'py>,
+    content_type: &str,
+    content_encoding: &str,
+    name: &str,
+    chunks: Vec<Vec<u8>>,
+) -> Option<Vec<Bound<'py, PyBytes>>> {
+    let mut restorer = crate::rewrite::Restorer::of(content_type, content_encoding, name)?;
+    let mut out: Vec<_> = chunks
+        .iter()
+        .map(|chunk| PyBytes::new(py, &restorer.feed(chunk)))
+        .collect();
+    out.push(PyBytes::new(py, &restorer.finish()));
+    Some(out)
+}
+
+/// Usage in an answer's chunks: counts, the tail to be read in Python, or None.
+#[pyfunction]
+fn read_usage(py: Python<'_>, chunks: Vec<Vec<u8>>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let mut reader = UsageReader::default();
+    for chunk in chunks {
+        reader.feed(&Bytes::from(chunk));
+    }
+    usage(py, &reader.usage())
+}
+
+/// The routed requests in a serialised access-log message, as the server would tell them.
+#[pyfunction]
+fn read_log<'py>(
+    py: Python<'py>,
+    settings: &Bound<'py, PyDict>,
+    data: &[u8],
+) -> PyResult<Bound<'py, PyList>> {
+    let settings = given::settings(settings)?;
+    let entries = read_entries(data, &settings.names)
+        .map_err(|_| PyValueError::new_err("not a StreamAccessLogsMessage"))?;
+    let mut words = Words::default();
+    let rows = PyList::empty(py);
+    for entry in &entries {
+        rows.append(logged(py, &mut words, entry)?)?;
+    }
+    Ok(rows)
+}
+
+/// Chained block hashes of a prompt.
+#[pyfunction]
+fn chain<'py>(
+    py: Python<'py>,
+    prompt: &[u8],
+    model: &str,
+    block_bytes: usize,
+    horizon_blocks: usize,
+) -> Bound<'py, PyBytes> {
+    let blocks = crate::text::chain([prompt], model.as_bytes(), block_bytes, horizon_blocks);
+    PyBytes::new(py, &blocks)
+}
+
+#[pymodule]
+pub fn headgate_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<Server>()?;
+    module.add_class::<Dialogue>()?;
+    module.add_class::<crate::prefix::PrefixIndex>()?;
+    module.add_function(wrap_pyfunction!(scan, module)?)?;
+    module.add_function(wrap_pyfunction!(replace_model, module)?)?;
+    module.add_function(wrap_pyfunction!(restore_model, module)?)?;
+    module.add_function(wrap_pyfunction!(read_usage, module)?)?;
+    module.add_function(wrap_pyfunction!(read_log, module)?)?;
+    module.add_function(wrap_pyfunction!(chain, module)?)?;
+    for (name, value) in [
+        ("ARRIVED", kind::ARRIVED),
+        ("UNREAD", kind::UNREAD),
+        ("TOO_LARGE", kind::TOO_LARGE),
+        ("UNKNOWN_POOL", kind::UNKNOWN_POOL),
+        ("STARTED", kind::STARTED),
+        ("FIRST_BYTES", kind::FIRST_BYTES),
+        ("OVER", kind::OVER),
+        ("LEFT", kind::LEFT),
+        ("CLOSED", kind::CLOSED),
+        ("LOGGED", kind::LOGGED),
+        ("LOG_OPENED", kind::LOG_OPENED),
+        ("LOG_CLOSED", kind::LOG_CLOSED),
+        ("WARNING", kind::WARNING),
+    ] {
+        module.add(name, value)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,361 @@
+//! One ext_proc stream, one HTTP request: protocol messages in, what they say and protocol answers out.
+//!
+//! The twin of `headgate.wire.extproc.Conversation`: same phases, same answers. Two ways of carrying the body are
+//! told apart by the first message's `protocol_config`: full duplex (every byte is sent back, answers in order) and
+//! buffered (headers are answered at once, the pick is in the answer to the one body message). Where the body will
+//! not be seen, the pick is made on the headers. Errors and model lists are written in Python: they come as bytes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::accesslog::Ending;
+use crate::program::Program;
+use crate::proto::{ProcessingRequest, Request, body_mode};
+use crate::rewrite::Restorer;
+use crate::scan::{Reading, Scanner};
+use crate::usage::{Usage, UsageReader};
+
+mod messages;
+mod request;
+mod response;
+
+pub use messages::{Headers, PREFIX_BYTES, framed, text};
+use messages::{find, not_a_request};
+use response::is_local;
+
+/// Header and metadata names; they come from `headgate.model.headers`.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// gRPC metadata: the pool that is asked for.
+    pub pool: String,
+    /// Request attributes that may name the pool, the likeliest first.
+    pub pool_attributes: Vec<String>,
+    /// gRPC metadata: `1` from our own Envoy.
+    pub lean: String,
+    /// gRPC metadata: `1` from a data plane that walks lists of endpoints.
+    pub fallbacks: String,
+    pub destination: String,
+    pub subset: String,
+    pub served: String,
+    pub lb_namespace: String,
+    pub subset_namespace: String,
+    pub request_id: String,
+    pub own_namespace: String,
+    pub usage_namespace: String,
+    pub decision: String,
+    pub endpoint: String,
+    pub objective: Vec<String>,
+    pub fairness_id: Vec<String>,
+    pub slo_ttft_ms: Vec<String>,
+    pub slo_tpot_ms: Vec<String>,
+    pub session: Vec<String>,
+    /// Request headers that go no further, in order.
+    pub stripped: Vec<String>,
+    pub models_suffix: String,
+}
+
+/// An API whose requests are understood.
+pub struct Format {
+    pub api: Arc<str>,
+    pub suffixes: Vec<String>,
+    /// None: its bodies are read in Python.
+    pub program: Option<Arc<Program>>,
+}
+
+/// How this process talks on every stream.
+pub struct Settings {
+    pub names: Names,
+    pub formats: Vec<Format>,
+    pub nonce: String,
+    pub body_limit: usize,
+    pub subset_filter: bool,
+}
+
+/// The peer broke the protocol: its stream is closed, others are not concerned.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WireError(pub String);
+
+/// A request whose body, as far as there is one, is complete. Bytes are text: see [`text`].
+#[derive(Debug, PartialEq)]
+pub struct Arrival {
+    pub id: Bytes,
+    pub api: Arc<str>,
+    pub path: Bytes,
+    pub reading: Option<Reading>,
+    pub subset: Option<Vec<String>>,
+    pub objective: Option<Bytes>,
+    pub fairness_id: Option<Bytes>,
+    pub slo_ttft_ms: Option<Bytes>,
+    pub slo_tpot_ms: Option<Bytes>,
+    pub session: Option<Bytes>,
+    pub body_bytes: usize,
+    /// Nothing of the answer will be told but its end.
+    pub unseen: bool,
+}
+
+/// What a stream says.
+#[derive(Debug, PartialEq)]
+pub enum Said {
+    Arrived(Box<Arrival>),
+    /// A body that the format's reader in Python must judge.
+    Unread {
+        headers: Headers,
+        body: Bytes,
+        subset: Option<Vec<String>>,
+        unseen: bool,
+    },
+    /// The body is larger than allowed: the answer is written in Python.
+    TooLarge {
+        request_id: Bytes,
+    },
+    Started {
+        status: u64,
+        served: Option<String>,
+        local: bool,
+        /// The answer is no event stream.
+        plain: bool,
+    },
+    FirstBytes,
+    Over {
+        ending: Ending,
+        status: Option<u64>,
+        usage: Usage,
+        served: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Start,
+    /// Headers seen, body still coming.
+    Body,
+    /// The request has been handed over; its answer is awaited.
+    Picking,
+    /// Too large: Python writes the answer.
+    Refusing,
+    Routed,
+    /// Response headers seen.
+    Started,
+    Over,
+}
+
+/// A stream's life. Messages to send gather in `outbox`, each with its gRPC prefix; `leaving`: the stream may be closed after them.
+pub struct Conversation {
+    settings: Arc<Settings>,
+    number: u64,
+    lean: bool,
+    /// The peer walks lists of endpoints.
+    lists: bool,
+    pub outbox: VecDeque<Bytes>,
+    pub leaving: bool,
+    /// Pools that the request's attributes may mean, the likeliest first.
+    pub pool_names: Vec<String>,
+    phase: Phase,
+    duplex: bool,
+    picks_on_headers: bool,
+    mode: i32,
+    response_duplex: bool,
+    response_bodyless: bool,
+    headers: Headers,
+    headers_only: bool,
+    subset: Option<Vec<String>>,
+    body: Vec<Bytes>,
+    body_size: usize,
+    scanner: Option<Scanner>,
+    format: Option<usize>,
+    spans: Option<Vec<(usize, usize)>>,
+    trailers: bool,
+    request_id: Bytes,
+    asked_model: Option<String>,
+    streaming: bool,
+    target: Option<String>,
+    chosen: String,
+    decision: String,
+    status: Option<u64>,
+    served: Option<String>,
+    sse: bool,
+    response_seen: bool,
+    restorer: Option<Restorer>,
+    usage: Option<UsageReader>,
+}
+
+impl Conversation {
+    /// `number` is the stream's within this process; `lean`: our own Envoy; `fallbacks`: another one that walks
+    /// lists of endpoints.
+    pub fn new(settings: Arc<Settings>, number: u64, lean: bool, fallbacks: bool) -> Conversation {
+        Conversation {
+            settings,
+            number,
+            lean,
+            lists: lean || fallbacks,
+            outbox: VecDeque::new(),
+            leaving: false,
+            pool_names: Vec::new(),
+            phase: Phase::Start,
+            duplex: !lean,
+            picks_on_headers: false,
+            mode: if lean {
+                body_mode::BUFFERED
+            } else {
+                body_mode::FULL_DUPLEX_STREAMED
+            },
+            response_duplex: !lean,
+            response_bodyless: false,
+            headers: Vec::new(),
+            headers_only: false,
+            subset: None,
+            body: Vec::new(),
+            body_size: 0,
+            scanner: None,
+            format: None,
+            spans: None,
+            trailers: false,
+            request_id: Bytes::new(),
+            asked_model: None,
+            streaming: false,
+            target: None,
+            chosen: String::new(),
+            decision: String::new(),
+            status: None,
+            served: None,
+            sse: false,
+            response_seen: false,
+            restorer: None,
+            usage: None,
+        }
+    }
+
+    /// The stream's name in Envoy's access log.
+    pub fn key(&self) -> String {
+        format!("{}-{}", self.settings.nonce, self.number)
+    }
+
+    /// The access log, not this stream, will tell how the request ended.
+    pub fn awaits_log(&self) -> bool {
+        self.lean && matches!(self.phase, Phase::Routed | Phase::Started)
+    }
+
+    /// Takes one serialised `ProcessingRequest`.
+    pub fn receive(&mut self, data: Bytes) -> Result<Vec<Said>, WireError> {
+        let message = ProcessingRequest::decode(data).map_err(|_| not_a_request())?;
+        match message.request {
+            Some(Request::RequestHeaders(headers)) => self.request_headers(
+                headers,
+                message.metadata_context.unwrap_or_default().filter_metadata,
+                message.protocol_config,
+                &message.attributes,
+            ),
+            Some(Request::RequestBody(body)) => self.request_body(body),
+            Some(Request::RequestTrailers(_)) => self.request_trailers(),
+            Some(Request::ResponseHeaders(headers)) => {
+                let local = is_local(message.attributes.values());
+                let served = self.served_endpoint(message.metadata_context);
+                self.response_headers(headers, served, local)
+            }
+            Some(Request::ResponseBody(body)) if self.lean && self.phase == Phase::Routed => {
+                let served = self.served_endpoint(message.metadata_context);
+                Ok(self.first_bytes(&body, served))
+            }
+            Some(Request::ResponseBody(body)) => self.response_body(body),
+            Some(Request::ResponseTrailers(_)) => Ok(self.response_trailers()),
+            None => Err(WireError("a message of no known kind: None".to_owned())),
+        }
+    }
+
+    /// The request will be refused whatever it asks; its id.
+    pub fn refuse_all(&mut self) -> Bytes {
+        self.outbox.clear();
+        self.phase = Phase::Refusing;
+        if self.request_id.is_empty() {
+            self.request_id = self.key().into();
+        }
+        self.request_id.clone()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        find(&self.headers, name).map(text)
+    }
+
+    /// The first of these headers that says anything.
+    fn first(&self, names: &[String]) -> Option<Bytes> {
+        names
+            .iter()
+            .filter_map(|name| find(&self.headers, name))
+            .find(|value| !value.is_empty())
+            .cloned()
+    }
+
+    fn over(
+        &self,
+        ending: Ending,
+        status: Option<u64>,
+        usage: Usage,
+        served: Option<String>,
+    ) -> Said {
+        Said::Over {
+            ending,
+            status,
+            usage,
+            served,
+        }
+    }
+
+    /// The stream is gone. Says how the request ended; `Lost` where no response phase was to come.
+    pub fn closed(&mut self) -> Option<Said> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Over);
+        if phase == Phase::Picking {
+            return Some(self.over(Ending::Aborted, None, Usage::None, None));
+        }
+        if !matches!(phase, Phase::Routed | Phase::Started) || self.lean {
+            return None;
+        }
+        if phase == Phase::Routed {
+            let ending = if self.response_bodyless {
+                Ending::Lost
+            } else {
+                Ending::Aborted
+            };
+            return Some(self.over(ending, None, Usage::None, None));
+        }
+        let ending = if self.response_bodyless {
+            Ending::Complete
+        } else {
+            Ending::Aborted
+        };
+        let usage = self.usage.as_ref().map_or(Usage::None, UsageReader::usage);
+        let (status, served) = (self.status, self.served.take());
+        Some(self.over(ending, status, usage, served))
+    }
+
+    /// Ends the stream with an answer written in Python; nothing when the client has gone.
+    pub fn answer(&mut self, message: &[u8]) {
+        if matches!(self.phase, Phase::Picking | Phase::Refusing) {
+            self.end_with(message);
+        }
+    }
+
+    /// Answers the first message whatever the request is: nobody here can serve it.
+    pub fn answer_first(&mut self, message: &[u8]) {
+        self.outbox.clear();
+        self.end_with(message);
+    }
+
+    fn end_with(&mut self, message: &[u8]) {
+        self.phase = Phase::Over;
+        self.leaving = true;
+        self.body = Vec::new();
+        self.outbox.push_back(framed(message));
+    }
+}
+
+/// The number that ASCII digits stand for, when they are few enough for 64 bits; None for any other text.
+pub fn whole_number(text: &str) -> Option<u64> {
+    const LONGEST: usize = 18;
+    let digits = !text.is_empty() && text.len() <= LONGEST;
+    (digits && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())
+        .flatten()
+}

@@ -1,0 +1,370 @@
+//! The request phase: from headers to the pick.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::messages::{common, empty, encode, find, read_headers, read_subset, streamed, text};
+use super::{Arrival, Conversation, Phase, Said, WireError, whole_number};
+use crate::proto::{
+    BodyMutation, CommonResponse, HeaderMutation, HttpBody, HttpHeaders, Kind, Mutation,
+    PhaseResponse, ProtocolConfiguration, Response, Struct, TrailersResponse, body_mode, texts,
+};
+use crate::rewrite::{replace_model, replace_spans};
+use crate::scan::Scanner;
+
+const LONGEST_ID: usize = 256;
+
+impl Conversation {
+    pub(super) fn request_headers(
+        &mut self,
+        message: HttpHeaders,
+        metadata: BTreeMap<String, Struct>,
+        config: Option<ProtocolConfiguration>,
+        attributes: &BTreeMap<String, Struct>,
+    ) -> Result<Vec<Said>, WireError> {
+        if self.phase != Phase::Start {
+            return Err(WireError("request headers came twice".to_owned()));
+        }
+        self.phase = Phase::Body;
+        if let Some(config) = config {
+            self.configure(config)?;
+        }
+        self.pool_names = self.pools_meant(attributes);
+        let end = message.end_of_stream;
+        self.headers = read_headers(message)?;
+        let settings = self.settings.clone();
+        self.request_id = match find(&self.headers, &settings.names.request_id) {
+            // A copy: a slice would keep the connection's read buffer for as long as the stream lasts.
+            Some(id) if !id.is_empty() => Bytes::copy_from_slice(id),
+            _ => self.key().into(),
+        };
+        if settings.subset_filter
+            && let Some(hint) = metadata.get(&settings.names.subset_namespace)
+        {
+            self.subset = read_subset(hint, &settings.names.subset);
+        }
+        if end {
+            self.headers_only = true;
+            self.claim();
+            return Ok(self.arrive(true));
+        }
+        if self.picks_on_headers {
+            return Ok(self.arrive(false));
+        }
+        let length = whole_number(self.header("content-length").unwrap_or_default());
+        if length.is_some_and(|length| length > settings.body_limit as u64) {
+            return Ok(self.too_large());
+        }
+        self.claim();
+        if !self.duplex {
+            self.outbox
+                .push_back(empty(Response::RequestHeaders(PhaseResponse::default())));
+        }
+        Ok(Vec::new())
+    }
+
+    fn pools_meant(&self, attributes: &BTreeMap<String, Struct>) -> Vec<String> {
+        let mut found = Vec::new();
+        for name in &self.settings.names.pool_attributes {
+            for values in attributes.values() {
+                if let Some(value) = values.fields.get(name) {
+                    let text = match &value.kind {
+                        Some(Kind::String(text)) => text.as_str(),
+                        _ => "",
+                    };
+                    found.push(text.strip_prefix("pool/").unwrap_or(text).to_owned());
+                }
+            }
+        }
+        found
+    }
+
+    fn configure(&mut self, config: ProtocolConfiguration) -> Result<(), WireError> {
+        self.mode = config.request_body_mode;
+        if !(body_mode::NONE..=body_mode::FULL_DUPLEX_STREAMED).contains(&self.mode) {
+            return Err(WireError(format!(
+                "request body mode {} is not served",
+                self.mode
+            )));
+        }
+        self.duplex = self.mode == body_mode::FULL_DUPLEX_STREAMED;
+        self.picks_on_headers = matches!(self.mode, body_mode::NONE | body_mode::STREAMED);
+        self.response_duplex = config.response_body_mode == body_mode::FULL_DUPLEX_STREAMED;
+        self.response_bodyless = config.response_body_mode == body_mode::NONE;
+        Ok(())
+    }
+
+    /// Finds the format of the path and starts its scanner.
+    fn claim(&mut self) {
+        if self.header(":method") != Some("POST") || !self.is_json() {
+            return;
+        }
+        let path = self.path();
+        let formats = &self.settings.formats;
+        self.format = formats
+            .iter()
+            .position(|format| format.suffixes.iter().any(|end| path.ends_with(end)));
+        self.scanner = self
+            .format
+            .and_then(|index| formats[index].program.clone())
+            .map(Scanner::new);
+    }
+
+    fn path(&self) -> &str {
+        self.header(":path")
+            .unwrap_or_default()
+            .split('?')
+            .next()
+            .unwrap_or_default()
+    }
+
+    /// Whether the body may be read as JSON: said so, or nothing said; never when it is compressed.
+    fn is_json(&self) -> bool {
+        let kind = self.header("content-type").unwrap_or_default();
+        let kind = kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_lowercase();
+        let encoding = self
+            .header("content-encoding")
+            .unwrap_or_default()
+            .to_lowercase();
+        (encoding.is_empty() || encoding == "identity")
+            && (kind.is_empty() || kind == "application/json" || kind.ends_with("+json"))
+    }
+
+    pub(super) fn request_body(&mut self, message: HttpBody) -> Result<Vec<Said>, WireError> {
+        if matches!(self.phase, Phase::Over | Phase::Refusing) {
+            return Ok(Vec::new());
+        }
+        if self.picks_on_headers && self.phase != Phase::Start {
+            self.outbox
+                .push_back(empty(Response::RequestBody(PhaseResponse::default())));
+            return Ok(Vec::new());
+        }
+        if self.phase != Phase::Body {
+            return Err(WireError("a request body that nobody waits for".to_owned()));
+        }
+        self.body_size += message.body.len();
+        if self.body_size > self.settings.body_limit {
+            return Ok(self.too_large());
+        }
+        if let Some(scanner) = &mut self.scanner {
+            scanner.feed(&message.body);
+        }
+        self.body.push(message.body);
+        if self.mode == body_mode::BUFFERED_PARTIAL && !message.end_of_stream {
+            return Ok(self.arrive(false));
+        }
+        if message.end_of_stream || !self.duplex {
+            return Ok(self.arrive(true));
+        }
+        Ok(Vec::new())
+    }
+
+    pub(super) fn request_trailers(&mut self) -> Result<Vec<Said>, WireError> {
+        match self.phase {
+            Phase::Over | Phase::Refusing => Ok(Vec::new()),
+            Phase::Start => Err(WireError("trailers before headers".to_owned())),
+            Phase::Body => {
+                self.trailers = true;
+                Ok(self.arrive(true))
+            }
+            _ => {
+                self.outbox
+                    .push_back(empty(Response::RequestTrailers(TrailersResponse {})));
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Hands the request over; `seen`: the body was seen whole.
+    fn arrive(&mut self, seen: bool) -> Vec<Said> {
+        self.phase = Phase::Picking;
+        let scanner = self.scanner.take();
+        let format = if seen { self.format } else { None };
+        let unseen = self.response_bodyless && !self.lean;
+        let reading = match format {
+            Some(_) => scanner.and_then(Scanner::finish),
+            None => None,
+        };
+        // JSON on a path that no format claims may name a model, too: that is read in Python.
+        let glanced = format.is_none() && seen && self.body_size > 0 && self.is_json();
+        if glanced || (format.is_some() && reading.is_none()) {
+            return vec![Said::Unread {
+                headers: self.headers.clone(),
+                body: self.whole_body(),
+                subset: self.subset.clone(),
+                unseen,
+            }];
+        }
+        let names = &self.settings.names;
+        let path = self.path();
+        let api = match format {
+            Some(index) => self.settings.formats[index].api.clone(),
+            None if self.header(":method") == Some("GET")
+                && path.ends_with(&names.models_suffix) =>
+            {
+                Arc::from("models")
+            }
+            None => Arc::from("other"),
+        };
+        // Cut where it is longer than that many characters.
+        let id = &self.request_id;
+        let end = text(id).char_indices().nth(LONGEST_ID);
+        let id = id.slice(..end.map_or(id.len(), |(end, _)| end));
+        let path =
+            find(&self.headers, ":path").map_or_else(Bytes::new, |whole| whole.slice(..path.len()));
+        let mut arrival = Arrival {
+            id,
+            api,
+            path,
+            subset: self.subset.clone(),
+            objective: self.first(&names.objective),
+            fairness_id: self.first(&names.fairness_id),
+            slo_ttft_ms: self.first(&names.slo_ttft_ms),
+            slo_tpot_ms: self.first(&names.slo_tpot_ms),
+            session: self.first(&names.session),
+            body_bytes: if seen { self.body_size } else { 0 },
+            unseen,
+            reading,
+        };
+        if let Some(reading) = &mut arrival.reading {
+            self.asked_model = Some(reading.model.clone());
+            self.spans = Some(std::mem::take(&mut reading.spans));
+            self.streaming = reading.stream;
+        }
+        vec![Said::Arrived(Box::new(arrival))]
+    }
+
+    fn whole_body(&mut self) -> Bytes {
+        if self.body.len() != 1 {
+            let mut whole = BytesMut::with_capacity(self.body_size);
+            for chunk in &self.body {
+                whole.extend_from_slice(chunk);
+            }
+            self.body = vec![whole.freeze()];
+        }
+        self.body[0].clone()
+    }
+
+    fn too_large(&mut self) -> Vec<Said> {
+        self.phase = Phase::Refusing;
+        self.body.clear();
+        self.scanner = None;
+        vec![Said::TooLarge {
+            request_id: self.request_id.clone(),
+        }]
+    }
+
+    /// Answers with a pick; nothing when the client has gone. `read`: model and streaming of a body read in Python.
+    pub fn route(
+        &mut self,
+        endpoints: &str,
+        target: Option<String>,
+        decision: &str,
+        read: Option<(Option<String>, bool)>,
+    ) {
+        if self.phase != Phase::Picking {
+            return;
+        }
+        self.phase = Phase::Routed;
+        self.chosen = endpoints.split(',').next().unwrap_or_default().to_owned();
+        let told = if self.lists {
+            endpoints.to_owned()
+        } else {
+            self.chosen.clone()
+        };
+        let endpoints = told.as_str();
+        self.decision = decision.to_owned();
+        if let Some((asked, streaming)) = read {
+            (self.asked_model, self.streaming) = (asked, streaming);
+        }
+        let rewritten = match &target {
+            Some(name) if !self.picks_on_headers => {
+                let spans = self.spans.take();
+                let body = self.whole_body();
+                let new = match spans {
+                    Some(spans) => replace_spans(&body, &spans, name),
+                    None => replace_model(&body, name),
+                };
+                new.filter(|new| **new != *body)
+            }
+            _ => None,
+        };
+        let settings = self.settings.clone();
+        let names = &settings.names;
+        let mut mutation = HeaderMutation::default();
+        mutation.put(&names.destination, endpoints);
+        if !self.lean && self.header(&names.request_id).is_none() {
+            mutation.put(&names.request_id, text(&self.request_id));
+        }
+        for (name, _) in &self.headers {
+            let name = text(name);
+            if names
+                .stripped
+                .binary_search_by(|known| known.as_str().cmp(name))
+                .is_ok()
+                && name != names.destination
+            {
+                mutation.remove_headers.push(name.to_owned());
+            }
+        }
+        if target.is_some() && self.header("accept-encoding").is_some() {
+            mutation.remove_headers.push("accept-encoding".to_owned());
+        }
+        if let Some(new) = &rewritten
+            && self.header("content-length").is_some()
+        {
+            mutation.put("content-length", &new.len().to_string());
+        }
+        self.target = target;
+        let key = self.key();
+        let metadata = texts(&[
+            (&names.lb_namespace, &[(&names.destination, endpoints)]),
+            (
+                &names.own_namespace,
+                &[("stream", &key), ("decision", decision)],
+            ),
+        ]);
+        let mut answer = CommonResponse {
+            header_mutation: Some(mutation),
+            body_mutation: None,
+            clear_route_cache: !self.lean,
+        };
+        if self.headers_only || self.picks_on_headers || self.duplex {
+            self.outbox
+                .push_back(encode(Response::RequestHeaders(common(answer)), metadata));
+            if self.duplex && !self.headers_only && !self.picks_on_headers {
+                self.send_body_back(rewritten);
+            }
+        } else {
+            answer.body_mutation = rewritten.map(|new| BodyMutation {
+                mutation: Some(Mutation::Body(Bytes::from(new))),
+            });
+            self.outbox
+                .push_back(encode(Response::RequestBody(common(answer)), metadata));
+        }
+        if self.trailers {
+            self.outbox
+                .push_back(empty(Response::RequestTrailers(TrailersResponse {})));
+        }
+        self.body = Vec::new();
+        self.headers = Vec::new();
+        // A plain answer shows no first token, and one that is not rewritten needs nothing from here any more.
+        self.leaving = self.lean && !self.streaming && self.target.is_none();
+    }
+
+    fn send_body_back(&mut self, rewritten: Option<Vec<u8>>) {
+        let body = match rewritten {
+            Some(new) => Bytes::from(new),
+            None => self.whole_body(),
+        };
+        self.outbox
+            .extend(streamed(&body, !self.trailers, Response::RequestBody));
+    }
+}

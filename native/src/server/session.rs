@@ -1,0 +1,250 @@
+//! One ext_proc stream: its messages go to the conversation, its answers come from Python.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::accesslog::Ending;
+use crate::conversation::{Conversation, Said};
+use crate::grpc::{INVALID_ARGUMENT, OK, Reader, Stop, Writer};
+use crate::hub::{Answer, Event, Lane};
+use crate::usage::Usage;
+
+/// One ext_proc stream. However its task ends, Python is told that the request is over.
+pub struct Session {
+    lane: Lane,
+    number: u64,
+    pub pool: Arc<str>,
+    /// The call's metadata named the pool; else the first message's attributes may.
+    named: bool,
+    /// Boxed: it is large, and the task that holds it is moved about when it starts.
+    talk: Box<Conversation>,
+    /// Python knows of the stream.
+    known: bool,
+    /// Python has been told of the end, or caused it.
+    ended: bool,
+}
+
+impl Session {
+    pub fn new(lane: Lane, pool: Option<Arc<str>>, lean: bool, fallbacks: bool) -> Session {
+        let number = lane.next_number();
+        let hub = &lane.hub;
+        let named = pool.is_some();
+        let pool = pool.unwrap_or_else(|| {
+            let pools = hub.pools.read().unwrap_or_else(PoisonError::into_inner);
+            pools.unnamed.clone().unwrap_or_else(|| Arc::from(""))
+        });
+        hub.counters.streams.fetch_add(1, Ordering::Relaxed);
+        Session {
+            talk: Box::new(Conversation::new(
+                hub.settings.clone(),
+                number,
+                lean,
+                fallbacks,
+            )),
+            lane,
+            number,
+            pool,
+            named,
+            known: false,
+            ended: false,
+        }
+    }
+
+    pub async fn run(mut self, mut reader: Reader, mut writer: Writer) {
+        match self.converse(&mut reader, &mut writer).await {
+            Ok(()) | Err(Stop::Closed) => {
+                writer.finish(OK, "");
+            }
+            Err(Stop::Cancelled) => writer.reset(),
+            Err(Stop::Refused(code, text)) => {
+                self.lane
+                    .tell(Event::Warning(format!("ext_proc stream failed: {text}")));
+                writer.finish(code, &text);
+            }
+        }
+    }
+
+    /// Until the conversation leaves the stream (Ok) or the stream stops.
+    async fn converse(&mut self, reader: &mut Reader, writer: &mut Writer) -> Result<(), Stop> {
+        let mut waiting: Option<oneshot::Receiver<Answer>> = None;
+        let mut first = true;
+        while !self.talk.leaving {
+            let message = match &mut waiting {
+                None => reader.next().await,
+                Some(answer) => tokio::select! {
+                    biased;
+                    answer = &mut *answer => {
+                        waiting = None;
+                        self.answered(answer)?;
+                        self.flush(writer).await?;
+                        continue;
+                    }
+                    message = reader.next() => match message {
+                        // The peer has said all it will say, and still waits for this answer.
+                        Err(Stop::Closed) => {
+                            let answer = tokio::select! {
+                                answer = answer => answer,
+                                () = writer.gone() => return Err(Stop::Cancelled),
+                            };
+                            self.answered(answer)?;
+                            return self.flush(writer).await;
+                        }
+                        message => message,
+                    },
+                },
+            };
+            let message = message?;
+            self.lane.wait_for_room().await;
+            if let Some(answer) = self.take(message, std::mem::take(&mut first))? {
+                waiting = Some(answer);
+            }
+            self.flush(writer).await?;
+        }
+        Ok(())
+    }
+
+    fn find_pool(&mut self) {
+        let pools = self.lane.hub.pools.read();
+        let pools = pools.unwrap_or_else(PoisonError::into_inner);
+        let names = &self.talk.pool_names;
+        let meant = names
+            .iter()
+            .find_map(|name| pools.served.get(name.as_str()));
+        if let Some(pool) = meant.cloned() {
+            self.pool = pool;
+        }
+    }
+
+    pub fn served(&self) -> bool {
+        let pools = self.lane.hub.pools.read();
+        pools
+            .unwrap_or_else(PoisonError::into_inner)
+            .served
+            .contains(&self.pool)
+    }
+
+    /// Hears one message; where the answer to it will come, when it asks for one.
+    fn take(
+        &mut self,
+        message: Bytes,
+        first: bool,
+    ) -> Result<Option<oneshot::Receiver<Answer>>, Stop> {
+        // A test of what a fault of ours does to the streams around it.
+        assert!(!(cfg!(test) && message.ends_with(b"panic")), "asked for");
+        let all = self
+            .talk
+            .receive(message)
+            .map_err(|error| Stop::Refused(INVALID_ARGUMENT, error.0))?;
+        if first && !self.named {
+            self.find_pool();
+        }
+        let arrives = |said: &Said| matches!(said, Said::Arrived(_) | Said::Unread { .. });
+        if (first || all.iter().any(arrives)) && !self.served() {
+            let request_id = self.talk.refuse_all();
+            let answer = self.lane.expect(self.number);
+            self.lane.tell(Event::UnknownPool {
+                stream: self.number,
+                pool: self.pool.clone(),
+                request_id,
+            });
+            return Ok(Some(answer));
+        }
+        let mut waiting = None;
+        for said in all {
+            match said {
+                Said::Arrived(_) | Said::Unread { .. } | Said::TooLarge { .. } => {
+                    self.known = true;
+                    waiting = Some(self.lane.expect(self.number));
+                }
+                Said::Over { .. } => self.ended = true,
+                Said::Started { .. } | Said::FirstBytes => {}
+            }
+            self.lane.tell(Event::Said {
+                stream: self.number,
+                pool: self.pool.clone(),
+                said,
+            });
+        }
+        if self.talk.leaving {
+            self.leave();
+        }
+        Ok(waiting)
+    }
+
+    /// Says that the access log will tell the end, if it will and that was not said.
+    fn leave(&mut self) {
+        if self.talk.awaits_log() && !self.ended {
+            self.ended = true;
+            self.lane.tell(Event::Left {
+                stream: self.number,
+                pool: self.pool.clone(),
+            });
+        }
+    }
+
+    fn answered(&mut self, answer: Result<Answer, oneshot::error::RecvError>) -> Result<(), Stop> {
+        // One that will never come: Python failed, or the server is being stopped.
+        match answer.map_err(|_| Stop::Cancelled)? {
+            Answer::Route {
+                endpoints,
+                target,
+                decision,
+                read,
+            } => {
+                self.talk.route(&endpoints, target, &decision, read);
+                if self.talk.leaving {
+                    self.leave();
+                }
+            }
+            Answer::Last(message) => {
+                self.ended = true;
+                self.talk.answer(&message);
+            }
+            Answer::Fail => return Err(Stop::Cancelled),
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self, writer: &mut Writer) -> Result<(), Stop> {
+        while let Some(message) = self.talk.outbox.pop_front() {
+            writer.send(message).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.lane.forget(self.number);
+        self.lane
+            .hub
+            .counters
+            .streams
+            .fetch_sub(1, Ordering::Relaxed);
+        if !std::thread::panicking() {
+            self.leave();
+        }
+        let lane = &self.lane;
+        let over = if std::thread::panicking() {
+            lane.hub.counters.panics.fetch_add(1, Ordering::Relaxed);
+            // The conversation is in no known state; the request has lost its picker.
+            (self.known && !self.ended).then_some(Said::Over {
+                ending: Ending::Aborted,
+                status: None,
+                usage: Usage::None,
+                served: None,
+            })
+        } else {
+            self.talk.closed()
+        };
+        let (stream, pool) = (self.number, self.pool.clone());
+        match over {
+            Some(said) => lane.tell(Event::Said { stream, pool, said }),
+            None if self.known && !self.ended => lane.tell(Event::Closed { stream }),
+            None => {}
+        }
+    }
+}
