@@ -3,9 +3,9 @@
     python -m benchmarks.scrape [--endpoints 8,128] [--seconds 4] [--rounds 3]
 
 The model servers are one process of its own, with a port each and a page like vLLM's whose counters move; every
-second one sends it chunked. `sockets` asks for the same pages at the same pace over blocking sockets and looks at
-nothing. `fetch` is the scraper's HTTP client alone, `scraper` adds reading the pages, `picker` the machine's events.
-CPU is that of the asking process, user and system.
+second one sends it chunked. `sockets` asks for the same pages at the same pace over blocking sockets and reads
+nothing; `scraper` is what the picker runs, `picker` adds what its machine does with the events. CPU is that of the
+asking process, user and system.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import cast
@@ -26,13 +27,13 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import PROFILES
 from headgate.io.scrape import Scraper
 from headgate.model.endpoints import Endpoint, Pool
 from headgate.model.ids import PoolKey, endpoint_id
 from headgate.picker.events import ModelsListed, PoolChanged, Scraped
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
+from headgate.scheduling.profiles import PROFILES
 
 SAVED = Path(__file__).parent.parent / "tests/unit/engines/data/vllm.txt"
 INTERVAL_S = 0.2
@@ -83,7 +84,8 @@ async def serve(count: int, size: int, ports: Connection) -> None:
     loop = asyncio.get_running_loop()
     parts = page(size)
     servers = [
-        await loop.create_server(lambda n=n: Server(parts, n % 2 == 1), "127.0.0.1", 0) for n in range(count)
+        await loop.create_server(partial(Server, parts, bool(number % 2)), "127.0.0.1", 0)
+        for number in range(count)
     ]
     ports.send([server.sockets[0].getsockname()[1] for server in servers])
     await asyncio.Event().wait()
@@ -196,7 +198,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--page-kb", type=int, default=21)
     asked = parser.parse_args()
-    table = Table(title=f"scraping {asked.page_kb} KB pages every {INTERVAL_S:g} s, medians of {asked.rounds}")
+    table = Table(
+        title=f"scraping {asked.page_kb} KB pages every {INTERVAL_S:g} s, medians of {asked.rounds}"
+    )
     for head in ("endpoints", "way", "CPU µs a scrape", "of sockets", "scrapes/s", "share of a core"):
         table.add_column(head, justify="right")
     for count in map(int, asked.endpoints.split(",")):
