@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-FIRST = ("machine", "picker_cost", "routing", "soak")
+FIRST = ("machine", "scrape", "picker_cost", "routing", "soak")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from headgate.engines.exposition import Extractor
+from headgate.engines.exposition import Extractor, Series
 
 WANTED = ("vllm:a", "vllm:ab", "vllm:a_total", "vllm:b")
 OTHERS = ("vllm:abc", "xvllm:a", "vllm", "a", "vllm:a_bucket")
@@ -60,3 +60,22 @@ def test_garbage_is_read_without_an_error(page: bytes) -> None:
     for found in Extractor(WANTED).samples(b"vllm:a{" + page + b"} 1\n" + page).values():
         for sample in found:
             sample.labels()
+
+
+pages = st.lists(
+    st.tuples(
+        st.sampled_from(WANTED), st.sampled_from(["", '{k="1"}', '{k="2"}']), st.sampled_from(["1", "2", "x"])
+    ),
+    max_size=4,
+)
+
+
+@given(st.lists(pages, max_size=6))
+def test_series_that_stay_read_as_new_ones_do(made: list[list[tuple[str, str, str]]]) -> None:
+    extractor, series = Extractor(WANTED), Series()
+    for page in ("".join(f"{name}{its} {value}\n" for name, its, value in each).encode() for each in made):
+        found, fresh = (
+            {name: [(dict(one.labels()), one.value) for one in each] for name, each in read.items()}
+            for read in (series.take(extractor.lines(page)), extractor.samples(page))
+        )
+        assert found == fresh

@@ -1,10 +1,11 @@
 """The contract of an engine plugin: which metric says what. Quirks are overridden methods."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from math import isfinite
 
 import msgspec
 
-from headgate.engines.exposition import Extractor, Sample, finite
+from headgate.engines.exposition import Extractor, Sample
 from headgate.model.load import Load
 
 Samples = Mapping[str, list[Sample]]
@@ -19,14 +20,16 @@ class Metric(msgspec.Struct, frozen=True):
     label: str | None = None
     """Read the number from this label instead of the sample's value (the `…_info` metrics)."""
 
-    def numbers(self, samples: Samples) -> Iterator[float]:
+    def numbers(self, samples: Samples) -> list[float]:
         """Every finite number found, one per series (data parallelism: one series per rank)."""
-        for sample in samples.get(self.name, ()):
-            if self.where is not None and sample.labels().get(self.where[0]) != self.where[1]:
-                continue
-            value = sample.value if self.label is None else _number(sample.labels().get(self.label, ""))
-            if value is not None and finite(value):
-                yield value
+        series: Sequence[Sample] = samples.get(self.name, ())
+        if self.where is not None:
+            key, wanted = self.where
+            series = [sample for sample in series if sample.labels().get(key) == wanted]
+        if self.label is None:
+            return [sample.value for sample in series if isfinite(sample.value)]
+        found = [_number(sample.labels().get(self.label, "")) for sample in series]
+        return [number for number in found if number is not None and isfinite(number)]
 
 
 def _number(text: str) -> float | None:
@@ -86,7 +89,7 @@ class EngineMetrics(msgspec.Struct, frozen=True, kw_only=True):
 
 def _first(metrics: tuple[Metric, ...], samples: Samples) -> list[float]:
     for metric in metrics:
-        if numbers := list(metric.numbers(samples)):
+        if numbers := metric.numbers(samples):
             return numbers
     return []
 

@@ -6,7 +6,7 @@ One compiled expression per engine finds these lines; labels are parsed of these
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 _LABEL = re.compile(rb'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*,?', re.DOTALL)
@@ -14,14 +14,18 @@ _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _ESCAPED = {b"n": b"\n", b"\\": b"\\", b'"': b'"'}
 
 
+Line = tuple[bytes, bytes, bytes]
+"""Name, raw labels and value of a line of a page."""
+
+
 class Sample:
-    """One line of a page: the raw labels and the value."""
+    """A series: its raw labels and its value in the newest page."""
 
     __slots__ = ("_labels", "value")
 
-    def __init__(self, labels: bytes, value: float) -> None:
+    def __init__(self, labels: bytes) -> None:
         self._labels = labels
-        self.value = value
+        self.value = math.nan
 
     def labels(self) -> Mapping[str, str]:
         """The line's labels, unescaped."""
@@ -42,23 +46,20 @@ def parse_labels(text: bytes) -> Mapping[str, str]:
     return labels
 
 
-def parse_value(text: bytes) -> float | None:
-    """The value of a sample; None when it is no number. `NaN` and `±Inf` are numbers here."""
-    if b"_" in text:  # Python allows it in numbers, the format does not
-        return None
+def _is_number(text: bytes) -> bool:
     try:
-        return float(text)
+        float(text)
     except ValueError:
-        return None
+        return False
+    return True
 
 
-def finite(value: float) -> bool:
-    """Whether a sample's value says anything."""
-    return math.isfinite(value)
+_TEXT = rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*"'
+_REST_OF_LINE = rb"(?:[ \t]*\{((?:[^\"}\n]*+" + _TEXT + rb")*[^\"}\n]*+)\})?[ \t]+([^\s_]++)(?!_)"
+"""After a name: labels, which may hold any sign within quotes, and the value. Nothing is tried twice.
 
-
-_REST_OF_LINE = rb'(?:[ \t]*\{((?:[^"}\n]|"(?:[^"\\\n]|\\.)*")*)\})?[ \t]+(\S+)'
-"""After a name: labels, which may hold any sign within quotes, and the value."""
+Python allows `_` in numbers, the format does not.
+"""
 
 
 class Extractor:
@@ -70,14 +71,42 @@ class Extractor:
         rests = b"|".join(re.escape(name[len(prefix) :]) for name in wanted)
         self._line = re.compile(rb"\n(" + re.escape(prefix) + rb"(?:" + rests + rb"))" + _REST_OF_LINE)
 
+    def lines(self, page: bytes) -> list[Line]:
+        """The wanted lines of a page, in its order. Timestamps are ignored."""
+        return self._line.findall(page if page.startswith(b"#") else b"\n" + page)
+
     def samples(self, page: bytes) -> Mapping[str, list[Sample]]:
-        """Name → its samples, in the page's order; absent when there are none. Timestamps are ignored."""
-        found: dict[str, list[Sample]] = {}
-        for match in self._line.finditer(page if page.startswith(b"#") else b"\n" + page):
-            value = parse_value(match[3])
-            if value is not None:
-                found.setdefault(match[1].decode(), []).append(Sample(match[2] or b"", value))
-        return found
+        """Name → its samples, in the page's order; absent when there are none."""
+        return Series().take(self.lines(page))
+
+
+class Series:
+    """The series of one server's pages. They stay from page to page while their values move."""
+
+    def __init__(self) -> None:
+        self._names: tuple[bytes, ...] = ()
+        self._labels: tuple[bytes, ...] = ()
+        self._samples: list[Sample] = []
+        self._by_name: dict[str, list[Sample]] = {}
+
+    def take(self, lines: Sequence[Line]) -> Mapping[str, list[Sample]]:
+        """Name → its samples among a page's *lines*, in their order, until the next page is taken."""
+        if not lines:
+            return {}
+        names, labels, numbers = zip(*lines, strict=True)
+        try:
+            values = [float(number) for number in numbers]
+        except ValueError:
+            return self.take([line for line in lines if _is_number(line[2])])
+        if names != self._names or labels != self._labels:
+            self._names, self._labels = names, labels
+            self._samples = [Sample(each) for each in labels]
+            self._by_name = {}
+            for name, sample in zip(names, self._samples, strict=True):
+                self._by_name.setdefault(name.decode(), []).append(sample)
+        for sample, value in zip(self._samples, values, strict=True):
+            sample.value = value
+        return self._by_name
 
 
 def _common_prefix(first: bytes, last: bytes) -> bytes:

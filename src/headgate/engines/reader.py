@@ -3,7 +3,7 @@
 from headgate import registry
 from headgate.engines import plugins
 from headgate.engines.api import EngineMetrics
-from headgate.engines.exposition import Extractor
+from headgate.engines.exposition import Extractor, Line, Series
 from headgate.model.load import Load
 
 ENGINES = registry.values(plugins, EngineMetrics)
@@ -20,15 +20,23 @@ def read_load(page: bytes) -> Load | None:
 
 
 class LoadReader:
-    """Reads the pages of one endpoint. It remembers the engine, so that the next page costs one search."""
+    """Reads the pages of one endpoint. It remembers the engine, so that the next page costs one search, and
+    what was found, so that a load that did not change is not built again.
+    """
 
     def __init__(self) -> None:
         self._order = _EXTRACTORS
+        self._lines: list[Line] = []
+        self._load: Load | None = None
+        self._series = Series()
 
     def read(self, page: bytes) -> Load | None:
         """The load that *page* tells; None when no engine's names are in it."""
         for position, (engine, extractor) in enumerate(self._order):
-            load = engine.load(extractor.samples(page))
+            lines = extractor.lines(page)
+            if lines and lines == self._lines:
+                return self._load
+            load = engine.load(self._series.take(lines))
             if load is not None:
                 if position:
                     self._order = (
@@ -36,5 +44,6 @@ class LoadReader:
                         *self._order[:position],
                         *self._order[position + 1 :],
                     )
+                self._lines, self._load = lines, load
                 return load
         return None

@@ -32,6 +32,7 @@ QUEUE = 'toy_queue{kind="all"} 2\n'
         (QUEUE + QUEUE, Load(engine="toy", waiting=4, running=0)),
         (QUEUE + "toy_running 3\n", Load(engine="toy", waiting=2, running=3)),
         (QUEUE + "toy_running 3\ntoy_running_new 4\n", Load(engine="toy", waiting=2, running=4)),
+        (QUEUE + "toy_kv +Inf\n", Load(engine="toy", waiting=2, running=0)),
         (QUEUE + "toy_kv NaN\n", Load(engine="toy", waiting=2, running=0)),
         (QUEUE + "toy_kv 1.5\n", Load(engine="toy", waiting=2, running=0, kv_used=1.0)),
         (QUEUE + "toy_running -1\n", Load(engine="toy", waiting=2, running=0)),

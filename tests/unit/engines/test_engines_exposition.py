@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from headgate.engines.exposition import Extractor, finite, parse_labels, parse_value
+from headgate.engines.exposition import Extractor, parse_labels
 
 
 def found(page: bytes, *names: str) -> list[tuple[str, dict[str, str], float]]:
@@ -22,11 +22,14 @@ def found(page: bytes, *names: str) -> list[tuple[str, dict[str, str], float]]:
         (b'a:x { k="v" , } 1\n', [("a:x", {"k": "v"}, 1.0)]),
         (b'a:x{k="}{, \\" =1"} 3\n', [("a:x", {"k": '}{, " =1'}, 3.0)]),
         (b'a:x{k="1"} 1\na:x{k="2"} 2\n', [("a:x", {"k": "1"}, 1.0), ("a:x", {"k": "2"}, 2.0)]),
+        (b"a:x 1_000\na:x _1\na:x 1_\na:x 1e3\n", [("a:x", {}, 1000.0)]),
         (b"a:x -Inf\na:y +Inf\n", [("a:x", {}, -math.inf), ("a:y", {}, math.inf)]),
         (b"a:x 1\r\n", [("a:x", {}, 1.0)]),
         (b"a:xx 1\nb_a:x 2\n# HELP a:x 3\n a:x\n", []),
         (b"a:x what\na:x 1_0\na:x\na:y 4\n", [("a:y", {}, 4.0)]),
         (b'a:x{k="open} 1\na:y 2\n', [("a:y", {}, 2.0)]),
+        (b'a:x{k="\\\\",l="\\"a\\""} 1\n', [("a:x", {"k": "\\", "l": '"a"'}, 1.0)]),
+        (b'a:x{k="v"}} 1\na:x{k="v" 1\na:x{} } 1\na:x{k="v"}1\n', []),
     ],
 )
 def test_samples(page: bytes, expected: list[tuple[str, dict[str, str], float]]) -> None:
@@ -57,13 +60,3 @@ def test_a_name_that_is_a_prefix_of_another() -> None:
 )
 def test_labels(text: bytes, expected: dict[str, str]) -> None:
     assert dict(parse_labels(text)) == expected
-
-
-def test_values() -> None:
-    assert parse_value(b"1e3") == 1000.0
-    assert parse_value(b"1_000") is None
-    assert parse_value(b"x") is None
-    nan = parse_value(b"NaN")
-    assert nan is not None
-    assert math.isnan(nan)
-    assert [finite(value) for value in (1.0, math.nan, math.inf)] == [True, False, False]

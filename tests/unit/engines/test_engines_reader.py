@@ -82,3 +82,14 @@ def test_a_reader_follows_an_endpoint_that_changes_its_engine() -> None:
     reader = LoadReader()
     for name in ("vllm.txt", "sglang.txt", "vllm.txt", "trtllm.txt"):
         assert reader.read((DATA / name).read_bytes()) == EXPECTED[name]
+
+
+def test_a_load_that_did_not_change_is_the_same_one_whatever_else_moved() -> None:
+    reader = LoadReader()
+    page = (DATA / "vllm.txt").read_bytes()
+    load = reader.read(page)
+    assert reader.read(page.replace(b"1.0737418e+09", b"1.0737420e+09")) is load
+    moved = reader.read(page.replace(b" 15162.0", b" 15163.0"))
+    assert moved is not None
+    assert load is not None
+    assert moved.progress == (load.progress or 0) + 1

@@ -1,5 +1,7 @@
 """vLLM, V1 engine and the older one. Names: vLLM's metrics loggers and GIE's model server protocol."""
 
+from functools import lru_cache
+
 import msgspec
 
 from headgate.engines.api import EngineMetrics, Metric, Samples
@@ -32,6 +34,7 @@ class Vllm(EngineMetrics, frozen=True, kw_only=True):
         )
 
 
+@lru_cache(maxsize=1024)
 def _adapters(text: str) -> tuple[str, ...]:
     return tuple(sorted({name.strip() for name in text.split(",")} - {""}))
 

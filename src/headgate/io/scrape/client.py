@@ -1,17 +1,21 @@
-"""One HTTP GET of a small page from an endpoint, with every failure as one stable word."""
+"""GETs of small pages from one endpoint, with every failure as one stable word."""
 
+import asyncio
 import errno
+import ssl
 import zlib
-from urllib.parse import urljoin, urlsplit
+from functools import cache
+from urllib.parse import quote, urljoin, urlsplit
 
-import aiohttp
+import httptools
 
+from headgate.io.scrape.connection import Answer, Connection, TooLongError
 from headgate.model.endpoints import Endpoint
 
 MAX_PAGE_BYTES = 4 << 20
 """A longer page is refused: `too-large`."""
 
-_HEADERS = {"Accept-Encoding": "identity", "Accept": "text/plain, application/json"}
+_HEADERS = "Accept: text/plain, application/json\r\nAccept-Encoding: identity\r\nUser-Agent: headgate\r\n"
 """A compressed page would cost the engine more CPU than the loopback or the rack's network."""
 
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
@@ -35,68 +39,103 @@ class PageError(Exception):
         return self.word.startswith("http-") or self.word in ("too-large", "garbled")
 
 
-def open_session(timeout_s: float) -> aiohttp.ClientSession:
-    """A session for `get_page`: kept-alive connections, no cookies, no proxies of the environment."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=75, enable_cleanup_closed=False),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=timeout_s),
-        headers=_HEADERS,
-        auto_decompress=False,
-    )
+class PageClient:
+    """Asks one endpoint for pages, one at a time, over one kept connection."""
 
+    def __init__(self, endpoint: Endpoint, timeout_s: float) -> None:
+        self._endpoint = endpoint
+        self._timeout_s = timeout_s
+        host = endpoint.hostname or endpoint.id
+        self._rest_of_request = f" HTTP/1.1\r\nHost: {host}\r\n{_HEADERS}\r\n".encode()
+        self._connection: Connection | None = None
 
-async def get_page(session: aiohttp.ClientSession, endpoint: Endpoint, path: str) -> bytes:
-    """The body of `GET` *path* at *endpoint*, status 200 only; one redirect within the server is followed
-    (`/metrics` to `/metrics/`), another compression than asked for is undone.
+    def close(self) -> None:
+        """Close its connection; the next page opens another one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-    Raises:
-        PageError: anything else.
-    """
-    try:
+    async def get(self, path: str) -> bytes:
+        """The body of `GET` *path*, status 200 only; one redirect within the server is followed
+        (`/metrics` to `/metrics/`), another compression than asked for is undone.
+
+        Raises:
+            PageError: anything else.
+        """
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
         try:
-            return await _get(session, endpoint, path)
-        except _MovedError as moved:
-            return await _get(session, endpoint, moved.to)
-    except _MovedError as moved:
-        raise PageError(moved.word) from moved
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        raise PageError(_word(error)) from error
+            answer = await self._ask(path, deadline)
+            moved = self._moved(path, answer)
+            if moved is not None:
+                answer = await self._ask(moved, deadline)
+        except BaseException as error:
+            self.close()
+            if (word := _word(error)) is None:
+                raise
+            raise PageError(word) from error
+        if answer.status != 200:
+            raise PageError(f"http-{answer.status}")
+        return _plain(answer)
+
+    async def _ask(self, path: str, deadline: float) -> Answer:
+        request = b"GET " + path.encode() + self._rest_of_request
+        kept = self._connection
+        if kept is not None and kept.usable:
+            try:
+                return await kept.ask(request, deadline)
+            except ConnectionError:  # it may just have been closed for its age
+                if kept.heard:
+                    raise
+        async with asyncio.timeout_at(deadline):
+            self._connection = await self._connect()
+        return await self._connection.ask(request, deadline)
+
+    async def _connect(self) -> Connection:
+        endpoint = self._endpoint
+        secure = endpoint.scheme == "https"
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(MAX_PAGE_BYTES),
+                endpoint.ip,
+                endpoint.port,
+                ssl=_tls() if secure else None,
+                server_hostname=(endpoint.hostname or endpoint.ip) if secure else None,
+            )
+        except ssl.SSLError as error:
+            raise PageError("tls") from error
+        except ConnectionRefusedError as error:
+            raise PageError("refused") from error
+        except OSError as error:
+            raise PageError("not-sent" if error.errno in _OURS else "unreachable") from error
+        return connection
+
+    def _moved(self, path: str, answer: Answer) -> str | None:
+        """The path where the page is on the same server."""
+        place = answer.headers.get(b"location", b"") if 300 < answer.status < 400 else b""
+        if not place:
+            return None
+        endpoint = self._endpoint
+        try:
+            to = urlsplit(urljoin(f"{endpoint.scheme}://{endpoint.id}{path}", place.decode("latin-1")))
+        except ValueError:
+            return None
+        if to.path == path or to.hostname not in (endpoint.ip, endpoint.hostname):
+            return None
+        return quote(to.path, safe="/%:@!$&'()*+,;=") or "/"
 
 
-class _MovedError(PageError):
-    """The page is elsewhere on the same server."""
-
-    def __init__(self, status: int, to: str) -> None:
-        super().__init__(f"http-{status}")
-        self.to = to
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
-async def _get(session: aiohttp.ClientSession, endpoint: Endpoint, path: str) -> bytes:
-    host = endpoint.hostname or endpoint.ip
-    url = f"{endpoint.scheme}://{endpoint.id}{path}"
-    async with session.get(
-        url,
-        headers={"Host": host} if endpoint.hostname else None,
-        server_hostname=host if endpoint.scheme == "https" else None,
-        allow_redirects=False,
-    ) as response:
-        if response.status == 200:
-            return _plain(await _read(response), response.headers.get("content-encoding", ""))
-        place = response.headers.get("location", "") if 300 < response.status < 400 else ""
-        to = urlsplit(urljoin(url, place))
-        if place and to.path != path and to.hostname in (endpoint.ip, host):
-            raise _MovedError(response.status, to.path)
-        raise PageError(f"http-{response.status}")
-
-
-def _plain(page: bytes, encoding: str) -> bytes:
-    """*page* without its compression; unchanged where that is unknown."""
-    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
-        return page
+def _plain(answer: Answer) -> bytes:
+    """The page without its compression; unchanged where that is unknown."""
+    if answer.headers.get(b"content-encoding", b"").strip().lower() not in (b"gzip", b"x-gzip", b"deflate"):
+        return answer.body
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
     try:
-        plain = unpacker.decompress(page, MAX_PAGE_BYTES)
+        plain = unpacker.decompress(answer.body, MAX_PAGE_BYTES)
     except zlib.error as error:
         raise PageError("garbled") from error
     if unpacker.unconsumed_tail:
@@ -104,30 +143,18 @@ def _plain(page: bytes, encoding: str) -> bytes:
     return plain
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    if response.content_length is not None and response.content_length <= MAX_PAGE_BYTES:
-        return await response.read()
-    page = bytearray()
-    async for chunk in response.content.iter_any():
-        page += chunk
-        if len(page) > MAX_PAGE_BYTES:
-            raise PageError("too-large")
-    return bytes(page)
-
-
-def _word(error: Exception) -> str:
+def _word(error: BaseException) -> str | None:
+    """None: it is none of the server's."""
     match error:
+        case PageError(word=word):
+            return word
         case TimeoutError():
             return "timeout"
-        case aiohttp.ClientSSLError():
-            return "tls"
-        case aiohttp.ClientConnectorError(os_error=os_error) if os_error.errno == errno.ECONNREFUSED:
-            return "refused"
-        case aiohttp.ClientConnectorError(os_error=os_error) if os_error.errno in _OURS:
-            return "not-sent"
-        case aiohttp.ClientConnectorError():
-            return "unreachable"
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | OSError():
+        case TooLongError():
+            return "too-large"
+        case httptools.HttpParserError() | httptools.HttpParserUpgrade():
+            return "not-http"
+        case OSError():
             return "reset"
         case _:
-            return "not-http"
+            return None

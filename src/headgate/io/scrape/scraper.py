@@ -1,15 +1,15 @@
 """The polling of a changing set of endpoints."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable, Iterable
 
-import aiohttp
 import msgspec
 
 from headgate.engines import LoadReader
 from headgate.engines.models import read_models
-from headgate.io.scrape.client import PageError, get_page, open_session
+from headgate.io.scrape.client import PageClient, PageError
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import EndpointId
 from headgate.model.load import Load
@@ -20,6 +20,15 @@ SLOWEST_S = 1.0
 """Between two scrapes of an endpoint that keeps failing."""
 EAGER_FAILURES = 5
 """So many failed scrapes come at twice the usual pace, then ever slower: a restart is seen soon."""
+FIRST_WITHIN_S = 0.05
+"""A fleet is not asked in one burst, nor waited for long."""
+JITTER = 0.2
+"""A scrape comes late by up to this share of the pause before it; its successors keep their beat."""
+
+
+def phase(number: int) -> float:
+    """Where in each interval endpoint *number* is asked, 0..1: evenly spread, however many there are."""
+    return number * 0.6180339887498949 % 1.0  # the golden ratio
 
 
 def delay(failures: int, interval_s: float) -> float:
@@ -50,6 +59,7 @@ class Scraper:
         self._interval_s = interval_s
         self._timeout_s = timeout_s
         self._rng = rng or random.Random()
+        self._numbers = itertools.count(self._rng.randrange(1 << 16))
         self._wanted: dict[EndpointId, Endpoint] = {}
         self._changed = asyncio.Event()
 
@@ -61,7 +71,7 @@ class Scraper:
     async def run(self) -> None:
         """Poll until cancelled."""
         watched: dict[EndpointId, tuple[Endpoint, asyncio.Task[None]]] = {}
-        async with open_session(self._timeout_s) as session, asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as group:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
@@ -71,43 +81,47 @@ class Scraper:
                         del watched[key]
                 for key, endpoint in self._wanted.items():
                     if key not in watched:
-                        watched[key] = (endpoint, group.create_task(self._watch(session, endpoint)))
+                        watched[key] = (endpoint, group.create_task(self._watch(endpoint)))
 
-    async def _watch(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
+    async def _watch(self, endpoint: Endpoint) -> None:
         loop = asyncio.get_running_loop()
+        client = PageClient(endpoint, self._timeout_s)
         reader = LoadReader()
         failures = 0
         models_due = 0.0
-        await asyncio.sleep(
-            self._rng.random() * min(self._interval_s, 0.05)
-        )  # a fleet is not asked in one burst
-        while True:
-            began = loop.time()
-            load, error, answered = await self._scrape(session, endpoint, reader)
-            self._emit(Scraped(endpoint.id, load, error))
-            if answered and models_due <= began:
-                listed = await self._list_models(session, endpoint)
-                models_due = loop.time() + (MODELS_EVERY_S if listed else SLOWEST_S)
-            elif not answered:
-                models_due = 0.0
-            failures = 0 if load is not None else failures + 1
-            pause = delay(failures, self._interval_s) * (0.9 + 0.2 * self._rng.random())
-            await asyncio.sleep(max(0.0, began + pause - loop.time()))
+        begin = phase(next(self._numbers))
+        due = loop.time() + (begin - 0.5) * self._interval_s
+        await asyncio.sleep(begin * min(self._interval_s, FIRST_WITHIN_S))
+        try:
+            while True:
+                began = loop.time()
+                load, error, answered = await self._scrape(client, reader)
+                self._emit(Scraped(endpoint.id, load, error))
+                if answered and models_due <= began:
+                    listed = await self._list_models(client, endpoint)
+                    models_due = loop.time() + (MODELS_EVERY_S if listed else SLOWEST_S)
+                elif not answered:
+                    models_due = 0.0
+                failures = 0 if load is not None else failures + 1
+                pause = delay(failures, self._interval_s)
+                now = loop.time()
+                due = max(due + pause, now)
+                await asyncio.sleep(due - now + JITTER * pause * self._rng.random())
+        finally:
+            client.close()
 
-    async def _scrape(
-        self, session: aiohttp.ClientSession, endpoint: Endpoint, reader: LoadReader
-    ) -> tuple[Load | None, str | None, bool]:
+    async def _scrape(self, client: PageClient, reader: LoadReader) -> tuple[Load | None, str | None, bool]:
         """Load, error, and whether an HTTP server answered."""
         try:
-            load = reader.read(await get_page(session, endpoint, "/metrics"))
+            load = reader.read(await client.get("/metrics"))
         except PageError as failure:
             return None, failure.word, failure.answered
         return load, None if load is not None else "unknown-metrics", True
 
-    async def _list_models(self, session: aiohttp.ClientSession, endpoint: Endpoint) -> bool:
+    async def _list_models(self, client: PageClient, endpoint: Endpoint) -> bool:
         """Whether the list came, and was emitted."""
         try:
-            models = read_models(await get_page(session, endpoint, "/v1/models"))
+            models = read_models(await client.get("/v1/models"))
         except (PageError, msgspec.DecodeError):
             return False
         self._emit(ModelsListed(endpoint.id, models))

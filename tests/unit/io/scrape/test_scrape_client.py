@@ -5,12 +5,12 @@ import errno
 import gzip
 import zlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 
 from headgate.io.scrape import client
-from headgate.io.scrape.client import PageError, get_page, open_session
+from headgate.io.scrape.client import PageClient, PageError
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import endpoint_id
 
@@ -40,8 +40,8 @@ async def answering(answer: bytes, heard: Callable[[bytes], object] = len) -> As
 
 
 async def got(endpoint: Endpoint) -> bytes:
-    async with open_session(0.3) as session:
-        return await get_page(session, endpoint, "/metrics")
+    with closing(PageClient(endpoint, 0.3)) as asking:
+        return await asking.get("/metrics")
 
 
 async def failed(endpoint: Endpoint) -> PageError:
@@ -56,6 +56,12 @@ async def failed(endpoint: Endpoint) -> PageError:
         OK + b"Content-Length: 4\r\n\r\npage",
         OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\npa\r\n2\r\nge\r\n0\r\n\r\n",
         OK + b"Connection: close\r\n\r\npage",
+        OK + b"Transfer-Encoding: identity\r\n\r\npage",
+        OK + b"CONTENT-LENGTH: 4\r\n\r\npage",
+        OK + b"trAnsfer-encoDing: CHUNKED\r\n\r\n4;of=page\r\npage\r\n0\r\nTrailer: 1\r\n\r\n",
+        OK + b"CONTENT-ENCODING: GZIP\r\nConnection: close\r\n\r\n" + gzip.compress(b"page"),
+        b"HTTP/1.0 200 OK\r\n\r\npage",
+        b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 4\r\n\r\npage",
         OK + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"page"),
         OK + b"Content-Encoding: deflate\r\nConnection: close\r\n\r\n" + zlib.compress(b"page"),
     ],
@@ -86,7 +92,12 @@ async def test_the_host_of_the_url_is_asked_for_without_compression() -> None:
             "too-large",
             True,
         ),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "http-204", True),
         (b"SSH-2.0-what\r\n\r\n", "not-http", False),
+        (b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nx", "not-http", False),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\nnumber\r\n", "not-http", False),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\npage\r\n", "reset", False),
+        (OK, "reset", False),
         (b"", "reset", False),
         (OK + b"Content-Length: 9\r\n\r\nhalf", "reset", False),
         (OK + b"Content-Length: 900\r\n\r\n" + b"x" * 900, "too-large", True),
@@ -132,7 +143,6 @@ async def test_no_descriptor_left_is_not_the_endpoints_fault(monkeypatch: pytest
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", none_left)
-    monkeypatch.setattr("aiohappyeyeballs.start_connection", none_left)
     failure = await failed(Endpoint(endpoint_id("127.0.0.1", 9), "127.0.0.1", 9, "s"))
     assert (failure.word, failure.answered) == ("not-sent", False)
 

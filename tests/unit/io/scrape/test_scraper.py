@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
 
-from headgate.io.scrape.scraper import Scraper, delay
+from headgate.io.scrape.scraper import Scraper, delay, phase
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import endpoint_id
 from headgate.picker.events import ModelsListed, Scraped
@@ -172,3 +173,12 @@ def test_failures_are_looked_at_sooner_then_ever_later() -> None:
     assert delays[1:6] == [0.1] * 5
     assert delays[6:] == [0.4, 0.8, 1.0, 1.0, 1.0, 1.0]
     assert delay(1000, 5.0) == 5.0
+
+
+@pytest.mark.parametrize("first", [0, 65535])
+@pytest.mark.parametrize("count", [2, 8, 128, 1000])
+def test_endpoints_are_asked_evenly_over_the_interval(first: int, count: int) -> None:
+    phases = sorted(phase(number) for number in range(first, first + count))
+    gaps = [after - before for before, after in itertools.pairwise([*phases, phases[0] + 1.0])]
+    assert 0.3 / count < min(gaps)
+    assert max(gaps) < 2.0 / count
