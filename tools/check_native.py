@@ -22,7 +22,7 @@ FUZZ_CASES = "100000"
 CHECKS = (
     ("fmt", "--check"),
     ("clippy", "--locked", "--quiet", "--all-targets", "--", "-D", "warnings"),
-    ("test", "--locked", "--quiet"),
+    ("test", "--locked", "--quiet", "--all-targets"),
 )
 ENVIRONMENT = {
     "HEADGATE_FUZZ_CASES": os.environ.get("HEADGATE_FUZZ_CASES", FUZZ_CASES),

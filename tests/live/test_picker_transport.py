@@ -6,10 +6,13 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import grpc
 import grpc.aio
 import pytest
 from tests.live.harness.certificates import Authority, write_pair
+from tests.live.harness.envoy_with_picker import envoy_with_picker
+from tests.live.harness.model_server import ScriptedModelServer
 from tests.live.harness.picker import picker
 from tests.live.harness.processes import run_headgate
 
@@ -67,6 +70,26 @@ async def test_clients_must_show_a_certificate_of_the_authority(wire: str, tmp_p
         channel: Any
         async with grpc.aio.insecure_channel(f"127.0.0.1:{process.health}") as channel:
             assert await channel.unary_unary(CHECK)(b"", timeout=10) == SERVING
+
+
+async def test_envoy_shows_its_certificate(wire: str, tmp_path: Path) -> None:
+    clients, body = Authority(), {"model": "m", "messages": []}
+    file = tmp_path / "clients.pem"
+    file.write_bytes(clients.pem)
+    async with (
+        ScriptedModelServer().running() as server,
+        picker("--endpoints", server.address, "--tls-client-ca", str(file)) as process,
+        aiohttp.ClientSession() as http,
+    ):
+        await process.until_ready()
+        for client, status in ((clients.sign("envoy"), 200), (None, 503)):
+            async with (
+                envoy_with_picker(
+                    "duplex", tmp_path, process.grpc, [server.address], tls=True, client=client
+                ) as url,
+                http.post(f"{url}/v1/chat/completions", json=body) as answer,
+            ):
+                assert answer.status == status, await answer.text()
 
 
 async def test_a_new_certificate_is_shown_and_clients_still_need_theirs(wire: str, tmp_path: Path) -> None:
