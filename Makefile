@@ -32,14 +32,14 @@ $(NATIVE): $(STAMP) $(NATIVE_SOURCES)
 	@if [ "$(HEADGATE_WIRE)" = portable ]; then echo "native wire: not built, HEADGATE_WIRE=portable"; \
 	elif ! command -v cargo >/dev/null; then echo "native wire: not built, there is no cargo; the portable wire is used"; \
 	else echo "building the native wire (two to four minutes the first time) ..."; \
-	  CARGO_TARGET_DIR=native/target $(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./native \
+	  CARGO_TARGET_DIR=native/target MATURIN_PEP517_ARGS=--locked $(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./native \
 	    || { echo "native wire: it did not build; the portable wire is used"; test "$(HEADGATE_WIRE)" != native; }; fi
 	@touch $@
 
 demo: $(STAMP) $(NATIVE)  ## the gateway over a simulated fleet, with load, beside round robin: about a minute
 	@$(BIN)/headgate demo
 
-test: $(NATIVE) lint types layers  ## all checks and all tests, the live ones (real Envoy) too
+test: $(NATIVE) lint types layers rust  ## all checks and all tests, the live ones (real Envoy) too
 	@$(BIN)/python -m pytest $(FAST) tests/live
 
 fast: $(NATIVE) lint types layers  ## what to run on every save: no processes are started
@@ -65,8 +65,8 @@ format: $(STAMP)  ## rewrite files in the house format
 bench: $(STAMP) $(NATIVE)  ## the measured tables (some minutes); see benchmarks/README.md
 	@$(BIN)/python -m benchmarks
 
-rust:  ## the native wire's own checks: format, clippy, unit tests (needs cargo)
-	@cd native && cargo fmt --check && cargo clippy --all-targets -- -D warnings && cargo test --quiet
+rust: $(STAMP)  ## the native wire's own checks, where cargo is: format, clippy, tests, its crates
+	@$(BIN)/python tools/check_native.py
 
 clean:  ## remove what set-up and tests made
 	rm -rf $(VENV) native/target native/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

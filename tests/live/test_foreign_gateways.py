@@ -50,10 +50,17 @@ ORIGINAL_DST = {
 }
 EXT_PROC = "envoy.filters.http.ext_proc"
 RETRIES = "istio with retries"
+ISTIO_CLUSTER = "outbound|9002||epp.default.svc.cluster.local"
+CLUSTERS = {"istio": ISTIO_CLUSTER, RETRIES: ISTIO_CLUSTER, "llm-d": "ext_proc"}
+"""What the picker's cluster is called; kgateway's are `KGATEWAY_CLUSTER`."""
+KGATEWAY_CLUSTER = "endpointpicker_pool_default_ext_proc"
+AUTHORITY = "epp.default.svc:9002"
+"""kgateway's own; the others have to be told one where the native wire serves: see docs/picker.md."""
 
 
-def asks(cluster: str) -> Json:
-    return {"envoy_grpc": {"cluster_name": cluster}, "timeout": "10s"}
+def asks(cluster: str, authority: str | None = None) -> Json:
+    named = {} if authority is None else {"authority": authority}
+    return {"envoy_grpc": {"cluster_name": cluster, **named}, "timeout": "10s"}
 
 
 def ext_proc(**fields: Any) -> Json:
@@ -64,7 +71,7 @@ def policy(config: Json) -> Json:
     return {"policies": [{"typed_extension_config": {"name": "policy", "typed_config": config}}]}
 
 
-def istio(endpoints: list[str]) -> tuple[list[tuple[str, Json]], Json, Json]:
+def istio(endpoints: list[str], picker: Json) -> tuple[list[tuple[str, Json]], Json, Json]:
     """A filter that asks a cluster that is not there for nothing, overridden by the route."""
     idle = ext_proc(
         grpc_service=asks("dummy"),
@@ -73,7 +80,7 @@ def istio(endpoints: list[str]) -> tuple[list[tuple[str, Json]], Json, Json]:
         message_timeout="1000s",
         metadata_options=LB,
     )
-    overrides = {"grpc_service": asks("picker"), "processing_mode": DUPLEX, "failure_mode_allow": False}
+    overrides = {"grpc_service": picker, "processing_mode": DUPLEX, "failure_mode_allow": False}
     route = {
         "typed_per_filter_config": {
             EXT_PROC: typed("filters.http.ext_proc.v3.ExtProcPerRoute", overrides=overrides)
@@ -94,21 +101,19 @@ def istio(endpoints: list[str]) -> tuple[list[tuple[str, Json]], Json, Json]:
     return [(EXT_PROC, idle)], route, pool
 
 
-def istio_with_retries(endpoints: list[str]) -> tuple[list[tuple[str, Json]], Json, Json]:
+def istio_with_retries(endpoints: list[str], picker: Json) -> tuple[list[tuple[str, Json]], Json, Json]:
     """The same, and it says that it walks lists."""
-    filters, route, pool = istio(endpoints)
-    asked = route["typed_per_filter_config"][EXT_PROC]["overrides"]
     told = {"initial_metadata": [{"key": "x-headgate-fallbacks", "value": "1"}]}
-    asked["grpc_service"] = {**asked["grpc_service"], **told}
+    filters, route, pool = istio(endpoints, {**picker, **told})
     retries = {"retry_on": "retriable-status-codes", "retriable_status_codes": [503], "num_retries": 2}
     forward = {"cluster": "pool", "timeout": "86400s", "retry_policy": retries}
     return filters, {**route, "route": forward}, pool
 
 
-def llm_d(_: list[str]) -> tuple[list[tuple[str, Json]], Json, Json]:
+def llm_d(_: list[str], picker: Json) -> tuple[list[tuple[str, Json]], Json, Json]:
     """The standalone chart: every byte through the picker, and wherever its header says."""
     config = ext_proc(
-        grpc_service=asks("picker"),
+        grpc_service=picker,
         processing_mode=DUPLEX,
         failure_mode_allow=True,
         message_timeout="1000s",
@@ -117,17 +122,17 @@ def llm_d(_: list[str]) -> tuple[list[tuple[str, Json]], Json, Json]:
     return [(EXT_PROC, config)], {}, ORIGINAL_DST
 
 
-def kgateway_2_0(_: list[str]) -> tuple[list[tuple[str, Json]], Json, Json]:
+def kgateway_2_0(_: list[str], picker: Json) -> tuple[list[tuple[str, Json]], Json, Json]:
     """The body at once, and nothing of the answer."""
-    config = ext_proc(grpc_service=asks("picker"), processing_mode=BUFFERED, message_timeout="5s")
+    config = ext_proc(grpc_service=picker, processing_mode=BUFFERED, message_timeout="5s")
     return [(EXT_PROC, config)], {"request_body_buffer_limit": 64 << 20}, ORIGINAL_DST
 
 
-def kgateway_2_1(endpoints: list[str]) -> tuple[list[tuple[str, Json]], Json, Json]:
+def kgateway_2_1(endpoints: list[str], picker: Json) -> tuple[list[tuple[str, Json]], Json, Json]:
     """Subsets keyed by address, with all endpoints as a hint, the header copied to metadata."""
     namespaces = {"untyped": ["envoy.lb", "envoy.lb.subset_hint"]}
     config = ext_proc(
-        grpc_service=asks("picker"),
+        grpc_service=picker,
         processing_mode=DUPLEX,
         message_timeout="5s",
         metadata_options={
@@ -165,7 +170,7 @@ def kgateway_2_1(endpoints: list[str]) -> tuple[list[tuple[str, Json]], Json, Js
     return filters, {}, pool
 
 
-GATEWAYS: dict[str, Callable[[list[str]], tuple[list[tuple[str, Json]], Json, Json]]] = {
+GATEWAYS: dict[str, Callable[[list[str], Json], tuple[list[tuple[str, Json]], Json, Json]]] = {
     "istio": istio,
     "llm-d": llm_d,
     "kgateway-2.0": kgateway_2_0,
@@ -174,17 +179,17 @@ GATEWAYS: dict[str, Callable[[list[str]], tuple[list[tuple[str, Json]], Json, Js
 """How each is configured: its filters, what its route adds, its cluster of model servers."""
 
 
-def picker_cluster(port: int) -> Json:
+def picker_cluster(name: str, port: int) -> Json:
     http2 = typed(
         "upstreams.http.v3.HttpProtocolOptions", explicit_http_config={"http2_protocol_options": {}}
     )
     context = typed("transport_sockets.tls.v3.UpstreamTlsContext")
     return {
-        "name": "picker",
+        "name": name,
         "type": "STATIC",
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2},
         "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": context},
-        "load_assignment": assignment("picker", [f"127.0.0.1:{port}"]),
+        "load_assignment": assignment(name, [f"127.0.0.1:{port}"]),
     }
 
 
@@ -210,12 +215,16 @@ class Stack:
 
 
 @asynccontextmanager
-async def stack(kind: str, folder: Path) -> AsyncIterator[Stack]:
+async def stack(
+    kind: str, folder: Path, cluster: str | None = None, authority: str | None = AUTHORITY
+) -> AsyncIterator[Stack]:
     async with contextlib.AsyncExitStack() as parts:
         servers = [await parts.enter_async_context(ScriptedModelServer().running()) for _ in range(2)]
         endpoints = [server.address for server in servers]
         process = await parts.enter_async_context(picker("--endpoints", ",".join(endpoints)))
-        filters, route, pool = (istio_with_retries if kind == RETRIES else GATEWAYS[kind])(endpoints)
+        name = cluster or CLUSTERS.get(kind, KGATEWAY_CLUSTER)
+        configured = istio_with_retries if kind == RETRIES else GATEWAYS[kind]
+        filters, route, pool = configured(endpoints, asks(name, authority))
         entry = {"match": {"prefix": "/"}, "route": {"cluster": "pool", "timeout": "86400s"}, **route}
         manager = {
             "http_protocol_options": {"enable_trailers": True},
@@ -228,7 +237,7 @@ async def stack(kind: str, folder: Path) -> AsyncIterator[Stack]:
         port = free_port()
         front = {**listener(port, manager), "per_connection_buffer_limit_bytes": 32768}
         dummy = {"name": "dummy", "type": "STATIC", "load_assignment": assignment("dummy", [])}
-        clusters = [pool, picker_cluster(process.grpc), dummy]
+        clusters = [pool, picker_cluster(name, process.grpc), dummy]
         await parts.enter_async_context(running_envoy([front], clusters, folder))
         await process.until_ready()
         yield Stack(kind, f"http://127.0.0.1:{port}", process, servers)
@@ -379,3 +388,26 @@ async def test_a_busy_server_is_passed_over_and_rests(tmp_path: Path) -> None:
                 assert {one["condition"] for one in pool["endpoints"]} == {"up"}, pool
         await gateway.quiet()
         assert 1 <= len(busy.bodies) <= 5, "it rests once it was passed over"
+
+
+@pytest.mark.parametrize("wire", ["portable", "native"])
+@pytest.mark.parametrize(
+    ("cluster", "valid"),
+    [
+        (ISTIO_CLUSTER, False),
+        ("envoy-gateway/default/epp", False),
+        ("kube_default_epp_9002", True),
+        (KGATEWAY_CLUSTER, True),
+    ],
+)
+async def test_a_gateway_that_names_no_authority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wire: str, cluster: str, valid: bool
+) -> None:
+    """Envoy sends the cluster's name then, which the native wire serves only where it could be an authority."""
+    if wire == "native":
+        pytest.importorskip("headgate_native")
+    monkeypatch.setenv("HEADGATE_WIRE", wire)
+    async with stack("istio", tmp_path, cluster, None) as gateway, aiohttp.ClientSession() as http:
+        async with http.post(f"{gateway.url}/v1/chat/completions", json=BODY) as answer:
+            assert answer.status == (200 if valid or wire == "portable" else 500), await answer.text()
+        assert len(gateway.bodies) == (1 if valid or wire == "portable" else 0)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import grpc
 import msgspec
@@ -27,7 +28,14 @@ from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.server import UNLIMITED, Ports, listen
 from headgate.io.extproc.service import Services
-from headgate.io.extproc.tls import fixed_credentials, read_pair, reloading_credentials, self_signed
+from headgate.io.extproc.tls import (
+    KeyPair,
+    fixed_credentials,
+    read_authorities,
+    read_pair,
+    reloading_credentials,
+    self_signed,
+)
 from headgate.io.sources.api import Source, open_source
 from headgate.io.web.metrics import PickerMetrics, Reading
 from headgate.model.decisions import Decision
@@ -47,25 +55,49 @@ log = logging.getLogger(__name__)
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True):
-    """How the main port is encrypted."""
+    """How the main port is encrypted.
+
+    Its methods raise OSError when a file cannot be read and ValueError when it cannot be used.
+    """
 
     folder: Path | None = None
     """With `tls.crt` and `tls.key`; None: a certificate made at start."""
     reload: bool = False
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    client_ca: Path | None = None
+    """Certificates, PEM: clients must show one signed by one of these."""
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For the gRPC server; raises OSError when the folder's files cannot be read."""
-        if self.folder is None:
-            return fixed_credentials(self_signed(datetime.datetime.now(datetime.UTC)))
-        return (
-            reloading_credentials(self.folder) if self.reload else fixed_credentials(read_pair(self.folder))
-        )
+        """For the gRPC server."""
+        if self.min_version != "1.2":
+            raise ValueError(
+                f"the portable wire cannot refuse TLS below {self.min_version}: "
+                "leave --tls-min-version at 1.2, or use the native wire"
+            )
+        if self.folder is not None and self.reload:
+            return reloading_credentials(self.folder, self._authorities())
+        return fixed_credentials(self._pair(), self._authorities())
 
     def certificates(self) -> native.Certificates:
-        """The same for the native wire."""
+        """For the native wire."""
+        return native.Certificates(
+            pair=self._pair(),
+            folder=self.folder if self.reload else None,
+            min_version=self.min_version,
+            client_ca=self._authorities(),
+        )
+
+    def files(self) -> str:
+        """Where its certificates come from."""
+        return ", ".join(str(path) for path in (self.folder, self.client_ca) if path is not None)
+
+    def _pair(self) -> KeyPair:
         if self.folder is None:
-            return native.Certificates(pair=self_signed(datetime.datetime.now(datetime.UTC)))
-        return native.Certificates(pair=read_pair(self.folder), folder=self.folder if self.reload else None)
+            return self_signed(datetime.datetime.now(datetime.UTC))
+        return read_pair(self.folder)
+
+    def _authorities(self) -> bytes | None:
+        return None if self.client_ca is None else read_authorities(self.client_ca)
 
 
 class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +129,8 @@ class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
     subset_filter: bool = True
     wire: str | None = None
     """`native`, `portable` or `auto`; None: as `HEADGATE_WIRE` says, else `auto`."""
+    wire_threads: int = 1
+    """Transport threads of the native wire."""
 
 
 def _wall_time(at: float) -> float:
@@ -164,6 +198,7 @@ class Picker:
 
         Raises:
             OSError, RuntimeError: a port cannot be bound, or a certificate cannot be read.
+            ValueError: a certificate cannot be used, or a wire does not know an option.
             BadUrlError: a URL cannot be used.
         """
         options = self._options
@@ -190,6 +225,8 @@ class Picker:
         options = self._options
         if self._native is not None:
             return await self._listen_natively(stack, self._native)
+        if options.wire_threads != 1:
+            log.warning("--wire-threads has no effect: only the native wire has transport threads")
         ports = await listen(
             Services(self._hub, self._wire),
             self._health,
@@ -204,16 +241,19 @@ class Picker:
 
     async def _listen_natively(self, stack: AsyncExitStack, module: ModuleType) -> native.NativePorts:
         options = self._options
-        limits = native.Limits(message_bytes=max(native.MESSAGE_BYTES, 2 * options.body_limit))
+        limits = native.Limits(
+            threads=options.wire_threads,
+            message_bytes=max(native.MESSAGE_BYTES, 2 * options.body_limit),
+        )
         if options.max_receive_bytes != UNLIMITED:
             limits = msgspec.structs.replace(limits, message_bytes=options.max_receive_bytes)
         wire = native.NativeWire(module, self._hub, self._wire, limits)
-        ports = wire.start(
-            options.host,
-            options.grpc_port,
-            options.health_port,
-            options.tls.certificates() if options.tls else None,
-        )
+        certificates = options.tls.certificates() if options.tls else None
+        try:
+            ports = wire.start(options.host, options.grpc_port, options.health_port, certificates)
+        except ValueError as error:
+            assert options.tls is not None
+            raise ValueError(f"{options.tls.files()}: {error}") from error
         stack.push_async_callback(ports.stop, 0.0)
         following = asyncio.create_task(wire.follow(self._health))
         stack.callback(following.cancel)

@@ -8,6 +8,8 @@ from typing import Literal
 from tests.live.harness.envoy import Json, assignment, listener, running_envoy, typed
 from tests.live.harness.processes import free_port
 
+from headgate.io.extproc.tls import KeyPair
+
 BodyMode = Literal["duplex", "lean", "skip"]
 """`duplex`: as foreign gateways; `lean`: as our own; `skip`: the picker never hears of the response."""
 
@@ -126,7 +128,7 @@ def _policy(name: str, config: Json) -> Json:
     return {"policies": [{"typed_extension_config": {"name": name, "typed_config": config}}]}
 
 
-def _picker(port: int, tls: bool) -> Json:
+def _picker(port: int, tls: bool, client: KeyPair | None) -> Json:
     http2 = typed(
         "upstreams.http.v3.HttpProtocolOptions", explicit_http_config={"http2_protocol_options": {}}
     )
@@ -137,18 +139,32 @@ def _picker(port: int, tls: bool) -> Json:
         "load_assignment": assignment("picker", [f"127.0.0.1:{port}"]),
     }
     if tls:
-        context = typed("transport_sockets.tls.v3.UpstreamTlsContext")
+        shown = []
+        if client is not None:
+            pair = {"private_key": client.key, "certificate_chain": client.chain}
+            shown.append({name: {"inline_string": pem.decode()} for name, pem in pair.items()})
+        common = {"tls_certificates": shown}
+        context = typed("transport_sockets.tls.v3.UpstreamTlsContext", common_tls_context=common)
         cluster["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": context}
     return cluster
 
 
 @asynccontextmanager
 async def envoy_with_picker(
-    mode: BodyMode, folder: Path, picker_port: int, endpoints: list[str], *, tls: bool
+    mode: BodyMode,
+    folder: Path,
+    picker_port: int,
+    endpoints: list[str],
+    *,
+    tls: bool,
+    client: KeyPair | None = None,
 ) -> AsyncIterator[str]:
-    """Its URL: every request asks the picker and goes to one of *endpoints* (`ip:port`)."""
+    """Its URL: every request asks the picker and goes to one of *endpoints* (`ip:port`).
+
+    *client* is the certificate that it shows to the picker.
+    """
     port = free_port()
     # Far below a large body, so that bodies come to the picker in many pieces.
     front = {**listener(port, _manager(mode)), "per_connection_buffer_limit_bytes": 32768}
-    async with running_envoy([front], [_pool(endpoints), _picker(picker_port, tls)], folder):
+    async with running_envoy([front], [_pool(endpoints), _picker(picker_port, tls, client)], folder):
         yield f"http://127.0.0.1:{port}"

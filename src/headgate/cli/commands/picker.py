@@ -59,6 +59,16 @@ def addresses(text: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def tls_version(text: str) -> Literal["1.2", "1.3"]:
+    """`1.2` or `1.3`, or as Go writes them (`VersionTLS13`); raises typer.BadParameter for anything else."""
+    match text.removeprefix("VersionTLS"):
+        case "1.2" | "12":
+            return "1.2"
+        case "1.3" | "13":
+            return "1.3"
+    raise typer.BadParameter(f"{text!r} is no TLS version that is served: 1.2 or 1.3")
+
+
 def _ignored(*names: str) -> Any:
     return typer.Option(*names, hidden=True, help="Accepted for compatibility; has no effect.")
 
@@ -93,6 +103,13 @@ def picker(
         Path | None, typer.Option(help="Folder with tls.crt and tls.key; without: a self-signed certificate.")
     ] = None,
     enable_cert_reload: Annotated[bool, typer.Option(help="Follow changes of those files.")] = False,
+    tls_min_version: Annotated[
+        str, typer.Option(help="Lowest TLS version, 1.2 or 1.3; 1.3 with the native wire only.")
+    ] = "1.2",
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(help="PEM file; clients must show a certificate signed by one of those in it."),
+    ] = None,
     drain_timeout: Annotated[str, typer.Option(help="Longest time between SIGTERM and the end.")] = "30s",
     refresh_metrics_interval: Annotated[
         str, typer.Option(help="Time between scrapes of a server.")
@@ -103,6 +120,9 @@ def picker(
     disable_endpoint_subset_filter: Annotated[bool, typer.Option(help="Ignore subset hints.")] = False,
     body_limit: Annotated[int, typer.Option(min=1, help="Longest request body, bytes.")] = 64 << 20,
     grpc_max_recv_msg_size: Annotated[int, typer.Option(help="Bytes of one gRPC message; -1: any.")] = -1,
+    wire_threads: Annotated[
+        int, typer.Option(min=1, max=64, help="Transport threads; with the native wire only.")
+    ] = 1,
     log_level: Annotated[
         Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
     ] = "info",
@@ -112,7 +132,6 @@ def picker(
     ] = False,
     die_with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
     pool_group: Annotated[str, _ignored("--pool-group")] = "",
-    tls_min_version: Annotated[str, _ignored("--tls-min-version")] = "",
     tls_cipher_suites: Annotated[str, _ignored("--tls-cipher-suites")] = "",
     health_checking: Annotated[bool, _ignored("--health-checking/--no-health-checking")] = True,
     verbosity: Annotated[str, _ignored("-v", "--v")] = "",
@@ -158,6 +177,9 @@ def picker(
         raise typer.BadParameter("name something to route to: -f PATH, --url URL or --endpoints ip:port,…")
     if endpoint_selector and not (endpoint_target_ports and pool_name):
         raise typer.BadParameter("--endpoint-selector needs --pool-name and --endpoint-target-ports")
+    lowest = tls_version(tls_min_version)
+    if not secure_serving and (tls_client_ca is not None or lowest != "1.2"):
+        raise typer.BadParameter("--tls-client-ca and --tls-min-version need --secure-serving")
     if die_with_parent:
         end_with_parent()
 
@@ -180,12 +202,15 @@ def picker(
         metrics_port=port(metrics_port),
         admin_socket=admin_socket,
         admin_port=port(admin_port),
-        tls=Tls(folder=cert_path, reload=enable_cert_reload) if secure_serving else None,
+        tls=Tls(folder=cert_path, reload=enable_cert_reload, min_version=lowest, client_ca=tls_client_ca)
+        if secure_serving
+        else None,
         drain_timeout_s=seconds(drain_timeout),
         scrape_interval_s=seconds(refresh_metrics_interval),
         body_limit=body_limit,
         max_receive_bytes=grpc_max_recv_msg_size,
         subset_filter=not disable_endpoint_subset_filter,
+        wire_threads=wire_threads,
     )
 
     def started(status: Status) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -43,30 +44,59 @@ def self_signed(now: datetime.datetime) -> KeyPair:
 
 
 def read_pair(folder: Path) -> KeyPair:
-    """`tls.key` and `tls.crt` of *folder*; raises OSError when one cannot be read."""
-    return KeyPair((folder / "tls.key").read_bytes(), (folder / "tls.crt").read_bytes())
+    """`tls.key` and `tls.crt` of *folder*.
+
+    Raises OSError when one cannot be read, ValueError when they are no certificate and its key.
+    """
+    key_file, chain_file = folder / "tls.key", folder / "tls.crt"
+    pair = KeyPair(key_file.read_bytes(), chain_file.read_bytes())
+    first, *_ = _certificates(pair.chain, chain_file)
+    try:
+        key = serialization.load_pem_private_key(pair.key, None)
+        belongs = key.public_key() == first.public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError(f"{key_file}: no private key in PEM that can be read without a password") from None
+    if not belongs:
+        raise ValueError(f"{key_file}: not the private key of the first certificate in {chain_file}")
+    return pair
 
 
-def fixed_credentials(pair: KeyPair) -> grpc.ServerCredentials:
-    """Server credentials that stay."""
-    return grpc.ssl_server_credentials([(pair.key, pair.chain)])
+def read_authorities(file: Path) -> bytes:
+    """The certificates of *file*, PEM; raises OSError when it cannot be read, ValueError when it has none."""
+    pem = file.read_bytes()
+    _certificates(pem, file)
+    return pem
 
 
-def reloading_credentials(folder: Path) -> grpc.ServerCredentials:
-    """Server credentials that follow the files of *folder*; a half-written pair keeps the one before."""
+def _certificates(pem: bytes, file: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise ValueError(f"{file}: no certificates in PEM") from None
+
+
+def fixed_credentials(pair: KeyPair, client_ca: bytes | None = None) -> grpc.ServerCredentials:
+    """Server credentials that stay. *client_ca*: clients must show a certificate signed by one of these."""
+    return grpc.ssl_server_credentials([(pair.key, pair.chain)], client_ca, client_ca is not None)
+
+
+def reloading_credentials(folder: Path, client_ca: bytes | None = None) -> grpc.ServerCredentials:
+    """The same following the files of *folder*; a half-written pair keeps the one before."""
 
     current = read_pair(folder)
+
+    def configuration() -> Any:
+        return grpc.ssl_server_certificate_configuration([(current.key, current.chain)], client_ca)
 
     def fetch() -> Any:
         nonlocal current
         try:
             pair = read_pair(folder)
-        except OSError:
+        except (OSError, ValueError):
             return None
         if pair == current:
             return None
         current = pair
-        return grpc.ssl_server_certificate_configuration([(pair.key, pair.chain)])
+        return configuration()
 
-    first = grpc.ssl_server_certificate_configuration([(current.key, current.chain)])
-    return grpc.dynamic_ssl_server_credentials(first, fetch)
+    return grpc.dynamic_ssl_server_credentials(configuration(), fetch, client_ca is not None)
