@@ -131,6 +131,11 @@ impl Hub {
     /// Hands an event to Python.
     pub fn tell(&self, event: Event) {
         lock(&self.events).push(event);
+        self.ring();
+    }
+
+    /// Has Python take what there is.
+    fn ring(&self) {
         if !self.told.swap(true, Ordering::AcqRel) {
             // A full socket is readable already.
             let _ = (&self.bell).write(&[1]);
@@ -142,6 +147,10 @@ impl Hub {
         if let Ok(permit) = self.room.acquire().await {
             permit.forget();
             self.borrowed.fetch_add(1, Ordering::Relaxed);
+            if self.room.available_permits() == 0 {
+                // Messages without events fill the room too, and only Python clears it.
+                self.ring();
+            }
         }
     }
 

@@ -135,6 +135,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(UNSENT_BYTES)
+        // Neither a burst of clients that go away nor what was on its way to a stream we left ends the connection
+        // that all streams share.
+        .max_pending_accept_reset_streams(limits.streams as usize)
+        .max_local_error_reset_streams(None)
         .handshake::<_, Bytes>(socket);
     let Ok(Ok(mut connection)) = tokio::time::timeout(HANDSHAKE, handshake).await else {
         return;
