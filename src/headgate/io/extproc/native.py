@@ -120,7 +120,7 @@ class NativeWire:
             module.FIRST_BYTES: lambda row: self._hub.said(row[1], row[2], FirstBytes()),
             module.OVER: self._over,
             module.LEFT: self._left,
-            module.CLOSED: lambda row: self._forget(row[1]),
+            module.CLOSED: self._closed,
             module.LOGGED: self._logged,
             module.LOG_OPENED: lambda _: self._hub.log_opened(),
             module.LOG_CLOSED: lambda _: self._hub.log_closed(),
@@ -175,7 +175,6 @@ class NativeWire:
                     # A fault of ours ends one stream; the others have done nothing wrong.
                     log.exception("an event was not handled")
                     if row[0] in self._asking:
-                        self._forget(row[1])
                         self._out.append((row[1], None))
         finally:
             self._taking = False
@@ -223,10 +222,10 @@ class NativeWire:
         self._out.append((stream, answer))
         self._forget(stream)
 
-    def _forget(self, stream: StreamId) -> None:
-        self._hub.forget(stream)
+    def _forget(self, stream: StreamId) -> bool:
         self._ids.pop(stream, None)
         self._read.pop(stream, None)
+        return self._hub.forget(stream)
 
     def _enter(self, stream: StreamId, pool: PoolKey, said: Arrived) -> None:
         self._ids[stream] = said.request.id
@@ -258,8 +257,12 @@ class NativeWire:
         self._refuse(row[1], 503, "unknown-pool", message, row[3])
 
     def _over(self, row: Row) -> None:
+        # The client may go while its refusal is on the way: that request was over before.
+        if self._forget(row[1]):
+            self._hub.said(row[1], row[2], over(row))
+
+    def _closed(self, row: Row) -> None:
         self._forget(row[1])
-        self._hub.said(row[1], row[2], over(row))
 
     def _left(self, row: Row) -> None:
         self._hub.leave(row[1], row[2])
