@@ -442,8 +442,15 @@ impl Conversation {
         }
         self.claim();
         if !self.duplex {
-            self.outbox
-                .push_back(empty(Response::RequestHeaders(PhaseResponse::default())));
+            // A client may go while the pick is on its way to our own Envoy: its log has the name from here.
+            let metadata = self.lean.then(|| {
+                let named = Struct::of_texts([("stream", self.key().as_str())]);
+                Struct {
+                    fields: [(settings.names.own_namespace.clone(), named)].into(),
+                }
+            });
+            let answer = Response::RequestHeaders(PhaseResponse::default());
+            self.outbox.push_back(encode(answer, metadata));
         }
         Ok(Vec::new())
     }

@@ -220,7 +220,9 @@ class Conversation:
         if length is not None and length > self._settings.body_limit:
             return self._too_large()
         if not self._duplex:
-            self.outbox.append(answers.EMPTY_REQUEST_HEADERS)
+            # A client may go while the pick is on its way to our own Envoy: its log has the name from here.
+            named = answers.named_headers(self.key) if self._lean else answers.EMPTY_REQUEST_HEADERS
+            self.outbox.append(named)
         return []
 
     def _configure(self, config: pb.ProtocolConfiguration) -> None:

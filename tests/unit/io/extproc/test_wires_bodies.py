@@ -121,7 +121,7 @@ def summary(answers: list[Any]) -> dict[str, Any]:
         if common.HasField("header_mutation"):
             put = {each.header.key: each.header.raw_value for each in common.header_mutation.set_headers}
             said["headers"] = put, sorted(common.header_mutation.remove_headers)
-        if one.HasField("dynamic_metadata"):
+        if "envoy.lb" in one.dynamic_metadata:
             said["pick"] = dict(one.dynamic_metadata["envoy.lb"])
     return {**said, "body": body}
 
