@@ -25,6 +25,15 @@ ANSWER = json.dumps(
     }
 )
 
+STREAM_HEADER = "x-bench-stream"
+"""A request that has it is answered by `EVENTS`, a kilobyte each sixteenth of a second."""
+
+EVENTS = "".join(
+    f"data: {json.dumps({'model': MODEL, 'choices': [{'index': 0, 'text': f' word {number}'}]})}\n\n"
+    for number in range(32)
+)
+EVENTS += 'data: {"choices":[],"usage":{"prompt_tokens":256,"completion_tokens":32}}\n\ndata: [DONE]\n\n'
+
 MODELS = json.dumps({"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "vllm"}]})
 
 
@@ -47,8 +56,9 @@ def metrics_page(padding_kb: int) -> str:
     return page + "\n"
 
 
-def _direct(path: Json, body: str, kind: str) -> Json:
+def _direct(path: Json, body: str, kind: str, **more: Json) -> Json:
     return {
+        **more,
         "match": path,
         "direct_response": {"status": 200, "body": {"inline_string": body}},
         "response_headers_to_add": [
@@ -59,12 +69,17 @@ def _direct(path: Json, body: str, kind: str) -> Json:
 
 def _server(port: int, page: str) -> Json:
     """A listener that reads each request whole and answers it."""
+    slow = {"fixed_limit": {"limit_kbps": 16}, "percentage": {"numerator": 100}}
+    slowly = {"envoy.filters.http.fault": typed("filters.http.fault.v3.HTTPFault", response_rate_limit=slow)}
+    asks_stream = {"prefix": "/", "headers": [{"name": STREAM_HEADER, "present_match": True}]}
     routes = [
         _direct({"path": "/metrics"}, page, "text/plain; version=0.0.4"),
         _direct({"path": "/v1/models"}, MODELS, "application/json"),
+        _direct(asks_stream, EVENTS, "text/event-stream", typed_per_filter_config=slowly),
         _direct({"prefix": "/"}, ANSWER, "application/json"),
     ]
     filters = {
+        "fault": typed("filters.http.fault.v3.HTTPFault"),
         "buffer": typed("filters.http.buffer.v3.Buffer", max_request_bytes=64 << 20),
         "router": typed("filters.http.router.v3.Router"),
     }

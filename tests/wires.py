@@ -1,5 +1,6 @@
 """Both wires' conversations behind one interface, for the contract suite."""
 
+import os
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,11 @@ try:
     import headgate_native as native
 except ImportError:
     native = None  # type: ignore[assignment]
+
+
+def cases(usual: int) -> int:
+    """Examples for a test that compares both wires: *usual*, or what `HEADGATE_FUZZ_CASES` says, as in Rust."""
+    return int(os.environ.get("HEADGATE_FUZZ_CASES", usual))
 
 
 class NativeConversation:

@@ -14,9 +14,6 @@ pub const RESOURCE_EXHAUSTED: u8 = 8;
 pub const UNIMPLEMENTED: u8 = 12;
 pub const UNAVAILABLE: u8 = 14;
 
-/// Bytes that may lie unsent in a stream before its sender waits for the peer.
-const UNSENT_BYTES: usize = 256 * 1024;
-
 /// Bytes of a message for which there is room before they come.
 const MESSAGE_AHEAD: usize = 256 * 1024;
 
@@ -169,12 +166,9 @@ impl Writer {
         self.stream.as_mut().ok_or(Stop::Cancelled)
     }
 
-    /// Sends one framed message. Large ones wait until the peer takes them.
+    /// Sends one framed message; waits while the peer does not read.
     pub async fn send(&mut self, mut framed: Bytes) -> Result<(), Stop> {
         let stream = self.started()?;
-        if framed.len() <= UNSENT_BYTES / 16 {
-            return stream.send_data(framed, false).map_err(|_| Stop::Cancelled);
-        }
         while !framed.is_empty() {
             stream.reserve_capacity(framed.len());
             while stream.capacity() == 0 {

@@ -8,7 +8,7 @@ from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.wires import NativeConversation
+from tests.wires import NativeConversation, cases
 
 from headgate.model.headers import POOL_ATTRIBUTES
 from headgate.model.load import ModelCard
@@ -19,7 +19,7 @@ from headgate.wire.said import Arrived
 
 native = pytest.importorskip("headgate_native")
 
-PATIENT = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = settings(max_examples=cases(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CHAT = json.dumps(
     {"model": "asked", "messages": [{"role": "user", "content": "é" * 90}], "stream": True}
 ).encode()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.wires import cases
 
 from headgate.model.requests import BLOCK_BYTES, Usage
 from headgate.wire.api import BadRequest, Format
@@ -18,7 +19,7 @@ from headgate.wire.usage import UsageReader, find_usage
 
 native = pytest.importorskip("headgate_native")
 
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = settings(max_examples=cases(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """The nested bodies take Hypothesis a second to prepare."""
 
 Cuts = list[int]

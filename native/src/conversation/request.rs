@@ -59,8 +59,14 @@ impl Conversation {
         }
         self.claim();
         if !self.duplex {
-            self.outbox
-                .push_back(empty(Response::RequestHeaders(PhaseResponse::default())));
+            // A client may go while the pick is on its way to our own Envoy: its log has the name from here.
+            let metadata = if self.lean {
+                texts(&[(&settings.names.own_namespace, &[("stream", &self.key())])])
+            } else {
+                Bytes::new()
+            };
+            let answer = Response::RequestHeaders(PhaseResponse::default());
+            self.outbox.push_back(encode(answer, metadata));
         }
         Ok(Vec::new())
     }

@@ -149,7 +149,11 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         .max_concurrent_streams(limits.streams)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(UNSENT_BYTES);
+        .max_send_buffer_size(UNSENT_BYTES)
+        // Neither a burst of clients that go away nor what was on its way to a stream we left ends the connection
+        // that all streams share.
+        .max_pending_accept_reset_streams(limits.streams as usize)
+        .max_local_error_reset_streams(None);
     let mut handshake = pin!(builder.handshake::<_, Bytes>(socket.clone()));
     let shaken = poll_fn(|context| {
         let shaken = handshake.as_mut().poll(context);

@@ -62,6 +62,12 @@ def pick_metadata(endpoints: Iterable[EndpointId], stream: str, decision: str) -
     )
 
 
+def named_headers(stream: str) -> bytes:
+    """An answer to request headers that changes nothing and names the stream for the access log."""
+    metadata = Struct(fields={names.OWN_NAMESPACE: _struct({"stream": stream})})
+    return _encode(pb.ProcessingResponse(request_headers=pb.HeadersResponse(), dynamic_metadata=metadata))
+
+
 def headers_pick(mutate: pb.HeaderMutation, metadata: Struct, *, clear_route_cache: bool) -> bytes:
     """A pick in the answer to the request headers."""
     common = pb.CommonResponse(header_mutation=mutate, clear_route_cache=clear_route_cache)

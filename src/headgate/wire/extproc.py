@@ -220,7 +220,9 @@ class Conversation:
         if length is not None and length > self._settings.body_limit:
             return self._too_large()
         if not self._duplex:
-            self.outbox.append(answers.EMPTY_REQUEST_HEADERS)
+            # A client may go while the pick is on its way to our own Envoy: its log has the name from here.
+            named = answers.named_headers(self.key) if self._lean else answers.EMPTY_REQUEST_HEADERS
+            self.outbox.append(named)
         return []
 
     def _configure(self, config: pb.ProtocolConfiguration) -> None:
@@ -317,7 +319,8 @@ class Conversation:
 
     def _response_body(self, message: pb.ProcessingRequest) -> list[Said]:
         piece = message.response_body
-        if self._phase is _Phase.OVER:
+        left = self._lean and self._phase is _Phase.STARTED and self._answering is None
+        if self._phase is _Phase.OVER or left:
             pass_body(self.outbox, piece.body, piece.end_of_stream, duplex=self._response_duplex)
             return []
         if self._answering is not None:
@@ -328,11 +331,12 @@ class Conversation:
 
     def _first_bytes(self, message: pb.ProcessingRequest) -> list[Said]:
         """Our own Envoy, of an answer that needs no change, sends the body without the headers."""
-        self.outbox.append(answers.EMPTY_RESPONSE_BODY)
-        if not message.response_body.body and not message.response_body.end_of_stream:
+        piece = message.response_body
+        pass_body(self.outbox, piece.body, piece.end_of_stream, duplex=self._response_duplex)
+        if not piece.body and not piece.end_of_stream:
             return []
         self._phase, self.leaving = _Phase.STARTED, True
-        if not message.response_body.body.startswith(_SSE_BEGINNINGS):
+        if not piece.body.startswith(_SSE_BEGINNINGS):
             return []  # an error, most likely: the access log tells
         return [Started(200, served_endpoint(message)), FirstBytes()]
 

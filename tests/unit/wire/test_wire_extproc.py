@@ -166,7 +166,11 @@ def test_a_request_without_body_is_picked_on_its_headers(modes: tuple[int, int] 
 def test_buffered(lean: bool) -> None:
     stream = Stream(lean=lean)
     assert stream.tell(request(modes=(BUFFERED, STREAMED))) == []
-    assert stream.answers() == [pb.ProcessingResponse(request_headers=pb.HeadersResponse())]
+    (empty,) = stream.answers()
+    assert empty.request_headers == pb.HeadersResponse()
+    assert empty.HasField("dynamic_metadata") is lean
+    if lean:
+        assert dict(empty.dynamic_metadata["headgate"]) == {"stream": "n-7"}
     (answer,) = stream.routed(body(BODY))
     common = answer.request_body.response
     assert put(common.header_mutation)["x-gateway-destination-endpoint"] == f"{A},{B}"

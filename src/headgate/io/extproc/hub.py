@@ -186,10 +186,11 @@ class Hub:
         """The stream turned out to be about another pool; to be told before its request is."""
         self._peers[stream] = self._peers[stream][0], pool
 
-    def forget(self, stream: StreamId) -> None:
-        """The stream is closed."""
-        self._peers.pop(stream, None)
+    def forget(self, stream: StreamId) -> bool:
+        """The stream is closed. Whether it was open until now and its end has not been told."""
+        told = stream in self._told
         self._told.discard(stream)
+        return self._peers.pop(stream, None) is not None and not told
 
     def leave(self, stream: StreamId, pool: PoolKey) -> None:
         """The stream ends before its request, or without knowing how that ended: the access log tells."""

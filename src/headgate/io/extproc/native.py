@@ -176,7 +176,6 @@ class NativeWire:
                     # A fault of ours ends one stream; the others have done nothing wrong.
                     log.exception("an event was not handled")
                     if row[0] in self._asking:
-                        self._forget(row[1])
                         self._out.append((row[1], None))
         finally:
             self._taking = False
@@ -225,12 +224,12 @@ class NativeWire:
         self._out.append((stream, answer))
         self._forget(stream)
 
-    def _forget(self, stream: StreamId) -> None:
-        self._hub.forget(stream)
+    def _forget(self, stream: StreamId) -> bool:
         if self._listing:
             self._listing.pop(stream, None)
         if self._read:
             self._read.pop(stream, None)
+        return self._hub.forget(stream)
 
     def _enter(self, stream: StreamId, pool: PoolKey, request: InferenceRequest) -> None:
         if request.api == "models":
@@ -274,8 +273,9 @@ class NativeWire:
 
     def _over(self, row: Row) -> None:
         _, stream, pool, ending, status, usage, served = row
-        self._forget(stream)
-        self._hub.tell(pool, RequestEnded(stream, ending, status, usage_of(usage), served))
+        # The client may go while its refusal is on the way: that request was over before.
+        if self._forget(stream):
+            self._hub.tell(pool, RequestEnded(stream, ending, status, usage_of(usage), served))
 
     def _left(self, row: Row) -> None:
         self._hub.leave(row[1], row[2])

@@ -11,10 +11,14 @@ OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 1_000_000),
     ("grpc.http2.lookahead_bytes", 1 << 20),
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.keepalive_permit_without_calls", 1),
 )
-"""One Envoy holds all its requests as streams of a few connections, and pings when idle."""
+"""One Envoy holds all its requests as streams of a few connections, and pings when idle.
+
+Windows do not grow with the line's speed: what a peer that does not read can send stays small.
+"""
 
 UNLIMITED = -1
 

@@ -151,9 +151,9 @@ class Session:
         finally:
             if talk.awaits_log():
                 self._leave()
-            self._hub.forget(self.stream)
+            untold = self._hub.forget(self.stream)
             over = talk.closed()
-            if over is not None:
+            if over is not None and untold:
                 self._hub.said(self.stream, self._pool, over)
             if self._writer is not None:
                 self._writer.cancel()

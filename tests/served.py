@@ -1,0 +1,212 @@
+"""Either wire served on a free port around a scripted machine, and the messages that a data plane sends."""
+
+import asyncio
+import collections
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sized
+from contextlib import asynccontextmanager
+from typing import Any
+
+from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
+from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+
+from headgate.io.extproc.health import Health
+from headgate.io.extproc.hub import Hub, Listener, Machine
+from headgate.io.extproc.native import Limits, NativeWire, load
+from headgate.io.extproc.server import listen
+from headgate.io.extproc.service import ACCESS_LOG, EXT_PROC, Services
+from headgate.model.decisions import Decision
+from headgate.model.ids import EndpointId, PoolKey, StreamId
+from headgate.model.requests import InferenceRequest, Outcome
+from headgate.picker.actions import Action, Route
+from headgate.picker.events import Event, RequestArrived, RequestEnded, Woken
+from headgate.wire.extproc import BODY_LIMIT_BYTES, Settings
+
+native = load("auto")
+WIRES = ["portable", *(["native"] if native else [])]
+POOL = PoolKey("default/p")
+ENDPOINT = EndpointId("10.0.0.1:80")
+PROCESS = f"/{EXT_PROC}/Process"
+LOGS = f"/{ACCESS_LOG}/StreamAccessLogs"
+NAMED = (("x-headgate-pool", POOL),)
+LEAN = (*NAMED, ("x-headgate-lean", "1"))
+
+DUPLEX, BUFFERED = ProcessingMode.FULL_DUPLEX_STREAMED, ProcessingMode.BUFFERED
+STREAMED = ProcessingMode.STREAMED
+POST = {":method": "POST", ":path": "/v1/chat/completions", "x-request-id": "r"}
+SSE = {":status": "200", "content-type": "text/event-stream"}
+
+
+class Scripted:
+    """Routes every request to one endpoint, at once or, told to hold, when woken."""
+
+    def __init__(self, target: str | None = None) -> None:
+        self.events: list[Event] = []
+        self.target = target
+        self.hold = False
+        self._held: list[RequestArrived] = []
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """See `hub.Machine`."""
+        self.events.append(event)
+        if isinstance(event, RequestArrived):
+            self._held.append(event)
+        if self.hold and not isinstance(event, Woken):
+            return []
+        ready, self._held = self._held, []
+        return [self._route(each) for each in ready]
+
+    def _route(self, event: RequestArrived) -> Action:
+        decision = Decision(request_id=event.request.id, pool=POOL, policy="p", at=0.0, chosen=(ENDPOINT,))
+        return Route(event.stream, (ENDPOINT,), self.target, decision)
+
+    def arrived(self) -> list[InferenceRequest]:
+        """The requests so far."""
+        return [event.request for event in self.events if isinstance(event, RequestArrived)]
+
+    def streams(self) -> list[StreamId]:
+        """The streams of these requests."""
+        return [event.stream for event in self.events if isinstance(event, RequestArrived)]
+
+    def ends(self) -> collections.Counter[StreamId]:
+        """How often each stream's end was told."""
+        return collections.Counter(event.stream for event in self.events if isinstance(event, RequestEnded))
+
+
+class Silent:
+    """A listener that wants to know nothing."""
+
+    def decided(self, stream: StreamId, request: InferenceRequest, decision: Decision, took_s: float) -> None:
+        """See `hub.Listener`."""
+
+    def concluded(self, stream: StreamId, outcome: Outcome) -> None:
+        """See `hub.Listener`."""
+
+
+class Served:
+    """A hub that is served on `port`."""
+
+    def __init__(self, hub: Hub, port: int, wire: NativeWire | None) -> None:
+        self.hub, self.port, self._wire = hub, port, wire
+
+    def kept(self) -> dict[str, int]:
+        """What is still held for streams, by place; empty when nothing is."""
+        holders: list[Any] = [self.hub, *([self._wire] if self._wire else [])]
+        names = ("_peers", "_told", "_left", "_ids", "_read", "_out")
+        found = [(name, getattr(each, name, None)) for each in holders for name in names]
+        sizes = {name: len(held) for name, held in found if isinstance(held, Sized)}
+        sizes["streams"] = self.hub.open_streams
+        return {name: size for name, size in sizes.items() if size}
+
+    async def quiet(self) -> None:
+        """Waits until nothing is held any more."""
+        await until(lambda: not self.kept(), self.kept)
+
+    def panics(self) -> int:
+        """Faults of ours in the transport."""
+        return self._wire.counters()["panics"] if self._wire else 0
+
+
+async def until(condition: Callable[[], Any], show: Callable[[], Any] = lambda: "never") -> None:
+    """Waits until *condition* holds; what *show* says is in the error when it never does."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, show()
+        await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def serving(
+    wire: str,
+    machine: Machine,
+    *,
+    body_limit: int = BODY_LIMIT_BYTES,
+    message_bytes: int = 128 << 20,
+    backlog: int = Limits().backlog,
+    listener: Listener | None = None,
+) -> AsyncIterator[Served]:
+    """*machine* as the one pool behind *wire*."""
+    hub = Hub("n", listener or Silent(), time.monotonic)
+    hub.add_pool(POOL, machine)
+    settings = Settings("n", body_limit=body_limit)
+    if wire == "native":
+        assert native is not None
+        made = NativeWire(native, hub, settings, Limits(message_bytes=message_bytes, backlog=backlog))
+        yield Served(hub, made.start("127.0.0.1", 0, None, None).port, made)
+        made.stop(1.0)
+        return
+    ports = await listen(
+        Services(hub, settings),
+        Health(),
+        host="127.0.0.1",
+        port=0,
+        health_port=None,
+        max_receive_bytes=message_bytes,
+    )
+    yield Served(hub, ports.port, None)
+    await ports.stop(0)
+
+
+def fill(target: Any, headers: Mapping[str, str]) -> None:
+    """Puts headers into a message's part."""
+    for key, value in headers.items():
+        target.headers.headers.add(key=key, raw_value=value.encode())
+
+
+def asks(
+    modes: tuple[int, int] | None = (DUPLEX, DUPLEX),
+    headers: Mapping[str, str] = POST,
+    *,
+    end: bool = False,
+) -> bytes:
+    """Request headers."""
+    message = pb.ProcessingRequest()
+    fill(message.request_headers, headers)
+    message.request_headers.end_of_stream = end
+    if modes is not None:
+        message.protocol_config.request_body_mode, message.protocol_config.response_body_mode = modes
+    return _bytes(message)
+
+
+def piece(data: bytes, *, end: bool = False) -> bytes:
+    """A piece of the request's body."""
+    return _bytes(pb.ProcessingRequest(request_body=pb.HttpBody(body=data, end_of_stream=end)))
+
+
+def tail() -> bytes:
+    """Request trailers."""
+    return _bytes(pb.ProcessingRequest(request_trailers=pb.HttpTrailers()))
+
+
+def answers_with(headers: Mapping[str, str], *, end: bool = False) -> bytes:
+    """Response headers."""
+    message = pb.ProcessingRequest()
+    fill(message.response_headers, headers)
+    message.response_headers.end_of_stream = end
+    return _bytes(message)
+
+
+def chunk(data: bytes, *, end: bool = False) -> bytes:
+    """A piece of the answer's body."""
+    return _bytes(pb.ProcessingRequest(response_body=pb.HttpBody(body=data, end_of_stream=end)))
+
+
+def last() -> bytes:
+    """Response trailers."""
+    return _bytes(pb.ProcessingRequest(response_trailers=pb.HttpTrailers()))
+
+
+def logs(streams: list[StreamId]) -> bytes:
+    """An access-log message that tells the end of *streams*."""
+    message = StreamAccessLogsMessage()
+    for stream in streams:
+        entry = message.http_logs.log_entry.add()
+        entry.common_properties.metadata.filter_metadata["headgate"]["stream"] = f"n-{stream}"
+        entry.response.response_code.value = 200
+    return _bytes(message)
+
+
+def _bytes(message: Any) -> bytes:
+    data: bytes = message.SerializeToString()
+    return data
