@@ -133,8 +133,10 @@ async def serving(
     if wire == "native":
         assert native is not None
         made = NativeWire(native, hub, settings, Limits(message_bytes=message_bytes, backlog=backlog))
-        yield Served(hub, made.start("127.0.0.1", 0, None, None).port, made)
-        made.stop(1.0)
+        try:
+            yield Served(hub, made.start("127.0.0.1", 0, None, None).port, made)
+        finally:
+            made.stop(1.0)
         return
     ports = await listen(
         Services(hub, settings),
@@ -144,8 +146,10 @@ async def serving(
         health_port=None,
         max_receive_bytes=message_bytes,
     )
-    yield Served(hub, ports.port, None)
-    await ports.stop(0)
+    try:
+        yield Served(hub, ports.port, None)
+    finally:
+        await ports.stop(0)
 
 
 def fill(target: Any, headers: Mapping[str, str]) -> None:

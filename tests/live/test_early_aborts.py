@@ -11,7 +11,7 @@ from tests.live.harness.processes import eventually
 
 pytestmark = pytest.mark.live
 
-CLIENTS, ROUNDS = 12, 40
+CLIENTS, ROUNDS = 12, 25
 
 
 @pytest.mark.parametrize("wire", ["portable", "native"])

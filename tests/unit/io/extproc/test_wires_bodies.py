@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc.aio
@@ -130,20 +131,13 @@ def summary(answers: list[Any]) -> dict[str, Any]:
 async def both() -> AsyncIterator[dict[str, tuple[Scripted, Any]]]:
     """By wire: the machine behind it and a channel to it."""
     made = {}
-    stack = []
-    for wire in WIRES:
-        machine = Scripted(TARGET)
-        server = serving(wire, machine)
-        port = (await server.__aenter__()).port
-        channel = grpc.aio.insecure_channel(
-            f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]
-        )
-        stack.append((server, channel))
-        made[wire] = machine, channel
-    yield made
-    for server, channel in stack:
-        await channel.close(None)
-        await server.__aexit__(None, None, None)
+    async with AsyncExitStack() as stack:
+        for wire in WIRES:
+            machine = Scripted(TARGET)
+            served = await stack.enter_async_context(serving(wire, machine))
+            channel = grpc.aio.insecure_channel(f"127.0.0.1:{served.port}")
+            made[wire] = machine, await stack.enter_async_context(channel)
+        yield made
 
 
 def wanted(body: bytes) -> InferenceRequest | BadRequest:

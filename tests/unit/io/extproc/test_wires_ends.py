@@ -231,7 +231,7 @@ async def test_what_was_on_its_way_to_a_stream_that_was_left_harms_no_other(wire
 
     def talk(port: int) -> None:
         with Peer(port) as peer:
-            for _ in range(1500):
+            for _ in range(1250):
                 stream = peer.open(PROCESS, LEAN)
                 peer.send(stream, *BUFFERED_STORY[:2])
                 peer.take(stream, 2)
