@@ -23,7 +23,7 @@ from headgate.app.picker import Listener
 from headgate.app.picker_pools import fixed_pool
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.native import Limits, NativeWire
-from headgate.io.web.metrics import PickerMetrics, Reading
+from headgate.io.web.counts import Counts
 from headgate.model.ids import EndpointId, PoolKey
 from headgate.model.load import Load
 from headgate.picker.actions import Action, Route
@@ -145,9 +145,7 @@ def batches(mode: str, blocks: int, requests: int) -> list[list[Row]]:
 def wire(endpoints: int, floor: bool) -> tuple[NativeWire, _Server]:
     """The border in front of a real machine, or of the floor's."""
     names = [EndpointId(f"10.0.{n // 250}.{n % 250 + 1}:8000") for n in range(endpoints)]
-    listener = (
-        _Deaf() if floor else Listener(DecisionLog(float), PickerMetrics(lambda: Reading((), 0, 0, "native")))
-    )
+    listener = _Deaf() if floor else Listener(DecisionLog(float), Counts())
     hub = Hub("bench", listener, time.monotonic)
     hub.default = POOL
     if floor:

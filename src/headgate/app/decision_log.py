@@ -4,8 +4,6 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Callable
 
-import msgspec
-
 from headgate.model.decisions import Decision, DecisionRecord
 from headgate.model.ids import RequestId, StreamId
 from headgate.model.requests import Outcome
@@ -17,10 +15,13 @@ CANDIDATES = 1_000_000
 """Candidates in all records together at most: of a pool of 1,000 endpoints the last 1,000 requests."""
 
 
-class _Entry(msgspec.Struct, gc=False):
-    decision: Choice | Decision
-    candidates: int
-    outcome: Outcome | None = None
+class _Entry:
+    __slots__ = ("candidates", "decision", "outcome")
+
+    def __init__(self, decision: Choice | Decision, candidates: int) -> None:
+        self.decision = decision
+        self.candidates = candidates
+        self.outcome: Outcome | None = None
 
 
 class DecisionLog:

@@ -37,6 +37,7 @@ from headgate.io.extproc.tls import (
     self_signed,
 )
 from headgate.io.sources.api import Source, open_source
+from headgate.io.web.counts import Counts
 from headgate.io.web.metrics import PickerMetrics, Reading
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, StreamId, pool_key
@@ -141,22 +142,22 @@ def _wall_time(at: float) -> float:
 class Listener:
     """Listens to the hub: decision log and metrics."""
 
-    def __init__(self, decisions: DecisionLog, metrics: PickerMetrics) -> None:
+    def __init__(self, decisions: DecisionLog, counts: Counts) -> None:
         self._decisions = decisions
-        self._metrics = metrics
+        self._counts = counts
 
     def decided(
         self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
     ) -> None:
         """See `hub.Listener`."""
         self._decisions.record(stream, decision)
-        self._metrics.decided(request, decision, took_s)
+        self._counts.decided(request, decision, took_s)
 
     def concluded(self, stream: StreamId, outcome: Outcome) -> None:
         """See `hub.Listener`."""
         decision = self._decisions.conclude(stream, outcome)
         if decision is not None:
-            self._metrics.concluded(decision, outcome)
+            self._counts.concluded(decision, outcome)
 
 
 class Picker:
@@ -167,7 +168,7 @@ class Picker:
         nonce = secrets.token_hex(4)
         self._decisions = DecisionLog(_wall_time)
         self._metrics = PickerMetrics(self._reading)
-        self._hub = Hub(nonce, Listener(self._decisions, self._metrics), time.monotonic)
+        self._hub = Hub(nonce, Listener(self._decisions, self._metrics.counts), time.monotonic)
         self._hub.default = options.pool
         self._native = native.load(options.wire)
         self.wire = "portable" if self._native is None else "native"

@@ -7,7 +7,8 @@ from headgate.model.requests import Ending, Outcome, Usage
 from headgate.picker.actions import Conclude
 from headgate.picker.events import FirstToken, RequestEnded, ResponseStarted
 from headgate.picker.fleet import Fleet
-from headgate.picker.member import Member, Tracked
+from headgate.picker.member import Member
+from headgate.picker.tracked import Tracked
 from headgate.scheduling.tokens import TokenEstimator
 
 GAIN = 0.02

@@ -18,8 +18,9 @@ from headgate.picker.admission import GO, Go, Refuse, goes_anyway, saturation, v
 from headgate.picker.choice import Choice
 from headgate.picker.fleet import Fleet
 from headgate.picker.ledger import Ledger
-from headgate.picker.member import Member, Tracked
+from headgate.picker.member import Member
 from headgate.picker.settings import MachineSettings
+from headgate.picker.tracked import Tracked
 from headgate.picker.view import EndpointView, PoolView
 from headgate.scheduling.api import Ask, Profile
 from headgate.scheduling.costs import prefill_s, step_s, ttft_s

@@ -2,13 +2,12 @@
 
 from functools import partial
 
-import msgspec
-
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import StreamId
 from headgate.model.load import Load, ModelCard
 from headgate.picker.health import Health
 from headgate.picker.settings import AdmissionSettings, HealthSettings
+from headgate.picker.tracked import Tracked
 from headgate.scheduling.api import EndpointState
 
 PACE_UP, PACE_DOWN = 0.5, 0.05
@@ -19,37 +18,6 @@ MOST_GUESSED = 2.0
 
 UNCOUNTED_S = 1.0
 """A token that the progress counter does not show for so long will never be shown."""
-
-
-class Tracked(msgspec.Struct, eq=False):
-    """A routed request until its end."""
-
-    stream: StreamId
-    model: str | None
-    arrived_at: float
-    sent_at: float
-    streaming: bool
-    unseen: bool
-    prompt_bytes: int
-    blocks: bytes
-    """Kept until the answer starts: another endpoint may turn out to serve them."""
-    prompt_tokens: int
-    matched_tokens: int
-    own_tokens: int
-    context_tokens: int
-    predicted_s: float
-    """Predicted seconds to its first token."""
-    answer_s: float
-    """Predicted seconds from there to its first sign: the whole answer, when it is not streamed."""
-    member: "Member | None" = None
-    pending: bool = False
-    """Its prompt is not computed yet, as far as known."""
-    since_scrape: bool = False
-    """Still pending and sent after the endpoint's newest scrape."""
-    first_at: float | None = None
-    status: int | None = None
-    judged: bool = False
-    """Its success or failure has been told to the endpoint's health."""
 
 
 class Concerns:

@@ -126,7 +126,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     adapter: str | None = None
     """The same name when it is known to be a LoRA adapter."""
     well: bool = False
-    """True when every endpoint is FINE and at full share: filters of health have nothing to look for."""
+    """True when every endpoint is FINE and at full share."""
 
 
 class RunningFilter(Protocol):
@@ -159,6 +159,8 @@ class Filter(
     """
 
     hard: ClassVar[bool] = False
+    only_unwell: ClassVar[bool] = False
+    """It refuses nobody while every endpoint is FINE and at full share: then it is not asked."""
 
     def start(self, rng: Rng) -> RunningFilter:
         """The running part for one pool; the filter itself when it remembers nothing."""

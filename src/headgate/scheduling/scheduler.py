@@ -19,6 +19,8 @@ class Scheduler:
             (_name(plugin), plugin.hard, plugin.start(rng))
             for plugin in sorted(profile.filters, key=lambda plugin: not plugin.hard)
         ]
+        always = {_name(plugin) for plugin in profile.filters if not plugin.only_unwell}
+        self._filters_when_well = [each for each in self._filters if each[0] in always]
         with_line = [plugin for plugin in profile.scorers if _has_line(plugin)]
         self._line_names = tuple([_name(plugin) for plugin in with_line])
         self._lines = [(plugin.line, plugin.weight) for plugin in with_line]
@@ -88,7 +90,7 @@ class Scheduler:
         kept = endpoints
         refused: dict[int, tuple[str, str]] | None = None
         spare: list[EndpointState] = []
-        for name, hard, running in self._filters:
+        for name, hard, running in self._filters_when_well if ask.well else self._filters:
             out = running.refuse(ask, kept)
             if not out or (len(out) == len(kept) and not hard):
                 continue

@@ -9,8 +9,6 @@ import itertools
 from collections.abc import Callable
 from typing import Protocol, assert_never
 
-import msgspec
-
 from headgate.model.decisions import Decision
 from headgate.model.ids import PoolKey, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
@@ -57,11 +55,6 @@ class Peer(Protocol):
         ...
 
 
-class _Left(msgspec.Struct, frozen=True):
-    pool: PoolKey
-    since: float
-
-
 def _nobody() -> None:
     """Nobody wants to know."""
 
@@ -94,7 +87,8 @@ class Hub:
         self._peers: dict[StreamId, tuple[Peer, PoolKey]] = {}
         self._told: set[StreamId] = set()
         """Open streams whose end the access log told before they closed."""
-        self._left: dict[StreamId, _Left] = {}
+        self._left: dict[StreamId, tuple[PoolKey, float]] = {}
+        """Their pools, and since when."""
         self._log_streams = 0
         self._silent_since: float | None = None
 
@@ -195,7 +189,7 @@ class Hub:
     def leave(self, stream: StreamId, pool: PoolKey) -> None:
         """The stream ends before its request, or without knowing how that ended: the access log tells."""
         if stream not in self._told:
-            self._left[stream] = _Left(pool, self._clock())
+            self._left[stream] = pool, self._clock()
 
     def said(self, stream: StreamId, pool: PoolKey, said: Said) -> None:
         """Passes on what a stream said."""
@@ -232,7 +226,7 @@ class Hub:
             return
         stream = StreamId(found_number)
         if left := self._left.pop(stream, None):
-            self.said(stream, left.pool, entry.over)
+            self.said(stream, left[0], entry.over)
         elif found := self._peers.get(stream):
             self._told.add(stream)
             self.said(stream, found[1], entry.over)
@@ -243,7 +237,7 @@ class Hub:
         before = now - self._lost_after_s
         if self._silent_since is not None and now - self._silent_since >= self._silence_s:
             before = max(before, self._silent_since)
-        lost = list(itertools.takewhile(lambda pair: pair[1].since <= before, self._left.items()))
-        for stream, left in lost:
+        lost = list(itertools.takewhile(lambda pair: pair[1][1] <= before, self._left.items()))
+        for stream, (pool, _) in lost:
             del self._left[stream]
-            self.said(stream, left.pool, Over("lost"))
+            self.said(stream, pool, Over("lost"))

@@ -2,9 +2,8 @@
 
 import itertools
 import resource
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,22 +14,10 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from headgate import __version__
-from headgate.model.decisions import Decision
-from headgate.model.requests import InferenceRequest, Outcome
-from headgate.picker.choice import Choice
+from headgate.io.web.counts import Counts, Histogram, Series
 from headgate.picker.view import PoolView
 
-LATENCY = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60, 120, 300, 600, 1200, 3600)  # fmt: skip  # noqa: E501
-TTFT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30, 60, 300)
-SIZES = tuple(4.0**power for power in range(3, 16))
-TOKENS = tuple(2.0**power for power in range(0, 21, 2))
-SCHEDULER = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
-
-NAMES_LIMIT = 1000
-"""Distinct model names that get labels of their own; clients choose them, so later ones are `other`."""
-
 _LABELS = ("model_name", "target_model_name")
-_OTHER = ("other", "other")
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -43,106 +30,14 @@ class Reading(msgspec.Struct, frozen=True):
     """Which wire is in use: `native` or `portable`."""
 
 
-class _Histogram:
-    """Counts between bounds; adding a value costs a quarter of what the library's own class takes."""
-
-    __slots__ = ("_bounds", "_counts", "_sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        """One more."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
-        """A series of *family*."""
-        bounds = [*map(floatToGoString, self._bounds), "+Inf"]
-        totals = itertools.accumulate(self._counts)
-        family.add_metric(labels, list(zip(bounds, totals, strict=True)), self._sum)
-
-
-class _Series:
-    """What was counted of one model name and its target."""
-
-    __slots__ = (
-        "cached_tokens",
-        "duration",
-        "errors",
-        "input_tokens",
-        "output_tokens",
-        "refused",
-        "routed",
-        "running",
-        "sizes",
-        "ttft",
-    )
-
-    def __init__(self) -> None:
-        self.routed = 0
-        self.refused = 0
-        self.running = 0
-        self.errors: Counter[str] = Counter()
-        self.duration = _Histogram(LATENCY)
-        self.sizes = _Histogram(SIZES)
-        self.input_tokens = _Histogram(TOKENS)
-        self.output_tokens = _Histogram(TOKENS)
-        self.cached_tokens = _Histogram(TOKENS)
-        self.ttft = _Histogram(TTFT)
-
-
 class PickerMetrics:
-    """Counts decisions and outcomes; everything else is read when somebody scrapes."""
+    """The page: `counts`, which whoever decides keeps, and what is read when somebody scrapes."""
 
     def __init__(self, read: Callable[[], Reading]) -> None:
-        self._series: dict[tuple[str, str], _Series] = {}
-        self._scheduler = _Histogram(SCHEDULER)
+        self.counts = Counts()
         self._registry = CollectorRegistry()
-        self._registry.register(_Counted(self._series, self._scheduler))
+        self._registry.register(_Counted(self.counts))
         self._registry.register(_Now(read))
-
-    def _of(self, decision: Choice | Decision) -> _Series:
-        model = decision.model or ""
-        key = (model, decision.target_model or model)
-        found = self._series.get(key)
-        if found is None and len(self._series) >= NAMES_LIMIT:
-            key = _OTHER
-            found = self._series.get(key)
-        if found is None:
-            found = self._series[key] = _Series()
-        return found
-
-    def decided(self, request: InferenceRequest, decision: Choice | Decision, took_s: float) -> None:
-        """A request was routed or refused; *took_s*: seconds the machine needed."""
-        series = self._of(decision)
-        series.sizes.observe(request.body_bytes)
-        self._scheduler.observe(took_s)
-        if decision.chosen:
-            series.running += 1
-            series.routed += 1
-        else:
-            series.refused += 1
-            series.errors[decision.refused or "unknown"] += 1
-
-    def concluded(self, decision: Choice | Decision, outcome: Outcome) -> None:
-        """What became of a routed request."""
-        series = self._of(decision)
-        series.running -= 1
-        if outcome.duration_s is not None:
-            series.duration.observe(outcome.duration_s)
-        if outcome.ttft_s is not None:
-            series.ttft.observe(outcome.ttft_s)
-        usage = outcome.usage
-        if usage is not None:
-            series.input_tokens.observe(usage.prompt_tokens)
-            series.output_tokens.observe(usage.completion_tokens)
-            if usage.cached_tokens is not None:
-                series.cached_tokens.observe(usage.cached_tokens)
-        if outcome.ending == "failed" or (outcome.status or 0) >= 400:
-            series.errors["ModelServerError"] += 1
 
     def page(self) -> bytes:
         """The metrics page, Prometheus text format."""
@@ -152,13 +47,12 @@ class PickerMetrics:
 class _Counted(Collector):
     """What was counted of requests, as families."""
 
-    def __init__(self, series: Mapping[tuple[str, str], _Series], scheduler: _Histogram) -> None:
-        self._series = series
-        self._scheduler = scheduler
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
 
     def collect(self) -> Iterable[Metric]:
         """The families as they are now."""
-        every = self._series
+        every = self._counts.series
         name = "inference_objective_"
         total = CounterMetricFamily(f"{name}request", "Requests routed or refused", labels=_LABELS)
         errors = CounterMetricFamily(
@@ -183,7 +77,7 @@ class _Counted(Collector):
         yield family
 
     def _histograms(self, name: str) -> Iterable[Metric]:
-        which: tuple[tuple[str, str, Callable[[_Series], _Histogram]], ...] = (
+        which: tuple[tuple[str, str, Callable[[Series], Histogram]], ...] = (
             ("request_duration_seconds", "Arrival to the end", lambda series: series.duration),
             ("request_sizes", "Request bytes", lambda series: series.sizes),
             ("input_tokens", "Prompt tokens as the engine counted them", lambda series: series.input_tokens),
@@ -197,13 +91,19 @@ class _Counted(Collector):
         )
         for suffix, text, of in which:
             family = HistogramMetricFamily(name + suffix, text, labels=_LABELS)
-            for labels, series in self._series.items():
-                of(series).add_to(family, labels)
+            for labels, series in self._counts.series.items():
+                _add(family, labels, of(series))
             yield family
         decided = "inference_extension_scheduler_e2e_duration_seconds"
         family = HistogramMetricFamily(decided, "Time to decide", labels=())
-        self._scheduler.add_to(family, ())
+        _add(family, (), self._counts.scheduler)
         yield family
+
+
+def _add(family: HistogramMetricFamily, labels: Sequence[str], histogram: Histogram) -> None:
+    bounds = [*map(floatToGoString, histogram.bounds), "+Inf"]
+    totals = itertools.accumulate(histogram.counts)
+    family.add_metric(labels, list(zip(bounds, totals, strict=True)), histogram.total)
 
 
 def _gauge(

@@ -1,6 +1,7 @@
 """Slow start: a new or recovered endpoint looks idle and must not swallow a burst with a cold cache."""
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from headgate.scheduling.api import Ask, EndpointState, Filter
 
@@ -8,10 +9,10 @@ from headgate.scheduling.api import Ask, EndpointState, Filter
 class SlowStart(Filter, frozen=True):
     """A ramping endpoint's requests in flight stay below its share of the others' mean, at least one."""
 
+    only_unwell: ClassVar[bool] = True
+
     def refuse(self, ask: Ask, endpoints: Sequence[EndpointState]) -> Mapping[int, str]:
         """Refuse ramping endpoints at their cap; nobody when no endpoint is at full share to compare with."""
-        if ask.well:
-            return {}
         ramping = [position for position, state in enumerate(endpoints) if state.ramp < 1.0]
         others = len(endpoints) - len(ramping)
         if not ramping or not others:

@@ -1,0 +1,114 @@
+"""What the picker counts of requests, for its metrics page; every request passes here twice."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+
+from headgate.model.decisions import Decision
+from headgate.model.requests import InferenceRequest, Outcome
+from headgate.picker.choice import Choice
+
+LATENCY = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60, 120, 300, 600, 1200, 3600)  # fmt: skip  # noqa: E501
+TTFT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30, 60, 300)
+SIZES = tuple(4.0**power for power in range(3, 16))
+TOKENS = tuple(2.0**power for power in range(0, 21, 2))
+SCHEDULER = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+
+NAMES_LIMIT = 1000
+"""Distinct model names that get labels of their own; clients choose them, so later ones are `other`."""
+
+OTHER = ("other", "other")
+
+
+class Histogram:
+    """Counts between bounds; adding a value costs a quarter of what the library's own class takes."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """One more."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+class Series:
+    """What was counted of one model name and its target."""
+
+    __slots__ = (
+        "cached_tokens",
+        "duration",
+        "errors",
+        "input_tokens",
+        "output_tokens",
+        "refused",
+        "routed",
+        "running",
+        "sizes",
+        "ttft",
+    )
+
+    def __init__(self) -> None:
+        self.routed = 0
+        self.refused = 0
+        self.running = 0
+        self.errors: Counter[str] = Counter()
+        self.duration = Histogram(LATENCY)
+        self.sizes = Histogram(SIZES)
+        self.input_tokens = Histogram(TOKENS)
+        self.output_tokens = Histogram(TOKENS)
+        self.cached_tokens = Histogram(TOKENS)
+        self.ttft = Histogram(TTFT)
+
+
+class Counts:
+    """Counters and histograms by model name and target."""
+
+    def __init__(self) -> None:
+        self.series: dict[tuple[str, str], Series] = {}
+        self.scheduler = Histogram(SCHEDULER)
+        """Seconds the machine needed for a decision."""
+
+    def _of(self, decision: Choice | Decision) -> Series:
+        model = decision.model or ""
+        key = (model, decision.target_model or model)
+        found = self.series.get(key)
+        if found is None and len(self.series) >= NAMES_LIMIT:
+            key = OTHER
+            found = self.series.get(key)
+        if found is None:
+            found = self.series[key] = Series()
+        return found
+
+    def decided(self, request: InferenceRequest, decision: Choice | Decision, took_s: float) -> None:
+        """A request was routed or refused; *took_s*: seconds the machine needed."""
+        series = self._of(decision)
+        series.sizes.observe(request.body_bytes)
+        self.scheduler.observe(took_s)
+        if decision.chosen:
+            series.running += 1
+            series.routed += 1
+        else:
+            series.refused += 1
+            series.errors[decision.refused or "unknown"] += 1
+
+    def concluded(self, decision: Choice | Decision, outcome: Outcome) -> None:
+        """What became of a routed request."""
+        series = self._of(decision)
+        series.running -= 1
+        if outcome.duration_s is not None:
+            series.duration.observe(outcome.duration_s)
+        if outcome.ttft_s is not None:
+            series.ttft.observe(outcome.ttft_s)
+        usage = outcome.usage
+        if usage is not None:
+            series.input_tokens.observe(usage.prompt_tokens)
+            series.output_tokens.observe(usage.completion_tokens)
+            if usage.cached_tokens is not None:
+                series.cached_tokens.observe(usage.cached_tokens)
+        if outcome.ending == "failed" or (outcome.status or 0) >= 400:
+            series.errors["ModelServerError"] += 1

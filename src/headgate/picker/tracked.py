@@ -1,0 +1,41 @@
+"""A request in the pool's hands."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from headgate.model.ids import StreamId
+
+if TYPE_CHECKING:
+    from headgate.picker.member import Member
+
+
+class Tracked(msgspec.Struct, eq=False):
+    """A routed request until its end."""
+
+    stream: StreamId
+    model: str | None
+    arrived_at: float
+    sent_at: float
+    streaming: bool
+    unseen: bool
+    prompt_bytes: int
+    blocks: bytes
+    """Kept until the answer starts: another endpoint may turn out to serve them."""
+    prompt_tokens: int
+    matched_tokens: int
+    own_tokens: int
+    context_tokens: int
+    predicted_s: float
+    """Predicted seconds to its first token."""
+    answer_s: float
+    """Predicted seconds from there to its first sign: the whole answer, when it is not streamed."""
+    member: "Member | None" = None
+    pending: bool = False
+    """Its prompt is not computed yet, as far as known."""
+    since_scrape: bool = False
+    """Still pending and sent after the endpoint's newest scrape."""
+    first_at: float | None = None
+    status: int | None = None
+    judged: bool = False
+    """Its success or failure has been told to the endpoint's health."""
