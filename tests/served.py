@@ -10,6 +10,7 @@ from typing import Any
 from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+from tests.choices import a_choice
 
 from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub, Listener, Machine
@@ -20,6 +21,7 @@ from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
 from headgate.picker.actions import Action, Route
+from headgate.picker.choice import Choice
 from headgate.picker.events import Event, RequestArrived, RequestEnded, Woken
 from headgate.wire.extproc import BODY_LIMIT_BYTES, Settings
 
@@ -58,8 +60,8 @@ class Scripted:
         return [self._route(each) for each in ready]
 
     def _route(self, event: RequestArrived) -> Action:
-        decision = Decision(request_id=event.request.id, pool=POOL, policy="p", at=0.0, chosen=(ENDPOINT,))
-        return Route(event.stream, (ENDPOINT,), self.target, decision)
+        choice = a_choice(event.request.id, POOL, (ENDPOINT,))
+        return Route(event.stream, (ENDPOINT,), self.target, choice)
 
     def arrived(self) -> list[InferenceRequest]:
         """The requests so far."""
@@ -77,7 +79,9 @@ class Scripted:
 class Silent:
     """A listener that wants to know nothing."""
 
-    def decided(self, stream: StreamId, request: InferenceRequest, decision: Decision, took_s: float) -> None:
+    def decided(
+        self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
+    ) -> None:
         """See `hub.Listener`."""
 
     def concluded(self, stream: StreamId, outcome: Outcome) -> None:

@@ -10,9 +10,9 @@ from headgate.model.load import ModelCard
 from headgate.wire import answers
 from headgate.wire.api import BadRequest
 from headgate.wire.extproc import Conversation, Settings, WireError
-from headgate.wire.native import arrived, native_settings, over, started
+from headgate.wire.native import Row, native_settings, request_of, usage_of
 from headgate.wire.parse import understand
-from headgate.wire.said import Arrived, FirstBytes, Over, Said
+from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
 
 try:
     import headgate_native as native
@@ -63,30 +63,30 @@ class NativeConversation:
         self.outbox += self._talk.outbox()
         return said
 
-    def _said(self, row: tuple[Any, ...]) -> list[Said]:
+    def _said(self, row: Row) -> list[Said]:
         if row[0] == native.ARRIVED:
-            told = arrived(row)
-            self._request_id = told.request.id
+            request = request_of(row)
+            self._request_id = request.id
             self._waits = True
-            return [told]
+            return [Arrived(request)]
         if row[0] == native.UNREAD:
             _, _, _, headers, body, subset, unseen = row
             self._request_id = headers.get("x-request-id") or self.key
-            request = understand(headers, body, fallback_id=self.key, subset=subset, unseen=unseen)
+            read = understand(headers, body, fallback_id=self.key, subset=subset, unseen=unseen)
             self._waits = True
-            if isinstance(request, BadRequest):
-                self._end(400, "bad-request", request.message, request.param, None)
+            if isinstance(read, BadRequest):
+                self._end(400, "bad-request", read.message, read.param, None)
                 return []
-            self._read = request.model, request.streaming
-            return [Arrived(request)]
+            self._read = read.model, read.streaming
+            return [Arrived(read)]
         if row[0] == native.TOO_LARGE:
             limit = self._settings.body_limit
             self._request_id, self._waits = row[3], True
             self._end(413, "too-large", f"the request body is larger than {limit} bytes", None, None)
             return []
         if row[0] == native.STARTED:
-            return [started(row)]
-        return [FirstBytes()] if row[0] == native.FIRST_BYTES else [over(row)]
+            return [Started(*row[3:])]
+        return [FirstBytes()] if row[0] == native.FIRST_BYTES else [_over(row)]
 
     def _answer(self, *rest: Any) -> None:
         self._waits = False
@@ -117,7 +117,12 @@ class NativeConversation:
 
     def closed(self) -> Over | None:
         row = self._talk.closed()
-        return None if row is None else over(row)
+        return None if row is None else _over(row)
+
+
+def _over(row: Row) -> Over:
+    _, _, _, ending, status, usage, served = row
+    return Over(ending, status, usage_of(usage), served)
 
 
 CONVERSATIONS: list[Any] = [Conversation, *([NativeConversation] if native else [])]

@@ -13,6 +13,7 @@ from headgate.model.ids import EndpointId, PoolKey, StreamId
 from headgate.model.inference import InferencePool
 from headgate.model.requests import InferenceRequest, Outcome
 from headgate.model.snapshot import Snapshot
+from headgate.picker.choice import Choice
 from headgate.picker.settings import MachineSettings
 
 SETTLE_S = 0.02
@@ -23,7 +24,9 @@ ADDRESSES = (EndpointId("10.0.0.2:80"), EndpointId("10.0.0.1:80"), EndpointId("[
 
 
 class Silent:
-    def decided(self, stream: StreamId, request: InferenceRequest, decision: Decision, took_s: float) -> None:
+    def decided(
+        self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
+    ) -> None:
         pass
 
     def concluded(self, stream: StreamId, outcome: Outcome) -> None:

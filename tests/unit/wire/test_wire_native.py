@@ -1,53 +1,70 @@
-"""Rows of built-in values become what the portable wire says."""
+"""Rows of built-in values become what the machine is told."""
 
+import pytest
 from tests.blocks import packed
 
 from headgate.model.requests import InferenceRequest, Usage
 from headgate.wire.extproc import Settings
-from headgate.wire.native import arrived, logged, native_settings, over, started
+from headgate.wire.native import logged, native_settings, request_of, usage_of
 from headgate.wire.parse import FORMATS
-from headgate.wire.said import Arrived, Over, Started
+from headgate.wire.said import Over
 
 KIND, STREAM, POOL = 0, 7, "default/p"
+READ = ("chat", "/v1/chat/completions", "m", True, packed(1, 2), 300, 5)
 
 
-def test_a_request() -> None:
-    read = ("chat", "/v1/chat/completions", "m", True, packed(1, 2), 300, 5)
-    told = (("10.0.0.1",), "gold", "team", "250", "no number", "s")
-    assert arrived((KIND, STREAM, POOL, "id", *read, *told, 400, True)) == Arrived(
-        InferenceRequest(
-            id="id",  # type: ignore[arg-type]
-            api="chat",
-            path="/v1/chat/completions",
-            model="m",
-            streaming=True,
-            blocks=packed(1, 2),
-            prompt_bytes=300,
-            max_tokens=5,
-            subset=("10.0.0.1",),
-            objective="gold",
-            fairness_id="team",
-            slo_ttft_ms=250.0,
-            slo_tpot_ms=None,
-            session="s",
-            body_bytes=400,
-            unseen=True,
-        )
+@pytest.mark.parametrize(
+    ("slo", "ttft_ms", "tpot_ms"),
+    [
+        (("250", "no number"), 250.0, None),
+        ((None, "1.5"), None, 1.5),
+        (("", "7"), None, 7.0),
+        ((None, None), None, None),
+    ],
+)
+def test_a_request(slo: tuple[str | None, str | None], ttft_ms: float | None, tpot_ms: float | None) -> None:
+    row = (KIND, STREAM, POOL, "id", *READ, ("10.0.0.1",), "gold", "team", *slo, "s", 400, True, "forced")
+    assert request_of(row) == InferenceRequest(
+        id="id",  # type: ignore[arg-type]
+        api="chat",
+        path="/v1/chat/completions",
+        model="m",
+        streaming=True,
+        blocks=packed(1, 2),
+        prompt_bytes=300,
+        max_tokens=5,
+        subset=("10.0.0.1",),
+        objective="gold",
+        fairness_id="team",
+        slo_ttft_ms=ttft_ms,
+        slo_tpot_ms=tpot_ms,
+        session="s",
+        body_bytes=400,
+        unseen=True,
+        target_model="forced",
     )
 
 
-def test_the_answers_beginning_and_end() -> None:
-    assert started((KIND, STREAM, POOL, 200, "a:1", False, True)) == Started(200, "a:1", False, True)  # type: ignore[arg-type]
-    assert over((KIND, STREAM, POOL, "complete", 200, (7, 2, None), None)) == Over(
-        "complete", 200, Usage(7, 2, None)
-    )
+def test_a_request_has_as_many_entries_as_a_row_from_the_fourth_on() -> None:
+    told = (None, None, None, None, None, None, 400, False)
+    found = request_of((KIND, STREAM, POOL, "id", *READ, *told))
+    assert (found.body_bytes, found.unseen, found.target_model) == (400, False, None)
+
+
+def test_the_end_that_the_access_log_tells() -> None:
     assert logged((KIND, "n-7", "aborted", None, None, "a:1")) == ("n-7", Over("aborted", served="a:1"))  # type: ignore[arg-type]
+    assert logged((KIND, "n-7", "complete", 200, (7, 2, None), None)) == (
+        "n-7",
+        Over("complete", 200, Usage(7, 2, None)),
+    )
 
 
 def test_usage_of_an_unusual_form_is_read_here() -> None:
     tail = b'{"usage":{"prompt_tokens":7,"prompt_tokens_details":{"cached_tokens":4}}}'
-    assert over((KIND, STREAM, POOL, "complete", 200, tail, None)).usage == Usage(7, 0, 4)
-    assert over((KIND, STREAM, POOL, "complete", 200, b"{}", None)).usage is None
+    assert usage_of(tail) == Usage(7, 0, 4)
+    assert usage_of(b"{}") is None
+    assert usage_of(None) is None
+    assert usage_of((7, 2, 1)) == Usage(7, 2, 1)
 
 
 def test_settings_carry_every_format_with_its_shape() -> None:

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from tests.choices import a_choice
 
 from headgate.io.extproc.hub import Hub
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
 from headgate.picker.actions import Action, Conclude, ListModels, Reject, Route, WakeAt
+from headgate.picker.choice import Choice
 from headgate.picker.events import Event, FirstToken, RequestArrived, RequestEnded, ResponseStarted, Woken
 from headgate.wire.accesslog import Entry
 from headgate.wire.said import Arrived, FirstBytes, Over, Started
@@ -36,7 +38,9 @@ class Notes:
         self.decided_streams: list[StreamId] = []
         self.outcomes: list[Outcome] = []
 
-    def decided(self, stream: StreamId, request: InferenceRequest, decision: Decision, took_s: float) -> None:
+    def decided(
+        self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
+    ) -> None:
         assert request is REQUEST
         assert took_s >= 0
         self.decided_streams.append(stream)
@@ -77,7 +81,7 @@ def hub(clock: Clock, notes: Notes) -> Hub:
 
 
 def route(stream: StreamId) -> Route:
-    return Route(stream, (EndpointId("10.0.0.1:80"),), None, DECISION)
+    return Route(stream, (EndpointId("10.0.0.1:80"),), None, a_choice())
 
 
 def test_a_pick_reaches_its_stream_and_the_listener(hub: Hub, notes: Notes) -> None:

@@ -9,6 +9,7 @@ import grpc.aio
 import pytest
 from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+from tests.choices import a_choice
 
 from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub
@@ -19,6 +20,7 @@ from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
 from headgate.picker.actions import Action, Reject, Route
+from headgate.picker.choice import Choice
 from headgate.picker.events import Event, RequestArrived, RequestEnded, Woken
 from headgate.wire.extproc import Settings
 
@@ -46,19 +48,22 @@ class Machine:
 
     def answer(self, event: RequestArrived) -> Action:
         endpoint = EndpointId("10.0.0.1:80")
-        decision = Decision(
-            request_id=event.request.id, pool=POOL, policy="p", at=0.0, chosen=(endpoint,), candidates=()
-        )
+        choice = a_choice(event.request.id, POOL, (endpoint,))
         if self.refuse:
+            decision = Decision(
+                request_id=event.request.id, pool=POOL, policy="p", at=0.0, refused="saturated"
+            )
             return Reject(event.stream, 429, "saturated", "full", 1, decision)
-        return Route(event.stream, (endpoint,), None, decision)
+        return Route(event.stream, (endpoint,), None, choice)
 
     def ended(self) -> list[str]:
         return [event.ending for event in self.events if isinstance(event, RequestEnded)]
 
 
 class Silent:
-    def decided(self, stream: StreamId, request: InferenceRequest, decision: Decision, took_s: float) -> None:
+    def decided(
+        self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
+    ) -> None:
         pass
 
     def concluded(self, stream: StreamId, outcome: Outcome) -> None:

@@ -19,14 +19,16 @@ import grpc
 import grpc.aio
 import pytest
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+from tests.choices import a_choice
 
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.native import VARIABLE, Certificates, Limits, NativeWire, load
 from headgate.io.extproc.tls import self_signed
 from headgate.model.decisions import Decision
-from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId
+from headgate.model.ids import PoolKey, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
 from headgate.picker.actions import Action, Route
+from headgate.picker.choice import Choice
 from headgate.picker.events import Event, RequestArrived
 from headgate.wire.extproc import Settings
 from headgate.wire.native import native_settings
@@ -130,14 +132,16 @@ class _Machine:
             return []
         if event.request.path == "/bad":
             raise RuntimeError("a fault")
-        decision = Decision(request_id=RequestId("r"), pool=POOL, policy="test", at=now)
-        return [Route(event.stream, (EndpointId("10.0.0.1:1"),), None, decision)]
+        choice = a_choice("r", POOL, ("10.0.0.1:1",), policy="test")
+        return [Route(event.stream, choice.chosen, None, choice)]
 
 
 class _Listener:
     """Wants to know nothing."""
 
-    def decided(self, stream: StreamId, request: InferenceRequest, decision: Decision, took_s: float) -> None:
+    def decided(
+        self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
+    ) -> None:
         """See `hub.Listener`."""
 
     def concluded(self, stream: StreamId, outcome: Outcome) -> None:

@@ -34,6 +34,7 @@ from headgate.model.decisions import Decision
 from headgate.model.ids import StreamId
 from headgate.model.requests import InferenceRequest
 from headgate.picker.actions import Action, Reject
+from headgate.picker.choice import Choice
 from headgate.picker.events import Event, RequestArrived, RequestEnded
 
 BODY = b'{"model":"m","messages":[],"stream":true}'
@@ -183,7 +184,9 @@ async def test_a_refused_request_that_breaks_off_has_no_end(wire: str, body: byt
 class Failing(Silent):
     """A listener with a fault."""
 
-    def decided(self, stream: StreamId, request: InferenceRequest, decision: Decision, took_s: float) -> None:
+    def decided(
+        self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
+    ) -> None:
         """See `hub.Listener`."""
         raise RuntimeError("a fault")
 

@@ -38,7 +38,6 @@ from headgate.io.extproc.service import EOF
 from headgate.model.ids import StreamId
 from headgate.picker.actions import Route
 from headgate.picker.events import Event, FirstToken, RequestArrived, RequestEnded, ResponseStarted
-from headgate.scheduling.describe import describe
 from headgate.wire.extproc import Conversation, Settings, WireError
 from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
 
@@ -103,7 +102,7 @@ def told(order: Order, mode: str, lean: bool, name: str) -> Told:
     def tell(said: Said) -> None:
         for action in machine.handle(_event(said), 0.0):
             assert isinstance(action, Route)
-            talk.route(action.endpoints, action.target_model, describe(action.decision))
+            talk.route(action.endpoints, action.target_model, action.decision.summary())
 
     for kind in order:
         try:
