@@ -1,58 +1,101 @@
 """The ring of decisions."""
 
+from collections.abc import Callable, Sequence
+
+import pytest
+from tests.choices import a_choice
+from tests.unit.scheduling.scheduling_builders import a_scheduler, a_state, an_ask
+
 from headgate.app.decision_log import DecisionLog
 from headgate.model.decisions import Candidate, Decision
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId
 from headgate.model.requests import Outcome
+from headgate.picker.choice import Choice
+from headgate.scheduling.placement import Placement
 
 
-def decision(request_id: str) -> Decision:
-    return Decision(request_id=RequestId(request_id), pool=PoolKey("d/p"), policy="x", at=1.0)
+def decision(request_id: str, at: float = 1.0) -> Decision:
+    return Decision(request_id=RequestId(request_id), pool=PoolKey("d/p"), policy="x", at=at)
+
+
+def placed(endpoints: int) -> Placement:
+    """A real placement among so many."""
+    return a_scheduler().schedule(an_ask(), [a_state(slot) for slot in range(endpoints)])
 
 
 def test_records_are_found_by_request_and_by_age() -> None:
-    log = DecisionLog()
+    log = DecisionLog(lambda at: at + 100.0)
     for number, name in enumerate("abc"):
-        log.record(StreamId(number), decision(name), wall_time=number)
+        log.record(StreamId(number), decision(name, at=number))
     found = log.find(RequestId("b"))
     assert found is not None
-    assert (found.decision.request_id, found.wall_time) == ("b", 1)
+    assert (found.decision.request_id, found.wall_time) == ("b", 101.0)
     assert [record.decision.request_id for record in log.last(2)] == ["c", "b"]
+    assert log.last(0) == log.last(-1) == []
     assert log.find(RequestId("nobody")) is None
 
 
 def test_a_request_id_that_comes_again_finds_the_newest() -> None:
-    log = DecisionLog(capacity=2)
-    log.record(StreamId(1), decision("a"), 1.0)
-    log.record(StreamId(2), decision("a"), 2.0)
-    log.record(StreamId(3), decision("b"), 3.0)
+    log = DecisionLog(float, capacity=2)
+    log.record(StreamId(1), decision("a", 1.0))
+    log.record(StreamId(2), decision("a", 2.0))
+    log.record(StreamId(3), decision("b", 3.0))
     found = log.find(RequestId("a"))
     assert found is not None
     assert found.wall_time == 2.0
 
 
 def test_the_oldest_makes_room() -> None:
-    log = DecisionLog(capacity=2)
+    log = DecisionLog(float, capacity=2)
     for number, name in enumerate("abc"):
-        log.record(StreamId(number), decision(name), 0.0)
+        log.record(StreamId(number), decision(name))
     assert log.find(RequestId("a")) is None
     assert log.conclude(StreamId(0), Outcome(ending="complete")) is None
     assert len(log.last(10)) == 2
 
 
-def test_an_outcome_is_attached() -> None:
-    log = DecisionLog()
-    log.record(StreamId(1), decision("a"), 1.0)
-    assert log.conclude(StreamId(1), Outcome(ending="failed", status=502)) == decision("a")
+@pytest.mark.parametrize("kept", [decision("a"), a_choice("a", "d/p")])
+def test_an_outcome_is_attached(kept: Choice | Decision) -> None:
+    log = DecisionLog(float)
+    log.record(StreamId(1), kept)
+    assert log.last(1)[0].outcome is None
+    assert log.conclude(StreamId(1), Outcome(ending="failed", status=502)) is kept
     assert log.last(1)[0].outcome == Outcome(ending="failed", status=502)
 
 
-def test_large_pools_leave_fewer_records() -> None:
-    log = DecisionLog(candidates=5)
-    for number in range(4):
-        candidates = tuple(Candidate(endpoint=EndpointId(f"e{each}")) for each in range(2))
-        made = Decision(
-            request_id=RequestId(str(number)), pool=PoolKey("d/p"), policy="x", at=1.0, candidates=candidates
-        )
-        log.record(StreamId(number), made, 0.0)
-    assert [record.decision.request_id for record in log.last(10)] == ["3", "2"]
+def test_a_choice_is_written_when_it_is_read() -> None:
+    asked: list[float] = []
+
+    def wall_time(at: float) -> float:
+        asked.append(at)
+        return 2 * at
+
+    log = DecisionLog(wall_time)
+    choice = a_choice("a", placement=placed(2))
+    log.record(StreamId(1), choice)
+    assert asked == []
+    found = log.find(RequestId("a"))
+    assert found is not None
+    assert (found.decision, found.wall_time, asked) == (choice.written(), 20.0, [10.0])
+    assert [one.endpoint for one in found.decision.candidates] == ["10.0.0.1:8000", "10.0.0.2:8000"]
+    assert log.last(1) == [found]
+
+
+def refused(request_id: str) -> Decision:
+    candidates = tuple(Candidate(endpoint=EndpointId(f"e{each}")) for each in range(2))
+    return Decision(
+        request_id=RequestId(request_id), pool=PoolKey("d/p"), policy="x", at=1.0, candidates=candidates
+    )
+
+
+def routed(request_id: str) -> Choice:
+    return a_choice(request_id, placement=placed(2))
+
+
+@pytest.mark.parametrize("makes", [(refused, refused), (routed, routed), (routed, refused)])
+def test_large_pools_leave_fewer_records(makes: Sequence[Callable[[str], Choice | Decision]]) -> None:
+    log = DecisionLog(float, candidates=5)
+    for number in range(8):
+        log.record(StreamId(number), makes[number % 2](str(number)))
+        assert len(log.last(10)) == min(2, number + 1)
+    assert [record.decision.request_id for record in log.last(10)] == ["7", "6"]

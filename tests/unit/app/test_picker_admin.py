@@ -34,7 +34,7 @@ def status(*, ready: bool = True) -> Status:
 
 @pytest.fixture
 def log() -> DecisionLog:
-    return DecisionLog()
+    return DecisionLog(float)
 
 
 @pytest.fixture
@@ -56,7 +56,6 @@ async def test_decisions(site: Site, log: DecisionLog) -> None:
         log.record(
             StreamId(number),
             Decision(request_id=RequestId(name), pool=PoolKey("d/p"), policy="x", at=0.0),
-            1.0,
         )
     assert (await get(site.port, "/v1/decisions/last"))[1]["decision"]["request_id"] == "c"
     assert (await get(site.port, "/v1/decisions/b"))[1]["decision"]["request_id"] == "b"
