@@ -18,24 +18,24 @@ def a_request(prompt_bytes: int = 0, body_bytes: int = 0, max_tokens: int | None
     [(a_request(4000), 1000), (a_request(0, 400), 100), (a_request(), 1), (a_request(4000, 9999), 1000)],
 )
 def test_first_estimates(request_: InferenceRequest, tokens: int) -> None:
-    assert TokenEstimator().prompt_tokens(request_, "m") == tokens
+    assert TokenEstimator().of("m").prompt_tokens(request_) == tokens
 
 
 def test_a_model_is_learned_from_its_own_answers() -> None:
     estimator = TokenEstimator()
     for _ in range(200):
         estimator.learn("cjk", 3000, Usage(1500, 40))
-    assert estimator.bytes_per_token("cjk") == pytest.approx(2.0, rel=0.01)
-    assert estimator.bytes_per_token("other") == 4.0
-    assert estimator.output_tokens(a_request(), "cjk") == pytest.approx(40, abs=1)
-    assert estimator.output_tokens(a_request(max_tokens=8), "cjk") == 8
+    assert estimator.of("cjk").bytes_per_token == pytest.approx(2.0, rel=0.01)
+    assert estimator.of("other").bytes_per_token == 4.0
+    assert estimator.of("cjk").output_tokens(a_request()) == pytest.approx(40, abs=1)
+    assert estimator.of("cjk").output_tokens(a_request(max_tokens=8)) == 8
 
 
 @pytest.mark.parametrize(("size", "usage"), [(100, Usage(10, 0)), (3000, Usage(0, 0)), (3000, Usage(9, 0))])
 def test_unclean_samples_teach_nothing(size: int, usage: Usage) -> None:
     estimator = TokenEstimator()
     estimator.learn("m", size, usage)
-    assert estimator.bytes_per_token("m") == 4.0
+    assert estimator.of("m").bytes_per_token == 4.0
 
 
 def test_memory_and_values_are_bounded() -> None:
@@ -43,5 +43,5 @@ def test_memory_and_values_are_bounded() -> None:
     for n in range(MODELS + 1):
         for _ in range(100):
             estimator.learn(f"m{n}", 1000, Usage(990, 1))
-    assert estimator.bytes_per_token("m0") == 4.0
-    assert DENSEST <= estimator.bytes_per_token("m1") <= SPARSEST
+    assert estimator.of("m0").bytes_per_token == 4.0
+    assert DENSEST <= estimator.of("m1").bytes_per_token <= SPARSEST
