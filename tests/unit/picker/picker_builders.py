@@ -23,6 +23,7 @@ from headgate.picker.events import (
 )
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
+from headgate.picker.tracked import Tracked
 from headgate.scheduling.profiles import PROFILES
 
 KEY = PoolKey("default/pool")
@@ -67,6 +68,30 @@ def arrives(stream: int, prompt: str = "", **fields: object) -> RequestArrived:
     return RequestArrived(
         StreamId(stream),
         InferenceRequest(id=RequestId(f"r{stream}"), blocks=blocks(prompt), **values),  # type: ignore[arg-type]
+    )
+
+
+def tracking(arrived: RequestArrived, now: float = 0.0, **fields: object) -> Tracked:
+    """The request of *arrived* as it is booked at *now*."""
+    request = arrived.request
+    values: dict[str, object] = {
+        "blocks": b"",
+        "prompt_tokens": 0,
+        "matched_tokens": 0,
+        "own_tokens": 0,
+        "context_tokens": 0,
+        "predicted_s": 0.0,
+        "answer_s": 0.0,
+    }
+    return Tracked(
+        arrived.stream,
+        request.model,
+        now,
+        now,
+        request.streaming,
+        request.unseen,
+        request.prompt_bytes,
+        **(values | fields),  # type: ignore[arg-type]
     )
 
 

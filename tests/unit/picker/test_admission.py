@@ -1,13 +1,11 @@
 """Saturation and the verdict, as tables."""
 
 import pytest
-from tests.unit.picker.picker_builders import an_endpoint
+from tests.unit.picker.picker_builders import an_endpoint, arrives, tracking
 
-from headgate.model.ids import RequestId, StreamId
 from headgate.model.load import Load
-from headgate.model.requests import InferenceRequest
 from headgate.picker.admission import Go, Refuse, saturation, verdict
-from headgate.picker.member import Member, Tracked
+from headgate.picker.member import Concerns, Member
 from headgate.picker.settings import AdmissionSettings, HealthSettings
 from headgate.scheduling.api import COOLING, DOWN, FINE, SUSPECT
 
@@ -15,7 +13,7 @@ SETTINGS = AdmissionSettings()
 
 
 def a_member(severity: int = FINE, load: Load | None = None) -> Member:
-    member = Member(an_endpoint("a"), 0, HealthSettings())
+    member = Member(an_endpoint("a"), 0, HealthSettings(), Concerns())
     if load is not None:
         member.scraped(load, 0.0, 0.0, 0.0)
     member.state.severity = severity
@@ -24,10 +22,7 @@ def a_member(severity: int = FINE, load: Load | None = None) -> Member:
 
 def send(member: Member, count: int, tokens: int) -> None:
     for _ in range(count):
-        request = InferenceRequest(id=RequestId("r"), api="chat", streaming=True)
-        tracked = Tracked(StreamId(len(member.holds)), request, None, 0.0)
-        tracked.own_tokens = tokens
-        member.book(tracked, 0.0)
+        member.book(tracking(arrives(len(member.holds)), own_tokens=tokens), 0.0)
 
 
 def full(waiting: int, kv_used: float | None = None) -> Load:

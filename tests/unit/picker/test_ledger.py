@@ -1,14 +1,24 @@
 """The requests in the pool's hands, from decision to end."""
 
 import pytest
-from tests.unit.picker.picker_builders import address, an_endpoint, arrives, blocks, ends, starts, token
+from tests.unit.picker.picker_builders import (
+    address,
+    an_endpoint,
+    arrives,
+    blocks,
+    ends,
+    starts,
+    token,
+    tracking,
+)
 
 from headgate.model.ids import StreamId
 from headgate.model.requests import Usage
 from headgate.picker.fleet import Fleet
 from headgate.picker.ledger import Ledger
-from headgate.picker.member import Member, Tracked
+from headgate.picker.member import Member
 from headgate.picker.settings import MachineSettings
+from headgate.picker.tracked import Tracked
 
 PROMPT = blocks("abcd")
 
@@ -29,9 +39,16 @@ def member(ledger: Ledger, name: str) -> Member:
 def book(ledger: Ledger, stream: int, name: str = "a", now: float = 0.0, **fields: object) -> Tracked:
     """A request of 100 prompt tokens, 40 of them cached there, expected to answer after half a second."""
     arrived = arrives(stream, "", **fields)
-    tracked = Tracked(arrived.stream, arrived.request, "m", now)
-    tracked.blocks, tracked.prompt_tokens, tracked.matched_tokens = PROMPT, 100, 40
-    tracked.own_tokens, tracked.context_tokens, tracked.predicted_s = 60, 100, 0.5
+    tracked = tracking(
+        arrived,
+        now,
+        blocks=PROMPT,
+        prompt_tokens=100,
+        matched_tokens=40,
+        own_tokens=60,
+        context_tokens=100,
+        predicted_s=0.5,
+    )
     ledger.book(tracked, member(ledger, name), now)
     ledger.check()
     return tracked
@@ -107,14 +124,14 @@ def test_hit_rates_are_believed_and_reported(ledger: Ledger) -> None:
 @pytest.mark.parametrize(("ending", "status"), [("complete", 500), ("failed", 200), ("aborted", 200)])
 def test_only_a_whole_good_answer_teaches_what_a_token_is(ledger: Ledger, ending: str, status: int) -> None:
     book(ledger, 1, prompt_bytes=4000)
-    before = ledger.estimator.bytes_per_token("m")
+    before = ledger.estimator.of("m").bytes_per_token
     ledger.response_started(starts(1, status), 0.2)
     ledger.ended(ends(1, ending, status, Usage(3000, 5)), 1.0)  # type: ignore[arg-type]
-    assert ledger.estimator.bytes_per_token("m") == before
+    assert ledger.estimator.of("m").bytes_per_token == before
     book(ledger, 2, prompt_bytes=4000)
     ledger.response_started(starts(2), 1.2)
     ledger.ended(ends(2, usage=Usage(3000, 5)), 2.0)
-    assert ledger.estimator.bytes_per_token("m") < before
+    assert ledger.estimator.of("m").bytes_per_token < before
 
 
 def test_the_last_request_of_a_leaving_endpoint_takes_it_along(ledger: Ledger) -> None:

@@ -55,7 +55,7 @@ def test_an_empty_pool_refuses_with_a_reason() -> None:
 def test_a_decision_records_what_it_was_made_from(machine: PoolMachine) -> None:
     first = pick(machine, arrives(1, "abcd"), 0.0)
     machine.handle(scrape("a", waiting=0, running=0), 0.5)
-    decision = routed(machine, arrives(2, "abcdefgh", max_tokens=10), 1.0).decision
+    decision = routed(machine, arrives(2, "abcdefgh", max_tokens=10), 1.0).decision.written()
     assert decision.request_id == "r2"
     assert decision.pool == KEY
     assert decision.policy == "default"
@@ -370,7 +370,7 @@ def test_estimates_follow_reported_usage(machine: PoolMachine) -> None:
     for n in range(100):
         machine.handle(arrives(n, "a" * 10), n)
         machine.handle(ends(n, usage=Usage(640, 50, 320)), n + 0.5)
-    assert routed(machine, arrives(200, "a" * 10), 200.0).decision.prompt_tokens == pytest.approx(
+    assert routed(machine, arrives(200, "a" * 10), 200.0).decision.placement.prompt_tokens == pytest.approx(
         640, rel=0.05
     )
     view = machine.view(200.0)

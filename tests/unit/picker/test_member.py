@@ -1,25 +1,25 @@
 """One endpoint's books: what requests and scrapes do to its sums."""
 
 import pytest
-from tests.unit.picker.picker_builders import an_endpoint, arrives
+from tests.unit.picker.picker_builders import an_endpoint, arrives, tracking
 
 from headgate.model.load import Load
-from headgate.picker.member import Member, Tracked
+from headgate.picker.member import Concerns, Member
 from headgate.picker.settings import AdmissionSettings, HealthSettings
+from headgate.picker.tracked import Tracked
 
 LIMITS = AdmissionSettings()
 
 
 @pytest.fixture
 def member() -> Member:
-    return Member(an_endpoint("a"), 0, HealthSettings())
+    return Member(an_endpoint("a"), 0, HealthSettings(), Concerns())
 
 
 def book(member: Member, stream: int, now: float = 0.0, own: int = 100, **fields: object) -> Tracked:
     """A request of *own* uncached tokens and twice the context, expected to answer after 100 ms."""
     arrived = arrives(stream, "", **fields)
-    tracked = Tracked(arrived.stream, arrived.request, "m", now)
-    tracked.own_tokens, tracked.context_tokens, tracked.predicted_s = own, 2 * own, 0.1
+    tracked = tracking(arrived, now, own_tokens=own, context_tokens=2 * own, predicted_s=0.1)
     member.book(tracked, now)
     member.check()
     return tracked

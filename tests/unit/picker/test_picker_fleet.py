@@ -1,12 +1,22 @@
 """Endpoints that come, go and come back; the prefix index goes with them."""
 
 import pytest
-from tests.unit.picker.picker_builders import address, an_endpoint, arrives, blocks, lists, no_scrape, scrape
+from tests.unit.picker.picker_builders import (
+    address,
+    an_endpoint,
+    arrives,
+    blocks,
+    lists,
+    no_scrape,
+    scrape,
+    tracking,
+)
 
 from headgate.model.load import ModelCard
 from headgate.picker.fleet import Fleet
-from headgate.picker.member import Member, Tracked
+from headgate.picker.member import Member
 from headgate.picker.settings import MachineSettings
+from headgate.picker.tracked import Tracked
 
 PROMPT = blocks("abcdef")
 
@@ -24,8 +34,7 @@ def change(fleet: Fleet, names: str, now: float = 0.0, serving: bool = False) ->
 
 
 def holding(member: Member) -> Tracked:
-    arrived = arrives(1)
-    tracked = Tracked(arrived.stream, arrived.request, "m", 0.0)
+    tracked = tracking(arrives(1))
     member.book(tracked, 0.0)
     return tracked
 
