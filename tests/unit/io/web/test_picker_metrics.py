@@ -1,6 +1,10 @@
 """The metrics page after some decisions."""
 
-from headgate.io.web.metrics import NAMES_LIMIT, PickerMetrics, Reading, resident_bytes
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from headgate.io.web.counts import NAMES_LIMIT
+from headgate.io.web.metrics import PickerMetrics, Reading, resident_bytes
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, RequestId
 from headgate.model.load import Load
@@ -60,10 +64,10 @@ def metrics() -> PickerMetrics:
 
 def test_requests_and_outcomes() -> None:
     work = metrics()
-    work.decided(REQUEST, decision("m"), 0.0005)
-    work.decided(REQUEST, decision("m", refused="saturated"), 0.0005)
+    work.counts.decided(REQUEST, decision("m"), 0.0005)
+    work.counts.decided(REQUEST, decision("m", refused="saturated"), 0.0005)
     outcome = Outcome(ending="failed", status=502, ttft_s=0.1, duration_s=1.0, usage=Usage(10, 5, 8))
-    work.concluded(decision("m"), outcome)
+    work.counts.concluded(decision("m"), outcome)
     lines = work.page().decode().splitlines()
     labels = 'model_name="m",target_model_name="m"'
     for line in (
@@ -79,6 +83,75 @@ def test_requests_and_outcomes() -> None:
         'inference_extension_scheduler_attempts_total{status="failure",target_model_name="m"} 1.0',
     ):
         assert line in lines
+
+
+FAMILIES = {
+    "inference_objective_request": "counter",
+    "inference_objective_request_error": "counter",
+    "inference_objective_running_requests": "gauge",
+    "inference_objective_request_duration_seconds": "histogram",
+    "inference_objective_request_sizes": "histogram",
+    "inference_objective_input_tokens": "histogram",
+    "inference_objective_output_tokens": "histogram",
+    "inference_objective_prompt_cached_tokens": "histogram",
+    "inference_objective_request_ttft_seconds": "histogram",
+    "inference_extension_scheduler_e2e_duration_seconds": "histogram",
+    "inference_extension_scheduler_attempts": "counter",
+    "inference_pool_average_kv_cache_utilization": "gauge",
+    "inference_pool_average_queue_size": "gauge",
+    "inference_pool_average_running_requests": "gauge",
+    "inference_pool_ready_pods": "gauge",
+    "inference_pool_ready_endpoints": "gauge",
+    "inference_pool_per_pod_queue_size": "gauge",
+    "headgate_endpoint_in_flight": "gauge",
+    "headgate_pool_saturation": "gauge",
+    "headgate_pool_prefix_hit_rate": "gauge",
+    "headgate_extproc_streams": "gauge",
+    "headgate_info": "gauge",
+    "process_resident_memory_bytes": "gauge",
+}
+"""What dashboards and alerts are built on."""
+
+
+def test_names_and_types_are_kept() -> None:
+    work = metrics()
+    empty = {family.name: family.type for family in parsed(work)}
+    work.counts.decided(REQUEST, decision("m"), 0.0005)
+    assert {family.name: family.type for family in parsed(work)} == empty == FAMILIES
+
+
+def parsed(work: PickerMetrics) -> list[Metric]:
+    return list(text_string_to_metric_families(work.page().decode()))
+
+
+def test_histograms_are_cumulative_up_to_infinity() -> None:
+    work = metrics()
+    for ttft_s in (0.005, 0.3, 0.4, 1.0, 1e6):
+        work.counts.decided(REQUEST, decision("m"), ttft_s / 1000)
+        work.counts.concluded(decision("m"), Outcome(ending="complete", ttft_s=ttft_s, duration_s=0.0))
+    found = {family.name: family for family in parsed(work)}
+    samples = found["inference_objective_request_ttft_seconds"].samples
+    buckets = {sample.labels["le"]: sample.value for sample in samples if sample.name.endswith("_bucket")}
+    assert (buckets["0.005"], buckets["0.2"], buckets["0.4"], buckets["0.8"]) == (1, 1, 3, 3)
+    assert (buckets["1.6"], buckets["300.0"], buckets["+Inf"]) == (4, 4, 5)
+    for family in found.values():
+        if family.type != "histogram":
+            continue
+        values = [sample.value for sample in family.samples if sample.name.endswith("_bucket")]
+        bounds = [sample.labels["le"] for sample in family.samples if sample.name.endswith("_bucket")]
+        (count,) = [sample.value for sample in family.samples if sample.name.endswith("_count")]
+        assert values == sorted(values), family.name
+        assert (bounds[-1], values[-1]) == ("+Inf", count), family.name
+        assert list(map(float, bounds)) == sorted(map(float, bounds)), family.name
+        assert len([sample for sample in family.samples if sample.name.endswith("_sum")]) == 1
+
+
+def test_model_names_of_any_letters_stay_one_label() -> None:
+    work = metrics()
+    name = 'a"b\\c\nd é'
+    work.counts.decided(REQUEST, decision(name), 0.0)
+    (total,) = [family for family in parsed(work) if family.name == "inference_objective_request"]
+    assert [sample.labels["model_name"] for sample in total.samples] == [name]
 
 
 def test_pools_are_read_when_asked() -> None:
@@ -99,7 +172,7 @@ def test_pools_are_read_when_asked() -> None:
 def test_clients_cannot_make_labels_without_end() -> None:
     work = metrics()
     for number in range(NAMES_LIMIT + 50):
-        work.decided(REQUEST, decision(f"m{number}"), 0.0)
+        work.counts.decided(REQUEST, decision(f"m{number}"), 0.0)
     page = work.page().decode()
     assert 'inference_objective_request_total{model_name="other",target_model_name="other"} 50.0' in page
     assert f'"m{NAMES_LIMIT}"' not in page
