@@ -177,7 +177,7 @@ class Member:
         guess = 0.0
         if self._seats is not None:
             running = load.running if load is not None else self.state.in_flight - self.new_requests
-            guess = running + self.new_requests - max(self._seats, running)
+            guess = float(running + self.new_requests - max(self._seats, running))
         if self.new_tokens > settings.step_tokens:
             guess = max(guess, self.new_requests * (1.0 - settings.step_tokens / self.new_tokens))
         return min(max(0.0, guess), MOST_GUESSED * settings.waiting_limit)

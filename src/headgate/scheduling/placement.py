@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from headgate.model.decisions import Candidate, Term
-from headgate.scheduling.api import EndpointState, Seen
+from headgate.scheduling.state import EndpointState, Seen
 
 
 class Placement(msgspec.Struct, frozen=True, gc=False):

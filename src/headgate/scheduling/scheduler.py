@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from headgate.model.ports import Rng
-from headgate.scheduling.api import Ask, EndpointState, Profile, RunningScorer, Scorer, Seen
+from headgate.scheduling.api import Ask, EndpointState, Profile, RunningScorer, Scorer
 from headgate.scheduling.placement import Placement
+from headgate.scheduling.state import Seen
 
 
 class Scheduler:
@@ -81,7 +82,7 @@ class Scheduler:
         """Assert that what was made of *endpoints* earlier is still true."""
         for state in endpoints:
             before = state.seen
-            assert before is None or before == self._look(state), state.id
+            assert before is None or before.agrees(self._look(state)), state.id
 
     def _filter(
         self, ask: Ask, endpoints: Sequence[EndpointState]
@@ -113,17 +114,8 @@ class Scheduler:
             base += at_none
             slope += per_token
             lines.append((at_none, per_token))
-        made = state.seen = Seen(
-            base,
-            slope,
-            tuple(lines),
-            state.id,
-            state.name,
-            state.slot,
-            state.in_flight,
-            state.pending_tokens,
-            state.scraped_at,
-        )
+        made = Seen(state, base, slope, tuple(lines))
+        state.seen = made
         return made
 
     def _find(self, kept: Sequence[EndpointState]) -> Mapping[int, int]:

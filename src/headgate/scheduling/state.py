@@ -1,0 +1,123 @@
+"""What is known of one endpoint, and as what it was seen at a decision."""
+
+from headgate.model.endpoints import Endpoint
+from headgate.model.ids import EndpointId
+from headgate.model.load import Load
+
+FINE, COOLING, SUSPECT, DOWN = range(4)
+"""How unwell an endpoint is, in the order in which an unwell one is still preferred."""
+
+
+Line = tuple[float, float]
+"""A cost that is a straight line in a request's uncached prompt tokens: at none of them, and per token."""
+
+
+class Seen:
+    """One endpoint as it stood at a decision: what a record of it needs, and its lines added up.
+
+    The scheduler makes one when an endpoint has changed; until then all decisions share it. Never changed.
+    """
+
+    __slots__ = (
+        "base",
+        "endpoint",
+        "in_flight",
+        "lines",
+        "name",
+        "pending_tokens",
+        "scraped_at",
+        "slope",
+        "slot",
+    )
+
+    def __init__(self, state: "EndpointState", base: float, slope: float, lines: tuple[Line, ...]) -> None:
+        self.base = base
+        self.slope = slope
+        self.lines = lines
+        """Weighted, of every scorer that has one, in the order of the profile."""
+        self.endpoint = state.id
+        self.name = state.name
+        self.slot = state.slot
+        self.in_flight = state.in_flight
+        self.pending_tokens = state.pending_tokens
+        self.scraped_at = state.scraped_at
+
+    def agrees(self, other: "Seen") -> bool:
+        """Whether both say the same."""
+        return self._all() == other._all()
+
+    def _all(self) -> tuple[object, ...]:
+        cost = self.base, self.slope, self.lines
+        return (
+            *cost,
+            self.endpoint,
+            self.name,
+            self.slot,
+            self.in_flight,
+            self.pending_tokens,
+            self.scraped_at,
+        )
+
+
+class EndpointState:
+    """What is known of one endpoint, kept current by the picker's machine; plugins only read it.
+
+    Counts are the router's own accounting at decision time; `extra_*` is load that the engine reports
+    beyond it (another gateway, a restarted picker) and is zero while no fresh scrape shows any.
+    Whoever changes a field sets `seen` to None, except for `cold_turn`.
+    """
+
+    __slots__ = (
+        "adapters",
+        "cold_turn",
+        "complaint",
+        "context_tokens",
+        "endpoint",
+        "extra_context_tokens",
+        "extra_pending_tokens",
+        "extra_requests",
+        "fill",
+        "id",
+        "in_flight",
+        "load",
+        "name",
+        "pending_tokens",
+        "ramp",
+        "scraped_at",
+        "seen",
+        "severity",
+        "slot",
+    )
+
+    def __init__(self, endpoint: Endpoint, slot: int) -> None:
+        self.endpoint = endpoint
+        self.id: EndpointId = endpoint.id
+        self.name = endpoint.name
+        self.slot = slot
+        """Number of the endpoint in the prefix index; unique within the pool."""
+        self.in_flight = 0
+        """Requests sent there and not ended."""
+        self.pending_tokens = 0
+        """Uncached prompt tokens sent there and not yet at their first token."""
+        self.context_tokens = 0
+        """Prompt and expected answer tokens of the requests in flight."""
+        self.extra_requests = 0
+        self.extra_pending_tokens = 0
+        self.extra_context_tokens = 0
+        self.fill = 0.0
+        """How full the router's prefix index of this endpoint is, 0..1."""
+        self.load: Load | None = None
+        """The newest scrape that succeeded; None when it is too old to be believed."""
+        self.scraped_at: float | None = None
+        """When the newest scrape succeeded, machine clock seconds."""
+        self.adapters: set[str] = set()
+        """LoRA adapters loaded there, or sent there since the newest scrape."""
+        self.severity = FINE
+        self.complaint = ""
+        """Why `severity` is not FINE."""
+        self.ramp = 1.0
+        """Share of a full load it may take, 0..1; below 1 during a slow start."""
+        self.cold_turn = 0
+        """Number of the pool's decision that last sent a prompt here which was cached nowhere; 0: none."""
+        self.seen: Seen | None = None
+        """What the scheduler made of all this; None: something has changed since."""
