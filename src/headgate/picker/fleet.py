@@ -109,6 +109,9 @@ class Fleet:
         if not self.concerns.unwell:
             return
         for member in tuple(self.concerns.unwell):
+            if self.members.get(member.state.id) is not member:
+                self.concerns.unwell.discard(member)  # it fell ill while leaving
+                continue
             health = member.health
             late = health.condition == "suspect" and member.overdue(self._settings.health, now) is not None
             health.refresh(now, late)
@@ -129,7 +132,8 @@ class Fleet:
         assert not self.members.keys() & self.leaving.keys()
         assert all(member.holds for member in self.leaving.values())
         concerns = self.concerns
-        assert concerns.unwell == {member for member in self.members.values() if not member.health.plain}
+        unwell = {member for member in self.members.values() if not member.health.plain}
+        assert concerns.unwell & {*self.members.values()} == unwell
         assert concerns.queueing == {
             member for member in self.members.values() if member.state.load and member.state.load.waiting
         }
