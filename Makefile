@@ -6,9 +6,10 @@ STAMP := $(VENV)/.headgate-setup
 NATIVE := $(VENV)/.headgate-native
 NATIVE_SOURCES := $(wildcard native/src/*.rs native/src/*/*.rs native/Cargo.* native/pyproject.toml native/*.pyi)
 FAST := tests/unit tests/golden tests/property
+COMPILED := tests/unit/picker tests/unit/scheduling tests/property
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast live lint types layers format bench rust clean
+.PHONY: help setup core demo test fast live lint types layers format bench rust clean
 
 help:  ## this list
 	@echo "Headgate: an inference gateway for self-hosted LLMs."
@@ -17,8 +18,8 @@ help:  ## this list
 	@echo
 	@echo "After 'make setup' the command is $(BIN)/headgate; try '$(BIN)/headgate --help'."
 
-setup: $(STAMP) $(NATIVE)  ## install everything into .venv; says what was built
-	@echo "ready: $$($(BIN)/headgate --version), $$($(BIN)/python tools/wire_in_use.py) wire (Python $$($(BIN)/python -c 'import platform; print(platform.python_version())')), Envoy $$($(BIN)/python tools/envoy_version.py); run $(BIN)/headgate"
+setup: $(STAMP) $(NATIVE) core  ## install everything into .venv; says what was built
+	@echo "ready: $$($(BIN)/headgate --version), $$($(BIN)/python tools/in_use.py) (Python $$($(BIN)/python -c 'import platform; print(platform.python_version())')), Envoy $$($(BIN)/python tools/envoy_version.py); run $(BIN)/headgate"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Headgate needs Python 3.11 or newer; found $$($(PYTHON) --version). Set PYTHON=/path/to/python3.11"; exit 1; }
@@ -36,16 +37,22 @@ $(NATIVE): $(STAMP) $(NATIVE_SOURCES)
 	    || { echo "native wire: it did not build; the portable wire is used"; test "$(HEADGATE_WIRE)" != native; }; fi
 	@touch $@
 
-demo: $(STAMP) $(NATIVE)  ## the gateway over a simulated fleet, with load, beside round robin: about a minute
+# It looks for itself whether anything changed.
+core: $(STAMP)
+	@$(BIN)/python tools/compile_core.py
+
+demo: $(STAMP) $(NATIVE) core  ## the gateway over a simulated fleet, with load, beside round robin: about a minute
 	@$(BIN)/headgate demo
 
-test: $(NATIVE) lint types layers rust  ## all checks and all tests, the live ones (real Envoy) too
+test: $(NATIVE) core lint types layers rust  ## all checks and all tests, the live ones (real Envoy) too
 	@$(BIN)/python -m pytest $(FAST) tests/live
+	@HEADGATE_CORE=plain $(BIN)/python -m pytest -q $(COMPILED)
 
 fast: $(NATIVE) lint types layers  ## what to run on every save: no processes are started
+	@$(BIN)/python tools/in_use.py
 	@$(BIN)/python -m pytest -q $(FAST)
 
-live: $(STAMP) $(NATIVE)  ## only the tests that start real processes
+live: $(STAMP) $(NATIVE) core  ## only the tests that start real processes
 	@$(BIN)/python -m pytest tests/live
 
 lint: $(STAMP)  ## ruff: lint and format
@@ -62,11 +69,11 @@ format: $(STAMP)  ## rewrite files in the house format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) $(NATIVE)  ## the measured tables (some minutes); see benchmarks/README.md
+bench: $(STAMP) $(NATIVE) core  ## the measured tables (some minutes); see benchmarks/README.md
 	@$(BIN)/python -m benchmarks
 
 rust: $(STAMP)  ## the native wire's own checks, where cargo is: format, clippy, tests, its crates
 	@$(BIN)/python tools/check_native.py
 
 clean:  ## remove what set-up and tests made
-	rm -rf $(VENV) native/target native/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) src/headgate/_compiled native/target native/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -10,7 +10,7 @@ from typing import Any
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from headgate import __version__
+from headgate import __version__, core
 from headgate.cli import commands
 
 
@@ -68,7 +68,10 @@ def main(args: list[str] | None = None) -> Any:
     if SERVERS.intersection(words[:1]):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _end)  # until the verb has a handler of its own
-    return app(words, prog_name="headgate")
+    try:
+        return app(words, prog_name="headgate")
+    except core.CoreError as error:
+        sys.exit(f"headgate: {error}")
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -10,7 +10,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def doctor(output: Annotated[Literal["text", "json"], typer.Option()] = "text") -> None:
-    """Say what this installation consists of: Python, the wire that the picker uses, Envoy.
+    """Say what this installation consists of: Python, the picker's wire and core, Envoy.
 
     Exit code 1 when something that `headgate run` needs is missing.
 
@@ -22,11 +22,12 @@ def doctor(output: Annotated[Literal["text", "json"], typer.Option()] = "text") 
     """
     from headgate import __version__
 
-    wire, envoy = _wire(), _envoy()
+    wire, core, envoy = _wire(), _core(), _envoy()
     content: dict[str, Any] = {
         "version": __version__,
         "python": platform.python_version(),
         "wire": wire,
+        "core": core,
         "envoy": envoy,
     }
     if output == "json":
@@ -36,8 +37,9 @@ def doctor(output: Annotated[Literal["text", "json"], typer.Option()] = "text") 
     else:
         typer.echo(f"headgate {__version__}, Python {content['python']}")
         typer.echo(f"wire: {wire['use'] or 'none'} ({wire['reason']})")
+        typer.echo(f"core: {core['use'] or 'none'} ({core['reason']})")
         typer.echo(f"envoy: {envoy['path'] or envoy['reason']}")
-    if wire["use"] is None or envoy["path"] is None:
+    if wire["use"] is None or core["use"] is None or envoy["path"] is None:
         raise typer.Exit(1)
 
 
@@ -58,6 +60,20 @@ def _wire() -> dict[str, Any]:
         return found | {"use": "native", "native_version": version, "reason": f"headgate-native {version}"}
     reason = "asked for" if asked == "portable" else "headgate-native is not installed"
     return found | {"use": "portable", "reason": reason}
+
+
+def _core() -> dict[str, Any]:
+    """`use` is `compiled`, `plain`, or None when the one asked for cannot be had."""
+    import os
+
+    from headgate import core
+
+    asked = os.environ.get(core.VARIABLE) or "auto"
+    try:
+        reason = core.plain_because()
+    except core.CoreError as error:
+        return {"asked": asked, "use": None, "reason": str(error)}
+    return {"asked": asked, "use": core.in_use(), "reason": reason or f"{len(core.MODULES)} modules by mypyc"}
 
 
 def _envoy() -> dict[str, Any]:
