@@ -17,11 +17,16 @@ from types import ModuleType
 from typing import Literal
 
 MODULES = (
+    "headgate.app.decision_log",
+    "headgate.io.extproc.hub",
+    "headgate.io.web.counts",
     "headgate.picker.fleet",
     "headgate.picker.health",
     "headgate.picker.ledger",
     "headgate.picker.machine",
+    "headgate.picker.member",
     "headgate.scheduling.scheduler",
+    "headgate.scheduling.state",
 )
 """What is compiled, as one group. Modules with msgspec structs cannot be: mypyc drops their options."""
 GROUP = "headgate.core"

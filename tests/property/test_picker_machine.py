@@ -5,10 +5,11 @@ import random
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
 from tests.unit.picker.picker_builders import (
     KEY,
-    a_pool,
     address,
+    an_endpoint,
     arrives,
     ends,
     no_scrape,
@@ -17,17 +18,20 @@ from tests.unit.picker.picker_builders import (
     token,
 )
 
-from headgate.model.endpoints import ModelRule, TargetModel
+from headgate.model.decisions import Decision
+from headgate.model.endpoints import ModelRule, Pool, TargetModel
 from headgate.model.ids import EndpointId
 from headgate.model.requests import Usage
 from headgate.picker.actions import Conclude, ListModels, Reject, Route, WakeAt
-from headgate.picker.events import Event, Woken
+from headgate.picker.choice import Choice
+from headgate.picker.events import Event, PoolChanged, Woken
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.profiles import PROFILES
 
 NAMES = "abcde"
 names = st.sampled_from(NAMES)
+policies = st.sampled_from(["default", "default", *sorted(PROFILES)])
 RULES = (
     ModelRule("m", "default/m", 0, (TargetModel("m", 3), TargetModel("m-lora", 1))),
     ModelRule("cheap", "default/cheap", -1, (TargetModel("m"),)),
@@ -37,8 +41,8 @@ RULES = (
 class Machine(RuleBasedStateMachine):
     """A pool under random traffic, scrapes, failures and membership changes."""
 
-    @initialize(policy=st.sampled_from(sorted(PROFILES)), seed=st.integers(0, 2**32))
-    def start(self, policy: str, seed: int) -> None:
+    @initialize(policy=policies, seed=st.integers(0, 2**32), picked=st.sets(names))
+    def start(self, policy: str, seed: int, picked: set[str]) -> None:
         self.machine = PoolMachine(KEY, PROFILES[policy], MachineSettings(story=50), random.Random(seed))
         self.now = 0.0
         self.members: frozenset[EndpointId] = frozenset()
@@ -46,6 +50,8 @@ class Machine(RuleBasedStateMachine):
         self.open: set[int] = set()
         self.ended: list[int] = []
         self.wake_at: float | None = None
+        self.records: list[tuple[Choice, Decision]] = []
+        self.change_pool(picked, "pod")
 
     def feed(self, event: Event) -> None:
         answered: list[int] = []
@@ -59,6 +65,7 @@ class Machine(RuleBasedStateMachine):
                     assert {one.endpoint for one in action.decision.candidates} == self.members
                     self.open.add(stream)
                     answered.append(stream)
+                    self.records.append((action.decision, action.decision.written()))
                 case Reject(stream) | ListModels(stream):
                     answered.append(stream)
                 case Conclude(stream, outcome):
@@ -70,6 +77,7 @@ class Machine(RuleBasedStateMachine):
                 case WakeAt(at):
                     assert self.now < at <= self.now + 0.2
                     self.wake_at = at
+        self.machine.check()
         expected = [event.stream] if type(event).__name__ == "RequestArrived" else []  # type: ignore[union-attr]
         assert answered == expected
 
@@ -109,10 +117,11 @@ class Machine(RuleBasedStateMachine):
         status = 200 if ending == "complete" else None
         self.feed(ends(self.some_stream(n), ending, status, usage, served))  # type: ignore[arg-type]
 
-    @rule(picked=st.sets(names))
-    def change_pool(self, picked: set[str]) -> None:
+    @rule(picked=st.sets(names), pod=st.sampled_from(["pod", "pod", "renamed"]))
+    def change_pool(self, picked: set[str], pod: str) -> None:
         self.members = frozenset(address(name) for name in picked)
-        self.feed(a_pool("".join(picked), RULES if len(picked) % 2 else ()))
+        endpoints = tuple(replace(an_endpoint(name), name=f"{pod}-{name}") for name in sorted(picked))
+        self.feed(PoolChanged(Pool(KEY, endpoints, models=RULES if len(picked) % 2 else ())))
 
     @rule(
         name=names, waiting=st.integers(0, 9), running=st.integers(0, 9), progress=st.none() | st.floats(0, 9)
@@ -140,7 +149,6 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_books_balance(self) -> None:
         if hasattr(self, "machine"):
-            self.machine.check()
             view = self.machine.view(self.now)
             assert view.in_flight == len(self.open)
             assert {one.endpoint for one in view.endpoints if not one.leaving} == self.members
@@ -150,7 +158,8 @@ class Machine(RuleBasedStateMachine):
             return
         for stream in sorted(self.open):
             self.feed(ends(stream))
-        self.machine.check()
+        for choice, written in self.records:
+            assert choice.written() == written, "a record does not change when endpoints do"
         view = self.machine.view(self.now)
         assert view.in_flight == 0
         for one in view.endpoints:
@@ -158,5 +167,5 @@ class Machine(RuleBasedStateMachine):
             assert (one.in_flight, one.pending_tokens, one.context_tokens) == (0, 0, 0)
 
 
-Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Machine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestMachine = Machine.TestCase

@@ -15,7 +15,7 @@ def test_what_was_seen_stays_as_it_was() -> None:
 
 def test_agreement_is_about_everything() -> None:
     def seen(base: float = 1.0, lines: tuple[tuple[float, float], ...] = (), **fields: object) -> Seen:
-        return Seen(a_state(0, **fields), base, 0.5, lines)
+        return Seen(a_state(0, "", **fields), base, 0.5, lines)
 
     assert seen().agrees(seen())
     others = seen(2.0), seen(lines=((1.0, 0.5),)), seen(in_flight=1), seen(name="x"), seen(scraped_at=1.0)

@@ -112,7 +112,7 @@ def picker(
     ] = None,
     drain_timeout: Annotated[str, typer.Option(help="Longest time between SIGTERM and the end.")] = "30s",
     refresh_metrics_interval: Annotated[
-        str, typer.Option(help="Time between scrapes of a server.")
+        str, typer.Option(help="Time between scrapes of a server; longer beyond 320 scrapes a second in all.")
     ] = "200ms",
     metrics_staleness_threshold: Annotated[
         str, typer.Option(help="Age at which a scrape is disbelieved.")

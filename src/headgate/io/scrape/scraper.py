@@ -22,6 +22,8 @@ EAGER_FAILURES = 5
 """So many failed scrapes come at twice the usual pace, then ever slower: a restart is seen soon."""
 FIRST_WITHIN_S = 0.05
 """A fleet is not asked in one burst, nor waited for long."""
+SCRAPES_PER_S = 320
+"""Of all endpoints together, at most: in larger fleets the interval grows, up to `SLOWEST_S`."""
 JITTER = 0.2
 """A scrape comes late by up to this share of the pause before it; its successors keep their beat."""
 
@@ -29,6 +31,11 @@ JITTER = 0.2
 def phase(number: int) -> float:
     """Where in each interval endpoint *number* is asked, 0..1: evenly spread, however many there are."""
     return number * 0.6180339887498949 % 1.0  # the golden ratio
+
+
+def stretched(interval_s: float, endpoints: int) -> float:
+    """The interval for so many endpoints."""
+    return max(interval_s, min(SLOWEST_S, endpoints / SCRAPES_PER_S))
 
 
 def delay(failures: int, interval_s: float) -> float:
@@ -41,8 +48,9 @@ def delay(failures: int, interval_s: float) -> float:
 
 
 class Scraper:
-    """Polls `/metrics` of every endpoint each *interval_s*, and `/v1/models` on appearance, on recovery and
-    every `MODELS_EVERY_S`. Each scrape ends in one `Scraped`, each list that came in one `ModelsListed`.
+    """Polls `/metrics` of every endpoint each *interval_s* (in a large fleet less often: `SCRAPES_PER_S`), and
+    `/v1/models` on appearance, on recovery and every `MODELS_EVERY_S`. Each scrape ends in one `Scraped`, each
+    list that came in one `ModelsListed`.
 
     An endpoint whose HTTP server answers without a known metrics page is reported with `load` None and
     `http-<status>` or `unknown-metrics`; other errors are the words of `client.PageError`.
@@ -103,7 +111,7 @@ class Scraper:
                 elif not answered:
                     models_due = 0.0
                 failures = 0 if load is not None else failures + 1
-                pause = delay(failures, self._interval_s)
+                pause = delay(failures, stretched(self._interval_s, len(self._wanted)))
                 now = loop.time()
                 due = max(due + pause, now)
                 await asyncio.sleep(due - now + JITTER * pause * self._rng.random())

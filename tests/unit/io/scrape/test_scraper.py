@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from headgate.io.scrape.scraper import Scraper, delay, phase
+from headgate.io.scrape.scraper import Scraper, delay, phase, stretched
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import endpoint_id
 from headgate.picker.events import ModelsListed, Scraped
@@ -173,6 +173,11 @@ def test_failures_are_looked_at_sooner_then_ever_later() -> None:
     assert delays[1:6] == [0.1] * 5
     assert delays[6:] == [0.4, 0.8, 1.0, 1.0, 1.0, 1.0]
     assert delay(1000, 5.0) == 5.0
+
+
+def test_a_large_fleet_is_asked_less_often_but_once_a_second() -> None:
+    assert [stretched(0.2, count) for count in (1, 64, 128, 320, 5000)] == [0.2, 0.2, 0.4, 1.0, 1.0]
+    assert stretched(3.0, 5000) == 3.0
 
 
 @pytest.mark.parametrize("first", [0, 65535])
