@@ -16,10 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-asked = os.environ.get("HEADGATE_CORE")
-os.environ["HEADGATE_CORE"] = "plain"  # what is imported here are the sources
-
-from headgate import core  # noqa: E402
+from headgate import core
 
 
 def lacking() -> str | None:
@@ -52,7 +49,7 @@ def build() -> None:
 
     os.environ["MYPYPATH"] = str(core.SOURCES)
     files = [str(core.SOURCES / f"{name.replace('.', '/')}.py") for name in core.MODULES]
-    config = core.SOURCES.parent / "pyproject.toml"
+    config = Path(__file__).parents[1] / "pyproject.toml"
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # setuptools would read our pyproject.toml
         options = [f"--config-file={config}", f"--cache-dir={folder}/cache"]
@@ -67,6 +64,8 @@ def build() -> None:
 
 def main() -> int:
     """Compile where that is needed and possible; the exit code."""
+    asked = os.environ.get(core.VARIABLE)
+    os.environ[core.VARIABLE] = "plain"  # what is imported here are the sources
     if asked == "plain":
         print("compiled core: not built, HEADGATE_CORE=plain")
         return 0

@@ -1,6 +1,9 @@
 """What `headgate doctor` says of an installation."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -31,6 +34,19 @@ def test_a_wire_that_cannot_be_had_is_a_fault(monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(said["wire"], dict)
     assert said["wire"]["use"] is None
     assert "native, portable or auto" in said["wire"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "use", "reason"),
+    [("plain", 0, "plain", "asked for"), ("fast", 1, None, "compiled, plain or auto")],
+)
+def test_it_says_which_core_is_used(asked: str, code: int, use: str | None, reason: str) -> None:
+    command = [sys.executable, "-m", "headgate", "doctor", "--output", "json"]
+    env = os.environ | {"HEADGATE_CORE": asked, "HEADGATE_WIRE": "portable"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    said = json.loads(done.stdout)["core"]
+    assert (done.returncode, said["asked"], said["use"]) == (code, asked, use)
+    assert reason in said["reason"]
 
 
 def test_a_missing_envoy_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
