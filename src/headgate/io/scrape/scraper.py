@@ -48,9 +48,9 @@ def delay(failures: int, interval_s: float) -> float:
 
 
 class Scraper:
-    """Polls `/metrics` of every endpoint each *interval_s* (in a large fleet less often: `SCRAPES_PER_S`), and
-    `/v1/models` on appearance, on recovery and every `MODELS_EVERY_S`. Each scrape ends in one `Scraped`, each
-    list that came in one `ModelsListed`.
+    """Polls `/metrics` of every endpoint each *interval_s*, in a large fleet less often (`SCRAPES_PER_S`);
+    `/v1/models` on appearance, on recovery and every `MODELS_EVERY_S`. Each scrape ends in one `Scraped`,
+    each list that came in one `ModelsListed`.
 
     An endpoint whose HTTP server answers without a known metrics page is reported with `load` None and
     `http-<status>` or `unknown-metrics`; other errors are the words of `client.PageError`.
