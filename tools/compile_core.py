@@ -64,7 +64,7 @@ def build() -> None:
 
 def main() -> int:
     """Compile where that is needed and possible; the exit code."""
-    asked = os.environ.get(core.VARIABLE)
+    asked = core.asked()
     os.environ[core.VARIABLE] = "plain"  # what is imported here are the sources
     if asked == "plain":
         print("compiled core: not built, HEADGATE_CORE=plain")
@@ -72,7 +72,7 @@ def main() -> int:
     if core.unfit() is None:
         return 0
     if (lack := lacking()) is None:
-        print("compiling the core (a quarter of a minute) ...", flush=True)
+        print("compiling the core (half a minute) ...", flush=True)
         began = time.monotonic()
         made_from = core.sums(sources())
         shutil.rmtree(core.FOLDER, ignore_errors=True)
@@ -92,4 +92,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except core.CoreError as error:
+        sys.exit(str(error))

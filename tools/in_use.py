@@ -1,24 +1,18 @@
 """Prints which wire and which core the picker would use, for `make`."""
 
+import sys
+
 from headgate import core
+
+try:
+    why = core.plain_because()
+except core.CoreError as error:
+    sys.exit(f"no core: {error}")
+
 from headgate.io.extproc.native import MissingError, load
 
-
-def wire() -> str:
-    """One word, or why there is none."""
-    try:
-        return "native" if load() is not None else "portable"
-    except (MissingError, ValueError) as error:
-        return f"no ({error})"
-
-
-def form() -> str:
-    """The same of the core; plain says why."""
-    try:
-        why = core.plain_because()
-    except core.CoreError as error:
-        return f"no core ({error})"
-    return "compiled core" if why is None else f"plain core ({why})"
-
-
-print(f"{wire()} wire, {form()}")
+try:
+    wire = "native" if load() is not None else "portable"
+except (MissingError, ValueError) as error:
+    wire = f"no ({error})"
+print(f"{wire} wire, compiled core" if why is None else f"{wire} wire, plain core ({why})")

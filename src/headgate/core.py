@@ -55,15 +55,21 @@ def plain_because() -> str | None:
 
     Raises CoreError when `HEADGATE_CORE` is `compiled` and that cannot be, or is an unknown word.
     """
-    asked = os.environ.get(VARIABLE) or "auto"
-    if asked not in ("compiled", "plain", "auto"):
-        raise CoreError(f"{VARIABLE} is {asked!r}; it can be compiled, plain or auto")
-    if asked == "plain":
+    wanted = asked()
+    if wanted == "plain":
         return "asked for"
     fault = unfit()
-    if fault is not None and asked == "compiled":
+    if fault is not None and wanted == "compiled":
         raise CoreError(f"the compiled core is {fault}; `make setup` builds it where a C compiler is")
     return fault
+
+
+def asked() -> str:
+    """What `HEADGATE_CORE` says: `compiled`, `plain` or `auto`. Raises CoreError for other words."""
+    word = os.environ.get(VARIABLE) or "auto"
+    if word not in ("compiled", "plain", "auto"):
+        raise CoreError(f"{VARIABLE} is {word!r}; it can be compiled, plain or auto")
+    return word
 
 
 def unfit() -> str | None:

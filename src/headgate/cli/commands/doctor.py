@@ -22,7 +22,7 @@ def doctor(output: Annotated[Literal["text", "json"], typer.Option()] = "text") 
     """
     from headgate import __version__
 
-    wire, core, envoy = _wire(), _core(), _envoy()
+    core, wire, envoy = _core(), _wire(), _envoy()
     content: dict[str, Any] = {
         "version": __version__,
         "python": platform.python_version(),
@@ -72,6 +72,7 @@ def _core() -> dict[str, Any]:
     try:
         reason = core.plain_because()
     except core.CoreError as error:
+        os.environ[core.VARIABLE] = "plain"  # the rest can be looked at with any
         return {"asked": asked, "use": None, "reason": str(error)}
     return {"asked": asked, "use": core.in_use(), "reason": reason or f"{len(core.MODULES)} modules by mypyc"}
 
