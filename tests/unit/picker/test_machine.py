@@ -28,7 +28,7 @@ from headgate.model.ids import StreamId
 from headgate.model.load import ModelCard
 from headgate.model.requests import Usage
 from headgate.picker.actions import Conclude, Reject, WakeAt
-from headgate.picker.events import PoolChanged, Woken
+from headgate.picker.events import Event, PoolChanged, Woken
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.profiles import PROFILES
@@ -395,3 +395,32 @@ def test_equal_machines_fed_equal_events_decide_alike() -> None:
 
     assert decide() == decide()
     assert StreamId(1) == 1
+
+
+@pytest.mark.parametrize(
+    ("script", "after_s"),
+    [
+        ([Woken()], 60.0),  # the scrape is too old to be believed
+        ([no_scrape("a")], 0.0),
+        ([scrape("a", progress=1.0)], 0.0),
+        ([scrape("a", kv_blocks=16, block_tokens=16, progress=9.0)], 0.0),
+        ([token(1), ends(1)], 0.0),
+        ([ends(1)], 0.0),
+        ([ends(1, served="b")], 0.0),
+        ([a_pool("bc"), a_pool("ab")], 0.0),
+    ],
+)
+def test_what_changes_an_endpoint_is_seen_at_the_next_decision(script: list[Event], after_s: float) -> None:
+    machine = a_machine("ab")
+    machine.handle(scrape("a", 3, 2, progress=5.0), 0.0)
+    machine.handle(arrives(1, "abcd", subset=(address("a"),)), 0.1)
+    elsewhere = (address("b"),)
+    before = routed(machine, arrives(2, subset=elsewhere), 0.2).decision.candidates[0]
+    assert (before.endpoint, before.in_flight, before.pending_tokens) == (address("a"), 1, 128)
+    assert machine._fleet.states[0].seen is not None, "nothing has changed there since"
+    for number, event in enumerate(script):
+        machine.handle(event, 0.3 + after_s)
+        machine.check()
+        machine.handle(arrives(3 + number, subset=elsewhere), 0.4 + after_s)
+        machine.check()
+        after_s += 1.0
