@@ -6,7 +6,7 @@ STAMP := $(VENV)/.headgate-setup
 NATIVE := $(VENV)/.headgate-native
 NATIVE_SOURCES := $(wildcard native/src/*.rs native/src/*/*.rs native/Cargo.* native/pyproject.toml native/*.pyi)
 FAST := tests/unit tests/golden tests/property
-COMPILED := tests/unit/picker tests/unit/scheduling tests/unit/io/extproc tests/unit/io/web tests/unit/app/test_decision_log.py tests/property
+COMPILED := tests/unit/picker tests/unit/scheduling tests/unit/app/test_decision_log.py tests/unit/io/extproc/test_extproc_hub.py tests/property
 
 .DEFAULT_GOAL := help
 .PHONY: help setup core demo test fast live lint types layers format bench rust clean
