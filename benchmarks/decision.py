@@ -22,7 +22,8 @@ from headgate.app.decision_log import DecisionLog
 from headgate.app.picker import Listener
 from headgate.app.picker_pools import fixed_pool
 from headgate.io.extproc.hub import Hub
-from headgate.io.extproc.native import Limits, NativeWire
+from headgate.io.extproc.native import Limits
+from headgate.io.extproc.native_wire import NativeWire
 from headgate.io.web.counts import Counts
 from headgate.model.ids import EndpointId, PoolKey
 from headgate.model.load import Load

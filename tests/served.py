@@ -14,7 +14,8 @@ from tests.choices import a_choice
 
 from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub, Listener, Machine
-from headgate.io.extproc.native import Limits, NativeWire, load
+from headgate.io.extproc.native import Limits, load
+from headgate.io.extproc.native_wire import NativeWire
 from headgate.io.extproc.server import listen
 from headgate.io.extproc.service import ACCESS_LOG, EXT_PROC, Services
 from headgate.model.decisions import Decision

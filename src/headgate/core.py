@@ -19,6 +19,7 @@ from typing import Literal
 MODULES = (
     "headgate.app.decision_log",
     "headgate.io.extproc.hub",
+    "headgate.io.extproc.native_wire",
     "headgate.io.web.counts",
     "headgate.picker.fleet",
     "headgate.picker.health",

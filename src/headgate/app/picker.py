@@ -23,7 +23,7 @@ from headgate import __version__
 from headgate.app.decision_log import DecisionLog
 from headgate.app.picker_admin import Status, admin_app, metrics_app, serve_tcp, serve_unix
 from headgate.app.picker_pools import Pools, fixed_pool, with_selector
-from headgate.io.extproc import native
+from headgate.io.extproc import native, native_wire
 from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.server import UNLIMITED, Ports, listen
@@ -222,7 +222,7 @@ class Picker:
                 for task in background:
                     task.cancel()
 
-    async def _listen(self, stack: AsyncExitStack) -> Ports | native.NativePorts:
+    async def _listen(self, stack: AsyncExitStack) -> Ports | native_wire.NativePorts:
         options = self._options
         if self._native is not None:
             return await self._listen_natively(stack, self._native)
@@ -240,7 +240,7 @@ class Picker:
         stack.push_async_callback(ports.stop, 0.0)
         return ports
 
-    async def _listen_natively(self, stack: AsyncExitStack, module: ModuleType) -> native.NativePorts:
+    async def _listen_natively(self, stack: AsyncExitStack, module: ModuleType) -> native_wire.NativePorts:
         options = self._options
         limits = native.Limits(
             threads=options.wire_threads,
@@ -248,7 +248,7 @@ class Picker:
         )
         if options.max_receive_bytes != UNLIMITED:
             limits = msgspec.structs.replace(limits, message_bytes=options.max_receive_bytes)
-        wire = native.NativeWire(module, self._hub, self._wire, limits)
+        wire = native_wire.NativeWire(module, self._hub, self._wire, limits)
         certificates = options.tls.certificates() if options.tls else None
         try:
             ports = wire.start(options.host, options.grpc_port, options.health_port, certificates)
@@ -261,7 +261,7 @@ class Picker:
         return ports
 
     async def _serve_http(
-        self, stack: AsyncExitStack, ports: Ports | native.NativePorts
+        self, stack: AsyncExitStack, ports: Ports | native_wire.NativePorts
     ) -> Callable[[], Status]:
         options = self._options
         metrics_port = admin_port = 0
