@@ -4,12 +4,10 @@
 while every source that they were made from is unchanged; otherwise Python finds the sources, as ever.
 """
 
-import hashlib
 import os
 import sys
 from collections.abc import Sequence
 from functools import cache
-from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -87,6 +85,8 @@ def unfit() -> str | None:
 
 def sums(paths: Sequence[str]) -> list[str]:
     """The lines of `SUMS` for these files of `SOURCES`, without those that are not there."""
+    import hashlib  # not when the package is imported: most verbs come without
+
     found = [(path, SOURCES / path) for path in paths]
     return [f"{hashlib.sha256(at.read_bytes()).hexdigest()}  {path}" for path, at in found if at.is_file()]
 
@@ -96,7 +96,7 @@ def extension(module: str) -> Path:
     return FOLDER / f"{module.replace('.', '/')}{EXTENSION_SUFFIXES[0]}"
 
 
-class Finder(MetaPathFinder):
+class Finder:
     """Finds the extensions while the core runs compiled."""
 
     def find_spec(
