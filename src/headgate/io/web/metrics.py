@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from headgate import __version__
+from headgate import __version__, core
 from headgate.io.web.counts import Counts, Histogram, Series
 from headgate.picker.view import PoolView
 
@@ -196,7 +196,10 @@ class _Now(Collector):
         streams = [(("open",), float(reading.open_streams)), (("left",), float(reading.left_streams))]
         yield _gauge("headgate_extproc_streams", "open; left to the access log", ("state",), streams)
         yield _gauge(
-            "headgate_info", "Wire in use", ("version", "wire"), [((__version__, reading.wire), 1.0)]
+            "headgate_info",
+            "What runs here",
+            ("version", "wire", "core"),
+            [((__version__, reading.wire, core.in_use()), 1.0)],
         )
         yield _gauge("process_resident_memory_bytes", "Resident memory", (), [((), float(resident_bytes()))])
 
