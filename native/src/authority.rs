@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const PREFACE: usize = 24;
@@ -120,8 +120,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tolerant<S> {
         loop {
             if this.ready {
                 let count = this.held.len().min(buffer.remaining());
-                buffer.put_slice(&this.held.split_to(count));
-                this.ready = !this.held.is_empty();
+                buffer.put_slice(&this.held[..count]);
+                this.held.advance(count);
+                if this.held.is_empty() {
+                    this.held = BytesMut::new();
+                    this.ready = false;
+                }
                 return Poll::Ready(Ok(()));
             }
             if !this.held.is_empty() {
