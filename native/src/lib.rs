@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accesslog;
+pub mod authority;
 pub mod border;
 pub mod conversation;
 pub mod gather;

@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
+use crate::authority::Tolerant;
 use crate::gather::Gathering;
 use crate::grpc::{Reader, UNAVAILABLE, UNIMPLEMENTED, Writer};
 use crate::hub::Lane;
@@ -143,7 +144,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     limits: Limits,
     mut drain: watch::Receiver<bool>,
 ) {
-    let socket = Gathering::new(socket);
+    let socket = Gathering::new(Tolerant::new(socket));
     let mut builder = h2::server::Builder::new();
     builder
         .max_concurrent_streams(limits.streams)

@@ -1,6 +1,7 @@
 //! The server over real sockets: faults, limits and waiting stay within their stream or connection.
 
 use std::collections::{HashMap, HashSet};
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -239,6 +240,39 @@ async fn answers(address: SocketAddr) -> bool {
         Ok(mut client) => lives(&mut client).await,
         Err(_) => false,
     }
+}
+
+#[tokio::test]
+async fn a_cluster_s_name_as_authority_is_no_reason_to_refuse() {
+    const NAME: &[u8] = b"outbound|9002||epp.default.svc.cluster.local";
+    const CHECK: &[u8] = b"/grpc.health.v1.Health/Check";
+    let running = start(LIMITS, 100).await;
+    // POST, http, and literals of :authority and :path.
+    let mut fields = vec![0x83, 0x86, 0x41, NAME.len() as u8];
+    fields.extend(NAME);
+    fields.extend([0x44, CHECK.len() as u8]);
+    fields.extend(CHECK);
+    let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    sent.extend([0, 0, fields.len() as u8, 1, 4, 0, 0, 0, 1]);
+    sent.extend(fields);
+    sent.extend(b"\0\0\x05\0\x01\0\0\0\x01\0\0\0\0\0");
+    let kind = tokio::task::spawn_blocking(move || {
+        let mut socket = std::net::TcpStream::connect(running.address).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        socket.write_all(&sent).unwrap();
+        loop {
+            let mut head = [0; 9];
+            socket.read_exact(&mut head).unwrap();
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            socket.read_exact(&mut vec![0; length]).unwrap();
+            if head[5..] == [0, 0, 0, 1] {
+                return head[3];
+            }
+        }
+    });
+    assert_eq!(kind.await.unwrap(), 1, "headers, where a reset would be 3");
 }
 
 #[tokio::test]
