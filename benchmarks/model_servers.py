@@ -37,7 +37,7 @@ EVENTS += 'data: {"choices":[],"usage":{"prompt_tokens":256,"completion_tokens":
 MODELS = json.dumps({"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "vllm"}]})
 
 
-def metrics_page(padding_kb: int) -> str:
+def metrics_page(padding_kb: int, kv_blocks: int = 27_000) -> str:
     """A page with vLLM's names, made as long as real ones by histogram buckets."""
     lines = [
         f'vllm:num_requests_running{{engine="0",model_name="{MODEL}"}} 3.0',
@@ -45,7 +45,7 @@ def metrics_page(padding_kb: int) -> str:
         f'vllm:kv_cache_usage_perc{{engine="0",model_name="{MODEL}"}} 0.25',
         f'vllm:prompt_tokens_total{{engine="0",model_name="{MODEL}"}} 123456.0',
         f'vllm:generation_tokens_total{{engine="0",model_name="{MODEL}"}} 65432.0',
-        'vllm:cache_config_info{block_size="16",engine="0",num_gpu_blocks="27000"} 1.0',
+        f'vllm:cache_config_info{{block_size="16",engine="0",num_gpu_blocks="{kv_blocks}"}} 1.0',
     ]
     bucket = 'vllm:padding_seconds_bucket{engine="0",le="%d.0",model_name="%s"} 17.0'
     page = "\n".join(lines)
@@ -96,10 +96,10 @@ def _server(port: int, page: str) -> Json:
 
 
 @contextmanager
-def model_servers(count: int, padding_kb: int = 20) -> Iterator[list[str]]:
-    """The URLs of *count* servers, up until the block ends."""
+def model_servers(count: int, padding_kb: int = 20, kv_blocks: int = 27_000) -> Iterator[list[str]]:
+    """The URLs of *count* servers with KV caches of so many blocks of 16 tokens, up until the block ends."""
     ports = [free_port() for _ in range(count)]
-    page = metrics_page(padding_kb)
+    page = metrics_page(padding_kb, kv_blocks)
     with tempfile.TemporaryDirectory() as folder:
         child, admin = start_envoy([_server(port, page) for port in ports], [], Path(folder))
         try:
