@@ -4,6 +4,7 @@ Only built-in types cross this border. `headgate.io.extproc.native` and `headgat
 """
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any, Final, TypeAlias, final
 
 __version__: str
@@ -56,6 +57,9 @@ class Server:
     ) -> Server:
         """*settings*: see `headgate.wire.native.settings`. *max_streams* is per connection; *backlog* messages
         are read ahead of Python at most. Raises ValueError or TypeError for settings that are not understood."""
+
+    def listen_unix(self, path: PathLike[str]) -> None:
+        """Serves at *path*, where nothing is yet; raises OSError when it cannot be bound."""
 
     def listen(self, host: str, port: int, *, health_only: bool = False) -> int:
         """Starts serving on an IP address; the bound port. Raises OSError when it cannot be bound."""

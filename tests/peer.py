@@ -4,6 +4,7 @@ import socket
 import struct
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Self
 
 import h2.config
@@ -29,9 +30,15 @@ class Peer:
     What comes for a stream of `unread` is kept, and its room in the window is not given back.
     """
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, where: int | Path) -> None:
+        """*where*: a port of this machine, or the path of a Unix socket."""
+        if isinstance(where, Path):
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.settimeout(PATIENCE_S)
+            self._socket.connect(str(where))
+        else:
+            self._socket = socket.create_connection(("127.0.0.1", where), PATIENCE_S)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._http = h2.connection.H2Connection(h2.config.H2Configuration())
         self.unread: set[int] = set()
         self.ended: dict[int, str] = {}

@@ -5,6 +5,7 @@ import collections
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sized
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
@@ -130,18 +131,20 @@ async def serving(
     message_bytes: int = 128 << 20,
     backlog: int = Limits().backlog,
     listener: Listener | None = None,
+    path: Path | None = None,
 ) -> AsyncIterator[Served]:
-    """*machine* as the one pool behind *wire*."""
+    """*machine* as the one pool behind *wire*; *path*: a Unix socket in place of the port."""
     hub = Hub("n", listener or Silent(), time.monotonic)
     hub.add_pool(POOL, machine)
     settings = Settings("n", body_limit=body_limit)
     if wire == "native":
         assert native is not None
         made = NativeWire(native, hub, settings, Limits(message_bytes=message_bytes, backlog=backlog))
+        native_ports = made.start("127.0.0.1", 0, None, None, path)
         try:
-            yield Served(hub, made.start("127.0.0.1", 0, None, None).port, made)
+            yield Served(hub, native_ports.port, made)
         finally:
-            made.stop(1.0)
+            await native_ports.stop(1.0)
         return
     ports = await listen(
         Services(hub, settings),
@@ -150,6 +153,7 @@ async def serving(
         port=0,
         health_port=None,
         max_receive_bytes=message_bytes,
+        path=path,
     )
     try:
         yield Served(hub, ports.port, None)

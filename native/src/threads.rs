@@ -1,6 +1,7 @@
 //! The transport's threads: each runs an event loop of its own, so that nothing is handed from one to another.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -10,7 +11,13 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 
 use crate::hub::{Hub, Lane};
-use crate::server::{Limits, Services, Tls, Worker, accept, bind};
+use crate::server::{Limits, Services, Tls, Worker, accept, bind, bind_unix};
+
+/// Where to listen. Port 0 means any free one.
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
 
 pub struct Threads {
     workers: Vec<Worker>,
@@ -52,10 +59,10 @@ impl Threads {
         })
     }
 
-    /// Serves a port until `drain` turns true; the bound one.
+    /// Serves an address until `drain` turns true; the bound port.
     pub fn listen(
         &self,
-        address: SocketAddr,
+        address: &Address,
         services: Services,
         limits: Limits,
         tls: Tls,
@@ -63,8 +70,11 @@ impl Threads {
     ) -> std::io::Result<u16> {
         let first = &self.workers[0].handle;
         let _within = first.enter();
-        let listener = bind(address)?;
-        let port = listener.local_addr()?.port();
+        let listener = match address {
+            Address::Tcp(address) => bind(*address)?,
+            Address::Unix(path) => bind_unix(path)?,
+        };
+        let port = listener.port()?;
         first.spawn(accept(
             listener,
             self.workers.clone(),

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use tokio::sync::watch;
@@ -20,7 +21,7 @@ use crate::program::Program;
 use crate::scan::{Reading, Scanner};
 use crate::server::{Limits, Services, Tls};
 use crate::shape::Shape;
-use crate::threads::Threads;
+use crate::threads::{Address, Threads};
 use crate::usage::UsageReader;
 
 mod given;
@@ -37,6 +38,21 @@ pub struct Server {
     drain: watch::Sender<bool>,
     threads: Mutex<Option<Threads>>,
     words: Mutex<Words>,
+}
+
+impl Server {
+    fn serve(&self, address: &Address, health_only: bool) -> std::io::Result<u16> {
+        let guard = lock(&self.threads);
+        let threads = guard
+            .as_ref()
+            .ok_or_else(|| std::io::Error::other("the server has stopped"))?;
+        let (services, tls) = if health_only {
+            (Services::Health, Tls::default())
+        } else {
+            (Services::All, self.tls.clone())
+        };
+        threads.listen(address, services, self.limits, tls, &self.drain)
+    }
 }
 
 #[pymethods]
@@ -76,24 +92,16 @@ impl Server {
         let ip: IpAddr = host
             .parse()
             .map_err(|_| PyValueError::new_err(format!("{host} is no IP address")))?;
-        let guard = lock(&self.threads);
-        let threads = guard
-            .as_ref()
-            .ok_or_else(|| PyRuntimeError::new_err("the server has stopped"))?;
-        let (services, tls) = if health_only {
-            (Services::Health, Tls::default())
-        } else {
-            (Services::All, self.tls.clone())
-        };
-        threads
-            .listen(
-                SocketAddr::new(ip, port),
-                services,
-                self.limits,
-                tls,
-                &self.drain,
-            )
+        self.serve(&Address::Tcp(SocketAddr::new(ip, port)), health_only)
             .map_err(|error| PyOSError::new_err(format!("{host}:{port}: {error}")))
+    }
+
+    /// Starts serving at a path where nothing is yet.
+    fn listen_unix(&self, path: PathBuf) -> PyResult<()> {
+        let shown = path.display().to_string();
+        self.serve(&Address::Unix(path), false)
+            .map(|_| ())
+            .map_err(|error| PyOSError::new_err(format!("{shown}: {error}")))
     }
 
     /// Certificates of new connections from now on, PEM; raises ValueError for a pair that cannot be used.

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,7 +14,7 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -38,6 +39,8 @@ const WATCH: &str = "/grpc.health.v1.Health/Watch";
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4096;
 const UNSENT_BYTES: usize = 1 << 20;
 
 /// Certificates for new connections; None: plain text.
@@ -58,6 +61,42 @@ pub enum Services {
     Health,
 }
 
+/// A listening socket.
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A connection that no event loop watches yet.
+enum Accepted {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Listener {
+    async fn accept(&self) -> std::io::Result<Accepted> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (socket, _) = listener.accept().await?;
+                let _ = socket.set_nodelay(true);
+                socket.into_std().map(Accepted::Tcp)
+            }
+            Listener::Unix(listener) => {
+                let (socket, _) = listener.accept().await?;
+                socket.into_std().map(Accepted::Unix)
+            }
+        }
+    }
+
+    /// The bound port; 0 for a path.
+    pub fn port(&self) -> std::io::Result<u16> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().map(|address| address.port()),
+            Listener::Unix(_) => Ok(0),
+        }
+    }
+}
+
 /// A transport thread: its side of the hub, and where its tasks are started.
 #[derive(Clone)]
 pub struct Worker {
@@ -68,7 +107,7 @@ pub struct Worker {
 /// Accepts connections until `drain` turns true; then existing ones may finish their streams.
 /// The workers take turns.
 pub async fn accept(
-    listener: TcpListener,
+    listener: Listener,
     workers: Vec<Worker>,
     services: Services,
     limits: Limits,
@@ -80,7 +119,7 @@ pub async fn accept(
         let hub = &worker.lane.hub;
         let socket = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => socket,
+                Ok(socket) => socket,
                 Err(_) => {
                     // Out of file descriptors, or the peer has gone already.
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -95,18 +134,23 @@ pub async fn accept(
                 .fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        let _ = socket.set_nodelay(true);
-        // The socket moves to the event loop of the thread that will serve it.
-        let Ok(socket) = socket.into_std() else {
-            continue;
-        };
         let (lane, drain) = (worker.lane.clone(), drain.clone());
         let config = tls.read().unwrap_or_else(PoisonError::into_inner).clone();
         worker.handle.spawn(async move {
             let connections = &lane.hub.counters.connections;
             connections.fetch_add(1, Ordering::Relaxed);
-            if let Ok(socket) = TcpStream::from_std(socket) {
-                connection(socket, config, &lane, services, limits, drain).await;
+            // From here on the event loop of this thread watches the socket.
+            match socket {
+                Accepted::Tcp(socket) => {
+                    if let Ok(socket) = TcpStream::from_std(socket) {
+                        connection(socket, config, &lane, services, limits, drain).await;
+                    }
+                }
+                Accepted::Unix(socket) => {
+                    if let Ok(socket) = UnixStream::from_std(socket) {
+                        connection(socket, config, &lane, services, limits, drain).await;
+                    }
+                }
             }
             connections.fetch_sub(1, Ordering::Relaxed);
             drop(permit);
@@ -118,8 +162,8 @@ async fn drained(drain: &mut watch::Receiver<bool>) {
     let _ = drain.wait_for(|now| *now).await;
 }
 
-async fn connection(
-    socket: TcpStream,
+async fn connection<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: S,
     config: Option<Arc<rustls::ServerConfig>>,
     lane: &Lane,
     services: Services,
@@ -224,7 +268,7 @@ async fn dispatch(
 }
 
 /// Binds a listening socket; port 0 means any free one. To be called within a runtime.
-pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+pub fn bind(address: SocketAddr) -> std::io::Result<Listener> {
     let socket = if address.is_ipv4() {
         tokio::net::TcpSocket::new_v4()?
     } else {
@@ -232,5 +276,10 @@ pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(4096)
+    socket.listen(BACKLOG).map(Listener::Tcp)
+}
+
+/// Binds a path. To be called within a runtime.
+pub fn bind_unix(path: &Path) -> std::io::Result<Listener> {
+    UnixListener::bind(path).map(Listener::Unix)
 }

@@ -20,7 +20,7 @@ use crate::conversation::{Format, Names, Said, Settings, framed};
 use crate::hub::{Answer, Event, Hub, Lane};
 use crate::proto::{HeaderMap, HeaderValue, HttpHeaders, ProcessingRequest, Request as Kind};
 use crate::server::{Limits, Services, Tls, Worker, accept, bind};
-use crate::threads::Threads;
+use crate::threads::{Address, Threads};
 
 const PROCESS: &str = "http://picker/envoy.service.ext_proc.v3.ExternalProcessor/Process";
 
@@ -53,7 +53,7 @@ async fn start(limits: Limits, backlog: usize) -> Running {
         pools.unnamed = Some(Arc::from("p"));
     }
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = listener.local_addr().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], listener.port().unwrap()));
     let drain = watch::Sender::new(false);
     let mut workers = Vec::new();
     for lane in Lane::all(&hub) {
@@ -341,14 +341,20 @@ async fn every_thread_serves_and_a_stream_is_told_in_order() {
     hub.pools.write().unwrap().served.insert(Arc::from("p"));
     let threads = Threads::start(&hub).unwrap();
     let drain = watch::Sender::new(false);
-    let any = "127.0.0.1:0".parse().unwrap();
+    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let port = threads
-        .listen(any, Services::All, LIMITS, Tls::default(), &drain)
+        .listen(
+            &Address::Tcp(local(0)),
+            Services::All,
+            LIMITS,
+            Tls::default(),
+            &drain,
+        )
         .unwrap();
 
     let mut calls = Vec::new();
     for _ in 0..2 * THREADS {
-        let mut client = connect(SocketAddr::new(any.ip(), port)).await.unwrap();
+        let mut client = connect(local(port)).await.unwrap();
         for _ in 0..20 {
             let (response, mut stream) = open(&mut client, PROCESS);
             stream.send_data(get(), false).unwrap();
@@ -386,5 +392,5 @@ async fn every_thread_serves_and_a_stream_is_told_in_order() {
     let lanes: HashSet<_> = told.keys().map(|stream| stream % THREADS as u64).collect();
     assert_eq!(lanes.len(), THREADS);
     threads.stop(Duration::from_secs(10));
-    assert!(TcpStream::connect((any.ip(), port)).await.is_err());
+    assert!(TcpStream::connect(local(port)).await.is_err());
 }

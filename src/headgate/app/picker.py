@@ -117,6 +117,8 @@ class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
     settings: MachineSettings = MachineSettings()
     host: str = "0.0.0.0"
     grpc_port: int = 9002
+    grpc_socket: Path | None = None
+    """A Unix socket for ext_proc and the access log, in place of the port."""
     health_port: int | None = 9003
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = 9090
@@ -236,6 +238,7 @@ class Picker:
             health_port=options.health_port,
             credentials=options.tls.credentials() if options.tls else None,
             max_receive_bytes=options.max_receive_bytes,
+            path=options.grpc_socket,
         )
         stack.push_async_callback(ports.stop, 0.0)
         return ports
@@ -251,7 +254,9 @@ class Picker:
         wire = native_wire.NativeWire(module, self._hub, self._wire, limits)
         certificates = options.tls.certificates() if options.tls else None
         try:
-            ports = wire.start(options.host, options.grpc_port, options.health_port, certificates)
+            ports = wire.start(
+                options.host, options.grpc_port, options.health_port, certificates, options.grpc_socket
+            )
         except ValueError as error:
             assert options.tls is not None
             raise ValueError(f"{options.tls.files()}: {error}") from error

@@ -93,6 +93,9 @@ def picker(
     policy: Annotated[Policy, typer.Option(help="How to choose.")] = Policy.DEFAULT,
     host: Annotated[str, typer.Option(help="Address that the gRPC ports listen on.")] = "0.0.0.0",
     grpc_port: Annotated[int, typer.Option(help="ext_proc; 0: any free port.")] = 9002,
+    grpc_socket: Annotated[
+        Path | None, typer.Option(help="Unix socket for ext_proc in place of the port; for this user only.")
+    ] = None,
     grpc_health_port: Annotated[int, typer.Option(help="gRPC health; 0: any, -1: none.")] = 9003,
     metrics_port: Annotated[int, typer.Option(help="Prometheus metrics; 0: any, -1: none.")] = 9090,
     metrics_host: Annotated[str, typer.Option(help="Address of the metrics port.")] = "127.0.0.1",
@@ -197,6 +200,7 @@ def picker(
         settings=msgspec.structs.replace(MachineSettings(), stale_s=seconds(metrics_staleness_threshold)),
         host=host,
         grpc_port=grpc_port,
+        grpc_socket=grpc_socket,
         health_port=port(grpc_health_port),
         metrics_host=metrics_host,
         metrics_port=port(metrics_port),
@@ -216,7 +220,7 @@ def picker(
     def started(status: Status) -> None:
         if supervised:
             return
-        parts = [f"picker: ext_proc {host}:{status.grpc_port}"]
+        parts = [f"picker: ext_proc {grpc_socket or f'{host}:{status.grpc_port}'}"]
         if status.health_port:
             parts.append(f"health {host}:{status.health_port}")
         if status.metrics_port:

@@ -12,6 +12,7 @@ from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.native import RELOAD_S, Certificates, Limits
 from headgate.io.extproc.tls import KeyPair, read_pair
+from headgate.io.unix import private_socket, remove_socket
 from headgate.model.ids import PoolKey, StreamId
 from headgate.model.requests import InferenceRequest
 from headgate.picker.actions import ListModels, Reject, Route
@@ -66,11 +67,17 @@ class NativeWire:
         }
 
     def start(
-        self, host: str, port: int, health_port: int | None, certificates: Certificates | None
+        self,
+        host: str,
+        port: int,
+        health_port: int | None,
+        certificates: Certificates | None,
+        path: Path | None = None,
     ) -> "NativePorts":
         """Opens the main port and the health port (None: none) and begins to listen to events.
 
-        Raises OSError when a port cannot be bound, ValueError for certificates that cannot be used.
+        *path*: a Unix socket of mode 600 in place of the main port. Raises OSError when one of them cannot be
+        bound, ValueError for certificates that cannot be used.
         """
         if certificates is not None:
             self._certify(certificates.pair, certificates)
@@ -80,9 +87,14 @@ class NativeWire:
         self._hub.count_streams = lambda: int(self._server.counters()["streams"])
         asyncio.get_running_loop().add_reader(self._server.fileno(), self._wake)
         address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
-        bound = self._server.listen(address, port)
+        bound = 0
+        if path is None:
+            bound = self._server.listen(address, port)
+        else:
+            with private_socket(path):
+                self._server.listen_unix(path)
         health = self._server.listen(address, health_port, health_only=True) if health_port is not None else 0
-        return NativePorts(self, bound, health)
+        return NativePorts(self, bound, health, path)
 
     async def follow(self, health: Health) -> None:
         """Passes readiness on, for ever."""
@@ -252,11 +264,14 @@ class NativeWire:
 class NativePorts:
     """The ports of a native wire, both listening; the twin of `server.Ports`."""
 
-    def __init__(self, wire: NativeWire, port: int, health_port: int) -> None:
+    def __init__(self, wire: NativeWire, port: int, health_port: int, path: Path | None = None) -> None:
         self._wire = wire
+        self._path = path
         self.port = port
         self.health_port = health_port
 
     async def stop(self, grace_s: float) -> None:
         """Takes no new stream and ends open ones within *grace_s* seconds."""
         self._wire.stop(grace_s)
+        if self._path is not None:
+            remove_socket(self._path)

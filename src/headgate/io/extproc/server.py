@@ -1,10 +1,14 @@
 """Starts and stops the picker's gRPC ports."""
 
+import contextlib
+from pathlib import Path
+
 import grpc
 import grpc.aio
 
 from headgate.io.extproc.health import Health
 from headgate.io.extproc.service import Services
+from headgate.io.unix import private_socket
 
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
@@ -31,7 +35,7 @@ class Ports:
     ) -> None:
         self._servers = [server for server in (main, health) if server is not None]
         self.port = port
-        """Where ext_proc is served."""
+        """Where ext_proc is served; 0 for a Unix socket."""
         self.health_port = health_port
         """Where health alone is served; 0 when it is not."""
 
@@ -50,18 +54,22 @@ async def listen(
     health_port: int | None,
     credentials: grpc.ServerCredentials | None = None,
     max_receive_bytes: int = UNLIMITED,
+    path: Path | None = None,
 ) -> Ports:
     """Opens both ports on *host*. Port 0 means any free one; *health_port* None means none.
 
-    Raises RuntimeError when a port cannot be bound.
+    *path*: a Unix socket of mode 600 in place of the main port. Raises RuntimeError when a port cannot be
+    bound, OSError when *path* cannot.
     """
     address = f"[{host}]" if ":" in host else host
     main = grpc.aio.server(options=(*OPTIONS, ("grpc.max_receive_message_length", max_receive_bytes)))
     main.add_generic_rpc_handlers((*services.handlers(), health.handler()))
-    if credentials is None:
-        bound = main.add_insecure_port(f"{address}:{port}")
-    else:
-        bound = main.add_secure_port(f"{address}:{port}", credentials)
+    where = f"{address}:{port}" if path is None else f"unix:{path}"
+    with contextlib.nullcontext() if path is None else private_socket(path):
+        if credentials is None:
+            bound = main.add_insecure_port(where)
+        else:
+            bound = main.add_secure_port(where, credentials)
     second: grpc.aio.Server | None = None
     bound_health = 0
     if health_port is not None:
@@ -70,4 +78,4 @@ async def listen(
         bound_health = second.add_insecure_port(f"{address}:{health_port}")
         await second.start()
     await main.start()
-    return Ports(main, second, bound, bound_health)
+    return Ports(main, second, bound if path is None else 0, bound_health)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ from google.protobuf import json_format
 from headgate.gateway.envoy.protos import type_url
 from headgate.gateway.session import DeltaSession, Event, Published, Requested, Response, Ticked
 from headgate.gateway.versions import KINDS, Kind, Resource, Resources, Target, target
+from headgate.io.unix import private_socket
 from headgate.io.xds.encode import Encoder
 from headgate.model.problems import Place, Problem
 
@@ -72,6 +74,19 @@ class XdsServer:
 
     async def start(self, host: str, port: int) -> int:
         """Listen on *host*:*port* (0: any free one); the port. Raises RuntimeError when it is taken."""
+        server = self._make()
+        bound = server.add_insecure_port(f"{host}:{port}")
+        await server.start()
+        return bound
+
+    async def start_unix(self, path: Path) -> None:
+        """Listen on a Unix socket that only this user can use. Raises OSError when it cannot be bound."""
+        server = self._make()
+        with private_socket(path):
+            server.add_insecure_port(f"unix:{path}")
+        await server.start()
+
+    def _make(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=_OPTIONS)
         method = grpc.stream_stream_rpc_method_handler(
             self._delta,
@@ -80,10 +95,8 @@ class XdsServer:
         )
         handler = grpc.method_handlers_generic_handler(SERVICE, {"DeltaAggregatedResources": method})
         server.add_generic_rpc_handlers((handler,))
-        bound = server.add_insecure_port(f"{host}:{port}")
-        await server.start()
         self._server = server
-        return bound
+        return server
 
     async def stop(self) -> None:
         """End every stream and stop listening."""

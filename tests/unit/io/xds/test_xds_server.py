@@ -1,7 +1,9 @@
 """The delta ADS server, spoken to over a real socket."""
 
 import asyncio
+import stat
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -20,8 +22,9 @@ def cluster(name: str, timeout: str = "1s") -> Json:
 class Client:
     """One delta stream."""
 
-    def __init__(self, port: int) -> None:
-        self.channel: Any = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+    def __init__(self, where: int | Path) -> None:
+        target = f"unix:{where}" if isinstance(where, Path) else f"127.0.0.1:{where}"
+        self.channel: Any = grpc.aio.insecure_channel(target)
         call: Any = self.channel.stream_stream(
             f"/{SERVICE}/DeltaAggregatedResources",
             request_serializer=pb.DeltaDiscoveryRequest.SerializeToString,
@@ -145,3 +148,15 @@ async def test_unknown_kinds_of_resources_are_ignored(server: tuple[XdsServer, i
     await client.send("cluster")
     assert [each.name for each in (await client.read()).resources] == ["a"]
     await client.close()
+
+
+async def test_a_unix_socket_is_for_this_user_only(tmp_path: Path) -> None:
+    xds = XdsServer()
+    await xds.start_unix(tmp_path / "xds")
+    assert stat.S_IMODE((tmp_path / "xds").stat().st_mode) == 0o600
+    xds.publish({"cluster": {"a": cluster("a")}})
+    client = Client(tmp_path / "xds")
+    await client.send("cluster")
+    assert [each.name for each in (await client.read()).resources] == ["a"]
+    await client.close()
+    await xds.stop()
