@@ -10,6 +10,13 @@ from headgate.model.load import Load
 
 Samples = Mapping[str, list[Sample]]
 
+MOST_REQUESTS = 1_000_000
+"""Requests that an engine may claim to hold; a larger number is taken for this one."""
+MOST_BLOCK_TOKENS = 1 << 16
+"""Tokens that a KV block may have; a larger number is not believed."""
+MOST_KV_TOKENS = 1 << 27
+"""Tokens that a KV cache may hold; a larger number is taken for this one. It bounds the prefix index."""
+
 
 class Metric(msgspec.Struct, frozen=True):
     """Where a number is found: a series by name, narrowed by one label, or a number written in a label."""
@@ -73,17 +80,17 @@ class EngineMetrics(msgspec.Struct, frozen=True, kw_only=True):
         if not waiting:
             return None
         kv_used = _first(self.kv_used, samples)
-        block_tokens = _first(self.block_tokens, samples)
-        kv_blocks = _first(self.kv_blocks, samples)
+        block_tokens = _block_tokens(_first(self.block_tokens, samples))
+        most_blocks = MOST_KV_TOKENS // (block_tokens or 1)
         progress = [number for metric in self.progress for number in metric.numbers(samples)]
         return Load(
             engine=self.name,
-            waiting=_count(waiting),
-            running=_count(_first(self.running, samples)),
+            waiting=_count(waiting, MOST_REQUESTS),
+            running=_count(_first(self.running, samples), MOST_REQUESTS),
             kv_used=min(1.0, max(0.0, sum(kv_used) / len(kv_used))) if kv_used else None,
-            block_tokens=int(block_tokens[0]) if block_tokens and block_tokens[0] >= 1 else None,
-            kv_blocks=_count(kv_blocks) or None,
-            progress=sum(progress) if progress else None,
+            block_tokens=block_tokens,
+            kv_blocks=_count(_first(self.kv_blocks, samples), most_blocks) or None,
+            progress=_finite(sum(progress)) if progress else None,
         )
 
 
@@ -94,5 +101,14 @@ def _first(metrics: tuple[Metric, ...], samples: Samples) -> list[float]:
     return []
 
 
-def _count(numbers: list[float]) -> int:
-    return max(0, round(sum(numbers)))
+def _count(numbers: list[float], most: int) -> int:
+    """The sum of finite *numbers*, which may itself be infinite, as 0..*most*."""
+    return round(min(float(most), max(0.0, sum(numbers))))
+
+
+def _finite(number: float) -> float | None:
+    return number if isfinite(number) else None
+
+
+def _block_tokens(numbers: list[float]) -> int | None:
+    return int(numbers[0]) if numbers and 1 <= numbers[0] <= MOST_BLOCK_TOKENS else None

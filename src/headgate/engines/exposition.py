@@ -17,6 +17,11 @@ _ESCAPED = {b"n": b"\n", b"\\": b"\\", b'"': b'"'}
 Line = tuple[bytes, bytes, bytes]
 """Name, raw labels and value of a line of a page."""
 
+MOST_LINES = 1000
+"""Wanted lines of one page: a dozen per rank of an engine. Those after are left out."""
+LINE_BYTES = 16 * 1024
+"""Labels and value of a wanted line; a longer one is left out. vLLM lists adapters in a label."""
+
 
 class Sample:
     """A series: its raw labels and its value in the newest page."""
@@ -72,8 +77,13 @@ class Extractor:
         self._line = re.compile(rb"\n(" + re.escape(prefix) + rb"(?:" + rests + rb"))" + _REST_OF_LINE)
 
     def lines(self, page: bytes) -> list[Line]:
-        """The wanted lines of a page, in its order. Timestamps are ignored."""
-        return self._line.findall(page if page.startswith(b"#") else b"\n" + page)
+        """The wanted lines of a page, in its order; timestamps, and lines beyond the bounds, are ignored."""
+        found: list[Line] = self._line.findall(page if page.startswith(b"#") else b"\n" + page)
+        if len(found) > MOST_LINES:
+            del found[MOST_LINES:]
+        if len(page) > LINE_BYTES:
+            return [line for line in found if len(line[1]) + len(line[2]) <= LINE_BYTES]
+        return found
 
     def samples(self, page: bytes) -> Mapping[str, list[Sample]]:
         """Name → its samples, in the page's order; absent when there are none."""

@@ -62,10 +62,11 @@ class Scraped(msgspec.Struct, frozen=True, tag=True):
 
 
 class ModelsListed(msgspec.Struct, frozen=True, tag=True):
-    """An endpoint answered `/v1/models`."""
+    """An endpoint was asked for `/v1/models`; `error` says why no list came, `models` is empty then."""
 
     endpoint: EndpointId
     models: tuple[ModelCard, ...]
+    error: str | None = None
 
 
 class Woken(msgspec.Struct, frozen=True, tag=True):

@@ -5,8 +5,8 @@ from heapq import heappop, heappush
 
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import EndpointId
-from headgate.model.load import Load, ModelCard
-from headgate.picker.events import Scraped
+from headgate.model.load import Load
+from headgate.picker.events import ModelsListed, Scraped
 from headgate.picker.member import Concerns, Member
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.api import EndpointState
@@ -84,11 +84,14 @@ class Fleet:
         self._size(member, event.load)
         self.adapters.update(member.state.adapters)
 
-    def listed(self, endpoint: EndpointId, models: tuple[ModelCard, ...]) -> None:
-        """An endpoint told which models it serves."""
-        member = self.members.get(endpoint)
-        if member is not None:
-            member.models = models
+    def listed(self, event: ModelsListed) -> None:
+        """An endpoint told which models it serves; what it told before stays where no list came."""
+        member = self.members.get(event.endpoint)
+        if member is None:
+            return
+        member.models_error = event.error
+        if event.error is None:
+            member.models = event.models
             self._collect_adapters()
 
     def tick(self, now: float) -> None:

@@ -126,7 +126,7 @@ class PoolMachine:
             case events.PoolChanged():
                 self._pool_changed(event.pool, now)
             case events.ModelsListed():
-                self._fleet.listed(event.endpoint, event.models)
+                self._fleet.listed(event)
             case events.Woken():
                 self._wake_at = None
             case _:
@@ -322,6 +322,7 @@ class PoolMachine:
             load=None if stale else state.load,
             scrape_age_s=None if state.scraped_at is None else now - state.scraped_at,
             scrape_error=member.scrape_error,
+            models_error=member.models_error,
             prefix_blocks=self._fleet.index.blocks(state.slot),
             prefix_fill=state.fill,
             ramp=health.ramp(now),

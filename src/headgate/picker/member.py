@@ -50,6 +50,8 @@ class Member:
         self.pace = 1.0
         """How many times longer than predicted its answers take, at least 1: wrong constants are no hang."""
         self.scrape_error: str | None = None
+        self.models_error: str | None = None
+        """Why its newest model list did not come; None: it came, or was not asked for yet."""
         self.new_requests = 0
         """Pending requests sent since the newest scrape."""
         self.new_tokens = 0

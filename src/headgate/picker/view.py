@@ -27,6 +27,8 @@ class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
     scrape_age_s: float | None
     scrape_error: str | None
     """Of the newest scrape, when it failed."""
+    models_error: str | None
+    """Why its newest model list did not come."""
     prefix_blocks: int
     prefix_fill: float
     """0..1."""

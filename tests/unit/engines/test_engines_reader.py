@@ -1,10 +1,16 @@
 """Saved pages of every engine, read."""
 
+import math
 from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 from headgate.engines import LoadReader, read_load
+from headgate.engines.api import MOST_BLOCK_TOKENS, MOST_KV_TOKENS, MOST_REQUESTS
+from headgate.engines.exposition import MOST_LINES
+from headgate.engines.plugins.vllm import MOST_ADAPTERS
 from headgate.engines.reader import ENGINES
 from headgate.model.load import Load
 
@@ -93,3 +99,49 @@ def test_a_load_that_did_not_change_is_the_same_one_whatever_else_moved() -> Non
     assert moved is not None
     assert load is not None
     assert moved.progress == (load.progress or 0) + 1
+
+
+NUMBERS = ["NaN", "+Inf", "-Inf", "-5", "0", "3", "1e30", "1.7e308", "1e300", "1e-300", "9" * 400, "x"]
+LABELS = ["16", "0", "-1", "1e300", "inf", "nan", "", "9" * 400, "None"]
+
+
+@given(data=st.data())
+def test_whatever_numbers_a_page_has_the_load_is_bounded(data: st.DataObject) -> None:
+    engine = data.draw(st.sampled_from(ENGINES))
+    lines = []
+    for name in engine.names():
+        for _ in range(data.draw(st.integers(0, 2))):
+            label = data.draw(st.sampled_from(LABELS))
+            labels = ",".join(
+                f'{key}="{label}"'
+                for key in ("block_size", "num_gpu_blocks", "page_size", "num_pages", "max_lora")
+            )
+            kinds = 'request_type="waiting",kv_cache_block_type="max",'
+            lines.append(f"{name}{{{kinds}{labels}}} {data.draw(st.sampled_from(NUMBERS))}")
+    load = read_load("\n".join(["#", *lines]).encode())
+    if load is None:
+        return
+    assert 0 <= load.waiting <= MOST_REQUESTS
+    assert 0 <= load.running <= MOST_REQUESTS
+    assert load.kv_used is None or 0.0 <= load.kv_used <= 1.0
+    assert load.block_tokens is None or 1 <= load.block_tokens <= MOST_BLOCK_TOKENS
+    assert load.kv_blocks is None or 1 <= load.kv_blocks * (load.block_tokens or 1) <= MOST_KV_TOKENS
+    assert load.progress is None or math.isfinite(load.progress)
+
+
+def test_what_one_page_may_list_is_bounded() -> None:
+    gauge = "vllm:lora_requests_info"
+    series = [
+        f'{gauge}{{max_lora="{"9" * 6000}",running_lora_adapters="{names}"}} 5'
+        for names in ("a," * 20_000, "a" * 2000)
+    ]
+    many = ",".join(f"a{number}" for number in range(2000))
+    series.append(f'{gauge}{{max_lora="2",running_lora_adapters="{many},{"b" * 600}"}} 7')
+    load = read_load("\n".join(["#", "vllm:num_requests_waiting 1", *series]).encode())
+    assert load is not None
+    assert len(load.loras_running) == MOST_ADAPTERS
+    assert max(map(len, load.loras_running)) < 600
+    waiting = "vllm:num_requests_waiting 1\n" * (MOST_LINES + 5)
+    load = read_load(b"#\n" + waiting.encode())
+    assert load is not None
+    assert load.waiting == MOST_LINES

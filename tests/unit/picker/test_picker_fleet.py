@@ -129,14 +129,14 @@ def test_scrapes_and_models_of_strangers_are_ignored(fleet: Fleet) -> None:
     fleet.scraped(scrape("z"), 1.0, 0.0, 0.0)
     fleet.scraped(no_scrape("z"), 1.0, 0.0, 0.0)
     event = lists("z", ModelCard("adapter", parent="base"))
-    fleet.listed(event.endpoint, event.models)
+    fleet.listed(event)
     assert not fleet.adapters
     fleet.check()
 
 
 def test_adapters_are_those_that_any_endpoint_lists_with_a_parent(fleet: Fleet) -> None:
     event = lists("a", ModelCard("base"), ModelCard("adapter", parent="base"))
-    fleet.listed(event.endpoint, event.models)
+    fleet.listed(event)
     assert fleet.adapters == {"adapter"}
     change(fleet, "b")
     assert not fleet.adapters

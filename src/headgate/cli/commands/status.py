@@ -89,6 +89,13 @@ def state_of(endpoint: dict[str, Any]) -> str:
     return reason if reason.startswith(condition) else f"{condition} {reason}".strip()
 
 
+def _scraped(endpoint: dict[str, Any]) -> str:
+    """How old its metrics are, and why there are no newer ones."""
+    age, error = endpoint["scrape_age_s"], endpoint["scrape_error"]
+    when = "never" if age is None else f"{age:.1f} s ago"
+    return when if error is None else f"{when}: {error}"
+
+
 def _pool_line(pool: dict[str, Any]) -> str:
     return (
         f"pool {pool['pool']}  policy {pool['policy']}  saturation {pool['saturation']:.2f}  "
@@ -106,7 +113,6 @@ def _pool(pool: dict[str, Any]) -> "Table":
         table.add_column(column, justify="left" if left else "right", no_wrap=column == "ENDPOINT")
     for each in pool["endpoints"]:
         load = each["load"] or {}
-        age = each["scrape_age_s"]
         kv_used = load.get("kv_used")
         table.add_row(
             each["endpoint"],
@@ -115,7 +121,7 @@ def _pool(pool: dict[str, Any]) -> "Table":
             str(load.get("waiting", "-")),
             str(load.get("running", "-")),
             "-" if kv_used is None else f"{kv_used:.0%}",
-            "never" if age is None else f"{age:.1f} s ago",
-            ", ".join(each["models"][:2]) or "-",
+            _scraped(each),
+            ", ".join(each["models"][:2]) or each["models_error"] or "-",
         )
     return table

@@ -5,10 +5,14 @@ from functools import lru_cache
 import msgspec
 
 from headgate.engines.api import EngineMetrics, Metric, Samples
+from headgate.model.bounds import MODEL_NAME_BYTES, fits
 from headgate.model.load import Load
 
 _LORA = "vllm:lora_requests_info"
 _CACHE = "vllm:cache_config_info"
+
+MOST_ADAPTERS = 1000
+"""Adapters that one series may list; those after are left out."""
 
 
 class Vllm(EngineMetrics, frozen=True, kw_only=True):
@@ -30,13 +34,14 @@ class Vllm(EngineMetrics, frozen=True, kw_only=True):
             load,
             loras_running=_adapters(newest.get("running_lora_adapters", "")),
             loras_waiting=_adapters(newest.get("waiting_lora_adapters", "")),
-            lora_limit=int(limit) if limit.isdecimal() else None,
+            lora_limit=min(int(limit), MOST_ADAPTERS) if limit.isdecimal() and len(limit) < 10 else None,
         )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # the text is one label of a line, whose length `exposition` bounds
 def _adapters(text: str) -> tuple[str, ...]:
-    return tuple(sorted({name.strip() for name in text.split(",")} - {""}))
+    names = {name for each in text.split(",") if fits(name := each.strip(), MODEL_NAME_BYTES)}
+    return tuple(sorted(names - {""})[:MOST_ADAPTERS])
 
 
 VLLM = Vllm(

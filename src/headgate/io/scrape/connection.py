@@ -16,8 +16,13 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
+HEADER_BYTES = 64 * 1024
+"""Of an answer besides its body and as many bytes of chunk framing: status line, headers, trailers, and
+announcements before it."""
+
+
 class TooLongError(Exception):
-    """The body is longer than allowed."""
+    """The answer is longer than allowed."""
 
 
 class Connection(asyncio.Protocol):
@@ -35,6 +40,8 @@ class Connection(asyncio.Protocol):
         self._start()
         self.heard = False
         """Something came since it was asked."""
+        self._framing = 0
+        """Bytes since it was asked, less twice those that turned out to be body."""
 
     @property
     def usable(self) -> bool:
@@ -47,6 +54,7 @@ class Connection(asyncio.Protocol):
         The future fails with TimeoutError, ConnectionError, httptools.HttpParserError or TooLongError.
         """
         self.heard = False
+        self._framing = 0
         self._answer = self._loop.create_future()
         self._alarm = self._loop.call_at(deadline, self._fail, TimeoutError())
         self._transport.write(request)
@@ -64,10 +72,13 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         self.heard = True
+        self._framing += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(error)
+        if self._framing > HEADER_BYTES:  # the parser itself collects a header line for ever
+            self._fail(TooLongError())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -94,6 +105,7 @@ class Connection(asyncio.Protocol):
         """See httptools."""
         self._body.append(body)
         self._length += len(body)
+        self._framing -= 2 * len(body)
         if self._length > self._longest_body:
             self._fail(TooLongError())
 
@@ -103,7 +115,9 @@ class Connection(asyncio.Protocol):
         if 100 <= status < 200:  # only an announcement
             self._start()
             return
-        if self._answer is not None and not self._answer.done():
+        if self._framing > HEADER_BYTES:
+            self._fail(TooLongError())
+        elif self._answer is not None and not self._answer.done():
             self._answer.set_result(Answer(status, self._headers, b"".join(self._body)))
         self._calm()
         if not self._keep:

@@ -2,18 +2,19 @@
 
 import asyncio
 import itertools
+import logging
 import random
 from collections.abc import Callable, Iterable
-
-import msgspec
 
 from headgate.engines import LoadReader
 from headgate.engines.models import read_models
 from headgate.io.scrape.client import PageClient, PageError
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import EndpointId
-from headgate.model.load import Load
+from headgate.model.load import ModelCard
 from headgate.picker.events import ModelsListed, Scraped
+
+log = logging.getLogger(__name__)
 
 MODELS_EVERY_S = 10.0
 SLOWEST_S = 1.0
@@ -50,10 +51,11 @@ def delay(failures: int, interval_s: float) -> float:
 class Scraper:
     """Polls `/metrics` of every endpoint each *interval_s*, in a large fleet less often (`SCRAPES_PER_S`);
     `/v1/models` on appearance, on recovery and every `MODELS_EVERY_S`. Each scrape ends in one `Scraped`,
-    each list that came in one `ModelsListed`.
+    each question for the list in one `ModelsListed`.
 
     An endpoint whose HTTP server answers without a known metrics page is reported with `load` None and
-    `http-<status>` or `unknown-metrics`; other errors are the words of `client.PageError`.
+    `http-<status>` or `unknown-metrics`; other errors are the words of `client.PageError`. Whatever else goes
+    wrong is a bug of ours: it is logged, reported as `internal`, and stays with that endpoint.
     """
 
     def __init__(
@@ -93,8 +95,7 @@ class Scraper:
 
     async def _watch(self, endpoint: Endpoint) -> None:
         loop = asyncio.get_running_loop()
-        client = PageClient(endpoint, self._timeout_s)
-        reader = LoadReader()
+        asked = _Asked(endpoint, self._timeout_s, self._emit)
         failures = 0
         models_due = 0.0
         begin = phase(next(self._numbers))
@@ -103,34 +104,75 @@ class Scraper:
         try:
             while True:
                 began = loop.time()
-                load, error, answered = await self._scrape(client, reader)
-                self._emit(Scraped(endpoint.id, load, error))
+                loaded, answered = await asked.scrape()
                 if answered and models_due <= began:
-                    listed = await self._list_models(client, endpoint)
+                    listed = await asked.list_models()
                     models_due = loop.time() + (MODELS_EVERY_S if listed else SLOWEST_S)
                 elif not answered:
                     models_due = 0.0
-                failures = 0 if load is not None else failures + 1
+                failures = 0 if loaded else failures + 1
                 pause = delay(failures, stretched(self._interval_s, len(self._wanted)))
                 now = loop.time()
                 due = max(due + pause, now)
                 await asyncio.sleep(due - now + JITTER * pause * self._rng.random())
         finally:
-            client.close()
+            asked.close()
 
-    async def _scrape(self, client: PageClient, reader: LoadReader) -> tuple[Load | None, str | None, bool]:
-        """Load, error, and whether an HTTP server answered."""
+
+class _Asked:
+    """One endpoint that is asked. What goes wrong with it stays with it."""
+
+    def __init__(
+        self, endpoint: Endpoint, timeout_s: float, emit: Callable[[Scraped | ModelsListed], None]
+    ) -> None:
+        self._id = endpoint.id
+        self._client = PageClient(endpoint, timeout_s)
+        self._reader = LoadReader()
+        self._emit = emit
+        self._last_bug = ""
+
+    def close(self) -> None:
+        """Close its connection."""
+        self._client.close()
+
+    async def scrape(self) -> tuple[bool, bool]:
+        """Emit a `Scraped`. Whether it has a load, and whether an HTTP server answered."""
+        load, error, answered = None, None, True
         try:
-            load = reader.read(await client.get("/metrics"))
+            load = self._reader.read(await self._client.get("/metrics"))
+            error = None if load is not None else "unknown-metrics"
         except PageError as failure:
-            return None, failure.word, failure.answered
-        return load, None if load is not None else "unknown-metrics", True
+            error, answered = failure.word, failure.answered
+        except Exception as bug:
+            error = self._internal("read the metrics", bug)
+        return self._tell(Scraped(self._id, load, error)) and load is not None, answered
 
-    async def _list_models(self, client: PageClient, endpoint: Endpoint) -> bool:
-        """Whether the list came, and was emitted."""
+    async def list_models(self) -> bool:
+        """Emit a `ModelsListed`. Whether it has a list."""
+        models: tuple[ModelCard, ...] = ()
+        error = None
         try:
-            models = read_models(await client.get("/v1/models"))
-        except (PageError, msgspec.DecodeError):
+            models = read_models(await self._client.get("/v1/models"))
+        except PageError as failure:
+            error = failure.word
+        except ValueError:
+            error = "garbled"
+        except Exception as bug:
+            error = self._internal("read the model list", bug)
+        return self._tell(ModelsListed(self._id, models, error)) and error is None
+
+    def _tell(self, event: Scraped | ModelsListed) -> bool:
+        """False: whoever takes it in failed."""
+        try:
+            self._emit(event)
+        except Exception as bug:
+            self._internal("take in what was asked", bug)
             return False
-        self._emit(ModelsListed(endpoint.id, models))
         return True
+
+    def _internal(self, doing: str, bug: Exception) -> str:
+        """A bug of ours, told once and not at every scrape; the word for it."""
+        if repr(bug) != self._last_bug:
+            self._last_bug = repr(bug)
+            log.error("a bug in Headgate: cannot %s of %s", doing, self._id, exc_info=bug)
+        return "internal"

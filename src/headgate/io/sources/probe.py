@@ -12,6 +12,10 @@ from headgate.engines.models import read_models
 from headgate.model.load import Load, ModelCard
 
 MAX_PAGE_BYTES = 4 << 20
+LONGEST_VERSION = 100
+"""Characters of a version that are shown."""
+LONGEST_REASON = 100
+"""Characters of a status line's reason that are shown."""
 
 
 class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +70,7 @@ async def _get(session: aiohttp.ClientSession, url: str) -> bytes | str:
     try:
         async with session.get(url, allow_redirects=False) as response:
             if response.status != 200:
-                return f"{response.status} {response.reason or ''}".strip()
+                return f"{response.status} {(response.reason or '')[:LONGEST_REASON]}".strip()
             page = bytearray()
             async for chunk in response.content.iter_any():
                 page += chunk
@@ -93,7 +97,7 @@ def _cards(answer: bytes | str) -> tuple[tuple[ModelCard, ...], str | None]:
         return (), answer
     try:
         return read_models(answer), None
-    except msgspec.DecodeError:
+    except ValueError:
         return (), "/v1/models is no list of models"
 
 
@@ -101,9 +105,10 @@ def _version(answer: bytes | str) -> str | None:
     if isinstance(answer, str):
         return None
     try:
-        return msgspec.json.decode(answer, type=_Version).version
-    except msgspec.DecodeError:
+        version = msgspec.json.decode(answer, type=_Version).version
+    except (ValueError, RecursionError):
         return None
+    return version[:LONGEST_VERSION]
 
 
 def _kv_tokens(load: Load | None) -> int | None:

@@ -12,6 +12,7 @@ import pytest
 from headgate.io.extproc.tls import self_signed
 from headgate.io.scrape import client
 from headgate.io.scrape.client import PageClient, PageError
+from headgate.io.scrape.connection import HEADER_BYTES
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import endpoint_id
 
@@ -143,3 +144,38 @@ async def test_a_page_over_tls_needs_a_trusted_certificate_of_that_name(
                 with pytest.raises(PageError, match=word):
                     await asking.get("/metrics")
     assert server.asked == ([] if word else [0, 0])
+
+
+LONG = b"x" * (HEADER_BYTES // 4)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK + b"A: " + LONG * 5,
+        OK
+        + b"".join(b"A%d: %s\r\n" % (number, LONG) for number in range(5))
+        + b"Content-Length: 4\r\n\r\npage",
+        b"HTTP/1.1 200 " + LONG * 5,
+        (b"HTTP/1.1 103 Early\r\nA: " + LONG + b"\r\n\r\n") * 5 + PAGE,
+        CHUNKED[:-2] + b"".join(b"A%d: %s\r\n" % (number, LONG) for number in range(5)) + b"\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n4;" + LONG * 5 + b"\r\npage\r\n0\r\n\r\n",
+    ],
+    ids=["a header line", "headers", "status line", "announcements", "trailers", "chunk extension"],
+)
+async def test_what_surrounds_a_page_is_bounded(answer: bytes) -> None:
+    server = Scripted((answer,), (PAGE,))
+    async with scripted(server) as asking:
+        with pytest.raises(PageError, match="too-large"):
+            await asking.get("/metrics")
+        assert await asking.get("/metrics") == b"page"
+
+
+async def test_a_large_page_in_small_chunks_is_no_long_framing() -> None:
+    chunk = b"7\r\n1234567\r\n"
+    answer = OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 100_000 + b"0\r\n\r\n"
+    server = Scripted((answer, PAGE))
+    async with scripted(server) as asking:
+        assert len(await asking.get("/metrics")) == 700_000
+        assert await asking.get("/metrics") == b"page"
+    assert server.opened == 1

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from headgate.io.scrape.scraper import Scraper, delay, phase, stretched
 from headgate.model.endpoints import Endpoint
-from headgate.model.ids import endpoint_id
+from headgate.model.ids import EndpointId, endpoint_id
 from headgate.picker.events import ModelsListed, Scraped
 
 PAGE = "vllm:num_requests_waiting 1\nvllm:num_requests_running 2\n"
@@ -21,8 +21,8 @@ class Server:
     """A model server's two pages, that can misbehave, on one port over several lives."""
 
     def __init__(self) -> None:
-        self.metrics: str | int | float = PAGE
-        self.models: str | int = '{"data":[{"id":"m"}]}'
+        self.metrics: str | bytes | int | float = PAGE
+        self.models: str | bytes | int = '{"data":[{"id":"m"}]}'
         self.asked: list[str] = []
         self.connections: set[object] = set()
         self.port = 0
@@ -57,7 +57,9 @@ class Server:
         self.asked.append("models")
         return self._answer(self.models)
 
-    def _answer(self, page: str | float) -> web.Response:
+    def _answer(self, page: str | bytes | float) -> web.Response:
+        if isinstance(page, bytes):
+            return web.Response(body=page)
         return web.Response(text=page) if isinstance(page, str) else web.Response(status=int(page) or 200)
 
 
@@ -153,6 +155,70 @@ async def test_a_failing_page_has_a_word(server: Server, metrics: str | float, w
         await seen.until(failed(word))
         if word != "timeout":  # it answers HTTP, so its models can be asked for
             await seen.until(listed)
+
+
+@pytest.mark.parametrize(
+    ("models", "word"),
+    [
+        (b'{"data":[{"id":"\xff\xfe"}]}', "garbled"),
+        (b'{"x":' + b"[" * 100_000, "garbled"),
+        (404, "http-404"),
+        ("[]", "garbled"),
+    ],
+)
+async def test_a_list_that_cannot_be_read_has_a_word_and_scrapes_go_on(
+    server: Server, models: str | bytes | int, word: str
+) -> None:
+    server.models = models
+    async with scraping(server.endpoint) as (_, seen):
+        event = await seen.until(listed)
+        await seen.until(good)
+    assert isinstance(event, ModelsListed)
+    assert (event.models, event.error) == ((), word)
+
+
+@pytest.mark.parametrize("page", [b'vllm:num_requests_waiting{a="\xff"} 1e308\n' * 9, b"\x00" * 100_000])
+async def test_a_page_of_any_bytes_leaves_the_others_alone(server: Server, page: bytes) -> None:
+    other = Server()
+    await other.start()
+    other.metrics = page
+    try:
+        async with scraping(other.endpoint, server.endpoint) as (_, seen):
+            for _ in range(3):
+                await seen.until(lambda event: event.endpoint == other.endpoint.id)
+                await seen.until(lambda event: event.endpoint == server.endpoint.id and good(event))
+    finally:
+        await other.stop()
+
+
+async def test_whoever_cannot_take_in_one_endpoint_still_hears_of_the_others(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Server()
+    await other.start()
+    heard: asyncio.Queue[EndpointId] = asyncio.Queue()
+
+    def emit(event: Scraped | ModelsListed) -> None:
+        heard.put_nowait(event.endpoint)
+        if event.endpoint == other.endpoint.id:
+            raise OverflowError("too much")
+
+    scraper = Scraper(emit, interval_s=0.01, timeout_s=0.5)
+    scraper.update([server.endpoint, other.endpoint])
+    task = asyncio.create_task(scraper.run())
+    counts = {server.endpoint.id: 0, other.endpoint.id: 0}
+    try:
+        async with asyncio.timeout(10):
+            while min(counts.values()) < 3:
+                counts[await heard.get()] += 1
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await other.stop()
+    assert [record.message for record in caplog.records] == [
+        f"a bug in Headgate: cannot take in what was asked of {other.endpoint.id}"
+    ]
 
 
 async def test_an_endpoint_that_left_is_not_heard_of_again(server: Server) -> None:

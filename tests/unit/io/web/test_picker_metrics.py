@@ -29,6 +29,7 @@ def endpoint(number: int, waiting: int, condition: str = "up") -> EndpointView:
         load=Load("vllm", waiting=waiting, running=2, kv_used=0.5),
         scrape_age_s=0.1,
         scrape_error=None,
+        models_error=None,
         prefix_blocks=0,
         prefix_fill=0.0,
         ramp=1.0,
