@@ -30,31 +30,34 @@ GO = Go()
 
 
 def saturation(members: Iterable[Member], settings: AdmissionSettings) -> float:
-    """Mean over the healthy endpoints of `max(waiting / limit, kv_used / limit)`; 0 when none is healthy.
+    """How full the least loaded of the healthy *members* is, as `fullness` says; 0 when none is healthy.
+
+    The least loaded one decides and not the mean: where one has room, the pool has.
+    """
+    healthy = [member for member in members if member.state.severity < SUSPECT]
+    return min([fullness(member, settings) for member in healthy], default=0.0)
+
+
+def fullness(member: Member, settings: AdmissionSettings) -> float:
+    """`max(waiting / limit, kv_used / limit)`; from 1 on the endpoint has its fill.
 
     Scrapes too old to be believed are left out; the router's own accounting since the scrape counts, so that
     a burst between two scrapes is seen. An endpoint without metrics is judged by own accounting alone.
     """
-    total = 0.0
-    healthy = 0
-    for member in members:
-        if member.state.severity >= SUSPECT:
-            continue
-        healthy += 1
-        load = member.state.load
-        full = member.waiting(settings) / settings.waiting_limit
-        if load is not None and load.kv_used is not None:
-            full = max(full, load.kv_used / settings.kv_limit)
-        total += full
-    return total / healthy if healthy else 0.0
+    load = member.state.load
+    waiting = member.waiting(settings) / settings.waiting_limit
+    if load is None or load.kv_used is None:
+        return waiting
+    return max(waiting, load.kv_used / settings.kv_limit)
 
 
-def goes_anyway(priority: int, queueing: bool, settings: AdmissionSettings) -> bool:
+def goes_anyway(priority: int | None, queueing: bool, settings: AdmissionSettings) -> bool:
     """Whether no saturation that is possible would refuse a request of *priority*.
 
-    *queueing*: an engine reported a queue. Without one, guesses and full caches add up to a known limit.
+    *priority* None: nobody gave it one; it waits in the engine's queue like without a gateway. *queueing*: an
+    engine reported a queue. Without one, guesses and full caches add up to a known limit.
     """
-    if priority > 0:
+    if priority is None or priority > 0:
         return True
     return not queueing and max(MOST_GUESSED, 1.0 / settings.kv_limit) < _bound(priority, settings)
 
@@ -63,15 +66,15 @@ def _bound(priority: int, settings: AdmissionSettings) -> float:
     return settings.refuse_zero_from if priority == 0 else settings.refuse_negative_from
 
 
-def verdict(priority: int, saturated: float, wait_s: float, settings: AdmissionSettings) -> Verdict:
+def verdict(priority: int | None, saturated: float, wait_s: float, settings: AdmissionSettings) -> Verdict:
     """Let a request of *priority* go, or refuse it, at this saturation; *wait_s* predicts the relief."""
-    if priority > 0:
+    if priority is None or priority > 0:
         return GO
     bound = _bound(priority, settings)
     if saturated < bound:
         return GO
     return Refuse(
         f"the pool is saturated ({saturated:.2f}; priority {priority} is refused from {bound:g}): "
-        "its endpoints have too many waiting requests or too little free KV cache",
+        "all endpoints that may serve have too many waiting requests or too little free KV cache",
         max(1, min(30, round(wait_s))),
     )

@@ -22,7 +22,7 @@ from headgate.picker.member import Member
 from headgate.picker.settings import MachineSettings
 from headgate.picker.tracked import Tracked
 from headgate.picker.view import EndpointView, PoolView
-from headgate.scheduling.api import Ask, Profile
+from headgate.scheduling.api import SUSPECT, Ask, Profile
 from headgate.scheduling.costs import prefill_s, step_s, ttft_s
 from headgate.scheduling.placement import Placement
 from headgate.scheduling.prefix import BlockIndex
@@ -172,10 +172,6 @@ class PoolMachine:
             return self._reject(case, 503, "no-target-model", message)
         case.model = target
         self._fleet.settle(now)
-        refusal = self._admit(case)
-        if isinstance(refusal, Refuse):
-            message, retry_after_s = refusal.message, refusal.retry_after_s
-            return self._reject(case, 429, "saturated", message, retry_after_s, self._crowding(now))
         return self._place(case)
 
     def _models(self) -> tuple[ModelCard, ...]:
@@ -183,13 +179,16 @@ class PoolMachine:
             self.pool, (card for member in self._fleet.members.values() for card in member.models)
         )
 
-    def _admit(self, case: "_Case") -> Go | Refuse:
+    def _admit(self, priority: int | None, ask: Ask) -> Go | Refuse:
         settings, fleet = self._settings.admission, self._fleet
-        if goes_anyway(case.priority, bool(fleet.concerns.queueing), settings):
+        if goes_anyway(priority, bool(fleet.concerns.queueing), settings):
             return GO
-        full = saturation(fleet.members.values(), settings)
-        wait_s = min(ttft_s(state, 0, self._settings.costs) for state in fleet.states)
-        return verdict(case.priority, full, wait_s, settings)
+        states = self._scheduler.may_serve(ask, fleet.states)
+        healthy = [fleet.members[state.id] for state in states if state.severity < SUSPECT]
+        if not healthy:
+            return GO
+        wait_s = min([ttft_s(member.state, 0, self._settings.costs) for member in healthy])
+        return verdict(priority, saturation(healthy, settings), wait_s, settings)
 
     def _place(self, case: "_Case") -> Action:
         request, model, fleet = case.request, case.model, self._fleet
@@ -203,6 +202,10 @@ class PoolMachine:
             matched = {slot: min(most, round(n * tokens)) for slot, n in found.items()}
         adapter = model if model in fleet.adapters else None
         ask = Ask(request, case.now, prompt_tokens, matched, model, adapter, not fleet.concerns.unwell)
+        refusal = self._admit(case.priority, ask)
+        if isinstance(refusal, Refuse):
+            message, retry_after_s = refusal.message, refusal.retry_after_s
+            return self._reject(case, 429, "saturated", message, retry_after_s, self._crowding(case.now))
         placement = self._scheduler.schedule(ask, fleet.states)
         if not placement.order:
             message = f"no endpoint of the pool {self.pool.key} is in the request's subset"
@@ -243,7 +246,7 @@ class PoolMachine:
             self._scheduler.profile.name,
             request.model,
             case.rewritten,
-            case.priority,
+            case.priority or 0,
             request.objective,
             tuple([each.id for each in placement.order]),
             predicted_s,
@@ -280,7 +283,7 @@ class PoolMachine:
             at=case.now,
             model=case.request.model,
             target_model=case.rewritten,
-            priority=case.priority,
+            priority=case.priority or 0,
             objective=case.request.objective,
             prompt_tokens=self._ledger.estimator.of(case.model).prompt_tokens(case.request),
             candidates=candidates,
@@ -335,7 +338,7 @@ class _Case:
 
     __slots__ = ("model", "now", "priority", "request", "stream")
 
-    def __init__(self, stream: StreamId, request: InferenceRequest, now: float, priority: int) -> None:
+    def __init__(self, stream: StreamId, request: InferenceRequest, now: float, priority: int | None) -> None:
         self.stream = stream
         self.request = request
         self.now = now

@@ -55,7 +55,10 @@ class Member:
         self.new_requests = 0
         """Pending requests sent since the newest scrape."""
         self.new_tokens = 0
-        self._seats: int | None = None
+        self._most_running = 0
+        """Sequences that the engine was ever seen to run at once, at most."""
+        self._has_queued = False
+        """The engine reported a queue once: what it ran at most is what it has room for."""
         self._peak = 0
         self._progress: float | None = None
         self._progress_from = 0.0
@@ -151,8 +154,8 @@ class Member:
         state.seen = None
         self._peak = state.in_flight
         (self._concerns.queueing.add if load.waiting else self._concerns.queueing.discard)(self)
-        if load.waiting or (self._seats is not None and load.running > self._seats):
-            self._seats = load.running
+        self._most_running = max(self._most_running, load.running)
+        self._has_queued = self._has_queued or load.waiting > 0
         for tracked in self.holds.values():
             tracked.since_scrape = False
         self.new_requests = self.new_tokens = 0
@@ -177,9 +180,9 @@ class Member:
         if load is not None and load.waiting:
             return float(load.waiting + self.new_requests)
         guess = 0.0
-        if self._seats is not None:
+        if self._has_queued:
             running = load.running if load is not None else self.state.in_flight - self.new_requests
-            guess = float(running + self.new_requests - max(self._seats, running))
+            guess = float(running + self.new_requests - max(self._most_running, running))
         if self.new_tokens > settings.step_tokens:
             guess = max(guess, self.new_requests * (1.0 - settings.step_tokens / self.new_tokens))
         return min(max(0.0, guess), MOST_GUESSED * settings.waiting_limit)

@@ -35,14 +35,14 @@ class HealthSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdmissionSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is refused when the pool is saturated; saturation 1 means: every endpoint has its fill."""
+    """Who is refused when the pool is saturated; saturation 1: every healthy endpoint has its fill, at least."""
 
     waiting_limit: float = 5.0
     """Waiting requests at which an endpoint counts as full."""
     kv_limit: float = 0.95
     """KV-cache use at which an endpoint counts as full, 0..1."""
     refuse_negative_from: float = 1.0
-    """Saturation from which requests of negative priority are refused."""
+    """Saturation from which requests of negative priority are refused; those without a priority never are."""
     refuse_zero_from: float = 4.0
     """Saturation from which requests of priority 0 are refused; positive priorities never are."""
     step_tokens: int = 8192

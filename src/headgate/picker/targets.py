@@ -54,14 +54,14 @@ def target(pool: Pool, request: InferenceRequest, rng: Rng) -> str | NoSuchModel
     return next(choice.name for choice in reversed(rule.targets) if choice.weight)
 
 
-def priority(pool: Pool, request: InferenceRequest) -> int:
-    """Of the InferenceObjective the request names, else of its InferenceModel's criticality, else 0."""
+def priority(pool: Pool, request: InferenceRequest) -> int | None:
+    """Of the InferenceObjective the request names, else of its InferenceModel's criticality; None: of neither."""
     if request.objective is not None and request.objective in pool.objectives:
         return pool.objectives[request.objective]
     if not pool.models:
-        return 0
+        return None
     rule = rule_of(pool, request.model)
-    return 0 if rule is None else rule.priority
+    return None if rule is None else rule.priority
 
 
 def listing(pool: Pool, reported: Iterable[ModelCard]) -> tuple[ModelCard, ...]:

@@ -44,7 +44,7 @@ class PoolView(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     endpoints: tuple[EndpointView, ...]
     saturation: float
-    """1: every endpoint has its fill."""
+    """Of the least loaded healthy endpoint; from 1 on every one has its fill."""
     in_flight: int
     decided: int
     """Requests routed since the start."""

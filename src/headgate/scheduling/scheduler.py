@@ -73,6 +73,13 @@ class Scheduler:
             refused,
         )
 
+    def may_serve(self, ask: Ask, endpoints: Sequence[EndpointState]) -> Sequence[EndpointState]:
+        """Those of *endpoints* that no hard filter refuses."""
+        for _, hard, running in self._filters:
+            if hard and (out := running.refuse(ask, endpoints)):
+                endpoints = [state for position, state in enumerate(endpoints) if position not in out]
+        return endpoints
+
     def sent(self, ask: Ask, endpoint: EndpointState) -> None:
         """Tell the scorers where the request went."""
         for _, _, running in self._others:

@@ -35,7 +35,9 @@ def full(waiting: int, kv_used: float | None = None) -> Load:
         ([], 0.0),
         ([a_member()], 0.0),
         ([a_member(load=full(5))], 1.0),
-        ([a_member(load=full(5)), a_member(load=full(0))], 0.5),
+        ([a_member(load=full(50)), a_member(load=full(1)), a_member(load=full(40, 1.0))], 0.2),
+        ([a_member(load=full(50)), a_member(load=full(0, 0.38))], 0.4),
+        ([a_member(load=full(10)), a_member(load=full(15))], 2.0),
         ([a_member(load=full(0, 0.95))], 1.0),
         ([a_member(load=full(10, 0.95))], 2.0),
         ([a_member(COOLING, full(5)), a_member(SUSPECT, full(50)), a_member(DOWN, full(50))], 1.0),
@@ -74,9 +76,16 @@ def test_known_seats_and_prompt_tokens_are_a_bounded_guess() -> None:
 
 @pytest.mark.parametrize(
     ("priority", "saturated", "goes"),
-    [(-1, 0.99, True), (-1, 1.0, False), (0, 3.9, True), (0, 4.0, False), (1, 100.0, True)],
+    [
+        (-1, 0.99, True),
+        (-1, 1.0, False),
+        (0, 3.9, True),
+        (0, 4.0, False),
+        (1, 100.0, True),
+        (None, 100.0, True),
+    ],
 )
-def test_verdict(priority: int, saturated: float, goes: bool) -> None:
+def test_verdict(priority: int | None, saturated: float, goes: bool) -> None:
     assert isinstance(verdict(priority, saturated, 0.1, SETTINGS), Go if goes else Refuse)
 
 

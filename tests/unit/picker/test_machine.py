@@ -279,6 +279,53 @@ def test_a_saturated_pool_refuses_the_least_important_first(machine: PoolMachine
     assert short(machine.handle(arrives(7, "x", model="cheap", subset=("10.0.0.1",)), 9.0)) == ["route a"]
 
 
+def test_nobody_is_refused_while_an_endpoint_that_may_serve_has_room(machine: PoolMachine) -> None:
+    machine.handle(a_pool("abc", RULES, {"batch": -5}), 0.0)
+    for name, waiting in ("a", 90), ("b", 90), ("c", 1):
+        machine.handle(scrape(name, waiting=waiting, running=8), 0.1)
+    full = tuple(address(name) for name in "ab")
+    run(
+        machine,
+        [
+            (0.2, arrives(1, "x", model="cheap"), ["route cab"]),
+            (0.2, arrives(2, "x", model="cheap", subset=full), ["reject 429 saturated"]),
+            (0.2, arrives(3, "x", model="food", subset=full), ["reject 429 saturated"]),
+            (0.3, no_scrape("c"), []),
+            (0.4, arrives(4, "x", model="cheap"), ["reject 429 saturated"]),
+        ],
+    )
+
+
+@pytest.mark.parametrize("pool", [a_pool("ab"), a_pool("ab", RULES, {"batch": -5})], ids=["plain", "rules"])
+def test_nobody_is_shed_whom_nothing_gave_a_priority(pool: PoolChanged) -> None:
+    machine = a_machine("ab")
+    machine.handle(pool, 0.0)
+    for name in "ab":
+        machine.handle(scrape(name, waiting=500, running=4, kv_used=1.0), 0.1)
+    asked = [arrives(n, "x", model=None, objective="no-such-objective" if n % 2 else None) for n in range(60)]
+    assert {short(machine.handle(each, 0.2))[0] for each in asked} == {"route ab", "route ba"}
+
+
+def test_a_refusal_says_when_an_endpoint_that_may_serve_has_room_again(machine: PoolMachine) -> None:
+    machine.handle(a_pool("abc", objectives={"batch": -5}), 0.0)
+    long = 128 * 16_000  # bytes: about 512,000 tokens, 17 s of prefill
+    for name in "abc":
+        machine.handle(scrape(name, waiting=9, running=8), 0.0)
+    for n, name in enumerate("ab"):
+        asked = arrives(n, prompt_bytes=long, subset=(address(name),), max_tokens=1)
+        machine.handle(asked, 0.1)
+    whole, part = arrives(3, objective="batch"), arrives(4, objective="batch", subset=(address("a"),))
+    assert refused(machine, whole, 0.2).retry_after_s == 1, "c is full, but has little to compute"
+    assert refused(machine, part, 0.2).retry_after_s == 17
+    machine.handle(no_scrape("c"), 0.3)
+    assert refused(machine, whole, 0.4).retry_after_s == 17, "one that is down brings no relief"
+
+
+def refused(machine: PoolMachine, asked: Event, now: float) -> Reject:
+    (reject,) = [one for one in machine.handle(asked, now) if isinstance(one, Reject)]
+    return reject
+
+
 def test_a_burst_between_scrapes_is_seen() -> None:
     machine = a_machine("a")
     machine.handle(a_pool("a", objectives={"batch": -1}), 0.0)

@@ -1,6 +1,8 @@
 """One endpoint's books: what requests and scrapes do to its sums."""
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 from tests.unit.picker.picker_builders import an_endpoint, arrives, tracking
 
 from headgate.model.load import Load
@@ -85,6 +87,17 @@ def test_without_a_reported_queue_whoever_passes_the_seats_is_guessed_to_wait(me
     for stream in range(40):
         book(member, stream, 2.1, own=1)
     assert member.waiting(LIMITS) == 2 * LIMITS.waiting_limit, "a guess is bounded"
+
+
+@given(scrapes=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20)), max_size=8), sent=st.integers(0, 30))
+def test_seats_are_the_most_that_was_ever_seen_to_run(scrapes: list[tuple[int, int]], sent: int) -> None:
+    member = Member(an_endpoint("a"), 0, HealthSettings(), Concerns())
+    for at, (waiting, running) in enumerate([*scrapes, (1, 0), (0, 0)]):
+        member.scraped(load(waiting, running), float(at), 0.0, 0.0)
+    for stream in range(sent):
+        book(member, stream, 20.0, own=1)
+    seats = max((running for _, running in scrapes), default=0)
+    assert member.waiting(LIMITS) == min(max(0, sent - seats), 2 * LIMITS.waiting_limit)
 
 
 def test_prompts_of_more_than_a_step_wait(member: Member) -> None:

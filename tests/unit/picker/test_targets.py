@@ -7,6 +7,7 @@ import pytest
 from tests.unit.picker.picker_builders import KEY
 
 from headgate.model.endpoints import ModelRule, Pool, TargetModel
+from headgate.model.ids import PoolKey
 from headgate.model.ids import RequestId
 from headgate.model.load import ModelCard
 from headgate.model.requests import InferenceRequest
@@ -47,12 +48,18 @@ def test_edges(request_: InferenceRequest, expected: object) -> None:
         (asks("chat"), 1),
         (asks("chat", objective="low"), -7),
         (asks("chat", objective="unknown"), 1),
-        (asks("nobody"), 0),
+        (asks("nobody"), None),
+        (asks("nobody", objective="unknown"), None),
+        (asks(None), None),
         (asks(None, objective="high"), 7),
     ],
 )
-def test_priority(request_: InferenceRequest, expected: int) -> None:
+def test_priority(request_: InferenceRequest, expected: int | None) -> None:
     assert priority(POOL, request_) == expected
+
+
+def test_a_pool_without_rules_gives_nobody_a_priority() -> None:
+    assert priority(Pool(PoolKey("default/plain")), asks("chat", objective="low")) is None
 
 
 def test_listing() -> None:
