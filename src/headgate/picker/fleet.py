@@ -81,6 +81,10 @@ class Fleet:
         if member.scraped(event.load, now, mean_own, mean_context):
             self._restarted(member)
             member.health.start_slowly(now)
+        if not event.load.asleep:
+            member.health.awake(now)
+        elif member.health.slept(now):
+            self._restarted(member)  # sleep discards the KV cache
         self._size(member, event.load)
         self.adapters.update(member.state.adapters)
 

@@ -43,6 +43,9 @@ class Health:
         self._errs = False
         """It went down for bad answers: signs of life are no excuse."""
         self._dead_scrape = False
+        self._refused = False
+        """It was seen to be gone: scrapes were refused since the last one that got through."""
+        self._asleep = False
         self._mute_scrapes = 0
         self._muted = False
         """The silence of its metrics has been held against it."""
@@ -84,7 +87,7 @@ class Health:
         self._streak = 0
         if self.condition == "suspect":
             self.alive(now)
-        elif self.condition in ("down", "probing") and sent_at >= self.since:
+        elif self.condition in ("down", "probing") and sent_at >= self.since and not self._asleep:
             self._recover()
             self.start_slowly(now)
 
@@ -128,6 +131,8 @@ class Health:
 
     def failed(self, now: float, reason: str) -> None:
         """It could not be reached, or keeps failing."""
+        if self._asleep and self.condition == "down":
+            return
         if self.condition == "probing":
             self._backoff_s = min(2 * self._backoff_s, self._settings.longest_backoff_s)
         self._become("down", reason, now)
@@ -144,28 +149,46 @@ class Health:
         if stream == self.probe:
             self.probe = None
 
+    def slept(self, now: float) -> bool:
+        """Its engine sleeps: down until it is woken, whatever its server answers. True when that is news."""
+        if self._asleep:
+            return False
+        self.failed(now, "its engine sleeps")
+        self._asleep = True
+        return True
+
+    def awake(self, now: float) -> None:
+        """Its engine does not sleep."""
+        if self._asleep:
+            self._asleep = False
+            self._recover()
+            self.start_slowly(now)
+
     def scraped(self, now: float) -> None:
         """A scrape got through: whoever was unreachable may be tried at once."""
         self._mute_scrapes = 0
+        self._refused = False
         self._muted = False
         if self._dead_scrape:
             self._dead_scrape = False
             self.retry_at = min(self.retry_at, now)
 
     def scrape_failed(self, now: float, error: str, *, lively: bool = False) -> bool:
-        """A scrape failed; True when it shows that the process is gone.
+        """A scrape failed; True when it shows that the process is gone, which only `refused` does.
 
-        `refused` and `unreachable` are death; two of `timeout` or `reset` in a row are suspicion unless it is
+        `refused` and `unreachable` take it out of the choice; two of `timeout` or `reset` in a row are suspicion unless it is
         *lively* (requests were answered just now: its metrics are merely slow); everything else (no such
         page, an unknown engine) says nothing about serving.
         """
         match error:
             case "refused" | "unreachable":
-                newly = not self._dead_scrape
                 self._dead_scrape = True
+                gone = error == "refused" and not self._refused
+                if gone:
+                    self._refused, self._asleep = True, False
                 if self.condition != "down":
                     self.failed(now, f"scrape {error}")
-                return newly
+                return gone
             case "timeout" | "reset":
                 self._mute_scrapes += 1
                 if self._mute_scrapes >= 2 and not lively and not self._muted:
@@ -180,7 +203,7 @@ class Health:
         if self.ramp_from is not None and self.ramp(now) >= 1.0:
             self.ramp_from = None
         tried = self.condition == "down" or (self.condition == "suspect" and not overdue)
-        if tried and now >= self.retry_at and not self._dead_scrape:
+        if tried and now >= self.retry_at and not self._dead_scrape and not self._asleep:
             self.condition = "probing"
             self.probe = None
             self.since = now

@@ -61,6 +61,8 @@ class Member:
         """The engine reported a queue once: what it ran at most is what it has room for."""
         self._peak = 0
         self._progress: float | None = None
+        self._counted: float | None = None
+        """The progress counter when it was last told."""
         self._progress_from = 0.0
         self._uncounted_from: float | None = None
         """When the first token came that the progress counter does not show."""
@@ -238,6 +240,7 @@ class Member:
 
     def _note_progress(self, progress: float | None, now: float) -> bool:
         before, self._progress = self._progress, progress
+        counted, self._counted = self._counted, self._counted if progress is None else progress
         if progress == before:
             if self._uncounted_from is not None and now - self._uncounted_from > UNCOUNTED_S:
                 self._miscounts = True
@@ -246,10 +249,10 @@ class Member:
             self._lull_s = max(self._lull_s, min(now - self._progress_from, now - self.last_sign))
         self._progress_from = now
         self._uncounted_from, self._miscounts = None, False
+        if counted is not None and progress is not None and progress < counted:
+            return True
         if before is None or progress is None:
             return False
-        if progress < before:
-            return True
         self._excuse(now)
         self.health.alive(now)
         return False

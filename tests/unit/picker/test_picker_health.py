@@ -55,7 +55,7 @@ def test_a_refused_scrape_is_death_until_scrapes_work_again(machine: PoolMachine
     machine.handle(arrives(1, "abcd", subset=ONLY_A), 0.0)
     machine.handle(ends(1), 0.1)
     machine.handle(no_scrape("a", error), 0.2)
-    assert machine.view(0.2).endpoints[0].prefix_blocks == 0
+    assert machine.view(0.2).endpoints[0].prefix_blocks == (0 if error == "refused" else 4)
     assert spread(machine, 0.21)["a"] == 0
     assert routed(machine, arrives(2, "x"), 0.3).endpoints[-1] == address("a")
     machine.handle(no_scrape("a", error), 20.0)
@@ -508,3 +508,67 @@ def test_a_streamed_request_with_a_plain_answer_waits_for_no_token(machine: Pool
         machine.handle(Woken(), float(second))
     assert condition(machine, 60.0) == "up"
     machine.handle(ends(1), 60.0)
+
+
+def remembered(machine: PoolMachine, now: float) -> int:
+    return machine.view(now).endpoints[0].prefix_blocks
+
+
+def test_only_a_process_that_is_gone_has_lost_its_cache(machine: PoolMachine) -> None:
+    run(
+        machine,
+        [
+            (0.0, arrives(1, "abcd", subset=ONLY_A), ["route a"]),
+            (0.1, token(1), []),
+            (0.2, ends(1), ["complete 200"]),
+        ],
+    )
+    for step, error in enumerate(["timeout", "reset", "unreachable", "timeout", "tls", "not-http", "http-500"]):
+        machine.handle(no_scrape("a", error), 1.0 + step)
+        machine.handle(no_scrape("a", error), 1.5 + step)
+        assert remembered(machine, 1.5 + step) == 4, error
+    machine.handle(no_scrape("a", "unreachable"), 20.0)
+    machine.handle(no_scrape("a", "refused"), 20.1)
+    assert remembered(machine, 20.1) == 0
+
+
+def test_a_counter_that_went_backwards_shows_a_new_process_even_after_a_page_without_it(
+    machine: PoolMachine,
+) -> None:
+    machine.handle(scrape("a", progress=500.0), 0.0)
+    run(
+        machine,
+        [
+            (0.0, arrives(1, "abcd", subset=ONLY_A), ["route a"]),
+            (0.1, token(1), []),
+            (0.2, ends(1), ["complete 200"]),
+            (0.3, scrape("a", progress=None), []),
+        ],
+    )
+    assert remembered(machine, 0.3) == 4
+    machine.handle(scrape("a", progress=3.0), 0.4)
+    assert remembered(machine, 0.4) == 0
+
+
+def test_an_engine_that_sleeps_is_down_until_it_is_woken(machine: PoolMachine) -> None:
+    run(
+        machine,
+        [
+            (0.0, arrives(1, "abcd", subset=ONLY_A), ["route a"]),
+            (0.1, token(1), []),
+            (0.2, scrape("a", asleep=True), []),
+        ],
+    )
+    assert condition(machine, 0.2) == "down"
+    assert remembered(machine, 0.2) == 0, "sleep discards the KV cache"
+    machine.handle(arrives(2, "x", subset=ONLY_A), 0.3)
+    run(machine, [(0.4, starts(2), []), (0.5, token(2), []), (0.6, ends(2), ["complete 200"])])
+    machine.handle(ends(1), 0.6)
+    for step in range(200):
+        machine.handle(scrape("a", asleep=True), 1.0 + step)
+    assert condition(machine, 200.0) == "down", "its server may answer, and time is no cure"
+    assert machine.view(200.0).endpoints[0].reason == "down: its engine sleeps"
+    assert spread(machine, 200.1)["a"] == 0
+    machine.handle(scrape("a"), 200.2)
+    assert condition(machine, 200.2) == "up"
+    assert spread(machine, 215.0)["a"] == 4
