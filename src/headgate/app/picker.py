@@ -147,6 +147,8 @@ class Listener:
     def __init__(self, decisions: DecisionLog, counts: Counts) -> None:
         self._decisions = decisions
         self._counts = counts
+        self._running: dict[StreamId, Choice | Decision] = {}
+        """Routed and not concluded: a long request outlives its record."""
 
     def decided(
         self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
@@ -154,10 +156,13 @@ class Listener:
         """See `hub.Listener`."""
         self._decisions.record(stream, decision)
         self._counts.decided(request, decision, took_s)
+        if decision.chosen:
+            self._running[stream] = decision
 
     def concluded(self, stream: StreamId, outcome: Outcome) -> None:
         """See `hub.Listener`."""
-        decision = self._decisions.conclude(stream, outcome)
+        self._decisions.conclude(stream, outcome)
+        decision = self._running.pop(stream, None)
         if decision is not None:
             self._counts.concluded(decision, outcome)
 

@@ -60,14 +60,26 @@ class EngineMetrics(msgspec.Struct, frozen=True, kw_only=True):
     block_tokens: tuple[Metric, ...] = ()
     """Tokens per KV block; the same in every series."""
     kv_blocks: tuple[Metric, ...] = ()
-    """KV blocks in all; series are added up."""
+    """KV blocks in all; series are added up, unless `kv_blocks_whole`."""
+    kv_blocks_whole: bool = False
+    """Every series tells the blocks of all ranks together: the largest counts."""
+    awake: tuple[Metric, ...] = ()
+    """1 for an engine that is awake, 0 for one that sleeps; one rank that sleeps is enough."""
     progress: tuple[Metric, ...] = ()
     """Counters that are added to one sign of life. Only counters that move *during* a request belong here:
     one that moves at its end makes a busy engine look hung."""
 
     def names(self) -> tuple[str, ...]:
         """Every metric name that `load` reads."""
-        every = (self.waiting, self.running, self.kv_used, self.block_tokens, self.kv_blocks, self.progress)
+        every = (
+            self.waiting,
+            self.running,
+            self.kv_used,
+            self.block_tokens,
+            self.kv_blocks,
+            self.awake,
+            self.progress,
+        )
         return tuple(dict.fromkeys(metric.name for metrics in every for metric in metrics))
 
     def extractor(self) -> Extractor:
@@ -82,6 +94,9 @@ class EngineMetrics(msgspec.Struct, frozen=True, kw_only=True):
         kv_used = _first(self.kv_used, samples)
         block_tokens = _block_tokens(_first(self.block_tokens, samples))
         most_blocks = MOST_KV_TOKENS // (block_tokens or 1)
+        kv_blocks = _first(self.kv_blocks, samples)
+        if kv_blocks and self.kv_blocks_whole:
+            kv_blocks = [max(kv_blocks)]
         progress = [number for metric in self.progress for number in metric.numbers(samples)]
         return Load(
             engine=self.name,
@@ -89,7 +104,8 @@ class EngineMetrics(msgspec.Struct, frozen=True, kw_only=True):
             running=_count(_first(self.running, samples), MOST_REQUESTS),
             kv_used=min(1.0, max(0.0, sum(kv_used) / len(kv_used))) if kv_used else None,
             block_tokens=block_tokens,
-            kv_blocks=_count(_first(self.kv_blocks, samples), most_blocks) or None,
+            kv_blocks=_count(kv_blocks, most_blocks) or None,
+            asleep=0.0 in _first(self.awake, samples),
             progress=_finite(sum(progress)) if progress else None,
         )
 

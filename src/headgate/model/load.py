@@ -21,6 +21,8 @@ class Load(msgspec.Struct, frozen=True):
     loras_running: tuple[str, ...] = ()
     loras_waiting: tuple[str, ...] = ()
     lora_limit: int | None = None
+    asleep: bool = False
+    """The engine was put to sleep: it keeps no KV cache and answers nothing until it is woken."""
     progress: float | None = None
     """A number that grows whenever the engine does any work (prompt + generated tokens so far)."""
 

@@ -69,6 +69,10 @@ class ModelsListed(msgspec.Struct, frozen=True, tag=True):
     error: str | None = None
 
 
+class PoolRemoved(msgspec.Struct, frozen=True, tag=True):
+    """The pool is served no more. Every request in its hands is concluded as lost; no event follows."""
+
+
 class Woken(msgspec.Struct, frozen=True, tag=True):
     """The time asked for by WakeAt has come."""
 
@@ -81,5 +85,6 @@ Event = (
     | RequestEnded
     | Scraped
     | ModelsListed
+    | PoolRemoved
     | Woken
 )

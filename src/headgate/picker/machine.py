@@ -127,6 +127,8 @@ class PoolMachine:
                 self._pool_changed(event.pool, now)
             case events.ModelsListed():
                 self._fleet.listed(event)
+            case events.PoolRemoved():
+                return self._ledger.expire(float("inf"), now)
             case events.Woken():
                 self._wake_at = None
             case _:

@@ -4,9 +4,13 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from tests.choices import a_choice
+from tests.unit.picker.picker_builders import KEY, a_machine, arrives, ends
 from tests.unit.scheduling.scheduling_builders import a_scheduler, a_state, an_ask
 
 from headgate.app.decision_log import DecisionLog
+from headgate.app.picker import Listener
+from headgate.io.extproc.hub import Hub
+from headgate.io.web.counts import Counts
 from headgate.model.decisions import Candidate, Decision
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId
 from headgate.model.requests import Outcome
@@ -99,3 +103,36 @@ def test_large_pools_leave_fewer_records(makes: Sequence[Callable[[str], Choice 
         log.record(StreamId(number), makes[number % 2](str(number)))
         assert len(log.last(10)) == min(2, number + 1)
     assert [record.decision.request_id for record in log.last(10)] == ["7", "6"]
+
+
+def test_a_request_that_outlives_its_record_runs_until_it_is_concluded() -> None:
+    counts = Counts()
+    listener = Listener(DecisionLog(float, capacity=2), counts)
+    for stream in range(5):
+        listener.decided(StreamId(stream), arrives(stream).request, a_choice(model="m"), 0.0)
+    listener.decided(StreamId(9), arrives(9).request, decision("refused"), 0.0)
+    (series,) = [each for (model, _), each in counts.series.items() if model == "m"]
+    assert series.running == 5
+    for stream in (0, 0, 4, 9, 77):
+        listener.concluded(StreamId(stream), Outcome("complete", 200))
+    assert series.running == 3
+    for stream in (1, 2, 3):
+        listener.concluded(StreamId(stream), Outcome("lost"))
+    assert series.running == 0
+
+
+async def test_no_request_of_a_removed_pool_is_counted_for_ever() -> None:
+    counts = Counts()
+    hub = Hub("nonce", Listener(DecisionLog(float), counts), lambda: 1.0)
+    hub.add_pool(KEY, a_machine("ab"))
+    for stream in range(4):
+        hub.tell(KEY, arrives(stream, model="m"))
+    (series,) = counts.series.values()
+    assert series.running == 4
+    hub.tell(KEY, ends(0))
+    hub.remove_pool(KEY)
+    assert series.running == 0
+    hub.add_pool(KEY, a_machine("ab"))
+    hub.tell(KEY, ends(1))
+    assert series.running == 0
+    hub.remove_pool(KEY)

@@ -35,7 +35,7 @@ EXPECTED = {
         running=12,
         kv_used=0.5,
         block_tokens=16,
-        kv_blocks=54250,
+        kv_blocks=27125,
         progress=481516 + 15162 + 2342 + 342,
     ),
     "vllm_v0.txt": Load(engine="vllm", waiting=3, running=7, kv_used=0.375, progress=481516 + 15162),
@@ -145,3 +145,53 @@ def test_what_one_page_may_list_is_bounded() -> None:
     load = read_load(b"#\n" + waiting.encode())
     assert load is not None
     assert load.waiting == MOST_LINES
+
+
+def vllm_page(*lines: str) -> bytes:
+    return "\n".join(["vllm:num_requests_waiting 0.0", *lines, ""]).encode()
+
+
+def test_the_block_count_of_all_ranks_is_not_added_up_again() -> None:
+    page = vllm_page(
+        'vllm:cache_config_info{block_size="16",engine="0",num_gpu_blocks="1000"} 1.0',
+        'vllm:cache_config_info{block_size="16",engine="1",num_gpu_blocks="1000"} 1.0',
+        'vllm:cache_config_info{block_size="16",engine="2",num_gpu_blocks="None"} 1.0',
+    )
+    load = read_load(page)
+    assert load is not None
+    assert load.kv_blocks == 1000
+
+
+def test_adapters_of_equally_new_series_are_merged() -> None:
+    name = "vllm:lora_requests_info"
+    page = vllm_page(
+        f'{name}{{max_lora="2",running_lora_adapters="old",waiting_lora_adapters=""}} 1.763599e+09',
+        f'{name}{{max_lora="2",running_lora_adapters="sql",waiting_lora_adapters="legal, code"}} 1.7636e+09',
+        f'{name}{{max_lora="4",running_lora_adapters="legal",waiting_lora_adapters=""}} 1.7636e+09',
+    )
+    load = read_load(page)
+    assert load is not None
+    assert (load.loras_running, load.loras_waiting, load.lora_limit) == (
+        ("legal", "sql"),
+        ("code", "legal"),
+        4,
+    )
+
+
+@pytest.mark.parametrize(
+    ("states", "asleep"),
+    [
+        ({"awake": 1, "weights_offloaded": 0, "discard_all": 0}, False),
+        ({"awake": 0, "weights_offloaded": 1, "discard_all": 0}, True),
+        ({"awake": 0, "weights_offloaded": 0, "discard_all": 1}, True),
+        ({}, False),
+    ],
+)
+def test_an_engine_that_sleeps_is_asleep(states: dict[str, int], asleep: bool) -> None:
+    series = [
+        f'vllm:engine_sleep_state{{engine="0",model_name="m",sleep_state="{state}"}} {value}.0'
+        for state, value in states.items()
+    ]
+    load = read_load(vllm_page(*series))
+    assert load is not None
+    assert load.asleep is asleep

@@ -1,6 +1,7 @@
 """vLLM, V1 engine and the older one. Names: vLLM's metrics loggers and GIE's model server protocol."""
 
 from functools import lru_cache
+from math import isfinite
 
 import msgspec
 
@@ -23,18 +24,28 @@ class Vllm(EngineMetrics, frozen=True, kw_only=True):
         return (*EngineMetrics.names(self), _LORA)
 
     def load(self, samples: Samples) -> Load | None:
-        """As mapped, plus the adapters of the newest LoRA series (absent until an adapter was used)."""
+        """As mapped, plus the adapters of the newest LoRA series (absent until an adapter was used).
+
+        Where stamps are whole seconds several series may be the newest: all their names count.
+        """
         load = EngineMetrics.load(self, samples)
         series = samples.get(_LORA)
         if load is None or not series:
             return load
-        newest = max(series, key=lambda sample: sample.value).labels()
-        limit = newest.get("max_lora", "")
+        stamp = max((sample.value for sample in series if isfinite(sample.value)), default=None)
+        newest = [sample.labels() for sample in series if sample.value == stamp]
+        running = {name for labels in newest for name in _adapters(labels.get("running_lora_adapters", ""))}
+        waiting = {name for labels in newest for name in _adapters(labels.get("waiting_lora_adapters", ""))}
+        limits = [
+            min(int(limit), MOST_ADAPTERS)
+            for labels in newest
+            if (limit := labels.get("max_lora", "")).isdecimal() and len(limit) < 10
+        ]
         return msgspec.structs.replace(
             load,
-            loras_running=_adapters(newest.get("running_lora_adapters", "")),
-            loras_waiting=_adapters(newest.get("waiting_lora_adapters", "")),
-            lora_limit=min(int(limit), MOST_ADAPTERS) if limit.isdecimal() and len(limit) < 10 else None,
+            loras_running=tuple(sorted(running)[:MOST_ADAPTERS]),
+            loras_waiting=tuple(sorted(waiting)[:MOST_ADAPTERS]),
+            lora_limit=max(limits, default=None),
         )
 
 
@@ -51,5 +62,7 @@ VLLM = Vllm(
     kv_used=(Metric("vllm:kv_cache_usage_perc"), Metric("vllm:gpu_cache_usage_perc")),
     block_tokens=(Metric(_CACHE, label="block_size"),),
     kv_blocks=(Metric(_CACHE, label="num_gpu_blocks"),),
+    kv_blocks_whole=True,
+    awake=(Metric("vllm:engine_sleep_state", where=("sleep_state", "awake")),),
     progress=(Metric("vllm:prompt_tokens_total"), Metric("vllm:generation_tokens_total")),
 )

@@ -14,7 +14,15 @@ from headgate.model.ids import PoolKey, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
 from headgate.picker.actions import Action, Conclude, ListModels, Reject, Route, WakeAt
 from headgate.picker.choice import Choice
-from headgate.picker.events import Event, FirstToken, RequestArrived, RequestEnded, ResponseStarted, Woken
+from headgate.picker.events import (
+    Event,
+    FirstToken,
+    PoolRemoved,
+    RequestArrived,
+    RequestEnded,
+    ResponseStarted,
+    Woken,
+)
 from headgate.wire.accesslog import Entry
 from headgate.wire.numbers import whole_number
 from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
@@ -100,7 +108,8 @@ class Hub:
         self._pools_changed()
 
     def remove_pool(self, key: PoolKey) -> None:
-        """Forgets the pool; its running requests go on without being accounted for."""
+        """Forgets the pool. Its running requests go on; for the books they are lost."""
+        self.tell(key, PoolRemoved())
         self._machines.pop(key, None)
         if timer := self._timers.pop(key, None):
             timer.cancel()

@@ -12,7 +12,15 @@ from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
 from headgate.picker.actions import Action, Conclude, ListModels, Reject, Route, WakeAt
 from headgate.picker.choice import Choice
-from headgate.picker.events import Event, FirstToken, RequestArrived, RequestEnded, ResponseStarted, Woken
+from headgate.picker.events import (
+    Event,
+    FirstToken,
+    PoolRemoved,
+    RequestArrived,
+    RequestEnded,
+    ResponseStarted,
+    Woken,
+)
 from headgate.wire.accesslog import Entry
 from headgate.wire.said import Arrived, FirstBytes, Over, Started
 
@@ -158,7 +166,16 @@ async def test_a_removed_pool_is_not_woken(hub: Hub, clock: Clock) -> None:
     hub.tell(POOL, Woken())
     hub.remove_pool(POOL)
     await asyncio.sleep(0.02)
-    assert script.events == [Woken()]
+    assert script.events == [Woken(), PoolRemoved()]
+
+
+def test_the_requests_of_a_removed_pool_are_concluded(hub: Hub, notes: Notes) -> None:
+    lost = Outcome(ending="lost")
+    script = Script(lambda event: [Conclude(StreamId(1), lost)] if event == PoolRemoved() else [])
+    hub.add_pool(POOL, script)
+    hub.remove_pool(POOL)
+    hub.tell(POOL, RequestEnded(StreamId(1), "complete"))
+    assert (notes.outcomes, script.events) == ([lost], [PoolRemoved()])
 
 
 def leave(hub: Hub) -> tuple[Script, StreamId]:
