@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import headgate_native
 import uvloop
-from rich.console import Console
 from rich.table import Table
 
 from headgate.app.decision_log import DecisionLog
@@ -24,6 +23,7 @@ from headgate.app.picker_pools import fixed_pool
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.native import Limits
 from headgate.io.extproc.native_wire import NativeWire
+from headgate.io.terminal.console import PlainConsole
 from headgate.io.web.counts import Counts
 from headgate.model.ids import EndpointId, PoolKey
 from headgate.model.load import Load
@@ -210,7 +210,7 @@ def main() -> None:
                 table.add_row(
                     str(endpoints), mode, str(blocks), f"{ours:.1f}", f"{floor:.1f}", f"{ours / floor:.2f}"
                 )
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 if __name__ == "__main__":

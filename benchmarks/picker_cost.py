@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 import psutil
-from rich.console import Console
 from rich.table import Table
 from tests.live.harness.gateway import Gateway, gateway
 
 from benchmarks.model_servers import MODEL, model_servers
+from headgate.io.terminal.console import PlainConsole
 
 MANIFESTS = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -220,7 +220,7 @@ def main() -> None:
                 for size in (int(part) * 1024 for part in asked.sizes.split(",")):
                     for side in ("bare", "picked") if number % 2 else ("picked", "bare"):
                         rows.append(asyncio.run(measure(gate, side, size, asked.seconds, asked.connections)))
-    Console(width=120).print(table(rows, asked.endpoints))
+    PlainConsole(width=120).print(table(rows, asked.endpoints))
 
 
 if __name__ == "__main__":

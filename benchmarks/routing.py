@@ -10,9 +10,10 @@ import subprocess
 import sys
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from tests.live.harness.processes import HEADGATE
+
+from headgate.io.terminal.console import PlainConsole
 
 POLICIES = ("default", "least-requests", "round-robin")
 
@@ -83,7 +84,7 @@ def main() -> None:
         reports = compare(load, tuple(asked.policies.split(",")), asked.seconds, asked.replicas, asked.seed)
         rows(load, reports, table)
         table.add_section()
-    Console(width=130).print(table)
+    PlainConsole(width=130).print(table)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import cast
 
 import uvloop
-from rich.console import Console
 from rich.table import Table
 
 from headgate.io.scrape import Scraper
+from headgate.io.terminal.console import PlainConsole
 from headgate.model.endpoints import Endpoint, Pool
 from headgate.model.ids import PoolKey, endpoint_id
 from headgate.picker.events import ModelsListed, PoolChanged, Scraped
@@ -216,7 +216,7 @@ def main() -> None:
             table.add_row(
                 str(count), way, f"{cost:.0f}", f"{cost / floor:.1f}", f"{rate:.0f}", f"{share:.1%}"
             )
-    Console(width=100).print(table)
+    PlainConsole(width=100).print(table)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ import aiohttp
 import msgspec
 import psutil
 import uvloop
-from rich.console import Console
 from tests.live.harness.fleet import replicas
 from tests.live.harness.gateway import Gateway, gateway
 
 from benchmarks import model_servers
+from headgate.io.terminal.console import PlainConsole
 
 MODEL = "soak-model"
 PAUSE_S = 0.1
@@ -54,7 +54,7 @@ async def client(
         await asyncio.sleep(PAUSE_S)
 
 
-async def run(gate: Gateway, minutes: float, clients: int, console: Console) -> None:
+async def run(gate: Gateway, minutes: float, clients: int, console: PlainConsole) -> None:
     """Load for *minutes*, a line a minute."""
     pid = gate.pid("picker")
     assert pid is not None
@@ -158,7 +158,7 @@ def held(gate: Gateway) -> tuple[int, int, int]:
 
 
 def flood(
-    gate: Gateway, requests: int, aborts: float, processes: int, clients: int, console: Console
+    gate: Gateway, requests: int, aborts: float, processes: int, clients: int, console: PlainConsole
 ) -> bool:
     """*requests* at full speed, a line each tenth and at least each minute; whether nothing of them was kept."""
     pids = {name: gate.pid(name) for name in ("picker", "envoy")}
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--aborts", type=float, default=0.05, help="share of --requests")
     parser.add_argument("--processes", type=int, default=3, help="of load, for --requests")
     asked = parser.parse_args()
-    console = Console(width=120)
+    console = PlainConsole(width=120)
     if asked.requests is None:
         with replicas(4, "--speed", "20", "--model", MODEL) as fleet, gateway(*fleet.urls) as gate:
             asyncio.run(run(gate, asked.minutes, asked.clients or 24, console))

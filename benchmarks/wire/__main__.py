@@ -17,8 +17,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from headgate.io.terminal.console import PlainConsole
 
 FOLDER = "HEADGATE_EPP_BENCH"
 LEAN = {
@@ -132,7 +133,7 @@ def main() -> None:
             for wire in asked.wires.split(","):
                 for row in _rows(wire, mode, _run(bench, wire, mode, asked, Path(folder))):
                     table.add_row(*row)
-    Console(width=120).print(table)
+    PlainConsole(width=120).print(table)
 
 
 if __name__ == "__main__":

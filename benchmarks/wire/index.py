@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import headgate_native
-from rich.console import Console
 from rich.table import Table
 
+from headgate.io.terminal.console import PlainConsole
 from headgate.scheduling.prefix import PrefixIndex
 
 PROMPT = 64
@@ -81,7 +81,7 @@ def main() -> None:
     ):
         out.add_column(head, justify="right")
     out.add_row(f"{held:,.0f}", f"{grown:,.0f}", f"{each:.1f}", f"{peak:,.0f}", f"{add:.1f}", f"{match:.1f}")
-    Console(width=110).print(out)
+    PlainConsole(width=110).print(out)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import aiohttp
 import psutil
-from rich.console import Console
 from rich.table import Table
 from tests.live.harness.gateway import Gateway, gateway
 
 from benchmarks.model_servers import MODEL, model_servers
 from benchmarks.picker_cost import manifests
+from headgate.io.terminal.console import PlainConsole
 
 PROMPT_BYTES = 128 * 1024
 """A thousand blocks."""
@@ -76,7 +76,7 @@ def main() -> None:
                 asyncio.run(_ask(gate, sent, 256))
                 sent, found = sent + 256, _look(gate)
                 table.add_row(str(found[0]), f"{found[1]:,}", f"{found[2]:.0f}")
-    Console(width=100).print(table)
+    PlainConsole(width=100).print(table)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 import msgspec
-from rich.console import Console
 from rich.live import Live
 
 from headgate.app.demo_fleet import ReplicaNow
 from headgate.app.demo_plan import Scene
 from headgate.app.demo_view import board, comparison, invitation, opening, progress, verdict
 from headgate.io.load.report import Report
+from headgate.io.terminal.console import PlainConsole
+from headgate.io.terminal.say import say_json
 
 LINE_EVERY_S = 2.0
 """Between progress lines where there is no terminal."""
@@ -20,9 +21,9 @@ LINE_EVERY_S = 2.0
 class TextStage:
     """For people. On a terminal a run is a board that redraws itself; else it is a line now and then."""
 
-    def __init__(self, scene: Scene, console: Console | None = None) -> None:
+    def __init__(self, scene: Scene, console: PlainConsole | None = None) -> None:
         self._scene = scene
-        self._console = console or Console()
+        self._console = console or PlainConsole(width=None)
         self._live: Live | None = None
         self._invited = False
         self._next_line_s = 0.0
@@ -44,7 +45,7 @@ class TextStage:
         for line in lines:
             # a terminal wraps commands by itself, so that they can be copied; prose is wrapped between words
             whole = line.startswith(" ") or not self._console.is_terminal
-            self._console.print(line, markup=False, highlight=False, soft_wrap=whole)
+            self._console.print(line, soft_wrap=whole)
 
     def gateway_up(self, policy: str, url: str, model: str) -> None:
         """See `Stage`."""
@@ -86,9 +87,6 @@ class TextStage:
 class JsonStage:
     """For programs: one line of JSON when all runs are over, `{"reports": {policy: report}}`."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
     def __enter__(self) -> Self:
         """Nothing to say yet."""
         return self
@@ -116,5 +114,4 @@ class JsonStage:
             policy: {**msgspec.to_builtins(report), "hit_rate": report.hit_rate}
             for policy, report in reports.items()
         }
-        self._out.write(msgspec.json.encode({"reports": page}).decode() + "\n")
-        self._out.flush()
+        say_json({"reports": page}, indent=False)

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from headgate.io.sources.probe import ProbeResult
+from headgate.model.printable import printable
 
 EXAMPLE_MODEL = "MODEL"
 
@@ -25,7 +27,9 @@ def replica_table(results: Sequence[ProbeResult]) -> Table:
             result.version or "-",
             f"{models} and {more} more" if more > 0 else models or "-",
             str(result.max_model_len or "-"),
-            "[green]ok[/]" if result.ok else f"[yellow]{result.error}; used as soon as it answers[/]",
+            Text("ok", "green")
+            if result.ok
+            else Text(printable(f"{result.error}; used as soon as it answers"), "yellow"),
         )
     return table
 
@@ -43,7 +47,7 @@ def pool_table(pools: Sequence[Mapping[str, Any]]) -> Table:
             str(pool["key"]),
             str(pool["failure_mode"]),
             str(foreign["service"]) if foreign else "own",
-            shown or "[yellow]none yet[/]",
+            shown or Text("none yet", "yellow"),
         )
     return table
 

@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import Any
 
@@ -12,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from headgate import __version__, core
 from headgate.cli import commands
+from headgate.io.terminal.say import say
 
 
 class Verbs(TyperGroup):
@@ -45,7 +47,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"headgate {__version__}")
+        say(f"headgate {__version__}")
         raise typer.Exit
 
 
@@ -71,7 +73,11 @@ def main(args: list[str] | None = None) -> Any:
     try:
         return app(words, prog_name="headgate")
     except core.CoreError as error:
-        sys.exit(f"headgate: {error}")
+        say(f"headgate: {error}", err=True)
+        sys.exit(1)
+    except Exception as error:
+        say(*"".join(traceback.format_exception(error)).rstrip().split("\n"), err=True)
+        sys.exit(1)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -1,41 +1,21 @@
 """How `headgate run` tells what happens: as text or as JSON. A reader that goes away ends nothing."""
 
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-import msgspec
-import typer
-from rich.console import Console
-
 from headgate.app.run_view import listener_lines, pool_table, replica_table, try_it, worth_saying
 from headgate.io.sources.probe import ProbeResult
-
-PAGE_WIDTH = 160
-"""Columns of tables that go to a file or a pipe."""
-
-
-class SteadyConsole(Console):
-    """A console that falls silent when nobody can hear it: the pipe is closed, the disk is full."""
-
-    def on_broken_pipe(self) -> None:
-        """See rich, which would end the process."""
-        self.quiet = True
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        """See rich; never raises OSError."""
-        with suppress(OSError):
-            super().print(*objects, **options)
+from headgate.io.terminal.console import PlainConsole
+from headgate.io.terminal.say import say, say_json
 
 
 class TextReporter:
     """For people: results to stdout, what happens meanwhile to stderr."""
 
     def __init__(self) -> None:
-        width = None if sys.stdout.isatty() else PAGE_WIDTH
-        self._out = SteadyConsole(soft_wrap=True, highlight=False, width=width)
-        self._err = SteadyConsole(stderr=True, soft_wrap=True, highlight=False)
+        self._out = PlainConsole(soft_wrap=True)
+        self._err = PlainConsole(stderr=True, soft_wrap=True)
 
     def probed(self, results: tuple[ProbeResult, ...]) -> None:
         """Print the table of replicas."""
@@ -48,21 +28,22 @@ class TextReporter:
             self._out.print(pool_table(info["pools"]), soft_wrap=False)
             self._out.print()
         for line in listener_lines(info):
-            self._out.print(line, markup=False)
+            self._out.print(line)
         admin = info["admin"]
-        self._out.print(f"Admin API on {admin}  (headgate status --admin {admin})", markup=False)
+        self._out.print(f"Admin API on {admin}  (headgate status --admin {admin})")
         for line in try_it(info):
-            self._out.print(line, markup=False)
-        self._out.print("\nStop with Ctrl-C; running requests are finished first.", markup=False)
+            self._out.print(line)
+        self._out.print()
+        self._out.print("Stop with Ctrl-C; running requests are finished first.")
 
     def child_said(self, name: str, line: str) -> None:
         """Relay a child's line, prefixed."""
         if worth_saying(name, line):
-            self._err.print(f"{name:<10} | {line}", markup=False)
+            self._err.print(f"{name:<10} | {line}")
 
     def note(self, text: str) -> None:
         """Print to stderr."""
-        self._err.print(text, markup=False)
+        self._err.print(text)
 
 
 class JsonReporter:
@@ -70,7 +51,7 @@ class JsonReporter:
 
     def _event(self, event: str, **content: Any) -> None:
         with suppress(OSError):
-            typer.echo(msgspec.json.encode({"event": event, **content}).decode())
+            say_json({"event": event, **content}, indent=False)
 
     def probed(self, results: tuple[ProbeResult, ...]) -> None:
         """`{"event": "probed", "replicas": [...]}`."""
@@ -84,7 +65,7 @@ class JsonReporter:
         """Relay a child's line, prefixed."""
         if worth_saying(name, line):
             with suppress(OSError):
-                typer.echo(f"{name:<10} | {line}", err=True)
+                say(f"{name:<10} | {line}", err=True)
 
     def note(self, text: str) -> None:
         """`{"event": "note", "text": ...}`."""

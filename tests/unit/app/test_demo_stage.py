@@ -3,12 +3,13 @@
 import io
 import json
 
-from rich.console import Console
+import pytest
 
 from headgate.app.demo_fleet import ReplicaNow
 from headgate.app.demo_plan import DemoSettings, set_scene
 from headgate.app.demo_stage import JsonStage, TextStage
 from headgate.io.load.report import Report, Sample, make_report
+from headgate.io.terminal.console import PlainConsole
 
 REPLICAS = (
     ReplicaNow(name="replica-0", endpoint="a:1", running=3, waiting=1, kv_used=0.5, hit_rate=0.75),
@@ -27,7 +28,7 @@ def report(ttft_s: float = 0.1) -> Report:
 def test_without_a_terminal_there_are_lines_and_not_too_many() -> None:
     out = io.StringIO()
     scene = set_scene(DemoSettings())
-    with TextStage(scene, Console(file=out, force_terminal=False, width=200)) as stage:
+    with TextStage(scene, PlainConsole(file=out, force_terminal=False, width=200)) as stage:
         stage.gateway_up("default", "http://localhost:1", scene.model)
         for _ in range(5):
             stage.moment("default", report(), 1, REPLICAS)
@@ -43,7 +44,9 @@ def test_without_a_terminal_there_are_lines_and_not_too_many() -> None:
 
 def test_on_a_terminal_the_board_is_redrawn() -> None:
     out = io.StringIO()
-    with TextStage(set_scene(DemoSettings()), Console(file=out, force_terminal=True, width=120)) as stage:
+    with TextStage(
+        set_scene(DemoSettings()), PlainConsole(file=out, force_terminal=True, width=120)
+    ) as stage:
         stage.moment("default", report(), 1, REPLICAS)
         stage.moment("default", report(), 1, REPLICAS)
         stage.run_over("default", report())
@@ -51,11 +54,10 @@ def test_on_a_terminal_the_board_is_redrawn() -> None:
     assert "replica-1" in out.getvalue()
 
 
-def test_json_is_one_line_at_the_end() -> None:
-    out = io.StringIO()
-    with JsonStage(out) as stage:
+def test_json_is_one_line_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    with JsonStage() as stage:
         stage.moment("default", report(), 1, REPLICAS)
         stage.finish({"default": report()})
-    (line,) = out.getvalue().splitlines()
+    (line,) = capsys.readouterr().out.splitlines()
     page = json.loads(line)["reports"]["default"]
     assert (page["ok"], page["hit_rate"], page["ttft"]["p50"]) == (9, 0.8, 0.1)

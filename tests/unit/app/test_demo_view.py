@@ -4,7 +4,6 @@ import io
 import shlex
 
 import pytest
-from rich.console import Console
 
 from headgate.app.demo_fleet import ReplicaNow
 from headgate.app.demo_plan import DemoSettings, set_scene
@@ -19,6 +18,7 @@ from headgate.app.demo_view import (
     verdict,
 )
 from headgate.io.load.report import Report, Sample, make_report
+from headgate.io.terminal.console import PlainConsole
 
 REPLICAS = (
     ReplicaNow(name="replica-0", endpoint="a:1", running=3, waiting=1, kv_used=0.5, hit_rate=0.75),
@@ -36,7 +36,7 @@ def report(ttft_s: float | None = 0.1, cached: int = 80, failed: int = 0) -> Rep
 
 
 def shown(*renderables: object) -> str:
-    console = Console(file=io.StringIO(), width=160, force_terminal=False)
+    console = PlainConsole(file=io.StringIO(), width=160, force_terminal=False)
     for renderable in renderables:
         console.print(renderable)
     assert isinstance(console.file, io.StringIO)
@@ -110,7 +110,7 @@ def test_the_opening_says_what_was_chosen() -> None:
 
 
 def test_the_board_fits_into_80_columns() -> None:
-    console = Console(width=80, color_system=None)
+    console = PlainConsole(width=80, color_system=None)
     with console.capture() as capture:
         console.print(board("default", report(), 4, REPLICAS, width=80))
     wide = shown(board("default", report(), 4, REPLICAS))

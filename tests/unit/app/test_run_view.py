@@ -4,7 +4,6 @@ import json
 import shlex
 
 import pytest
-from rich.console import Console
 
 from headgate.app.run_view import (
     curl_line,
@@ -17,11 +16,12 @@ from headgate.app.run_view import (
     worth_saying,
 )
 from headgate.io.sources.probe import ProbeResult
+from headgate.io.terminal.console import PlainConsole
 from headgate.model.load import ModelCard
 
 
 def shown(table: object) -> str:
-    console = Console(width=160, record=True, color_system=None)
+    console = PlainConsole(width=160, record=True, color_system=None)
     with console.capture() as capture:
         console.print(table)
     return capture.get()

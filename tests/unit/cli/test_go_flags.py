@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from headgate.cli.commands.picker import addresses, labels, port_list, seconds
 from headgate.cli.go_flags import GoFlags
+from headgate.io.terminal.say import say
 
 app = typer.Typer(add_completion=False)
 
@@ -19,7 +20,7 @@ def show(
     secure_serving: bool = True,
     file: Annotated[str, typer.Option("-f")] = "",
 ) -> None:
-    typer.echo(f"{pool_name} {grpc_port} {secure_serving} {file}")
+    say(f"{pool_name} {grpc_port} {secure_serving} {file}")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,12 @@
 """What a log line looks like."""
 
 import logging
+import sys
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headgate.cli.logs import Plain
 from headgate.model.problems import Place, Problem
@@ -30,3 +34,24 @@ def test_the_level_is_said_once(level: int, message: str, args: tuple[object, ..
     formatter = Plain("me | %(message)s")
     assert formatter.format(record) == line
     assert formatter.format(record) == line, "formatting leaves the record as it was"
+
+
+@given(st.text(), st.text())
+def test_an_event_is_one_line_whatever_is_in_it(message: str, why: str) -> None:
+    try:
+        raise ValueError(why)
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "file", 1, "%s", (message,), sys.exc_info())
+    line = Plain("me | %(message)s").format(record)
+    assert all(each.isprintable() or unicodedata.category(each) == "Zs" for each in line)
+    assert line.startswith("me | error: ")
+
+
+def test_a_traceback_follows_its_message() -> None:
+    try:
+        raise ValueError("a\x1b[2J\nwarning: forged")
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "file", 1, "it failed", (), sys.exc_info())
+    line = Plain("%(message)s").format(record)
+    assert line.startswith("error: it failed: Traceback (most recent call last): | File ")
+    assert line.endswith(r"| ValueError: a\x1b[2J | warning: forged")

@@ -29,12 +29,11 @@ def check(
 
       headgate check -f manifests/ --output json
     """
-    import msgspec
-
     from headgate.cli.manifests import must_exist, nothing_read
     from headgate.gateway.settings import GatewaySettings
     from headgate.gateway.translate import translate
     from headgate.io.sources.files import read_once
+    from headgate.io.terminal.say import say, say_json
 
     must_exist(files)
     snapshot = read_once(files)
@@ -52,13 +51,12 @@ def check(
             "routes": summary.routes,
             "pools": {pool.key: len(pool.endpoints) for pool in summary.pools},
         }
-        typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        say_json(found)
     else:
-        for problem in problems:
-            typer.echo(str(problem))
-        typer.echo(
+        say(
+            *map(str, problems),
             f"{len(snapshot.objects)} objects, {len(summary.listeners)} listeners, {summary.routes} routes, "
-            f"{len(summary.pools)} pools: {errors} errors, {warnings} warnings"
+            f"{len(summary.pools)} pools: {errors} errors, {warnings} warnings",
         )
     if errors or (strict and warnings):
         raise typer.Exit(1)

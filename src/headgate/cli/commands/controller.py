@@ -50,6 +50,7 @@ def controller(
     from headgate.gateway.settings import GatewaySettings
     from headgate.io.sources.api import open_source
     from headgate.io.sources.urls import BadUrlError
+    from headgate.io.terminal.say import say
 
     log_to_stderr(log_level)
     if not files and not url:
@@ -68,7 +69,7 @@ def controller(
 
     def started(bound: int) -> None:
         if not supervised:
-            print(f"controller: xDS {xds_host}:{bound}", flush=True)
+            say(f"controller: xDS {xds_host}:{bound}")
 
     async def until_signal() -> None:
         serving = asyncio.ensure_future(
@@ -82,5 +83,5 @@ def controller(
     try:
         asyncio.run(until_signal())
     except RuntimeError as error:
-        typer.echo(f"cannot serve xDS on port {xds_port} (--xds-port): {error}", err=True)
+        say(f"cannot serve xDS on port {xds_port} (--xds-port): {error}", err=True)
         raise typer.Exit(1) from None

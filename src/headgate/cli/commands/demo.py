@@ -46,12 +46,12 @@ def demo(
       headgate demo --keep --port 8081
     """
     import asyncio
-    import sys
 
     from headgate.app.demo import keep_serving, run_demo
     from headgate.app.demo_children import ChildError
     from headgate.app.demo_plan import DemoSettings, set_scene
     from headgate.app.demo_stage import JsonStage, TextStage
+    from headgate.io.terminal.say import say
 
     settings = DemoSettings(
         load=load,
@@ -69,7 +69,7 @@ def demo(
 
     async def show() -> None:
         scene = set_scene(settings)
-        stage = TextStage(scene) if output == "text" else JsonStage(sys.stdout)
+        stage = TextStage(scene) if output == "text" else JsonStage()
         with stage:
             stage.finish(await run_demo(scene, stage))
             if keep:
@@ -78,7 +78,7 @@ def demo(
     try:
         asyncio.run(show())
     except (ValueError, ChildError) as error:
-        typer.echo(f"headgate demo: {error}", err=True)
+        say(f"headgate demo: {error}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(0 if keep else 130) from None

@@ -21,6 +21,7 @@ def doctor(output: Annotated[Literal["text", "json"], typer.Option()] = "text") 
         HEADGATE_WIRE=portable headgate doctor --output json
     """
     from headgate import __version__
+    from headgate.io.terminal.say import say, say_json
 
     core, wire, envoy = _core(), _wire(), _envoy()
     content: dict[str, Any] = {
@@ -31,14 +32,12 @@ def doctor(output: Annotated[Literal["text", "json"], typer.Option()] = "text") 
         "envoy": envoy,
     }
     if output == "json":
-        import msgspec
-
-        typer.echo(msgspec.json.format(msgspec.json.encode(content)).decode())
+        say_json(content)
     else:
-        typer.echo(f"headgate {__version__}, Python {content['python']}")
-        typer.echo(f"wire: {wire['use'] or 'none'} ({wire['reason']})")
-        typer.echo(f"core: {core['use'] or 'none'} ({core['reason']})")
-        typer.echo(f"envoy: {envoy['path'] or envoy['reason']}")
+        say(f"headgate {__version__}, Python {content['python']}")
+        say(f"wire: {wire['use'] or 'none'} ({wire['reason']})")
+        say(f"core: {core['use'] or 'none'} ({core['reason']})")
+        say(f"envoy: {envoy['path'] or envoy['reason']}")
     if wire["use"] is None or core["use"] is None or envoy["path"] is None:
         raise typer.Exit(1)
 

@@ -1,6 +1,5 @@
 """`headgate explain`: why a request went where it went."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -15,14 +14,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 
-PAGE_WIDTH = 160
-"""Columns of a table that goes to a file or a pipe."""
-
 ROOMY = 110
 """Columns from which on the parts of a cost have a place in the table."""
 
 UNKNOWN = """\
-{message}.
 The request id is the x-request-id header of the response. Recent decisions are remembered, not all of them,
 and a restarted picker starts anew; requests that never reached the picker (unknown path, too large a body)
 have no decision. `headgate explain --last` shows the newest one."""
@@ -52,9 +47,10 @@ def explain(
     from urllib.parse import quote
 
     import msgspec
-    from rich.console import Console
 
     from headgate.cli.admin_client import AdminError, NotKnownError, get_json
+    from headgate.io.terminal.console import PlainConsole
+    from headgate.io.terminal.say import say, say_json
     from headgate.model.decisions import DecisionRecord
 
     if (request_id is None) != last:
@@ -62,27 +58,28 @@ def explain(
     try:
         content = get_json(admin, f"/v1/decisions/{quote(request_id or 'last', safe='')}")
     except NotKnownError as error:
-        typer.echo(UNKNOWN.format(message=str(error).rstrip(".")) if not last else str(error), err=True)
+        advice = () if last else UNKNOWN.split("\n")
+        say(f"{str(error).rstrip('.')}.", *advice, err=True)
         raise typer.Exit(1) from None
     except AdminError as error:
-        typer.echo(f"headgate: {error}", err=True)
+        say(f"headgate: {error}", err=True)
         raise typer.Exit(1) from None
     if output == "json":
-        typer.echo(msgspec.json.format(msgspec.json.encode(content)).decode())
+        say_json(content)
         return
     record = msgspec.convert(content, DecisionRecord)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH)
+    console = PlainConsole()
     for line in headline(record):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     if record.decision.candidates:
         roomy = console.width >= ROOMY
         console.print()
         console.print(candidate_table(record.decision, with_parts=roomy))
         for line in () if roomy else cost_lines(record.decision):
-            console.print(line, markup=False)
+            console.print(line)
     console.print()
     for line in what_happened(record):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def headline(record: "DecisionRecord") -> "Iterator[str]":

@@ -72,6 +72,7 @@ def fleet(
     from headgate.io.fleet.faults import read_fault
     from headgate.io.fleet.server import PortTakenError
     from headgate.io.fleet.settings import FleetSettings
+    from headgate.io.terminal.say import say
 
     if die_with_parent:
         end_with_parent()
@@ -95,7 +96,7 @@ def fleet(
         )
         _serve(settings, output)
     except (ValueError, PortTakenError) as problem:
-        typer.echo(f"headgate fleet: {problem}", err=True)
+        say(f"headgate fleet: {problem}", err=True)
         raise typer.Exit(1) from None
 
 
@@ -128,30 +129,29 @@ def _serve(settings: "FleetSettings", output: Output) -> None:
 
 def _announce(fleet: "Fleet", settings: "FleetSettings", output: Output) -> None:
     """Print the servers: a table with examples, or one JSON object a line, the control port last."""
-    import sys
-
-    import msgspec
-    from rich.console import Console
     from rich.table import Table
+
+    from headgate.io.terminal.console import PlainConsole
+    from headgate.io.terminal.say import say, say_json
 
     if output == "json":
         for replica in fleet.replicas:
-            typer.echo(msgspec.json.encode(replica.describe()))
-        typer.echo(msgspec.json.encode({"control": fleet.control_url}))
-        sys.stdout.flush()
+            say_json(replica.describe(), indent=False)
+        say_json({"control": fleet.control_url}, indent=False)
         return
     first = fleet.replicas[0]
-    typer.echo(
-        f"{settings.replicas} x {settings.preset} serving {first.model}, {settings.speed:g} x real time\n"
+    say(
+        f"{settings.replicas} x {settings.preset} serving {first.model}, {settings.speed:g} x real time",
+        "",
     )
     table = Table("replica", "URL", "adapters", "faults", box=None, padding=(0, 3, 0, 0))
     for replica in fleet.replicas:
         about = replica.describe()
         faults = ", ".join(one["kind"] for one in about["faults"])
         table.add_row(replica.name, replica.url, ", ".join(about["adapters"]) or "-", faults or "-")
-    Console().print(table)
+    PlainConsole(width=None).print(table)
     body = f'{{"model": "{first.model}", "prompt": "Once upon", "max_tokens": 20}}'
-    typer.echo(f"\ncurl {fleet.urls[0]}/v1/completions -H 'content-type: application/json' -d '{body}'")
-    typer.echo(f"""curl {fleet.control_url}/fault -d '{{"replica": 0, "kind": "crash", "for_s": 5}}'""")
-    typer.echo(f"headgate run {' '.join(fleet.urls)}")
-    sys.stdout.flush()
+    say()
+    say(f"curl {fleet.urls[0]}/v1/completions -H 'content-type: application/json' -d '{body}'")
+    say(f"""curl {fleet.control_url}/fault -d '{{"replica": 0, "kind": "crash", "for_s": 5}}'""")
+    say(f"headgate run {' '.join(fleet.urls)}")

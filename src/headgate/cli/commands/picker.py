@@ -170,6 +170,7 @@ def picker(
     from headgate.cli.logs import log_to_stderr
     from headgate.io.extproc.native import MissingError
     from headgate.io.sources.urls import BadUrlError
+    from headgate.io.terminal.say import say
     from headgate.model.ids import EndpointId, pool_key
     from headgate.picker.settings import MachineSettings
 
@@ -228,10 +229,10 @@ def picker(
         if status.admin_port:
             parts.append(f"admin 127.0.0.1:{status.admin_port}")
         parts.append(f"{status.wire} wire")
-        print(", ".join(parts), flush=True)
+        say(", ".join(parts))
 
     try:
         serve(options, started)
     except (OSError, RuntimeError, ValueError, BadUrlError, MissingError) as error:
-        typer.echo(f"headgate picker: {error}", err=True)
+        say(f"headgate picker: {error}", err=True)
         raise typer.Exit(1) from error

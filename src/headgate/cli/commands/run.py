@@ -104,9 +104,10 @@ def run(
     from headgate.cli.reporters import JsonReporter, TextReporter
     from headgate.io.envoy.binary import EnvoyMissingError
     from headgate.io.sources.urls import BadUrlError
+    from headgate.io.terminal.say import say
 
     if not urls and not files:
-        typer.echo(NOTHING, err=True)
+        say(*NOTHING.split("\n"), err=True)
         raise typer.Exit(2)
     must_exist(files or ())
     log_to_stderr(log_level, prefix="headgate   | ")
@@ -139,5 +140,5 @@ def run(
     except BadUrlError as error:
         raise typer.BadParameter(str(error), param_hint="URL") from None
     except (EnvoyMissingError, PortTakenError, FolderError) as error:
-        typer.echo(f"headgate: {error}", err=True)
+        say(f"headgate: {error}", err=True)
         raise typer.Exit(1) from None

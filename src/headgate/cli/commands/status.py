@@ -1,6 +1,5 @@
 """`headgate status`: what a running gateway is doing."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -9,9 +8,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 app = typer.Typer(add_completion=False)
-
-PAGE_WIDTH = 160
-"""Columns of a table that goes to a file or a pipe."""
 
 
 @app.command()
@@ -32,16 +28,15 @@ def status(
         headgate status --admin http://127.0.0.1:15001 --output json
     """
     from headgate.cli.admin_client import AdminError, get_json
+    from headgate.io.terminal.say import say, say_json
 
     try:
         content = get_json(admin, "/v1/status")
     except AdminError as error:
-        typer.echo(f"headgate: {error}", err=True)
+        say(f"headgate: {error}", err=True)
         raise typer.Exit(1) from None
     if output == "json":
-        import msgspec
-
-        typer.echo(msgspec.json.format(msgspec.json.encode(content)).decode())
+        say_json(content)
     else:
         _print(content)
     if not content.get("ready"):
@@ -49,24 +44,28 @@ def status(
 
 
 def _print(content: dict[str, Any]) -> None:
-    from rich.console import Console
+    from headgate.io.terminal.console import PlainConsole
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH)
+    console = PlainConsole()
     ready = "ready" if content["ready"] else f"not ready, waiting for {', '.join(content['waiting_for'])}"
     state = "draining" if content["draining"] else ready
-    console.print(f"headgate {content['version']}  {content['url']}  {state}", markup=False)
+    console.print(f"headgate {content['version']}  {content['url']}  {state}")
     ports = ", ".join(f"{name} {port}" for name, port in content["ports"].items() if port is not None)
-    console.print(f"ports: {ports}\n", markup=False)
+    console.print(f"ports: {ports}")
+    console.print()
     console.print(_processes(content["processes"]))
     picker, gateway = content.get("picker"), content.get("gateway")
     if picker is None:
-        console.print("\nThe picker does not answer.", style="yellow")
+        console.print()
+        console.print("The picker does not answer.", style="yellow")
     else:
         for pool in picker["pools"]:
-            console.print(f"\n{_pool_line(pool)}", markup=False, soft_wrap=True)
+            console.print()
+            console.print(_pool_line(pool), soft_wrap=True)
             console.print(_pool(pool))
     if gateway is None:
-        console.print("\nThe controller does not answer.", style="yellow")
+        console.print()
+        console.print("The controller does not answer.", style="yellow")
     for problem in (gateway or {}).get("problems", ()):
         console.print(problem["text"], style="yellow" if problem["severity"] == "warning" else "red")
 

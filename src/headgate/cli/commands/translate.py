@@ -33,20 +33,22 @@ def translate(
     from headgate.gateway.settings import GatewaySettings
     from headgate.gateway.translate import translate as translate_snapshot
     from headgate.io.sources.files import read_once
+    from headgate.io.terminal.say import say, say_json
 
     must_exist(files)
     snapshot = read_once(files)
     translation = translate_snapshot(snapshot, GatewaySettings(port=port))
     problems = sorted({*snapshot.problems, *translation.problems, *nothing_read(snapshot, files)})
     for problem in problems:
-        typer.echo(str(problem), err=True)
+        say(str(problem), err=True)
     if output == "json":
-        typer.echo(msgspec.json.format(msgspec.json.encode(translation.resources)).decode())
+        say_json(translation.resources)
     else:
         import yaml
 
         plain = msgspec.to_builtins(translation.resources)
-        typer.echo(yaml.dump(plain, Dumper=_without_aliases(), sort_keys=False, width=110), nl=False)
+        text = yaml.dump(plain, Dumper=_without_aliases(), sort_keys=False, width=110)
+        say(*text.removesuffix("\n").split("\n"))
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(1)
 

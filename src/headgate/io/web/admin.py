@@ -11,6 +11,8 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from headgate.model.printable import printable_json
+
 MAX_REPLY_BYTES = 32 << 20
 """Longest answer taken from another process."""
 
@@ -29,8 +31,8 @@ Handler = Callable[[Mapping[str, str]], Awaitable[Reply]]
 
 
 def reply(content: Any, status: int = 200) -> Reply:
-    """*content* as JSON."""
-    return Reply(status, msgspec.json.encode(content, order="deterministic"))
+    """*content* as JSON that steers no terminal."""
+    return Reply(status, printable_json(msgspec.json.encode(content, order="deterministic")).encode())
 
 
 def failure(status: int, code: str, message: str) -> Reply:

@@ -15,6 +15,7 @@ from prometheus_client.utils import floatToGoString
 
 from headgate import __version__, core
 from headgate.io.web.counts import Counts, Histogram, Series
+from headgate.model.printable import printable_metrics
 from headgate.picker.view import PoolView
 
 _LABELS = ("model_name", "target_model_name")
@@ -41,7 +42,7 @@ class PickerMetrics:
 
     def page(self) -> bytes:
         """The metrics page, Prometheus text format."""
-        return generate_latest(self._registry)
+        return printable_metrics(generate_latest(self._registry))
 
 
 class _Counted(Collector):

@@ -1,8 +1,7 @@
 """What `headgate explain` prints of a decision record."""
 
-from rich.console import Console
-
 from headgate.cli.commands.explain import candidate_table, cost_lines, headline, what_happened
+from headgate.io.terminal.console import PlainConsole
 from headgate.model.decisions import Candidate, Decision, DecisionRecord, Term
 from headgate.model.ids import EndpointId, PoolKey, RequestId
 from headgate.model.requests import Outcome, Usage
@@ -31,7 +30,7 @@ DECISION = Decision(
 
 
 def rows(decision: Decision) -> list[str]:
-    console = Console(width=140, color_system=None)
+    console = PlainConsole(width=140, color_system=None)
     with console.capture() as capture:
         console.print(candidate_table(decision))
     return capture.get().splitlines()[1:]
@@ -87,7 +86,7 @@ def test_a_refusal_and_a_running_request() -> None:
 
 
 def test_a_narrow_terminal_gets_the_parts_below_the_table() -> None:
-    console = Console(width=80, color_system=None)
+    console = PlainConsole(width=80, color_system=None)
     with console.capture() as capture:
         console.print(candidate_table(DECISION, with_parts=False))
     lines = capture.get().splitlines()
