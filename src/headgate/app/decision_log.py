@@ -11,35 +11,51 @@ from headgate.picker.choice import Choice
 
 CAPACITY = 10_000
 """Records at most."""
-CANDIDATES = 1_000_000
-"""Candidates in all records together at most: of a pool of 1,000 endpoints the last 1,000 requests."""
+ROOM_BYTES = 128 << 20
+"""Of all records together, as `_size` estimates them: 1,300 of a pool of 1,000 endpoints."""
+ANSWER_BYTES = 4 << 20
+"""Of the records in one answer together, as `_size` estimates them; written out they are three times that."""
+RECORD_BYTES = 1000
+"""A record without candidates and strings."""
+CANDIDATE_BYTES = 100
+"""One candidate in a record."""
 
 
 class _Entry:
-    __slots__ = ("candidates", "decision", "outcome")
+    __slots__ = ("decision", "outcome", "size")
 
-    def __init__(self, decision: Choice | Decision, candidates: int) -> None:
+    def __init__(self, decision: Choice | Decision, size: int) -> None:
         self.decision = decision
-        self.candidates = candidates
+        self.size = size
         self.outcome: Outcome | None = None
+
+
+def _size(decision: Choice | Decision) -> int:
+    """About how many bytes a record takes; strings of clients count with their length."""
+    looked_at = decision.looked_at if isinstance(decision, Choice) else len(decision.candidates)
+    texts = len(decision.request_id)
+    for text in (decision.model, decision.target_model, decision.objective):
+        if text is not None:
+            texts += len(text)
+    return RECORD_BYTES + CANDIDATE_BYTES * looked_at + 4 * texts
 
 
 class DecisionLog:
     """A ring of records. A request id that comes again (a client may choose it) finds the newest."""
 
     def __init__(
-        self, wall_time: Callable[[float], float], capacity: int = CAPACITY, candidates: int = CANDIDATES
+        self, wall_time: Callable[[float], float], capacity: int = CAPACITY, room_bytes: int = ROOM_BYTES
     ) -> None:
         """*wall_time*: the machine's clock to Unix seconds, asked when a record is read."""
         self._wall_time = wall_time
         self._capacity = capacity
-        self._room = candidates
+        self._room = room_bytes
         self._entries: OrderedDict[StreamId, _Entry] = OrderedDict()
         self._by_request: dict[RequestId, StreamId] = {}
 
     def record(self, stream: StreamId, decision: Choice | Decision) -> None:
         """Adds a decision; the oldest makes room."""
-        size = decision.looked_at if isinstance(decision, Choice) else len(decision.candidates)
+        size = _size(decision)
         self._room -= size
         entries = self._entries
         while entries and (len(entries) >= self._capacity or self._room < 0):
@@ -49,17 +65,15 @@ class DecisionLog:
 
     def _drop_oldest(self) -> None:
         oldest, dropped = self._entries.popitem(last=False)
-        self._room += dropped.candidates
+        self._room += dropped.size
         if self._by_request.get(dropped.decision.request_id) == oldest:
             del self._by_request[dropped.decision.request_id]
 
-    def conclude(self, stream: StreamId, outcome: Outcome) -> Choice | Decision | None:
-        """Attaches what happened; the decision, None when it has left the ring."""
+    def conclude(self, stream: StreamId, outcome: Outcome) -> None:
+        """Attaches what happened; nothing for a record that has left the ring."""
         found = self._entries.get(stream)
-        if found is None:
-            return None
-        found.outcome = outcome
-        return found.decision
+        if found is not None:
+            found.outcome = outcome
 
     def find(self, request_id: RequestId) -> DecisionRecord | None:
         """The newest record of a request id."""
@@ -67,10 +81,15 @@ class DecisionLog:
         return None if stream is None else self._written(self._entries[stream])
 
     def last(self, limit: int) -> list[DecisionRecord]:
-        """The newest records, newest first."""
-        return [
-            self._written(each) for each in itertools.islice(reversed(self._entries.values()), max(0, limit))
-        ]
+        """The newest records, newest first; fewer than *limit* where they are more than `ANSWER_BYTES`."""
+        found: list[DecisionRecord] = []
+        room = ANSWER_BYTES
+        for entry in itertools.islice(reversed(self._entries.values()), max(0, limit)):
+            room -= entry.size
+            if room < 0 and found:
+                break
+            found.append(self._written(entry))
+        return found
 
     def _written(self, entry: _Entry) -> DecisionRecord:
         decision = entry.decision.written() if isinstance(entry.decision, Choice) else entry.decision

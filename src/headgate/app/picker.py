@@ -147,24 +147,18 @@ class Listener:
     def __init__(self, decisions: DecisionLog, counts: Counts) -> None:
         self._decisions = decisions
         self._counts = counts
-        self._running: dict[StreamId, Choice | Decision] = {}
-        """Routed and not concluded: a long request outlives its record."""
 
     def decided(
         self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
     ) -> None:
         """See `hub.Listener`."""
         self._decisions.record(stream, decision)
-        self._counts.decided(request, decision, took_s)
-        if decision.chosen:
-            self._running[stream] = decision
+        self._counts.decided(stream, request, decision, took_s)
 
     def concluded(self, stream: StreamId, outcome: Outcome) -> None:
         """See `hub.Listener`."""
         self._decisions.conclude(stream, outcome)
-        decision = self._running.pop(stream, None)
-        if decision is not None:
-            self._counts.concluded(decision, outcome)
+        self._counts.concluded(stream, outcome)
 
 
 class Picker:
@@ -174,7 +168,7 @@ class Picker:
         self._options = options
         nonce = secrets.token_hex(4)
         self._decisions = DecisionLog(_wall_time)
-        self._metrics = PickerMetrics(self._reading)
+        self._metrics = PickerMetrics(self._reading, lambda pool, name: self._pools.knows(pool, name))
         self._hub = Hub(nonce, Listener(self._decisions, self._metrics.counts), time.monotonic)
         self._hub.default = options.pool
         self._native = native.load(options.wire)

@@ -141,6 +141,11 @@ class Pools:
         for key in self._watchers.get(event.endpoint, ()):
             self._hub.tell(key, event)
 
+    def knows(self, key: PoolKey, model: str) -> bool:
+        """Whether *model* is configured in the pool or listed by one of its endpoints."""
+        machine = self._machines.get(key)
+        return machine is not None and machine.knows(model)
+
     def views(self) -> tuple[PoolView, ...]:
         """Every pool now, ordered by key."""
         now = time.monotonic()

@@ -26,6 +26,8 @@ class Fleet:
         """Of the members, in the same order."""
         self.adapters: set[str] = set()
         """Names known to be LoRA adapters."""
+        self.names: set[str] = set()
+        """Models and adapters that a member lists."""
         self.concerns = Concerns()
         self._free: list[int] = []
         self._slots = 0
@@ -47,7 +49,7 @@ class Fleet:
             self.leaving[member.state.id] = member
             self.left(member)
         self.states = [member.state for member in self.members.values()]
-        self._collect_adapters()
+        self._collect_names()
 
     def find(self, endpoint: EndpointId) -> Member | None:
         """The member of that id, also one that is leaving."""
@@ -96,7 +98,7 @@ class Fleet:
         member.models_error = event.error
         if event.error is None:
             member.models = event.models
-            self._collect_adapters()
+            self._collect_names()
 
     def tick(self, now: float) -> None:
         """Look for what time alone brings: hanging endpoints, scrapes gone stale."""
@@ -194,7 +196,8 @@ class Fleet:
                 member.state.fill = self.index.fill(slot)
                 member.state.seen = None
 
-    def _collect_adapters(self) -> None:
+    def _collect_names(self) -> None:
+        self.names = {card.id for member in self.members.values() for card in member.models}
         found = {name for state in self.states for name in state.adapters}
         for member in self.members.values():
             found.update(card.id for card in member.models if card.parent is not None)

@@ -92,6 +92,10 @@ class PoolMachine:
         self._scheduler.check(self._fleet.states)
         assert len(self._story) <= self._settings.story
 
+    def knows(self, model: str) -> bool:
+        """Whether *model* is configured, as a name or a target, or listed by an endpoint."""
+        return model in self._fleet.names or targets.mentions(self.pool, model)
+
     def view(self, now: float) -> PoolView:
         """The pool as the machine sees it at *now*; changes nothing."""
         fleet, ledger = self._fleet, self._ledger

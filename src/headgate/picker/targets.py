@@ -27,6 +27,14 @@ def rule_of(pool: Pool, model: str | None) -> ModelRule | None:
     return next((rule for rule in pool.models if rule.model_name == model), None)
 
 
+def mentions(pool: Pool, model: str) -> bool:
+    """Whether a rule of the pool has the name, for clients or for engines."""
+    return any(
+        model == rule.model_name or any(model == choice.name for choice in rule.targets)
+        for rule in pool.models
+    )
+
+
 def target(pool: Pool, request: InferenceRequest, rng: Rng) -> str | NoSuchModel | NoTarget | None:
     """The model to ask an engine for; None when the request names none.
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 from tests.choices import a_choice
 from tests.unit.picker.picker_builders import KEY, a_machine, arrives, ends
 from tests.unit.scheduling.scheduling_builders import a_scheduler, a_state, an_ask
 
-from headgate.app.decision_log import DecisionLog
+from headgate.app.decision_log import ANSWER_BYTES, CANDIDATE_BYTES, RECORD_BYTES, DecisionLog
 from headgate.app.picker import Listener
 from headgate.io.extproc.hub import Hub
 from headgate.io.web.counts import Counts
@@ -54,7 +56,7 @@ def test_the_oldest_makes_room() -> None:
     for number, name in enumerate("abc"):
         log.record(StreamId(number), decision(name))
     assert log.find(RequestId("a")) is None
-    assert log.conclude(StreamId(0), Outcome(ending="complete")) is None
+    log.conclude(StreamId(0), Outcome(ending="complete"))
     assert len(log.last(10)) == 2
 
 
@@ -63,7 +65,7 @@ def test_an_outcome_is_attached(kept: Choice | Decision) -> None:
     log = DecisionLog(float)
     log.record(StreamId(1), kept)
     assert log.last(1)[0].outcome is None
-    assert log.conclude(StreamId(1), Outcome(ending="failed", status=502)) is kept
+    log.conclude(StreamId(1), Outcome(ending="failed", status=502))
     assert log.last(1)[0].outcome == Outcome(ending="failed", status=502)
 
 
@@ -85,8 +87,8 @@ def test_a_choice_is_written_when_it_is_read() -> None:
     assert log.last(1) == [found]
 
 
-def refused(request_id: str) -> Decision:
-    candidates = tuple(Candidate(endpoint=EndpointId(f"e{each}")) for each in range(2))
+def refused(request_id: str, endpoints: int = 2) -> Decision:
+    candidates = tuple(Candidate(endpoint=EndpointId(f"e{each}")) for each in range(endpoints))
     return Decision(
         request_id=RequestId(request_id), pool=PoolKey("d/p"), policy="x", at=1.0, candidates=candidates
     )
@@ -98,7 +100,7 @@ def routed(request_id: str) -> Choice:
 
 @pytest.mark.parametrize("makes", [(refused, refused), (routed, routed), (routed, refused)])
 def test_large_pools_leave_fewer_records(makes: Sequence[Callable[[str], Choice | Decision]]) -> None:
-    log = DecisionLog(float, candidates=5)
+    log = DecisionLog(float, room_bytes=2 * RECORD_BYTES + 5 * CANDIDATE_BYTES)
     for number in range(8):
         log.record(StreamId(number), makes[number % 2](str(number)))
         assert len(log.last(10)) == min(2, number + 1)
@@ -106,7 +108,7 @@ def test_large_pools_leave_fewer_records(makes: Sequence[Callable[[str], Choice 
 
 
 def test_a_request_that_outlives_its_record_runs_until_it_is_concluded() -> None:
-    counts = Counts()
+    counts = Counts(lambda pool, name: True)
     listener = Listener(DecisionLog(float, capacity=2), counts)
     for stream in range(5):
         listener.decided(StreamId(stream), arrives(stream).request, a_choice(model="m"), 0.0)
@@ -122,7 +124,7 @@ def test_a_request_that_outlives_its_record_runs_until_it_is_concluded() -> None
 
 
 async def test_no_request_of_a_removed_pool_is_counted_for_ever() -> None:
-    counts = Counts()
+    counts = Counts(lambda pool, name: True)
     hub = Hub("nonce", Listener(DecisionLog(float), counts), lambda: 1.0)
     hub.add_pool(KEY, a_machine("ab"))
     for stream in range(4):
@@ -136,3 +138,26 @@ async def test_no_request_of_a_removed_pool_is_counted_for_ever() -> None:
     hub.tell(KEY, ends(1))
     assert series.running == 0
     hub.remove_pool(KEY)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([0, 10, 5000])), max_size=40))
+def test_what_is_kept_is_bounded_by_bytes(requests: list[tuple[int, int]]) -> None:
+    log = DecisionLog(float, room_bytes=40_000)
+    for number, (name, length) in enumerate(requests):
+        kept = Decision(
+            request_id=RequestId(str(name)), pool=PoolKey("d/p"), policy="x", at=1.0, model="m" * length
+        )
+        log.record(StreamId(number), kept)
+        texts = sum(len(record.decision.model or "") for record in log.last(100))
+        assert texts <= 10_000
+        assert log.find(RequestId(str(name))) is not None
+
+
+def test_an_answer_of_records_of_a_large_pool_is_shorter() -> None:
+    log = DecisionLog(float)
+    endpoints = ANSWER_BYTES // CANDIDATE_BYTES // 3
+    for number in range(5):
+        log.record(StreamId(number), refused(str(number), endpoints))
+    assert [record.decision.request_id for record in log.last(5)] == ["4", "3"]
+    log.record(StreamId(9), refused("9", 4 * endpoints))
+    assert [record.decision.request_id for record in log.last(5)] == ["9"]

@@ -96,7 +96,11 @@ async def test_a_port_in_use_is_an_error(site: Site, log: DecisionLog) -> None:
 
 
 async def test_metrics() -> None:
-    site = await serve_tcp(metrics_app(PickerMetrics(lambda: Reading((), 0, 0, "python"))), "127.0.0.1", 0)
+    site = await serve_tcp(
+        metrics_app(PickerMetrics(lambda: Reading((), 0, 0, "python"), lambda pool, name: True)),
+        "127.0.0.1",
+        0,
+    )
     code, page = await get(site.port, "/metrics")
     assert code == 200
     assert 'wire="python"' in page

@@ -89,7 +89,9 @@ def test_without_a_reported_queue_whoever_passes_the_seats_is_guessed_to_wait(me
     assert member.waiting(LIMITS) == 2 * LIMITS.waiting_limit, "a guess is bounded"
 
 
-@given(scrapes=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20)), max_size=8), sent=st.integers(0, 30))
+@given(
+    scrapes=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20)), max_size=8), sent=st.integers(0, 30)
+)
 def test_seats_are_the_most_that_was_ever_seen_to_run(scrapes: list[tuple[int, int]], sent: int) -> None:
     member = Member(an_endpoint("a"), 0, HealthSettings(), Concerns())
     for at, (waiting, running) in enumerate([*scrapes, (1, 0), (0, 0)]):

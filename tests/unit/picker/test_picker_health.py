@@ -523,7 +523,9 @@ def test_only_a_process_that_is_gone_has_lost_its_cache(machine: PoolMachine) ->
             (0.2, ends(1), ["complete 200"]),
         ],
     )
-    for step, error in enumerate(["timeout", "reset", "unreachable", "timeout", "tls", "not-http", "http-500"]):
+    for step, error in enumerate(
+        ["timeout", "reset", "unreachable", "timeout", "tls", "not-http", "http-500"]
+    ):
         machine.handle(no_scrape("a", error), 1.0 + step)
         machine.handle(no_scrape("a", error), 1.5 + step)
         assert remembered(machine, 1.5 + step) == 4, error

@@ -7,8 +7,7 @@ import pytest
 from tests.unit.picker.picker_builders import KEY
 
 from headgate.model.endpoints import ModelRule, Pool, TargetModel
-from headgate.model.ids import PoolKey
-from headgate.model.ids import RequestId
+from headgate.model.ids import PoolKey, RequestId
 from headgate.model.load import ModelCard
 from headgate.model.requests import InferenceRequest
 from headgate.picker.targets import NoSuchModel, NoTarget, listing, priority, target

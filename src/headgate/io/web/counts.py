@@ -2,9 +2,10 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from headgate.model.decisions import Decision
+from headgate.model.ids import PoolKey, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
 from headgate.picker.choice import Choice
 
@@ -14,10 +15,11 @@ SIZES = tuple(4.0**power for power in range(3, 16))
 TOKENS = tuple(2.0**power for power in range(0, 21, 2))
 SCHEDULER = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
-NAMES_LIMIT = 1000
-"""Distinct model names that get labels of their own; clients choose them, so later ones are `other`."""
+SERIES_LIMIT = 250
+"""Pairs of model name and target that get labels of their own, 12 KB of the page each; later ones are `other`."""
 
 OTHER = ("other", "other")
+"""Labels of every name that is neither configured nor listed by an endpoint: clients may invent any."""
 
 
 class Histogram:
@@ -68,7 +70,11 @@ class Series:
 class Counts:
     """Counters and histograms by model name and target."""
 
-    def __init__(self) -> None:
+    def __init__(self, knows: Callable[[PoolKey, str], bool]) -> None:
+        """*knows* says whether a model name is configured in a pool or listed by one of its endpoints."""
+        self._knows = knows
+        self._running: dict[StreamId, Series] = {}
+        """Where the requests that run are counted, until they are concluded."""
         self.series: dict[tuple[str, str], Series] = {}
         self.scheduler = Histogram(SCHEDULER)
         """Seconds the machine needed for a decision."""
@@ -77,14 +83,17 @@ class Counts:
         model = decision.model or ""
         key = (model, decision.target_model or model)
         found = self.series.get(key)
-        if found is None and len(self.series) >= NAMES_LIMIT:
+        if found is not None:
+            return found
+        if len(self.series) >= SERIES_LIMIT or not all(
+            not name or self._knows(decision.pool, name) for name in key
+        ):
             key = OTHER
-            found = self.series.get(key)
-        if found is None:
-            found = self.series[key] = Series()
-        return found
+        return self.series.setdefault(key, Series())
 
-    def decided(self, request: InferenceRequest, decision: Choice | Decision, took_s: float) -> None:
+    def decided(
+        self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
+    ) -> None:
         """A request was routed or refused; *took_s*: seconds the machine needed."""
         series = self._of(decision)
         series.sizes.observe(request.body_bytes)
@@ -92,13 +101,16 @@ class Counts:
         if decision.chosen:
             series.running += 1
             series.routed += 1
+            self._running[stream] = series
         else:
             series.refused += 1
             series.errors[decision.refused or "unknown"] += 1
 
-    def concluded(self, decision: Choice | Decision, outcome: Outcome) -> None:
-        """What became of a routed request."""
-        series = self._of(decision)
+    def concluded(self, stream: StreamId, outcome: Outcome) -> None:
+        """What became of a routed request; nothing for one that is not running."""
+        series = self._running.pop(stream, None)
+        if series is None:
+            return
         series.running -= 1
         if outcome.duration_s is not None:
             series.duration.observe(outcome.duration_s)

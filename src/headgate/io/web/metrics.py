@@ -15,6 +15,7 @@ from prometheus_client.utils import floatToGoString
 
 from headgate import __version__, core
 from headgate.io.web.counts import Counts, Histogram, Series
+from headgate.model.ids import PoolKey
 from headgate.model.printable import printable_metrics
 from headgate.picker.view import PoolView
 
@@ -34,8 +35,9 @@ class Reading(msgspec.Struct, frozen=True):
 class PickerMetrics:
     """The page: `counts`, which whoever decides keeps, and what is read when somebody scrapes."""
 
-    def __init__(self, read: Callable[[], Reading]) -> None:
-        self.counts = Counts()
+    def __init__(self, read: Callable[[], Reading], knows: Callable[[PoolKey, str], bool]) -> None:
+        """*knows*: see `Counts`."""
+        self.counts = Counts(knows)
         self._registry = CollectorRegistry()
         self._registry.register(_Counted(self.counts))
         self._registry.register(_Now(read))
