@@ -16,7 +16,7 @@ TOKENS = tuple(2.0**power for power in range(0, 21, 2))
 SCHEDULER = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 SERIES_LIMIT = 250
-"""Pairs of model name and target that get labels of their own, 12 KB of the page each; later ones are `other`."""
+"""Pairs of model name and target with labels of their own, 12 KB of a page each; later ones are `other`."""
 
 OTHER = ("other", "other")
 """Labels of every name that is neither configured nor listed by an endpoint: clients may invent any."""
