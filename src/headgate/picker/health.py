@@ -176,9 +176,9 @@ class Health:
     def scrape_failed(self, now: float, error: str, *, lively: bool = False) -> bool:
         """A scrape failed; True when it shows that the process is gone, which only `refused` does.
 
-        `refused` and `unreachable` take it out of the choice; two of `timeout` or `reset` in a row are suspicion unless it is
-        *lively* (requests were answered just now: its metrics are merely slow); everything else (no such
-        page, an unknown engine) says nothing about serving.
+        `refused` and `unreachable` take it out of the choice; two of `timeout` or `reset` in a row are
+        suspicion unless it is *lively* (requests were answered just now: its metrics are merely slow);
+        everything else (no such page, an unknown engine) says nothing about serving.
         """
         match error:
             case "refused" | "unreachable":

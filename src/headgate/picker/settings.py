@@ -35,7 +35,7 @@ class HealthSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdmissionSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is refused when the pool is saturated; saturation 1: every healthy endpoint has its fill, at least."""
+    """Who is refused when the pool is saturated; saturation 1: all healthy endpoints have their fill."""
 
     waiting_limit: float = 5.0
     """Waiting requests at which an endpoint counts as full."""

@@ -63,7 +63,7 @@ def target(pool: Pool, request: InferenceRequest, rng: Rng) -> str | NoSuchModel
 
 
 def priority(pool: Pool, request: InferenceRequest) -> int | None:
-    """Of the InferenceObjective the request names, else of its InferenceModel's criticality; None: of neither."""
+    """Of the InferenceObjective the request names, else of its InferenceModel's criticality, else None."""
     if request.objective is not None and request.objective in pool.objectives:
         return pool.objectives[request.objective]
     if not pool.models:
