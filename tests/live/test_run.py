@@ -4,7 +4,6 @@ import http.client
 import os
 import signal
 import socket
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -136,72 +135,6 @@ def test_nothing_to_serve_and_a_bad_url_are_said_in_words() -> None:
     assert bad.returncode == 2
     assert "a/path" in bad.stderr
     assert "Traceback" not in bad.stderr
-
-
-class Streaming:
-    """A streamed completion read in a thread."""
-
-    def __init__(self, running: Gateway, max_tokens: int) -> None:
-        self.connection = http.client.HTTPConnection(
-            "127.0.0.1", running.info["ports"]["gateway"], timeout=60
-        )
-        body = {"model": running.info["model"], "prompt": "long", "max_tokens": max_tokens, "stream": True}
-        self.connection.request(
-            "POST",
-            "/v1/completions",
-            body=msgspec.json.encode({**body, "ignore_eos": True}),
-            headers={"content-type": "application/json"},
-        )
-        self.answer = self.connection.getresponse()
-        self.first = self.answer.readline()
-        self.rest = b""
-        self.error: Exception | None = None
-        self.thread = threading.Thread(target=self._read, daemon=True)
-        self.thread.start()
-
-    def _read(self) -> None:
-        try:
-            self.rest = self.answer.read()
-        except (http.client.HTTPException, OSError) as error:
-            self.error = error
-        finally:
-            self.connection.close()
-
-
-def test_a_running_stream_is_finished_before_the_end(running: Gateway) -> None:
-    stream = Streaming(running, max_tokens=1000)
-    running.child.signal(signal.SIGTERM)
-    note = running.wait_event("note", 5)
-    assert "1 request is running" in note["text"]
-    assert running.child.process.poll() is None
-    time.sleep(0.3)
-    with pytest.raises(OSError):  # nobody new is let in
-        socket.create_connection(("127.0.0.1", running.info["ports"]["gateway"]), 1)
-    assert not running.ready()
-    stream.thread.join(30)
-    assert stream.error is None
-    assert stream.rest.rstrip().endswith(b"data: [DONE]")
-    assert running.child.end(10) == 0
-
-
-def test_a_second_signal_ends_at_once(running: Gateway) -> None:
-    stream = Streaming(running, max_tokens=100_000)
-    running.child.signal(signal.SIGINT)
-    running.wait_event("note", 5)
-    asked = time.monotonic()
-    running.child.signal(signal.SIGINT)
-    assert running.child.end(5) == 130
-    assert time.monotonic() - asked < 2
-    stream.thread.join(5)
-    assert not stream.rest.rstrip().endswith(b"[DONE]")
-
-
-def test_the_drain_has_an_end(fleet: list[str]) -> None:
-    with gateway(fleet[0], "--drain-timeout", "0.5") as running:
-        stream = Streaming(running, max_tokens=100_000)
-        assert running.child.stop(10) == 0
-        stream.thread.join(5)
-        assert any("cut off" in event.get("text", "") for event in running.events)
 
 
 def test_the_admin_api_is_for_loopback_names_and_read_only(running: Gateway) -> None:

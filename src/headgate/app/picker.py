@@ -21,6 +21,7 @@ import uvloop
 
 from headgate import __version__
 from headgate.app.decision_log import DecisionLog
+from headgate.app.parent import SUPERVISORS_END
 from headgate.app.picker_admin import Status, admin_app, metrics_app, serve_tcp, serve_unix
 from headgate.app.picker_pools import Pools, fixed_pool, with_selector
 from headgate.io.extproc import native, native_wire
@@ -196,7 +197,7 @@ class Picker:
         (self._at_once if self._stopping.is_set() else self._stopping).set()
 
     async def run(self, started: Callable[[Status], None] | None = None) -> None:
-        """Serves until SIGTERM, SIGINT or `stop`. *started* is told the ports once all are open.
+        """Serves until a signal to end or `stop`. *started* is told the ports once all are open.
 
         Raises:
             OSError, RuntimeError: a port cannot be bound, or a certificate cannot be read.
@@ -208,7 +209,7 @@ class Picker:
         async with AsyncExitStack() as stack:
             ports = await self._listen(stack)
             status = await self._serve_http(stack, ports)
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGINT, SUPERVISORS_END):
                 asyncio.get_running_loop().add_signal_handler(number, self.stop)
             if started is not None:
                 started(status())

@@ -37,6 +37,8 @@ log = logging.getLogger("headgate.run")
 POLL_S = 0.05
 SLOW_START_S = 10.0
 CHILD_GRACE_S = 5.0
+ECHO_S = 1.0
+"""A SIGTERM so soon after the first signal is its echo: a wrapper passes on what its whole group was sent."""
 ENDED_BY_FORCE = 130
 
 
@@ -70,6 +72,7 @@ class Supervisor:
         self._force = asyncio.Event()
         self._was_ready = False
         self._started_at = 0.0
+        self._stop_asked_at = 0.0
 
     async def run(self) -> int:
         """Serve until a signal; the exit code.
@@ -109,6 +112,7 @@ class Supervisor:
             running = [
                 tasks.create_task(self._children["controller"].run()),
                 tasks.create_task(self._children["picker"].run()),
+                tasks.create_task(self._watch_lives()),
             ]
             starting = tasks.create_task(self._start(tasks, running))
             await self._stop.wait()
@@ -197,29 +201,68 @@ class Supervisor:
         return self._force.is_set()
 
     async def _drain_envoy(self) -> None:
-        assert self._envoy is not None
-        deadline = asyncio.get_running_loop().time() + self._settings.drain_timeout_s
-        try:
-            await self._envoy.drain()
-            active = await self._envoy.active_requests()
-            self._reporter.note(drain_line(active, self._settings.drain_timeout_s))
-            while active and asyncio.get_running_loop().time() < deadline:
-                await asyncio.sleep(2 * POLL_S)
-                active = await self._envoy.active_requests()
-        except OSError:
-            return  # Envoy is not there: nothing to wait for
+        """Let Envoy finish what it serves: until nothing runs, it has ended, or the time is over."""
+        envoy = self._children["envoy"]
+        envoy.retire()
+        active = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain_timeout_s):
+                active = await self._once_drained(envoy)
+                self._reporter.note(drain_line(active, self._settings.drain_timeout_s))
+                while active and envoy.runs:
+                    await asyncio.sleep(2 * POLL_S)
+                    active = await self._active_requests(active)
+                return
         if active:
             self._reporter.note(f"{active} requests are still running after the drain time and are cut off")
+
+    async def _once_drained(self, envoy: Child) -> int:
+        """Envoy's running requests, once it has been told to drain: a slow admin is asked again."""
+        assert self._envoy is not None
+        while envoy.runs:
+            try:
+                await self._envoy.drain()
+                return await self._envoy.active_requests()
+            except OSError:
+                await asyncio.sleep(POLL_S)
+        return 0
+
+    async def _active_requests(self, before: int) -> int:
+        """Envoy's running requests; those from *before* when it does not answer now."""
+        assert self._envoy is not None
+        try:
+            return await self._envoy.active_requests()
+        except OSError:
+            return before
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._signalled)
+            loop.add_signal_handler(number, self._signalled, number)
 
-    def _signalled(self) -> None:
-        if self._stop.is_set():
+    def _signalled(self, number: signal.Signals) -> None:
+        """Begin to end; a second signal shows impatience, but for the echo of a SIGTERM."""
+        now = asyncio.get_running_loop().time()
+        if not self._stop.is_set():
+            self._stop_asked_at = now
+        elif number == signal.SIGINT or now - self._stop_asked_at >= ECHO_S:
             self._force.set()
         self._stop.set()
+
+    async def _watch_lives(self) -> None:
+        """Tell each child that it serves, once in each of its lives."""
+        assert self._envoy is not None
+        asks = {
+            "controller": lambda: _answers(self._folder.controller_socket, "/readyz"),
+            "picker": lambda: _answers(self._folder.picker_socket, "/readyz"),
+            "envoy": self._envoy.ready,
+        }
+        while True:
+            for name, child in self._children.items():
+                life = child.unproved
+                if life is not None and await asks[name]():
+                    child.serves(life)
+            await asyncio.sleep(4 * POLL_S)
 
     def _routes(self) -> Mapping[str, Handler]:
         async def healthy(_: Mapping[str, str]) -> Reply:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from headgate.app.parent import end_with_parent
+from headgate.app.parent import SUPERVISORS_END, supervised_by
 
 log = logging.getLogger("headgate.run")
 
@@ -28,30 +28,41 @@ class ProcessState(msgspec.Struct, frozen=True):
     pid: int | None
     restarts: int
     uptime_s: float | None
+    serving_s: float | None
+    """Since when it is seen to do its work; None: not yet."""
     last_exit: int | None
     """Exit code of the one before; negative: the signal that ended it."""
 
 
 class Backoff:
-    """How long to wait before the next start: doubling, and back to the first after a long enough life."""
+    """The wait before the next start: none after a life that went well, doubling in a crash loop."""
 
-    def __init__(self, first_s: float = 0.2, longest_s: float = 10.0, calm_s: float = 20.0) -> None:
+    def __init__(
+        self, first_s: float = 0.2, longest_s: float = 10.0, served_s: float = 1.0, calm_s: float = 20.0
+    ) -> None:
+        """A life went well that served for *served_s* seconds, or lasted for *calm_s*."""
         self._first_s = first_s
         self._longest_s = longest_s
+        self._served_s = served_s
         self._calm_s = calm_s
         self._next_s = first_s
 
-    def after(self, lived_s: float) -> float:
-        """The wait after a child that lived for *lived_s* seconds."""
-        if lived_s >= self._calm_s:
+    def after(self, lived_s: float, served_s: float = 0.0) -> float:
+        """The wait after a child that lived for *lived_s* seconds, the last *served_s* of them serving."""
+        if served_s >= self._served_s or lived_s >= self._calm_s:
             self._next_s = self._first_s
+            return 0.0
         wait = self._next_s
         self._next_s = min(2 * wait, self._longest_s)
         return wait
 
 
 class Child:
-    """One child process in its own process group: Ctrl-C in the terminal reaches the parent alone."""
+    """One child process in its own process group: Ctrl-C in the terminal reaches the parent alone.
+
+    Where the kernel lets it, neither SIGTERM nor SIGINT ends it: whoever sends these to all processes of a
+    service means the parent, which ends its children in order.
+    """
 
     def __init__(
         self,
@@ -69,6 +80,7 @@ class Child:
         self._backoff = Backoff()
         self._stop_asked = asyncio.Event()
         self._started_at = 0.0
+        self._serves_since: float | None = None
         self._starts = 0
         self._last_exit: int | None = None
         self._state: State = "new"
@@ -77,27 +89,51 @@ class Child:
     def state(self) -> ProcessState:
         """What it is doing now."""
         running = self._state == "running" and self._process is not None
+        now = asyncio.get_running_loop().time()
+        serving_s = None if self._serves_since is None else int(10 * (now - self._serves_since)) / 10
         return ProcessState(
             name=self.name,
             state=self._state,
             pid=self._process.pid if running and self._process is not None else None,
             restarts=max(0, self._starts - 1),
-            uptime_s=round(asyncio.get_running_loop().time() - self._started_at, 1) if running else None,
+            uptime_s=round(now - self._started_at, 1) if running else None,
+            serving_s=serving_s if running else None,
             last_exit=self._last_exit,
         )
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a process now."""
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def unproved(self) -> int | None:
+        """The number of its present life, while nobody said that it serves; else None."""
+        return self._starts if self.runs and self._serves_since is None else None
+
+    def serves(self, life: int) -> None:
+        """It was seen to do its work in its life number *life*: a reason to start it again at once."""
+        if life == self.unproved:
+            self._serves_since = asyncio.get_running_loop().time()
+
+    def retire(self) -> None:
+        """Should it end, it is not started again."""
+        self._stop_asked.set()
 
     async def run(self) -> None:
         """Keep it running until `stop`; cancelling kills it."""
         now = asyncio.get_running_loop().time
         try:
             while True:
-                self._started_at = now()
+                self._started_at, self._serves_since = now(), None
                 code = await self._once()
                 if self._stop_asked.is_set():
                     return
-                wait = self._backoff.after(now() - self._started_at)
+                served_s = 0.0 if self._serves_since is None else now() - self._serves_since
+                wait = self._backoff.after(now() - self._started_at, served_s)
                 self._state = "waiting"
-                log.warning("%s ended (%s); starting it again in %.1f s", self.name, how_ended(code), wait)
+                when = f"in {wait:.1f} s" if wait else "at once"
+                log.warning("%s ended (%s); starting it again %s", self.name, how_ended(code), when)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._stop_asked.wait()
@@ -108,11 +144,11 @@ class Child:
 
     async def stop(self, grace_s: float) -> None:
         """Ask it to end, and kill it after *grace_s* seconds; 0 is for those who lost patience."""
-        self._stop_asked.set()
+        self.retire()
         process = self._process
         if process is None or process.returncode is not None:
             return
-        self.signal(signal.SIGTERM)
+        self.signal(SUPERVISORS_END)
         try:
             async with asyncio.timeout(grace_s):
                 await process.wait()
@@ -139,7 +175,7 @@ class Child:
                 env=None if self._environ is None else dict(self._environ),
                 limit=MAX_LINE,
                 process_group=0,
-                preexec_fn=end_with_parent(os.getpid()),
+                preexec_fn=supervised_by(os.getpid()),
             )
         except OSError as error:
             log.error("%s cannot be started: %s", self.name, error)

@@ -62,6 +62,11 @@ class Gateway:
         found = next(each["pid"] for each in self.status()["processes"] if each["name"] == child)
         return None if found is None else int(found)
 
+    def served_well(self, child: str) -> bool:
+        """Whether it has been doing its work for a second or more in its present life."""
+        found = next(each["serving_s"] for each in self.status()["processes"] if each["name"] == child)
+        return found is not None and found >= 1
+
     def decision(self, request_id: str) -> Any:
         """The decision record of a request."""
         return get_json(f"{self.admin}/v1/decisions/{request_id}")

@@ -1,9 +1,12 @@
 """Child processes: restarts, output, signals."""
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import psutil
 import pytest
@@ -11,11 +14,13 @@ import pytest
 from headgate.app.supervise import Backoff, Child, how_ended
 
 
-def test_the_wait_doubles_up_to_a_bound_and_falls_back_after_a_calm_life() -> None:
-    backoff = Backoff(first_s=0.2, longest_s=1.0, calm_s=20.0)
-    assert [backoff.after(1.0) for _ in range(4)] == [0.2, 0.4, 0.8, 1.0]
-    assert backoff.after(19.9) == 1.0
-    assert backoff.after(20.0) == 0.2
+def test_the_wait_doubles_in_a_crash_loop_and_there_is_none_after_a_life_that_went_well() -> None:
+    backoff = Backoff(first_s=0.2, longest_s=1.0, served_s=1.0, calm_s=20.0)
+    assert [backoff.after(2.0) for _ in range(4)] == [0.2, 0.4, 0.8, 1.0]
+    assert backoff.after(19.9, served_s=0.9) == 1.0
+    assert backoff.after(2.0, served_s=1.0) == 0.0
+    assert backoff.after(2.0) == 0.2
+    assert backoff.after(20.0) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -61,8 +66,53 @@ async def test_one_that_dies_is_started_again() -> None:
         assert (child.state.restarts, child.state.last_exit, child.state.state) == (1, -9, "running")
 
 
+def unproved_in(child: Child, life: int) -> bool:
+    return child.unproved == life
+
+
+async def test_one_that_served_is_started_again_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with running("import time; time.sleep(60)", []) as child:
+        for starts in (1, 2, 3):
+            await until(partial(unproved_in, child, starts))
+            child.serves(starts - 1)  # of a life that is over: says nothing of this one
+            assert child.unproved == starts
+            child.serves(starts)
+            await until(lambda: (child.state.serving_s or 0.0) >= 1.0)
+            assert child.state.pid is not None
+            psutil.Process(child.state.pid).kill()
+        await until(lambda: child.state.restarts == 3)
+    assert [record.getMessage().rpartition(" again ")[2] for record in caplog.records] == ["at once"] * 3
+
+
+async def test_signals_meant_for_the_supervisor_do_not_end_it() -> None:
+    lines: list[tuple[str, str]] = []
+    async with running("import time; print('up', flush=True); time.sleep(60)", lines) as child:
+        await until(lambda: lines)
+        assert child.state.pid is not None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(child.state.pid, number)
+        status = psutil.Process(child.state.pid)
+        assert status.is_running()
+        await child.stop(10.0)
+        await until(lambda: child.state.state == "stopped")
+        assert child.state.last_exit == -signal.SIGUSR2
+
+
+async def test_one_that_retires_is_not_started_again() -> None:
+    async with running("import time; time.sleep(60)", []) as child:
+        await until(lambda: child.state.pid)
+        child.retire()
+        assert child.state.pid is not None
+        psutil.Process(child.state.pid).kill()
+        await until(lambda: child.state.state == "stopped")
+        assert (child.runs, child.state.restarts) == (False, 0)
+
+
 async def test_stopping_asks_first_and_kills_later() -> None:
-    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGUSR2, signal.SIG_IGN); "
+        "print('up', flush=True); time.sleep(60)"
+    )
     lines: list[tuple[str, str]] = []
     async with running(deaf, lines) as child:
         await until(lambda: lines)

@@ -46,6 +46,7 @@ def controller(
     import signal
 
     from headgate.app.controller import serve
+    from headgate.app.parent import SUPERVISORS_END
     from headgate.cli.logs import log_to_stderr
     from headgate.gateway.settings import GatewaySettings
     from headgate.io.sources.api import open_source
@@ -75,7 +76,7 @@ def controller(
         serving = asyncio.ensure_future(
             serve(source, settings, started, host=xds_host, xds_port=xds_port, admin_socket=admin_socket)
         )
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, SUPERVISORS_END):
             asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             await serving

@@ -10,6 +10,8 @@ from headgate.io.envoy.bootstrap import EnvoyOptions
 
 TIMEOUT_S = 2.0
 
+_RUNNING = "downstream_(rq_active|cx_tx_bytes_buffered)$"
+
 
 class EnvoyAdmin:
     """A client of one Envoy's admin. Its methods raise OSError when nobody answers, but for `ready`."""
@@ -45,19 +47,27 @@ class EnvoyAdmin:
 
     async def active_requests(self) -> int:
         """Requests that Envoy is serving to clients at this moment."""
-        _, page = await self._call("GET", "/stats?filter=downstream_rq_active$&format=json")
-        return count_active(page)
+        page = await self._page("GET", f"/stats?filter={_RUNNING}&format=json")
+        try:
+            return count_active(page)
+        except (msgspec.DecodeError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise OSError(f"Envoy's admin does not tell its statistics: {error!r}") from error
 
     async def listeners(self) -> tuple[str, ...]:
         """Addresses that Envoy listens on, `ip:port`."""
-        _, page = await self._call("GET", "/listeners?format=json")
-        statuses = msgspec.json.decode(page).get("listener_statuses", ())
-        return tuple(_address(status) for status in statuses)
+        statuses = msgspec.json.decode(await self._page("GET", "/listeners?format=json"))
+        return tuple(_address(status) for status in statuses.get("listener_statuses", ()))
 
     async def drain(self) -> None:
         """Accept no new connection, and close each present one after the request that it serves."""
-        await self._call("POST", "/drain_listeners?graceful&skip_exit")
-        await self._call("POST", "/drain_listeners")
+        await self._page("POST", "/drain_listeners?graceful&skip_exit")
+        await self._page("POST", "/drain_listeners")
+
+    async def _page(self, method: str, path: str) -> bytes:
+        status, page = await self._call(method, path)
+        if status != 200:
+            raise OSError(f"Envoy's admin answers {path} with {status}")
+        return page
 
     async def _call(self, method: str, path: str) -> tuple[int, bytes]:
         try:
@@ -68,13 +78,25 @@ class EnvoyAdmin:
 
 
 def count_active(page: bytes) -> int:
-    """The sum of every connection manager's `downstream_rq_active` but the admin's own, from a stats page."""
+    """Running requests of every connection manager but the admin's own, from a page of statistics.
+
+    A manager whose requests are over and whose clients have not been sent all of the answers counts as one.
+
+    Raises:
+        msgspec.DecodeError, AttributeError, LookupError, TypeError, ValueError: it is no such page.
+    """
     stats: list[dict[str, Any]] = msgspec.json.decode(page)["stats"]
-    return sum(
-        int(stat["value"])
-        for stat in stats
-        if str(stat.get("name", "")).startswith("http.") and not str(stat["name"]).startswith("http.admin.")
-    )
+    active: dict[str, int] = {}
+    waiting: set[str] = set()
+    for stat in stats:
+        manager, _, what = str(stat.get("name", "")).rpartition(".")
+        if not manager.startswith("http.") or manager == "http.admin":
+            continue
+        if what == "downstream_rq_active":
+            active[manager] = int(stat["value"])
+        elif what == "downstream_cx_tx_bytes_buffered" and int(stat["value"]):
+            waiting.add(manager)
+    return sum(active.values()) + sum(1 for manager in waiting if not active.get(manager))
 
 
 def _address(status: dict[str, Any]) -> str:

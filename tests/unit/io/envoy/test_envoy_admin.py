@@ -25,6 +25,38 @@ def test_the_admins_own_requests_do_not_count() -> None:
     assert count_active(stats(http__admin__downstream_rq_active=1)) == 0
 
 
+def test_an_answer_that_still_waits_to_be_sent_counts() -> None:
+    page = stats(
+        http__port_1__downstream_rq_active=2,
+        http__port_1__downstream_cx_tx_bytes_buffered=9,
+        http__port_2__downstream_rq_active=0,
+        http__port_2__downstream_cx_tx_bytes_buffered=9,
+        http__port_3__downstream_cx_tx_bytes_buffered=0,
+        http__admin__downstream_cx_tx_bytes_buffered=9,
+    )
+    assert count_active(page) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "page"),
+    [(503, b'{"stats": []}'), (200, b"overloaded"), (200, b"{}"), (200, b'{"stats": [1]}')],
+)
+async def test_an_answer_that_tells_nothing_is_no_zero(tmp_path: Path, status: int, page: bytes) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=page, status=status)
+
+    app = web.Application()
+    app.router.add_get("/stats", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    options = EnvoyOptions(binary=Path(), folder=tmp_path, xds_port=1)
+    await runner.setup()
+    await web.UnixSite(runner, options.admin_socket).start()
+    async with EnvoyAdmin(options) as admin:
+        with pytest.raises(OSError, match="Envoy's admin"):
+            await admin.active_requests()
+    await runner.cleanup()
+
+
 async def test_ready_means_live_and_nobody_there_means_not(tmp_path: Path) -> None:
     live = False
 
