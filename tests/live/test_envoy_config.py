@@ -36,6 +36,9 @@ class Lab:
             server.added_headers = {
                 headers.DECISION: "forged-by-server",
                 headers.ENDPOINT: "forged-by-server",
+                headers.SERVED: "forged-by-server",
+                "X-Gateway-Destination-Endpoint": "forged-by-server",
+                "X-Headgate-Whatever": "forged-by-server",
             }
         self.dead = f"127.0.0.1:{free_port()}"
         self.settings = GatewaySettings(
@@ -103,6 +106,7 @@ async def test_a_pick_is_followed_and_told(lab: Lab) -> None:
     assert response.headers["x-request-id"] == "my-id"
     assert response.headers.getall(headers.ENDPOINT) == [lab.two.address]
     assert response.headers.getall(headers.DECISION) == ["picked by script"]
+    assert "forged-by-server" not in response.headers.values()
     told = lab.picker.initial[0]
     assert (told[headers.POOL], told[headers.LEAN]) == ("default/open", "1")
     kinds = [kind for kind, _ in lab.picker.messages]
@@ -165,6 +169,51 @@ async def test_envoys_own_errors_are_json_and_the_pickers_are_left_alone(lab: La
         response, body = await lab.ask("/open")
     assert (response.status, body) == (429, b'{"error":{"message":"from the picker"}}')
     assert response.headers[headers.REASON] == "saturated"
+
+
+async def test_load_balancers_ask_for_the_health_under_any_host_and_no_route_sees_it(lab: Lab) -> None:
+    response, _ = await lab.ask(headers.HEALTH_PATH, b"", {"host": "10.1.2.3:80"})
+    assert response.status == 200
+    assert not lab.one.headers + lab.two.headers
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "value"),
+    [
+        ("set", "content-length", "2"),
+        ("add", "Transfer-Encoding", "identity"),
+        ("set", "x-pad", "1\r\n\r\n"),
+    ],
+)
+async def test_a_route_cannot_make_a_server_take_a_body_for_a_request(
+    tmp_path: Path, where: str, name: str, value: str
+) -> None:
+    server, picker = ScriptedModelServer(), ScriptedPicker()
+    picker.endpoints = [server.address]
+    modifier = {where: [{"name": name, "value": value}]}
+    changed = [{"type": "RequestHeaderModifier", "requestHeaderModifier": modifier}]
+    found = manifest.snapshot(
+        manifest.gateway(),
+        manifest.route(manifest.rule("pool", path="/bad", filters=changed), manifest.rule("pool")),
+        manifest.pool("pool"),
+        manifest.model_server("one", server.address, "pool"),
+    )
+    port = free_port()
+    settings = GatewaySettings(port=port, address="127.0.0.1", picker_address=picker.address)
+    async with (
+        server.running(),
+        picker.running(),
+        translated_envoy(found, settings, tmp_path) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        smuggled = b"{}GET /stolen HTTP/1.1\r\nhost: x\r\n\r\n"
+        for _ in range(3):
+            async with session.post(url + "/bad/v1/completions", data=smuggled) as response:
+                assert response.status == 500
+                assert response.headers[headers.REASON] == "invalid-route"
+            async with session.post(url + "/v1/completions", data=b"{}") as response:
+                assert response.status == 200
+    assert server.bodies == [b"{}"] * 3
 
 
 @pytest.mark.parametrize("trouble", ["503", "reset"])

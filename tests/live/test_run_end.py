@@ -1,5 +1,6 @@
 """How the real `headgate run` ends: streams first, whoever sends the signals and however slow Envoy's admin is."""
 
+import http.client
 import os
 import signal
 import socket
@@ -38,11 +39,22 @@ def pids(running: Gateway) -> dict[str, int]:
     return {name: pid for name, pid in found.items() if pid is not None}
 
 
+def health(balancer: http.client.HTTPConnection) -> int:
+    """What a load balancer is told on a connection that it keeps."""
+    balancer.request("GET", "/headgate/healthz")
+    with balancer.getresponse() as answer:
+        answer.read()
+        return answer.status
+
+
 def test_a_running_stream_is_finished_before_the_end(running: Gateway) -> None:
     stream = Streaming(running, max_tokens=1000)
+    balancer = http.client.HTTPConnection("127.0.0.1", running.info["ports"]["gateway"], timeout=10)
+    assert health(balancer) == 200
     running.child.signal(signal.SIGTERM)
     note = running.wait_event("note", 5)
     assert "1 request is running" in note["text"]
+    assert health(balancer) == 503
     assert running.child.process.poll() is None
     time.sleep(0.3)
     with pytest.raises(OSError):  # nobody new is let in

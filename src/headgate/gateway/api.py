@@ -45,14 +45,22 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
         return not self.action and self.redirect is None
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a filter cannot be applied."""
+
+    message: str
+    field: str = ""
+    """Path of the wrong field within the filter; empty: the whole filter."""
+
+
 class FilterKind(ABC):
     """One type of HTTPRoute filter; one file each in `gateway/filters`."""
 
     type: ClassVar[str]
 
     @abstractmethod
-    def effect(self, settings: RouteFilter, path: PathMatch) -> Effect | str:
-        """The effect on requests matched by *path*, or a sentence that says why it is refused."""
+    def effect(self, settings: RouteFilter, path: PathMatch) -> Effect | Refusal:
+        """The effect on requests matched by *path*, or why it is refused."""
 
 
 class PoolTarget(msgspec.Struct, frozen=True, tag=True):

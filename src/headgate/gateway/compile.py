@@ -4,7 +4,7 @@ import msgspec
 
 from headgate import registry
 from headgate.gateway import filters
-from headgate.gateway.api import Effect, FilterKind, HostsTarget, Target, Unresolved
+from headgate.gateway.api import Effect, FilterKind, HostsTarget, Refusal, Target, Unresolved
 from headgate.gateway.backend_refs import BackendRefs
 from headgate.gateway.envoy import routes
 from headgate.gateway.envoy.names import Json
@@ -113,10 +113,11 @@ class Compiler:
         total = Effect()
         for index, each in enumerate(wanted):
             kind = self._filters.get(each.type)
-            effect = kind.effect(each, path) if kind else f"filter type {each.type} is not supported"
-            if isinstance(effect, str):
-                message = f"{effect}; requests are answered with 500"
-                self._problem(route, f"{field}[{index}]", "UnsupportedValue", message)
+            effect = kind.effect(each, path) if kind else Refusal(f"filter type {each.type} is not supported")
+            if isinstance(effect, Refusal):
+                message = f"{effect.message}; requests are answered with 500"
+                place = ".".join(part for part in (f"{field}[{index}]", effect.field) if part)
+                self._problem(route, place, "UnsupportedValue", message)
                 return None
             total = total.then(effect)
         return total

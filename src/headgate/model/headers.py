@@ -71,6 +71,44 @@ NEVER_FROM_CLIENTS = (
 )
 """Request headers that steer routing: removed where a request enters, and never believed by the picker."""
 
+OWN_PREFIXES = ("x-headgate-", "x-gateway-")
+"""Beginnings of the names that belong to the gateway, in requests and in responses."""
+
+PROXY_PREFIXES = ("proxy-", "x-envoy-")
+"""Beginnings of the names that are for one hop, or steer Envoy itself: retries, time limits, destinations."""
+
+FRAMING = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "http2-settings",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Where a message ends and what becomes of its connection: the business of each hop alone. A request that
+says it otherwise than it is sent makes the server take the rest of its body for somebody's next request."""
+
+
+def reserved(name: str) -> str | None:
+    """Why a route must not set, add or remove the header *name*, of either direction; None: it may."""
+    lower = name.lower()
+    if lower in FRAMING or lower.startswith(":"):
+        return "it frames the message or belongs to one connection"
+    if lower.startswith(PROXY_PREFIXES):
+        return "it is for the next proxy only"
+    if lower.startswith(OWN_PREFIXES):
+        return "it is the gateway's own"
+    return None
+
+
+HEALTH_PATH = "/headgate/healthz"
+"""Path on the gateway's port that load balancers ask: it never reaches a route."""
+
 NEVER_TO_SERVERS = (
     DESTINATION,
     SUBSET,

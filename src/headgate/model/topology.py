@@ -90,7 +90,7 @@ class _Resolver:
         return Pool(
             key=pool_key(pool.namespace, pool.name),
             endpoints=tuple(endpoints[key] for key in sorted(endpoints)),
-            failure_mode=ref.failure_mode if ref else "FailOpen",
+            failure_mode=ref.failure_mode if ref else "FailClose",
             app_protocol="h2c" if pool.spec.app_protocol == "kubernetes.io/h2c" else "http",
             picker=self._foreign_picker(pool),
             models=self._model_rules(pool),

@@ -6,7 +6,7 @@ import pytest
 
 from headgate import registry
 from headgate.gateway import filters
-from headgate.gateway.api import Effect, FilterKind
+from headgate.gateway.api import Effect, FilterKind, Refusal
 from headgate.model.gatewayapi import (
     Header,
     HeaderModifier,
@@ -19,11 +19,11 @@ from headgate.model.objects import PathMatch, RouteFilter
 KINDS = {kind.type: kind() for kind in registry.classes(filters, FilterKind)}  # type: ignore[type-abstract]
 
 
-def effect(type_: str, path: PathMatch | None = None, **settings: Any) -> Effect | str:
+def effect(type_: str, path: PathMatch | None = None, **settings: Any) -> Effect | Refusal:
     return KINDS[type_].effect(RouteFilter(type_, **settings), path or PathMatch("PathPrefix", "/a"))
 
 
-def done(found: Effect | str) -> Effect:
+def done(found: Effect | Refusal) -> Effect:
     assert isinstance(found, Effect), found
     return found
 
@@ -56,8 +56,55 @@ def test_headers_are_set_added_and_removed_literally(type_: str, member: str) ->
 )
 def test_host_is_no_business_of_a_header_modifier(modifier: HeaderModifier) -> None:
     refused = effect("RequestHeaderModifier", request_header_modifier=modifier)
-    assert isinstance(refused, str)
-    assert "URLRewrite" in refused
+    assert isinstance(refused, Refusal)
+    assert "URLRewrite" in refused.message
+
+
+RESERVED = (
+    *(
+        "Content-Length",
+        "transfer-encoding",
+        "Connection",
+        "keep-alive",
+        "TE",
+        "trailer",
+        "Upgrade",
+        "expect",
+    ),
+    *("Proxy-Connection", "proxy-authorization", "http2-settings", "x-envoy-max-retries"),
+    *("X-Gateway-Destination-Endpoint", "x-gateway-model-name", "x-headgate-pool", "X-Headgate-Anything"),
+)
+
+
+@pytest.mark.parametrize("name", RESERVED)
+@pytest.mark.parametrize(
+    ("type_", "member", "wire"),
+    [
+        ("RequestHeaderModifier", "request_header_modifier", "requestHeaderModifier"),
+        ("ResponseHeaderModifier", "response_header_modifier", "responseHeaderModifier"),
+    ],
+)
+def test_framing_and_the_gateways_own_headers_are_no_business_of_a_route(
+    type_: str, member: str, wire: str, name: str
+) -> None:
+    fine = Header("x-fine", "1")
+    for modifier, field in (
+        (HeaderModifier(set=(fine, Header(name, "2"))), "set[1].name"),
+        (HeaderModifier(add=(Header(name, "2"),)), "add[0].name"),
+        (HeaderModifier(set=(fine,), remove=("x-other", name)), "remove[1]"),
+    ):
+        settings: dict[str, Any] = {member: modifier}
+        found = effect(type_, None, **settings)
+        assert isinstance(found, Refusal)
+        assert found.field == f"{wire}.{field}"
+        assert name in found.message
+
+
+@pytest.mark.parametrize("value", ["1\r\nGET / HTTP/1.1", "1\n", "a\0b", "\x7f"])
+def test_a_value_that_would_end_the_header_is_refused(value: str) -> None:
+    found = effect("RequestHeaderModifier", request_header_modifier=HeaderModifier(add=(Header("x", value),)))
+    assert isinstance(found, Refusal)
+    assert found.field == "requestHeaderModifier.add[0].value"
 
 
 def test_a_rewrite_changes_host_and_whole_path() -> None:
@@ -80,8 +127,8 @@ def test_a_prefix_can_only_be_replaced_where_a_prefix_was_matched() -> None:
         effect("URLRewrite", exact, url_rewrite=UrlRewrite(path=path)),
         effect("RequestRedirect", exact, request_redirect=RequestRedirect(path=path)),
     ):
-        assert isinstance(refused, str)
-        assert "PathPrefix" in refused
+        assert isinstance(refused, Refusal)
+        assert "PathPrefix" in refused.message
 
 
 @pytest.mark.parametrize(

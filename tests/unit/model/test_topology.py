@@ -155,6 +155,13 @@ def test_a_picker_with_ready_addresses_is_foreign() -> None:
     assert found.picker is not None and not found.picker.tls
 
 
+def test_a_pool_that_names_no_picker_serves_nothing_without_ours() -> None:
+    bare = pool()
+    del bare["spec"]["endpointPickerRef"]
+    found, _ = resolve(bare, server("one", "http://10.0.0.1:8000"))
+    assert (found.picker, found.failure_mode) == (None, "FailClose")
+
+
 def test_a_picker_without_addresses_is_ours() -> None:
     service, _ = picker_service()
     found, problems = resolve(pool(), pod("a", "10.0.0.1"), service)

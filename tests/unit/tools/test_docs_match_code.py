@@ -6,6 +6,7 @@ from pathlib import Path
 
 from headgate.gateway.envoy.replies import INVALID_ROUTE, replies
 from headgate.gateway.settings import GatewaySettings
+from headgate.model.headers import HEALTH_PATH
 from headgate.picker.actions import Reason
 from headgate.scheduling.profiles import PROFILES
 
@@ -33,3 +34,15 @@ def test_links_between_pages_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_every_variable_of_ours_has_its_line() -> None:
+    """Those of the build and of the tests are not for users."""
+    page = (ROOT / "docs" / "endpoints.md").read_text()
+    read = {
+        name
+        for module in (ROOT / "src").rglob("*.py")
+        for name in re.findall(r'"(HEADGATE_[A-Z_]+)"', module.read_text())
+    }
+    assert read == set(re.findall(r"^\| `(HEADGATE_[A-Z_]+)` \|", page, re.MULTILINE))
+    assert f"`{HEALTH_PATH}`" in page

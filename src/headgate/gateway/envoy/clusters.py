@@ -87,8 +87,11 @@ def foreign_picker(picker: ForeignPicker, settings: GatewaySettings) -> Json:
     return cluster
 
 
-_GATEWAYS_OWN = (headers.DECISION, headers.ENDPOINT, headers.REASON)
-"""Response headers that only the gateway and its picker may set."""
+_DROP_OWN: list[Json] = [
+    {"remove_on_match": {"key_matcher": {"prefix": prefix, "ignore_case": True}}}
+    for prefix in headers.OWN_PREFIXES
+]
+"""Response headers that only the gateway and its picker may set, dropped from what a server says."""
 
 _TLS = "envoy.extensions.transport_sockets.tls.v3"
 _EDS: Json = {"eds_config": {"ads": {}, "resource_api_version": "V3"}}
@@ -165,7 +168,7 @@ def _server_http(h2c: bool) -> Json:
             extension(
                 "envoy.filters.http.header_mutation",
                 f"{_FILTERS}.header_mutation.v3.HeaderMutation",
-                mutations={"response_mutations": [{"remove": name} for name in _GATEWAYS_OWN]},
+                mutations={"response_mutations": _DROP_OWN, "response_trailers_mutations": _DROP_OWN},
             ),
             extension("envoy.filters.http.upstream_codec", f"{_FILTERS}.upstream_codec.v3.UpstreamCodec"),
         ],

@@ -69,6 +69,7 @@ def _manager(name: str, settings: GatewaySettings) -> Json:
         "local_reply_config": replies.local_reply_config(settings),
         "access_log": [_access_log()],
         "http_filters": [
+            _health(),
             *model_routing.filters(settings),
             _json_usage(),
             _sse_usage(),
@@ -84,6 +85,16 @@ def _strip_on_entry() -> Json:
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
         mutations=[{"remove": name} for name in (*headers.NEVER_FROM_CLIENTS, *headers.FROM_BODY)],
+    )
+
+
+def _health() -> Json:
+    """Answers load balancers: 200 while this Envoy serves, 503 once it drains."""
+    return extension(
+        "envoy.filters.http.health_check",
+        f"{_FILTERS}.health_check.v3.HealthCheck",
+        pass_through_mode=False,
+        headers=[{"name": ":path", "string_match": {"exact": headers.HEALTH_PATH}}],
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from headgate.gateway.api import Effect, FilterKind
+from headgate.gateway.api import Effect, FilterKind, Refusal
 from headgate.gateway.paths import prefix_rewrite
 from headgate.model.objects import PathMatch, RouteFilter
 
@@ -20,7 +20,7 @@ class RequestRedirectFilter(FilterKind):
 
     type: ClassVar[str] = "RequestRedirect"
 
-    def effect(self, settings: RouteFilter, path: PathMatch) -> Effect | str:
+    def effect(self, settings: RouteFilter, path: PathMatch) -> Effect | Refusal:
         """An Envoy RedirectAction."""
         wanted = settings.request_redirect
         assert wanted is not None, "rules.py asks for it"
@@ -37,6 +37,6 @@ class RequestRedirectFilter(FilterKind):
         elif wanted.path is not None and wanted.path.replace_prefix_match is not None:
             rewrite = prefix_rewrite(path, wanted.path.replace_prefix_match)
             if isinstance(rewrite, str):
-                return rewrite
+                return Refusal(rewrite)
             redirect |= rewrite
         return Effect(redirect=redirect)

@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from headgate.gateway.api import Effect, FilterKind
-from headgate.gateway.envoy.header_options import written
+from headgate.gateway.api import Effect, FilterKind, Refusal
+from headgate.gateway.envoy.header_options import refused, written
 from headgate.model.objects import PathMatch, RouteFilter
 
 
@@ -12,11 +12,13 @@ class RequestHeaderModifier(FilterKind):
 
     type: ClassVar[str] = "RequestHeaderModifier"
 
-    def effect(self, settings: RouteFilter, path: PathMatch) -> Effect | str:
+    def effect(self, settings: RouteFilter, path: PathMatch) -> Effect | Refusal:
         """Headers to add and to remove."""
         modifier = settings.request_header_modifier
         assert modifier is not None, "rules.py asks for it"
-        names = [each.name for each in (*modifier.set, *modifier.add)] + list(modifier.remove)
-        if any(name.lower() == "host" for name in names):
-            return "host cannot be changed by a header modifier; use a URLRewrite filter with hostname"
+        refusal = refused(
+            modifier, "requestHeaderModifier", {"host": "use a URLRewrite filter with hostname"}
+        )
+        if refusal is not None:
+            return refusal
         return Effect(request_add=written(modifier), request_remove=modifier.remove)

@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from headgate.gateway.api import Effect, FilterKind
-from headgate.gateway.envoy.header_options import written
+from headgate.gateway.api import Effect, FilterKind, Refusal
+from headgate.gateway.envoy.header_options import refused, written
 from headgate.model.objects import PathMatch, RouteFilter
 
 
@@ -12,8 +12,11 @@ class ResponseHeaderModifier(FilterKind):
 
     type: ClassVar[str] = "ResponseHeaderModifier"
 
-    def effect(self, settings: RouteFilter, path: PathMatch) -> Effect | str:
+    def effect(self, settings: RouteFilter, path: PathMatch) -> Effect | Refusal:
         """Headers to add and to remove."""
         modifier = settings.response_header_modifier
         assert modifier is not None, "rules.py asks for it"
+        refusal = refused(modifier, "responseHeaderModifier")
+        if refusal is not None:
+            return refusal
         return Effect(response_add=written(modifier), response_remove=modifier.remove)

@@ -3,7 +3,7 @@
 import re
 from typing import Any, ClassVar
 
-from headgate.gateway.api import Effect, FilterKind
+from headgate.gateway.api import Effect, FilterKind, Refusal
 from headgate.gateway.paths import prefix_rewrite
 from headgate.model.objects import PathMatch, RouteFilter
 
@@ -13,7 +13,7 @@ class UrlRewriteFilter(FilterKind):
 
     type: ClassVar[str] = "URLRewrite"
 
-    def effect(self, settings: RouteFilter, path: PathMatch) -> Effect | str:
+    def effect(self, settings: RouteFilter, path: PathMatch) -> Effect | Refusal:
         """Rewrite fields of an Envoy RouteAction."""
         wanted = settings.url_rewrite
         assert wanted is not None, "rules.py asks for it"
@@ -26,6 +26,6 @@ class UrlRewriteFilter(FilterKind):
         elif wanted.path is not None and wanted.path.replace_prefix_match is not None:
             rewrite = prefix_rewrite(path, wanted.path.replace_prefix_match)
             if isinstance(rewrite, str):
-                return rewrite
+                return Refusal(rewrite)
             action |= rewrite
         return Effect(action=action)

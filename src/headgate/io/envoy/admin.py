@@ -59,7 +59,11 @@ class EnvoyAdmin:
         return tuple(_address(status) for status in statuses.get("listener_statuses", ()))
 
     async def drain(self) -> None:
-        """Accept no new connection, and close each present one after the request that it serves."""
+        """Accept no new connection, and close each present one after the request that it serves.
+
+        Load balancers that ask for the health on a connection that they have are answered with 503.
+        """
+        await self._page("POST", "/healthcheck/fail")
         await self._page("POST", "/drain_listeners?graceful&skip_exit")
         await self._page("POST", "/drain_listeners")
 
