@@ -24,6 +24,7 @@ MODULES = (
     "headgate.picker.ledger",
     "headgate.picker.machine",
     "headgate.picker.member",
+    "headgate.picker.pace",
     "headgate.scheduling.scheduler",
     "headgate.scheduling.state",
 )

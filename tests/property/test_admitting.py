@@ -60,10 +60,16 @@ def a_member(concerns: Concerns, story: tuple[int, list[tuple[str, Any]]]) -> Me
 
 @settings(max_examples=400)
 @given(
-    told=st.lists(stories, max_size=3), settings=limits, priority=st.integers(-1, 1), wait_s=st.floats(0, 60)
+    told=st.lists(stories, max_size=3),
+    settings=limits,
+    priority=st.none() | st.integers(-1, 1),
+    wait_s=st.floats(0, 60),
 )
 def test_nobody_goes_who_would_be_refused(
-    told: list[tuple[int, list[tuple[str, Any]]]], settings: AdmissionSettings, priority: int, wait_s: float
+    told: list[tuple[int, list[tuple[str, Any]]]],
+    settings: AdmissionSettings,
+    priority: int | None,
+    wait_s: float,
 ) -> None:
     concerns = Concerns()
     members = [a_member(concerns, story) for story in told]
@@ -77,9 +83,16 @@ def test_nobody_goes_who_would_be_refused(
 
 @pytest.mark.parametrize(
     ("priority", "queueing", "goes"),
-    [(1, True, True), (0, False, True), (0, True, False), (-1, False, False), (-1, True, False)],
+    [
+        (None, True, True),
+        (1, True, True),
+        (0, False, True),
+        (0, True, False),
+        (-1, False, False),
+        (-1, True, False),
+    ],
 )
 def test_with_the_usual_settings_only_queues_and_the_least_important_need_a_look(
-    priority: int, queueing: bool, goes: bool
+    priority: int | None, queueing: bool, goes: bool
 ) -> None:
     assert goes_anyway(priority, queueing, AdmissionSettings()) is goes

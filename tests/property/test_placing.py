@@ -34,6 +34,7 @@ FIELDS = {
     "fill": st.floats(0, 1),
     "severity": st.integers(FINE, DOWN),
     "ramp": st.sampled_from([0.1, 0.5, 1.0]),
+    "pace": st.sampled_from([0.5, 1.0, 4.0]),
     "cold_turn": st.integers(0, 3),
     "adapters": st.sets(st.sampled_from("xyz")),
     "load": st.none()
@@ -50,8 +51,13 @@ def asks(draw: st.DrawFn) -> Ask:
     matched = draw(st.dictionaries(st.integers(0, SLOTS), st.integers(1, prompt), max_size=SLOTS))
     subset = draw(st.none() | st.lists(st.integers(1, SLOTS), min_size=1, max_size=3))
     adapter = draw(st.none() | st.sampled_from("xyz"))
+    sharers = draw(st.sampled_from([0, 0, 1, 12, 1000]))
     return an_ask(
-        prompt, matched, adapter, subset=None if subset is None else tuple(f"10.0.0.{ip}" for ip in subset)
+        prompt,
+        matched,
+        adapter,
+        sharers,
+        subset=None if subset is None else tuple(f"10.0.0.{ip}" for ip in subset),
     )
 
 
@@ -86,9 +92,10 @@ def test_there_are_plugins_of_both_kinds() -> None:
 def test_a_line_says_what_the_score_says(kind: type[Scorer], ask: Ask, state: dict[str, Any]) -> None:
     made = a_state(0, **state)
     scorer = kind(weight=7.0)
-    base, slope = scorer.line(made)
+    base, slope, shared = scorer.line(made)
     own = ask.prompt_tokens - ask.matched.get(0, 0)
-    assert scorer.score(ask, [made]) == [close(base + slope * own)], "and the weight is not in it"
+    cost = base + slope * own + shared * own / (1 + ask.sharers)
+    assert scorer.score(ask, [made]) == [close(cost)], "and the weight is not in it"
 
 
 @pytest.mark.parametrize("kind", ONLY_UNWELL, ids=lambda kind: kind.__name__)

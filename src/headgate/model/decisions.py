@@ -28,6 +28,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Estimated prompt tokens that the router believes are cached there."""
     in_flight: int = 0
     pending_tokens: int = 0
+    pace: float = 1.0
+    """How many times longer than at the fast endpoints of the pool work takes there, as its answers told."""
     metrics_age_s: float | None = None
     """Age of the newest scrape; None: never scraped."""
 
@@ -47,6 +49,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     objective: str | None = None
     prompt_tokens: int = 0
     """Estimate at decision time."""
+    sharers: int = 0
+    """Requests in flight behind the same cached prefix; they share the surcharge for a miss with this one."""
     waited_s: float = 0.0
     chosen: tuple[EndpointId, ...] = ()
     """The pick, then the fallbacks in order; empty when refused."""

@@ -57,6 +57,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
             priority=self.priority,
             objective=self.objective,
             prompt_tokens=self.placement.prompt_tokens,
+            sharers=self.placement.sharers,
             waited_s=self.waited_s,
             chosen=self.chosen,
             runner_up=self.chosen[1] if len(self.chosen) > 1 else None,

@@ -8,6 +8,7 @@ from headgate.model.ids import EndpointId
 from headgate.model.load import Load
 from headgate.picker.events import ModelsListed, Scraped
 from headgate.picker.member import Concerns, Member
+from headgate.picker.pace import KEPT_S, Pace, fast_fifth
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.api import EndpointState
 from headgate.scheduling.prefix import DEFAULT_KV_TOKENS, BlockIndex, PrefixIndex, capacity_blocks
@@ -29,6 +30,8 @@ class Fleet:
         self.names: set[str] = set()
         """Models and adapters that a member lists."""
         self.concerns = Concerns()
+        self.paces_moved = False
+        """An answer taught a pace since they were compared last."""
         self._free: list[int] = []
         self._slots = 0
 
@@ -113,6 +116,9 @@ class Fleet:
             if member.holds and (reason := member.overdue(self._settings.health, now)) is not None:
                 member.health.hanging(now, reason)
 
+        if self.paces_moved:
+            self._compare_paces(now)
+
     def settle(self, now: float) -> None:
         """Bring every member's severity and share up to *now*; call before states are read."""
         if not self.concerns.unwell:
@@ -175,6 +181,18 @@ class Fleet:
         if slowly:
             member.health.start_slowly(now)
         return member
+
+    def _compare_paces(self, now: float) -> None:
+        self.paces_moved = False
+        for member in self.members.values():
+            if member.pace.answers and now - member.pace.heard_at > KEPT_S:
+                member.pace = Pace()
+        fast = fast_fifth([member.pace for member in self.members.values()])
+        for member in self.members.values():
+            relative = member.pace.relative(fast)
+            if relative != member.state.pace:
+                member.state.pace = relative
+                member.state.seen = None
 
     def _slot(self) -> int:
         if self._free:

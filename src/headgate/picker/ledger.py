@@ -1,5 +1,6 @@
 """The requests in the pool's hands: booked at decision, judged by their answers, closed at their end."""
 
+from collections import Counter
 from heapq import heappop, heappush
 
 from headgate.model.ids import EndpointId, StreamId
@@ -8,7 +9,9 @@ from headgate.picker.actions import Conclude
 from headgate.picker.events import FirstToken, RequestEnded, ResponseStarted
 from headgate.picker.fleet import Fleet
 from headgate.picker.member import Member
+from headgate.picker.pace import FEWEST_TOKENS
 from headgate.picker.tracked import Tracked
+from headgate.scheduling.costs import H100_8B, StepCosts, step_s
 from headgate.scheduling.tokens import TokenEstimator
 
 GAIN = 0.02
@@ -21,8 +24,9 @@ FADE = 0.999
 class Ledger:
     """Accounting of routed requests over the members of a fleet."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, costs: StepCosts = H100_8B) -> None:
         self._fleet = fleet
+        self._costs = costs
         self.requests: dict[StreamId, Tracked] = {}
         """In order of arrival."""
         self.estimator = TokenEstimator()
@@ -32,6 +36,8 @@ class Ledger:
         self.matched_tokens = 0
         self._recent_prompt = self._recent_matched = 0.0
         self._reported_prompt = self._reported_cached = 0.0
+        self.sharers: dict[bytes, int] = {}
+        """`Tracked.prefix` → how many of `requests` have it; none without one."""
         self._releases: list[tuple[float, StreamId]] = []
 
     @property
@@ -47,6 +53,8 @@ class Ledger:
     def book(self, tracked: Tracked, member: Member, now: float) -> None:
         """The request, with its tokens set, goes to *member*."""
         self.requests[tracked.stream] = tracked
+        if tracked.prefix:
+            self.sharers[tracked.prefix] = self.sharers.get(tracked.prefix, 0) + 1
         member.book(tracked, now)
         member.health.sent(tracked.stream)
         self._fleet.remember(member, tracked.blocks)
@@ -93,6 +101,7 @@ class Ledger:
             return
         tracked.first_at = now
         if tracked.member is not None:
+            tracked.first_step_s = step_s(tracked.member.state, self._costs)
             tracked.member.produced(tracked, now)
             tracked.member.signed(tracked, now)
 
@@ -107,6 +116,7 @@ class Ledger:
         self._verdict(tracked, event.ending, now)
         if event.ending == "complete" and event.usage is not None and (tracked.status or 200) < 400:
             self._learn(tracked, event.usage)
+            self._learn_pace(tracked, event.usage.completion_tokens, now)
         return [self._close(tracked, event.ending, event.usage, event.served, now)]
 
     def expire(self, sent_before: float, now: float) -> list[Conclude]:
@@ -120,7 +130,8 @@ class Ledger:
         return lost
 
     def check(self) -> None:
-        """Assert that members hold exactly the requests of the ledger."""
+        """Assert that members hold exactly the requests of the ledger, and that these alone are sharers."""
+        assert self.sharers == Counter(one.prefix for one in self.requests.values() if one.prefix)
         for stream, tracked in self.requests.items():
             assert stream == tracked.stream
             if tracked.member is not None:
@@ -199,10 +210,23 @@ class Ledger:
             self._reported_prompt = FADE * self._reported_prompt + usage.prompt_tokens
             self._reported_cached = FADE * self._reported_cached + usage.cached_tokens
 
+    def _learn_pace(self, tracked: Tracked, tokens: int, now: float) -> None:
+        """From an answer of *tokens* tokens that was streamed: of others nobody knows when the first came."""
+        member, first_at = tracked.member, tracked.first_at
+        if member is None or first_at is None or tokens < FEWEST_TOKENS or not tracked.streaming:
+            return
+        predicted_s = (tracked.first_step_s + step_s(member.state, self._costs)) / 2
+        member.pace.learn((now - first_at) / (tokens - 1), predicted_s, now)
+        self._fleet.paces_moved = True
+
     def _close(
         self, tracked: Tracked, ending: Ending, usage: Usage | None, served: EndpointId | None, now: float
     ) -> Conclude:
         del self.requests[tracked.stream]
+        if tracked.prefix:
+            left = self.sharers.pop(tracked.prefix) - 1
+            if left:
+                self.sharers[tracked.prefix] = left
         member = tracked.member
         if member is not None:
             served = served or (member.state.id if tracked.status is not None else None)

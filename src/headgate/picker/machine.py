@@ -55,7 +55,7 @@ class PoolMachine:
         self._rng = rng
         self._scheduler = Scheduler(profile, rng)
         self._fleet = Fleet(settings, index)
-        self._ledger = Ledger(self._fleet)
+        self._ledger = Ledger(self._fleet, settings.costs)
         self._story: deque[tuple[float, events.Event]] = deque(maxlen=settings.story)
         self._decided = 0
         self._refused = 0
@@ -202,12 +202,17 @@ class PoolMachine:
         prompt_tokens = averages.prompt_tokens(request)
         blocks = case.blocks()
         matched: Mapping[int, int] = {}
+        prefix = b""
         if blocks and (found := fleet.index.match(blocks)):
             tokens = BLOCK_BYTES / averages.bytes_per_token
             most = prompt_tokens - 1
             matched = {slot: min(most, round(n * tokens)) for slot, n in found.items()}
+            end = 8 * max(found.values())
+            prefix = blocks[end - 8 : end]
         adapter = model if model in fleet.adapters else None
-        ask = Ask(request, case.now, prompt_tokens, matched, model, adapter, not fleet.concerns.unwell)
+        sharers = self._ledger.sharers.get(prefix, 0)
+        well = not fleet.concerns.unwell
+        ask = Ask(request, case.now, prompt_tokens, matched, model, adapter, well, sharers)
         refusal = self._admit(case.priority, ask)
         if isinstance(refusal, Refuse):
             message, retry_after_s = refusal.message, refusal.retry_after_s
@@ -216,10 +221,16 @@ class PoolMachine:
         if not placement.order:
             message = f"no endpoint of the pool {self.pool.key} is in the request's subset"
             return self._no_endpoints(case, message, placement.candidates)
-        return self._route(case, ask, placement, blocks, averages)
+        return self._route(case, ask, placement, blocks, prefix, averages)
 
     def _route(
-        self, case: "_Case", ask: Ask, placement: Placement, blocks: bytes, averages: Averages
+        self,
+        case: "_Case",
+        ask: Ask,
+        placement: Placement,
+        blocks: bytes,
+        prefix: bytes,
+        averages: Averages,
     ) -> Route:
         request, now, stream = case.request, case.now, case.stream
         state = placement.order[0]
@@ -245,6 +256,7 @@ class PoolMachine:
             prompt_tokens + output // 2,
             predicted_s,
             0.0 if request.streaming else output * a_step_s,
+            prefix=prefix,
         )
         choice = Choice(
             request.id,
@@ -335,6 +347,7 @@ class PoolMachine:
             prefix_blocks=self._fleet.index.blocks(state.slot),
             prefix_fill=state.fill,
             ramp=health.ramp(now),
+            pace=state.pace,
             models=tuple(card.id for card in member.models),
         )
 

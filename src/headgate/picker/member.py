@@ -6,12 +6,13 @@ from headgate.model.endpoints import Endpoint
 from headgate.model.ids import StreamId
 from headgate.model.load import Load, ModelCard
 from headgate.picker.health import Health
+from headgate.picker.pace import Pace
 from headgate.picker.settings import AdmissionSettings, HealthSettings
 from headgate.picker.tracked import Tracked
 from headgate.scheduling.api import EndpointState
 
-PACE_UP, PACE_DOWN = 0.5, 0.05
-"""Weights of a suspicion that proved wrong, and of an answer in time, in an endpoint's pace."""
+LATER, SOONER = 0.5, 0.05
+"""Weights of a suspicion that proved wrong, and of an answer in time, in an endpoint's lateness."""
 
 MOST_GUESSED = 2.0
 """Times the limit: as many waiting requests are believed at most where the engine reports none."""
@@ -42,12 +43,13 @@ class Member:
         self.health = Health(health, partial(concerns.unwell.add, self))
         self._concerns = concerns
         self._settings = health
+        self.pace = Pace()
         self.models: tuple[ModelCard, ...] = ()
         self.holds: dict[StreamId, Tracked] = {}
         self.unsigned: dict[StreamId, Tracked] = {}
         """Those without a first token or answer yet, in the order sent."""
         self.last_sign = float("-inf")
-        self.pace = 1.0
+        self.lateness = 1.0
         """How many times longer than predicted its answers take, at least 1: wrong constants are no hang."""
         self.scrape_error: str | None = None
         self.models_error: str | None = None
@@ -104,7 +106,7 @@ class Member:
     def signed(self, tracked: Tracked, now: float) -> None:
         """Its first token or answer came."""
         self.sign(now)
-        if self.heard_of(tracked) and self.pace > 1.0:
+        if self.heard_of(tracked) and self.lateness > 1.0:
             self._quicken(tracked, now)
         self.release_pending(tracked)
 
@@ -200,7 +202,7 @@ class Member:
             quiet = now - max(self.last_sign, oldest.sent_at, self._progress_from)
             watched = scraped_at - max(oldest.sent_at, self._progress_from)
             late = (
-                waited > max(settings.patience_s, 1.5 * self.pace * oldest.predicted_s)
+                waited > max(settings.patience_s, 1.5 * self.lateness * oldest.predicted_s)
                 and quiet > settings.quiet_s
             )
             blind = self.scrape_error is not None
@@ -208,7 +210,7 @@ class Member:
                 return f"no sign of life for {quiet:.1f} s"
             return None
         quiet = now - max(self.last_sign, oldest.sent_at)
-        predicted = self.pace * (oldest.predicted_s + oldest.answer_s)
+        predicted = self.lateness * (oldest.predicted_s + oldest.answer_s)
         bound = settings.blind_factor * predicted + settings.blind_patience_s
         return f"no answer for {quiet:.1f} s" if waited > bound and quiet > bound else None
 
@@ -261,16 +263,16 @@ class Member:
         """A sign of life: if the endpoint was suspected for a request's wait, it is slower than predicted."""
         if self.health.condition == "suspect" and self.unsigned:
             oldest = next(iter(self.unsigned.values()))
-            self.pace += PACE_UP * max(0.0, self._ratio(oldest, now) - self.pace)
+            self.lateness += LATER * max(0.0, self._ratio(oldest, now) - self.lateness)
 
     def _quicken(self, tracked: Tracked, now: float) -> None:
-        """An answer sooner than its pace says. Short ones teach nothing: networks outweigh engines there."""
+        """An answer sooner than lateness says. Short ones teach nothing: networks outweigh engines there."""
         if tracked.predicted_s + tracked.answer_s > self._settings.patience_s:
-            self.pace += PACE_DOWN * min(0.0, self._ratio(tracked, now) - self.pace)
+            self.lateness += SOONER * min(0.0, self._ratio(tracked, now) - self.lateness)
 
     def _ratio(self, tracked: Tracked, now: float) -> float:
         predicted = tracked.predicted_s + tracked.answer_s
         waited = now - tracked.sent_at
         if predicted <= 0 or waited <= predicted:
             return 1.0
-        return min(self._settings.slowest_pace, waited / predicted)
+        return min(self._settings.latest, waited / predicted)

@@ -24,8 +24,8 @@ class HealthSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Without a progress counter a request is overdue after factor times its prediction plus this."""
     stall_s: float = 5.0
     """Answers under way while the progress counter stands still for so long: the engine is hanging."""
-    slowest_pace: float = 32.0
-    """An endpoint is believed to be so many times slower than predicted, at most."""
+    latest: float = 32.0
+    """An endpoint's first tokens are believed to come so many times later than predicted, at most."""
     ramp_s: float = 10.0
     """Length of a slow start."""
     ramp_start: float = 0.1

@@ -36,6 +36,10 @@ class Tracked(msgspec.Struct, eq=False):
     since_scrape: bool = False
     """Still pending and sent after the endpoint's newest scrape."""
     first_at: float | None = None
+    first_step_s: float = 0.0
+    """Predicted seconds of a decode step when its first token came."""
+    prefix: bytes = b""
+    """The last block that the best-matching endpoint held of it at its decision; empty: nobody held any."""
     status: int | None = None
     judged: bool = False
     """Its success or failure has been told to the endpoint's health."""

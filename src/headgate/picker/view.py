@@ -35,6 +35,8 @@ class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
     ramp: float
     """Share of a full load it may take, 0..1; below 1 during a slow start."""
     models: tuple[str, ...]
+    pace: float = 1.0
+    """How many times longer than at the fast ones of the pool work takes there, as its answers told."""
 
 
 class PoolView(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,6 +52,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     """The same name when it is known to be a LoRA adapter."""
     well: bool = False
     """True when every endpoint is FINE and at full share."""
+    sharers: int = 0
+    """Requests in flight behind the same cached prefix."""
 
 
 class RunningFilter(Protocol):
@@ -119,7 +121,11 @@ class Scorer(
         """See `RunningScorer.score`; what `line` says unless overridden."""
         lines = [(self.line(state), state.slot) for state in endpoints]
         prompt, matched = ask.prompt_tokens, ask.matched
-        return [base + slope * (prompt - matched.get(slot, 0)) for (base, slope), slot in lines]
+        share = 1.0 / (1 + ask.sharers)
+        return [
+            base + (slope + shared * share) * (prompt - matched.get(slot, 0))
+            for (base, slope, shared), slot in lines
+        ]
 
     def sent(self, ask: Ask, endpoint: EndpointState) -> None:
         """See `RunningScorer.sent`; forgets it unless overridden."""

@@ -29,6 +29,8 @@ class Placement(msgspec.Struct, frozen=True, gc=False):
     """Of the other scorers: name, and slot → weighted cost."""
     refused: Mapping[int, tuple[str, str]] | None = None
     """Slot → filter and reason."""
+    sharers: int = 0
+    """Requests in flight behind the same cached prefix."""
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -42,7 +44,10 @@ class Placement(msgspec.Struct, frozen=True, gc=False):
         terms: list[Term] = []
         if filtered_by is None:
             named = zip(self.line_names, one.lines, strict=True)
-            terms += [Term(name, base + slope * own) for name, (base, slope) in named]
+            share = 1.0 / (1 + self.sharers)
+            terms += [
+                Term(name, base + (slope + shared * share) * own) for name, (base, slope, shared) in named
+            ]
             terms += [Term(name, column[one.slot]) for name, column in self.columns]
         return Candidate(
             endpoint=one.endpoint,
@@ -54,5 +59,6 @@ class Placement(msgspec.Struct, frozen=True, gc=False):
             matched_tokens=matched,
             in_flight=one.in_flight,
             pending_tokens=one.pending_tokens,
+            pace=one.pace,
             metrics_age_s=None if one.scraped_at is None else self.at - one.scraped_at,
         )

@@ -40,19 +40,29 @@ class Scheduler:
         kept, refused, spare = self._filter(ask, endpoints)
         look = self._look
         seen = [state.seen or look(state) for state in endpoints]
-        matched, prompt = ask.matched, ask.prompt_tokens
+        matched, prompt, share = ask.matched, ask.prompt_tokens, 1.0 / (1 + ask.sharers)
         if not kept:
             return Placement(
-                (), None, 0.0, ask.now, prompt, matched, tuple(seen), self._line_names, (), refused
+                (),
+                None,
+                0.0,
+                ask.now,
+                prompt,
+                matched,
+                tuple(seen),
+                self._line_names,
+                (),
+                refused,
+                ask.sharers,
             )
         rows = seen if kept is endpoints else [state.seen or look(state) for state in kept]
-        costs = [one.base + one.slope * prompt for one in rows]
+        costs = [one.base + (one.slope + one.shared * share) * prompt for one in rows]
         if matched:
             places = self._places if kept is self._known else self._find(kept)
             for slot, tokens in matched.items():
                 if (place := places.get(slot)) is not None:
                     one = rows[place]
-                    costs[place] = one.base + one.slope * (prompt - tokens)
+                    costs[place] = one.base + (one.slope + one.shared * share) * (prompt - tokens)
         columns = self._add_columns(ask, kept, costs) if self._others else ()
         ranking = self._rank(kept, costs)
         first, most = ranking[0], self.profile.max_endpoints
@@ -71,6 +81,7 @@ class Scheduler:
             self._line_names,
             columns,
             refused,
+            ask.sharers,
         )
 
     def may_serve(self, ask: Ask, endpoints: Sequence[EndpointState]) -> Sequence[EndpointState]:
@@ -113,15 +124,16 @@ class Scheduler:
 
     def _look(self, state: EndpointState) -> Seen:
         lines = []
-        base = slope = 0.0
+        base = slope = shared = 0.0
         for line, weight in self._lines:
-            at_none, per_token = line(state)
+            at_none, per_token, to_share = line(state)
             if weight != 1.0:
-                at_none, per_token = weight * at_none, weight * per_token
+                at_none, per_token, to_share = weight * at_none, weight * per_token, weight * to_share
             base += at_none
             slope += per_token
-            lines.append((at_none, per_token))
-        made = Seen(state, base, slope, tuple(lines))
+            shared += to_share
+            lines.append((at_none, per_token, to_share))
+        made = Seen(state, base, slope, shared, tuple(lines))
         state.seen = made
         return made
 

@@ -8,8 +8,9 @@ FINE, COOLING, SUSPECT, DOWN = range(4)
 """How unwell an endpoint is, in the order in which an unwell one is still preferred."""
 
 
-Line = tuple[float, float]
-"""A cost that is a straight line in a request's uncached prompt tokens: at none of them, and per token."""
+Line = tuple[float, float, float]
+"""A cost that is a straight line in a request's uncached prompt tokens: at none of them; per token; and per
+token what is divided among the requests behind the same cached prefix (by `1 + Ask.sharers`)."""
 
 
 class Seen:
@@ -24,15 +25,21 @@ class Seen:
         "in_flight",
         "lines",
         "name",
+        "pace",
         "pending_tokens",
         "scraped_at",
+        "shared",
         "slope",
         "slot",
     )
 
-    def __init__(self, state: "EndpointState", base: float, slope: float, lines: tuple[Line, ...]) -> None:
+    def __init__(
+        self, state: "EndpointState", base: float, slope: float, shared: float, lines: tuple[Line, ...]
+    ) -> None:
         self.base = base
         self.slope = slope
+        self.shared = shared
+        """Per token, before it is divided."""
         self.lines = lines
         """Weighted, of every scorer that has one, in the order of the profile."""
         self.endpoint = state.id
@@ -41,13 +48,14 @@ class Seen:
         self.in_flight = state.in_flight
         self.pending_tokens = state.pending_tokens
         self.scraped_at = state.scraped_at
+        self.pace = state.pace
 
     def agrees(self, other: "Seen") -> bool:
         """Whether both say the same."""
         return self._all() == other._all()
 
     def _all(self) -> tuple[object, ...]:
-        cost = self.base, self.slope, self.lines
+        cost = self.base, self.slope, self.shared, self.lines
         return (
             *cost,
             self.endpoint,
@@ -56,6 +64,7 @@ class Seen:
             self.in_flight,
             self.pending_tokens,
             self.scraped_at,
+            self.pace,
         )
 
 
@@ -81,6 +90,7 @@ class EndpointState:
         "in_flight",
         "load",
         "name",
+        "pace",
         "pending_tokens",
         "ramp",
         "scraped_at",
@@ -104,6 +114,8 @@ class EndpointState:
         self.extra_requests = 0
         self.extra_pending_tokens = 0
         self.extra_context_tokens = 0
+        self.pace = 1.0
+        """How many times longer than at the fast ones of its fleet work takes there, as its answers told."""
         self.fill = 0.0
         """How full the router's prefix index of this endpoint is, 0..1."""
         self.load: Load | None = None

@@ -26,7 +26,7 @@ def placed(adapter: str | None = None) -> Placement:
         a_state(3, in_flight=7),
     ]
     plugins = Healthy(), PrefillWait(prefill_token_s=0.001), LoraLoad(), LeastRequests(weight=0.5)
-    return a_scheduler(*plugins).schedule(an_ask(640, {1: 512, 2: 600}, adapter), states)
+    return a_scheduler(*plugins).schedule(an_ask(640, {1: 512, 2: 600}, adapter, sharers=5), states)
 
 
 def chosen(placement: Placement) -> tuple[str, ...]:
@@ -58,6 +58,7 @@ def test_a_decision_says_all_that_a_choice_knows() -> None:
         pool=PoolKey("d/p"),
         policy="default",
         at=10.0,
+        sharers=5,
         model="m",
         target_model="m-lora",
         priority=-2,

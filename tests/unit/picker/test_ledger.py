@@ -1,5 +1,7 @@
 """The requests in the pool's hands, from decision to end."""
 
+import math
+
 import pytest
 from tests.unit.picker.picker_builders import (
     address,
@@ -142,3 +144,63 @@ def test_the_last_request_of_a_leaving_endpoint_takes_it_along(ledger: Ledger) -
     assert not ledger._fleet.leaving
     ledger.check()
     ledger._fleet.check()
+
+
+def streamed(ledger: Ledger, stream: int, name: str, tokens: int, took_s: float, **fields: object) -> None:
+    """An answer of so many tokens whose later ones took so long together."""
+    book(ledger, stream, name, 0.0, **fields)
+    ledger.first_token(token(stream), 1.0)
+    usage = Usage(100, tokens) if tokens else None
+    ledger.ended(ends(stream, usage=usage), 1.0 + took_s)
+
+
+def test_an_answer_teaches_the_time_per_later_token(ledger: Ledger) -> None:
+    one = member(ledger, "a")
+    streamed(ledger, 1, "a", tokens=101, took_s=100 * 3 * (6.5e-3 + 20e-6 + 49e-9 * 100))
+    assert one.pace.answers == 1
+    assert one.pace.log == pytest.approx(math.log(3))
+    assert ledger._fleet.paces_moved
+
+
+def test_the_step_is_the_mean_of_those_at_first_token_and_end(ledger: Ledger) -> None:
+    book(ledger, 1, "a")
+    ledger.first_token(token(1), 1.0)
+    book(ledger, 2, "a").context_tokens = 100
+    steps = [6.5e-3 + 20e-6 * n + 49e-9 * 100 * n for n in (1, 2)]
+    ledger.ended(ends(1, usage=Usage(100, 17)), 1.0 + 16 * sum(steps) / 2)
+    assert member(ledger, "a").pace.log == pytest.approx(0.0)
+    assert member(ledger, "a").pace.answers == 1
+
+
+def test_only_whole_streamed_answers_of_enough_tokens_teach(ledger: Ledger) -> None:
+    streamed(ledger, 1, "a", tokens=15, took_s=1.0)
+    streamed(ledger, 2, "a", tokens=0, took_s=1.0)
+    streamed(ledger, 3, "a", tokens=50, took_s=1.0, streaming=False)
+    book(ledger, 4, "a")
+    ledger.ended(ends(4, usage=Usage(100, 50)), 2.0)  # no first token was seen
+    book(ledger, 5, "a")
+    ledger.first_token(token(5), 1.0)
+    ledger.ended(ends(5, "aborted", usage=Usage(100, 50)), 2.0)
+    book(ledger, 6, "a")
+    ledger.first_token(token(6), 1.0)
+    ledger.ended(ends(6, status=500, usage=Usage(100, 50)), 2.0)
+    assert member(ledger, "a").pace.answers == 0
+
+
+def test_sharers_are_those_in_flight_behind_a_prefix(ledger: Ledger) -> None:
+    def share(stream: int, prefix: bytes) -> None:
+        tracked = tracking(arrives(stream), prefix=prefix)
+        ledger.book(tracked, member(ledger, "a"), 0.0)
+
+    for stream, prefix in (1, b"hot"), (2, b"hot"), (3, b"cold"), (4, b""):
+        share(stream, prefix)
+        ledger.check()
+    assert ledger.sharers == {b"hot": 2, b"cold": 1}
+    ledger.response_started(starts(1, served="b"), 0.5)  # elsewhere, but still in flight
+    assert ledger.sharers == {b"hot": 2, b"cold": 1}
+    for _ in range(2):
+        ledger.ended(ends(1), 1.0)
+        assert ledger.sharers == {b"hot": 1, b"cold": 1}
+    ledger.ended(ends(4), 1.0)
+    ledger.expire(9.0, 9.0)
+    assert ledger.sharers == {}

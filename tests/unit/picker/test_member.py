@@ -110,21 +110,21 @@ def test_prompts_of_more_than_a_step_wait(member: Member) -> None:
 
 def test_only_a_suspicion_that_proved_wrong_makes_patient(member: Member) -> None:
     member.signed(book(member, 1, 0.0), 1.0)
-    assert member.pace == 1.0
+    assert member.lateness == 1.0
     late = book(member, 2, 2.0)
     member.health.hanging(2.9, "no sign of life")
     member.signed(late, 3.0)
-    assert member.pace == pytest.approx(1 + 0.5 * 9)
+    assert member.lateness == pytest.approx(1 + 0.5 * 9)
 
 
 def test_long_answers_in_time_make_impatient_again_and_short_ones_teach_nothing(member: Member) -> None:
-    member.pace = 5.0
+    member.lateness = 5.0
     member.signed(book(member, 1, 0.0), 0.1)
-    assert member.pace == 5.0
+    assert member.lateness == 5.0
     long = book(member, 2, 1.0)
     long.predicted_s = 2.0
     member.signed(long, 3.0)
-    assert member.pace == pytest.approx(5 - 0.05 * 4)
+    assert member.lateness == pytest.approx(5 - 0.05 * 4)
 
 
 def test_an_unseen_answer_is_never_awaited(member: Member) -> None:

@@ -1,5 +1,7 @@
 """Endpoints that come, go and come back; the prefix index goes with them."""
 
+import random
+
 import pytest
 from tests.unit.picker.picker_builders import (
     address,
@@ -17,6 +19,9 @@ from headgate.picker.fleet import Fleet
 from headgate.picker.member import Member
 from headgate.picker.settings import MachineSettings
 from headgate.picker.tracked import Tracked
+from headgate.scheduling.api import Ask
+from headgate.scheduling.profiles import PROFILES
+from headgate.scheduling.scheduler import Scheduler
 
 PROMPT = blocks("abcdef")
 
@@ -140,3 +145,47 @@ def test_adapters_are_those_that_any_endpoint_lists_with_a_parent(fleet: Fleet) 
     assert fleet.adapters == {"adapter"}
     change(fleet, "b")
     assert not fleet.adapters
+
+
+def answers(fleet: Fleet, name: str, ratio: float, now: float, count: int = 20) -> None:
+    """So many answers came there, each token in *ratio* times the predicted time."""
+    for _ in range(count):
+        fleet.members[address(name)].pace.learn(0.01 * ratio, 0.01, now)
+    fleet.paces_moved = True
+
+
+def paces(fleet: Fleet) -> list[float]:
+    return [member.state.pace for member in fleet.members.values()]
+
+
+def test_paces_are_compared_at_the_next_tick_and_only_changes_are_looked_at_again(fleet: Fleet) -> None:
+    scheduler = Scheduler(PROFILES["default"], random.Random(1))
+    ask = Ask(arrives(1).request, 0.0, 1000, {})
+    answers(fleet, "a", 1.0, 0.0)
+    answers(fleet, "b", 4.0, 0.0)
+    scheduler.schedule(ask, fleet.states)
+    fast = fleet.states[0].seen
+    assert paces(fleet) == [1.0, 1.0]
+    fleet.tick(0.1)
+    assert paces(fleet) == [1.0, pytest.approx(3.2, rel=0.02)]
+    placed = scheduler.schedule(ask, fleet.states)
+    assert [one.pace for one in placed.candidates] == paces(fleet)
+    assert fleet.states[0].seen is fast
+    scheduler.check(fleet.states)
+    seen = [state.seen for state in fleet.states]
+    answers(fleet, "b", 4.02, 0.2, count=1)
+    fleet.tick(0.2)
+    scheduler.schedule(ask, fleet.states)
+    assert [state.seen for state in fleet.states] == seen, "too small a change to look again"
+
+
+def test_a_slow_endpoint_without_answers_is_tried_again_while_others_answer(fleet: Fleet) -> None:
+    answers(fleet, "a", 1.0, 0.0)
+    answers(fleet, "b", 8.0, 0.0)
+    fleet.tick(0.1)
+    assert paces(fleet)[1] > 6
+    fleet.tick(9000.0)
+    assert paces(fleet)[1] > 6, "a quiet night proves nothing"
+    answers(fleet, "a", 1.0, 9001.0)
+    fleet.tick(9001.1)
+    assert paces(fleet) == [1.0, 1.0]

@@ -22,11 +22,12 @@ def an_ask(
     prompt_tokens: int = 1000,
     matched: dict[int, int] | None = None,
     adapter: str | None = None,
+    sharers: int = 0,
     **fields: object,
 ) -> Ask:
     """A chat request of so many tokens, some of them cached at some slots."""
     request = InferenceRequest(id=RequestId("r"), api="chat", model="m", **fields)  # type: ignore[arg-type]
-    return Ask(request, 10.0, prompt_tokens, matched or {}, "m", adapter)
+    return Ask(request, 10.0, prompt_tokens, matched or {}, "m", adapter, sharers=sharers)
 
 
 def a_scheduler(*plugins: Filter | Scorer, most: int = 4) -> Scheduler:

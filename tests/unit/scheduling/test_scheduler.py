@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from tests.unit.scheduling.scheduling_builders import a_scheduler, a_state, an_ask
 
-from headgate.scheduling.api import DOWN, Ask, EndpointState, Filter, Scorer, plugin_type
+from headgate.scheduling.api import DOWN, Ask, EndpointState, Filter, Line, Scorer, plugin_type
 from headgate.scheduling.filters.healthy import Healthy
 from headgate.scheduling.filters.subset_hint import SubsetHint
 from headgate.scheduling.profiles import PROFILES, filter_types, scorer_types
@@ -97,3 +97,26 @@ def test_plugins_are_found_and_configured_by_their_words() -> None:
 def test_the_named_policies() -> None:
     assert set(PROFILES) == {"default", "random", "round-robin", "least-requests"}
     assert all(name == profile.name for name, profile in PROFILES.items())
+
+
+class Counting(Scorer, frozen=True):
+    """A tenth per token, shared; it counts how often it is asked."""
+
+    asked: list[str]
+
+    def line(self, endpoint: EndpointState) -> Line:
+        self.asked.append(endpoint.id)
+        return 1.0, 0.0, 0.1
+
+
+def test_lines_are_asked_again_for_endpoints_that_changed_alone_whoever_shares() -> None:
+    asked: list[str] = []
+    scheduler = a_scheduler(Counting(asked=asked))
+    states = [a_state(slot) for slot in range(3)]
+    costs = [scheduler.schedule(an_ask(1000, {0: 900}, sharers=h), states).cost for h in (0, 1, 4, 9)]
+    assert costs == pytest.approx([11.0, 6.0, 3.0, 2.0])
+    assert asked == [state.id for state in states]
+    states[1].pace, states[1].seen = 2.0, None
+    scheduler.schedule(an_ask(1000, sharers=2), states)
+    scheduler.check(states)
+    assert asked == [*(state.id for state in states), states[1].id, *(state.id for state in states)]

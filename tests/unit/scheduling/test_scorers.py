@@ -28,20 +28,40 @@ def test_eviction_surcharge_is_seven_misses_on_a_full_cache() -> None:
     assert scores == pytest.approx([0.231, 0.1155, 0.0231, 0.0])
 
 
-def test_decode_pressure_is_sixteen_steps() -> None:
+def test_the_surcharge_is_shared_by_those_behind_the_same_prefix() -> None:
+    states = [a_state(0, fill=1.0), a_state(1, fill=1.0)]
+    scores = EvictionSurcharge().score(an_ask(1000, {1: 900}, sharers=9), states)
+    assert scores == pytest.approx([0.0231, 0.00231])
+    for scorer in PrefillWait(), DecodePressure(), LeastRequests():
+        alone, together = (scorer.score(an_ask(1000, {1: 900}, sharers=h), states) for h in (0, 9))
+        assert alone == together, "work is not"
+
+
+def test_pace_prices_work_and_not_the_surcharge() -> None:
+    even, slow = (
+        a_state(slot, pace=pace, pending_tokens=900, in_flight=12, context_tokens=40_000, fill=0.8)
+        for slot, pace in enumerate((1.0, 4.0))
+    )
+    for scorer, factor in (PrefillWait(), 4), (DecodePressure(), 4), (EvictionSurcharge(), 1):
+        normal, priced = scorer.score(an_ask(1000), [even, slow])
+        assert priced == pytest.approx(factor * normal)
+
+
+def test_decode_pressure_is_thirty_two_steps() -> None:
     states = [a_state(0), a_state(1, in_flight=10, context_tokens=20_000), a_state(2, extra_requests=10)]
     scores = DecodePressure().score(an_ask(), states)
-    assert scores == pytest.approx([0.104, 0.12288, 0.1072])
+    assert scores == pytest.approx([0.208, 0.24576, 0.2144])
 
 
 def test_the_default_terms_are_the_formula() -> None:
-    state = a_state(0, pending_tokens=3000, in_flight=12, context_tokens=40_000, fill=0.8)
-    ask = an_ask(2000, {0: 500})
+    state = a_state(0, pending_tokens=3000, in_flight=12, context_tokens=40_000, fill=0.8, pace=2.5)
+    ask = an_ask(2000, {0: 500}, sharers=3)
     total = sum(
         scorer.score(ask, [state])[0] for scorer in (PrefillWait(), EvictionSurcharge(), DecodePressure())
     )
     prefill, own = 33e-6, 1500
-    by_hand = (3000 + own) * prefill + 7 * 0.8 * own * prefill + 16 * (6.5e-3 + 20e-6 * 12 + 49e-9 * 40_000)
+    work = (3000 + own) * prefill + 32 * (6.5e-3 + 20e-6 * 12 + 49e-9 * 40_000)
+    by_hand = 2.5 * work + 7 * 0.8 * own * prefill / (1 + 3)
     assert total == pytest.approx(by_hand)
 
 

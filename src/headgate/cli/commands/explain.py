@@ -97,6 +97,11 @@ def headline(record: "DecisionRecord") -> "Iterator[str]":
         f"pool {decision.pool}  policy {decision.policy}  {model}  priority {decision.priority}{objective}  "
         f"about {decision.prompt_tokens} prompt tokens"
     )
+    if decision.sharers:
+        yield (
+            f"shares its cached prefix with {decision.sharers} in flight: "
+            f"each is charged 1/{decision.sharers + 1} of the surcharge for a miss"
+        )
     if decision.waited_s > 0:
         yield f"waited {seconds(decision.waited_s)} for its turn"
     if decision.refused is not None:
@@ -108,7 +113,8 @@ def headline(record: "DecisionRecord") -> "Iterator[str]":
 
 def parts_of(candidate: "Candidate") -> str:
     """What the cost is made of; terms of 0 are left out."""
-    return ", ".join(f"{term.name} {term.value:.3g}" for term in candidate.terms if term.value) or "-"
+    parts = ", ".join(f"{term.name} {term.value:.3g}" for term in candidate.terms if term.value) or "-"
+    return parts if candidate.pace == 1.0 else f"{parts}; pace {candidate.pace:.2g}x"
 
 
 def cost_lines(decision: "Decision") -> "Iterator[str]":

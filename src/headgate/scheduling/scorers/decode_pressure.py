@@ -5,9 +5,9 @@ from headgate.scheduling.costs import H100_8B
 
 
 class DecodePressure(Scorer, frozen=True):
-    """`K·(A + DB·in_flight_i + CT·context_i)`: K decode steps of the endpoint as it is now, in seconds."""
+    """`pace_i·K·(A + DB·in_flight_i + CT·context_i)`: K decode steps as things are there, in seconds."""
 
-    steps: float = 16.0
+    steps: float = 32.0
     """K."""
     step_s: float = H100_8B.step_s
     sequence_s: float = H100_8B.sequence_s
@@ -18,4 +18,4 @@ class DecodePressure(Scorer, frozen=True):
         sequences = endpoint.in_flight + endpoint.extra_requests
         context = endpoint.context_tokens + endpoint.extra_context_tokens
         step_s = self.step_s + self.sequence_s * sequences + self.context_token_s * context
-        return self.steps * step_s, 0.0
+        return endpoint.pace * self.steps * step_s, 0.0, 0.0

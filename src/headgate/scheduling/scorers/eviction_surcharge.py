@@ -5,9 +5,10 @@ from headgate.scheduling.costs import H100_8B
 
 
 class EvictionSurcharge(Scorer, frozen=True):
-    """`(W−1)·fill_i·own_i·mean(PF)`: a miss on a full cache also evicts someone, in seconds of prefill.
+    """`(W−1)·fill_i·own_i·PF / (1 + h)`: a miss on a full cache also evicts someone, in seconds of prefill.
 
-    One fleet-wide PF: with each endpoint's own in it, fast replicas of a mixed fleet are overfilled.
+    One fleet-wide PF: with each endpoint's own in it, fast replicas of a mixed fleet are overfilled. The *h*
+    requests in flight behind the same cached prefix share the charge: another copy of it will serve them too.
     """
 
     miss_weight: float = 8.0
@@ -16,4 +17,4 @@ class EvictionSurcharge(Scorer, frozen=True):
 
     def line(self, endpoint: EndpointState) -> Line:
         """Seconds of surcharge per uncached token."""
-        return 0.0, (self.miss_weight - 1.0) * self.prefill_token_s * endpoint.fill
+        return 0.0, 0.0, (self.miss_weight - 1.0) * self.prefill_token_s * endpoint.fill

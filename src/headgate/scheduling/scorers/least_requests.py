@@ -8,4 +8,4 @@ class LeastRequests(Scorer, frozen=True):
 
     def line(self, endpoint: EndpointState) -> Line:
         """Requests, whatever the request."""
-        return float(endpoint.in_flight + endpoint.extra_requests), 0.0
+        return float(endpoint.in_flight + endpoint.extra_requests), 0.0, 0.0

@@ -5,11 +5,12 @@ from headgate.scheduling.costs import H100_8B
 
 
 class PrefillWait(Scorer, frozen=True):
-    """`(pending_i + own_i)·PF`: uncached tokens ahead of this request and its own, in seconds."""
+    """`pace_i·(pending_i + own_i)·PF`: uncached tokens ahead of this request and its own, in seconds."""
 
     prefill_token_s: float = H100_8B.prefill_token_s
 
     def line(self, endpoint: EndpointState) -> Line:
         """Seconds of prefill."""
         pending = endpoint.pending_tokens + endpoint.extra_pending_tokens
-        return pending * self.prefill_token_s, self.prefill_token_s
+        token_s = endpoint.pace * self.prefill_token_s
+        return pending * token_s, token_s, 0.0

@@ -1,5 +1,7 @@
 """What `headgate explain` prints of a decision record."""
 
+from msgspec.structs import replace
+
 from headgate.cli.commands.explain import candidate_table, cost_lines, headline, what_happened
 from headgate.io.terminal.console import PlainConsole
 from headgate.model.decisions import Candidate, Decision, DecisionRecord, Term
@@ -83,6 +85,17 @@ def test_a_refusal_and_a_running_request() -> None:
     assert list(what_happened(record)) == ["answered with the refusal"]
     running = DecisionRecord(decision=DECISION, wall_time=0.0)
     assert list(what_happened(running))[-1] == "still running"
+
+
+def test_pace_and_sharers_are_named_where_there_are_any() -> None:
+    slow = replace(DECISION.candidates[1], pace=2.13)
+    decision = replace(DECISION, sharers=12, candidates=(DECISION.candidates[2], slow))
+    chosen, second = rows(decision)
+    assert "prefill 0.9; pace 2.1x" in second
+    assert "pace" not in chosen
+    told = " ".join(headline(DecisionRecord(decision=decision, wall_time=0.0)))
+    assert "shares its cached prefix with 12 in flight: each is charged 1/13 of the surcharge" in told
+    assert "share" not in " ".join(headline(DecisionRecord(decision=DECISION, wall_time=0.0)))
 
 
 def test_a_narrow_terminal_gets_the_parts_below_the_table() -> None:
