@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
+from headgate.app.settling import Settling
 from headgate.io.extproc.hub import Hub
 from headgate.io.scrape import Scraper
 from headgate.model.endpoints import Endpoint, Pool
@@ -75,7 +76,8 @@ class Pools:
         make_index: Callable[[], BlockIndex] = PrefixIndex,
     ) -> None:
         """*own* is served even when its object names another picker: in a cluster that picker is this one."""
-        self._settle_s = settle_s
+        self._settling = Settling(settle_s)
+        self._timer: asyncio.TimerHandle | None = None
         self._hub = hub
         self._profile = PROFILES[policy]
         self._settings = settings
@@ -83,10 +85,8 @@ class Pools:
         self._make_index = make_index
         self._own = own
         self.scraper = Scraper(self._observed, interval_s=scrape_interval_s)
-        self._pools: dict[PoolKey, Pool] = {}
+        self._pools: Mapping[PoolKey, Pool] = {}
         """As the machines know them."""
-        self._newest: dict[PoolKey, Pool] = {}
-        """As the source told last."""
         self._machines: dict[PoolKey, PoolMachine] = {}
         self._watchers: dict[EndpointId, tuple[PoolKey, ...]] = {}
         self.problems: tuple[Problem, ...] = ()
@@ -100,17 +100,21 @@ class Pools:
                 )
         self.problems = tuple(problems)
         wanted = {pool.key: pool for pool in pools if pool.picker is None or pool.key == self._own}
-        self._newest = wanted
-        self._apply({**wanted, **self._pools})
-        if wanted != self._pools:
-            asyncio.get_running_loop().call_later(self._settle_s, self._settle, wanted)
+        self._settling.tell(wanted, asyncio.get_running_loop().time())
+        self._settle()
 
-    def _settle(self, wanted: dict[PoolKey, Pool]) -> None:
-        """What was wanted a moment ago, and every pool that came since."""
-        since = {key: pool for key, pool in self._pools.items() if key in self._newest}
-        self._apply({**since, **wanted})
+    def _settle(self) -> None:
+        """Serve what counts now, and look again when the next change is old enough."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        loop = asyncio.get_running_loop()
+        self._apply(self._settling.served(loop.time()))
+        due = self._settling.due
+        if due is not None:
+            self._timer = loop.call_at(due, self._settle)
 
-    def _apply(self, wanted: dict[PoolKey, Pool]) -> None:
+    def _apply(self, wanted: Mapping[PoolKey, Pool]) -> None:
         for key in self._pools.keys() - wanted.keys():
             self._hub.remove_pool(key)
             del self._machines[key]

@@ -89,6 +89,17 @@ async def test_a_pool_that_comes_while_a_change_settles_is_served_at_once_and_st
         hub.remove_pool(key)
 
 
+@pytest.mark.parametrize(("before", "between"), [(3, 2), (2, 3)], ids=["a pod that flaps", "a ghost"])
+async def test_what_was_told_last_counts_though_it_was_so_before(hub: Hub, before: int, between: int) -> None:
+    work = pools(hub)
+    for count in (before, between, before):
+        work.update([fixed_pool(A, ADDRESSES[:count])], ())
+    for _ in range(3):
+        await asyncio.sleep(SETTLE_S)
+        assert [len(view.endpoints) for view in work.views()] == [before]
+    hub.remove_pool(A)
+
+
 @pytest.mark.parametrize(("own", "served"), [(None, False), (A, True), (B, False)])
 async def test_a_foreign_pickers_pool_is_served_only_when_it_is_ours(
     hub: Hub, own: PoolKey | None, served: bool
