@@ -1,6 +1,7 @@
 """The translated configuration on a real Envoy, with a scripted picker and scripted model servers."""
 
 import asyncio
+import contextlib
 import io
 import json
 import time
@@ -225,6 +226,76 @@ async def test_trouble_before_the_first_byte_goes_down_the_list(lab: Lab, troubl
     assert (response.status, json.loads(body)["port"]) == (200, lab.two.port)
     assert response.headers[headers.ENDPOINT] == lab.two.address
     assert [len(body) for body in lab.one.bodies + lab.two.bodies] == [LIMIT - 1, LIMIT - 1]
+
+
+@pytest.fixture
+async def four(tmp_path: Path) -> AsyncIterator[tuple[Lab, list[ScriptedModelServer]]]:
+    """Four live model servers and two dead addresses in pool `close`; rule `/soon` gives up on silence early."""
+    made = Lab()
+    servers = [made.one, made.two, ScriptedModelServer(), ScriptedModelServer()]
+    addresses = [*(each.address for each in servers), made.dead, f"127.0.0.1:{free_port()}"]
+    found = manifest.snapshot(
+        manifest.gateway(),
+        manifest.route(
+            manifest.rule("close", path="/close"),
+            manifest.rule("close", path="/soon", timeouts={"backendRequest": "500ms"}),
+        ),
+        manifest.pool("close", app="llm"),
+        *manifest.model_servers(addresses, app="llm"),
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        for server in servers:
+            await stack.enter_async_context(server.running())
+        await stack.enter_async_context(made.picker.running())
+        made.url = await stack.enter_async_context(translated_envoy(found, made.settings, tmp_path))
+        made.session = await stack.enter_async_context(aiohttp.ClientSession())
+        made.picker.endpoints = addresses
+        yield made, servers
+
+
+@pytest.mark.parametrize(("path", "trouble"), [("/close", "reset"), ("/soon", "hang")])
+async def test_what_ends_or_silences_its_server_meets_one_other_at_most(
+    four: tuple[Lab, list[ScriptedModelServer]], path: str, trouble: str
+) -> None:
+    lab, servers = four
+    for server in servers:
+        server.mode = trouble
+    lab.picker.endpoints.insert(1, lab.dead)  # a refused connection in between changes nothing
+    response, body = await lab.ask(path, b'{"poison": true}', {"x-envoy-max-retries": "9"})
+    assert (response.status, reason(response, body)) == (502, "gave-up")
+    assert [len(each.bodies) for each in servers] == [1, 1, 0, 0]
+    assert response.headers[headers.ENDPOINT] == servers[1].address
+    assert response.headers["x-should-retry"] == "false"
+    entry = await asyncio.wait_for(lab.picker.log.get(), 5)
+    served = entry.common_properties.metadata.filter_metadata[headers.LB_NAMESPACE][headers.SERVED]
+    assert served == servers[1].address, "the third is not to blame"
+
+
+async def test_a_silent_server_loses_its_request_to_the_next_and_running_streams_stay(
+    four: tuple[Lab, list[ScriptedModelServer]],
+) -> None:
+    lab, servers = four
+    servers[0].mode, servers[1].mode, servers[1].gaps_s = "hang", "sse", 0.2
+    response, body = await lab.ask("/soon")
+    assert response.status == 200
+    assert body.endswith(b"data: [DONE]\n\n")  # it took longer than a server may be silent at first
+    assert [len(each.bodies) for each in servers] == [1, 1, 0, 0]
+
+
+async def test_refused_connections_and_busy_servers_go_down_the_list(
+    four: tuple[Lab, list[ScriptedModelServer]],
+) -> None:
+    lab, servers = four
+    lab.picker.endpoints = [lab.dead, lab.picker.endpoints[-1], servers[0].address, servers[1].address]
+    servers[0].mode = "reset"
+    response, _ = await lab.ask("/close")
+    assert (response.status, response.headers[headers.ENDPOINT]) == (200, servers[1].address)
+    lab.picker.endpoints = [each.address for each in servers]
+    for server in servers[:3]:
+        server.mode = "503"
+    response, _ = await lab.ask("/close")
+    assert (response.status, response.headers[headers.ENDPOINT]) == (200, servers[3].address)
+    assert headers.REASON not in response.headers
 
 
 async def test_an_address_outside_the_pool_is_refused_when_closed_and_replaced_when_open(lab: Lab) -> None:

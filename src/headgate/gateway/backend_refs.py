@@ -34,6 +34,11 @@ class BackendRefs:
         """Plain backends met so far, by cluster name."""
         return self._hosts
 
+    @property
+    def settings(self) -> GatewaySettings:
+        """As given."""
+        return self._world.settings
+
     def resolve(self, ref: BackendRef, route_namespace: str) -> Target | Unresolved:
         """What an HTTPRoute of *route_namespace* means by *ref*."""
         kind = self._kinds.get((ref.group, ref.kind))

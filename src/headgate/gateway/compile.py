@@ -74,7 +74,7 @@ class Compiler:
             action = (
                 routes.fail(INVALID_ROUTE, "A filter of this route's rule cannot be applied.")
                 if effect is None
-                else routes.action(rule, effect, shares)
+                else routes.action(rule, effect, shares, self._refs.settings)
             )
             envoy = {
                 "name": f"{route.namespace}/{route.name}/{index}/{number}",

@@ -25,5 +25,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout_s: float = 900.0
     """A stream without a byte in either direction for so long is ended."""
     connect_timeout_s: float = 1.0
+    rescue_s: float = 600.0
+    """A request whose answer has not begun after so long is taken away from its endpoint and given to another
+    one, once. Plain answers begin when they are whole."""
     ca_bundle: str = "/etc/ssl/certs/ca-certificates.crt"
     """File with the CA certificates that https model servers are verified by."""

@@ -22,7 +22,7 @@ class ScriptedModelServer:
     def __init__(self) -> None:
         self.port = free_port()
         self.mode = "json"
-        """`json`, `sse`, `big`, `503` or `reset`; a body with `"stream": true` makes `json` a stream."""
+        """`json`, `sse`, `big`, `503`, `reset` or `hang`; a body with `"stream": true` makes `json` a stream."""
         self.events = 8
         self.gaps_s = 0.01
         self.added_headers: dict[str, str] = {}
@@ -67,6 +67,9 @@ class ScriptedModelServer:
             case "reset":
                 assert request.transport is not None
                 request.transport.abort()
+                raise web.HTTPInternalServerError
+            case "hang":
+                await asyncio.sleep(60)
                 raise web.HTTPInternalServerError
             case "big":
                 return web.json_response({"data": "x" * BIG_BYTES, **whole})

@@ -14,6 +14,10 @@ from typing import Any
 
 from headgate.app.parent import end_with_parent
 
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+"""Children are forked and replaced at once: what gRPC does between the two for the tests' own servers ends some
+of them before they begin. Read when the first server or channel is made."""
+
 HEADGATE = (sys.executable, "-m", "headgate")
 """The command, as this environment has it."""
 

@@ -4,7 +4,7 @@ import re
 import typing
 from pathlib import Path
 
-from headgate.gateway.envoy.replies import INVALID_ROUTE, replies
+from headgate.gateway.envoy.replies import GAVE_UP, INVALID_ROUTE, replies
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.headers import HEALTH_PATH
 from headgate.picker.actions import Reason
@@ -19,7 +19,7 @@ def test_every_reason_is_explained_in_errors() -> None:
     said = (
         set(typing.get_args(Reason))
         | {reply.reason for reply in replies(GatewaySettings())}
-        | {INVALID_ROUTE}
+        | {INVALID_ROUTE, GAVE_UP.reason}
     )
     assert explained == said
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from headgate.gateway.envoy import names
+from headgate.gateway.envoy import names, second_chance
 from headgate.gateway.envoy.names import Json, duration, extension, typed
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
@@ -30,14 +30,15 @@ def pool(pool: Pool, settings: GatewaySettings) -> Json:
         selected_host_key=_metadata_key(headers.LB_NAMESPACE, headers.SERVED),
         fallback_policy={"policies": [{"typed_extension_config": fallback}]},
     )
-    cluster = _eds(names.pool(pool.key), pool.endpoints, pool.app_protocol == "h2c", settings)
+    options = _server_http(pool.app_protocol == "h2c", second_chance.filters())
+    cluster = _eds(names.pool(pool.key), pool.endpoints, options, settings)
     return cluster | {"load_balancing_policy": {"policies": [{"typed_extension_config": override}]}}
 
 
 def backend(name: str, endpoints: Sequence[Endpoint], h2c: bool, settings: GatewaySettings) -> Json:
     """The cluster of a plain backend: round robin."""
     policy = {"policies": [{"typed_extension_config": _ROUND_ROBIN}]}
-    return _eds(name, endpoints, h2c, settings) | {"load_balancing_policy": policy}
+    return _eds(name, endpoints, _server_http(h2c), settings) | {"load_balancing_policy": policy}
 
 
 def own_picker(settings: GatewaySettings) -> Json:
@@ -127,12 +128,12 @@ def _base(name: str, settings: GatewaySettings) -> Json:
     }
 
 
-def _eds(name: str, endpoints: Sequence[Endpoint], h2c: bool, settings: GatewaySettings) -> Json:
+def _eds(name: str, endpoints: Sequence[Endpoint], options: Json, settings: GatewaySettings) -> Json:
     cluster = _base(name, settings) | {
         "type": "EDS",
         "eds_cluster_config": _EDS,
         "ignore_health_on_host_removal": True,
-        "typed_extension_protocol_options": {_HTTP_OPTIONS: _server_http(h2c)},
+        "typed_extension_protocol_options": {_HTTP_OPTIONS: options},
     }
     hosts = sorted({each.hostname for each in endpoints if each.scheme == "https"})
     if hosts:
@@ -159,12 +160,13 @@ def _picker_http() -> Json:
     return typed(_HTTP_OPTIONS, explicit_http_config={"http2_protocol_options": {}})
 
 
-def _server_http(h2c: bool) -> Json:
-    """Towards model servers; what they claim about the decision is dropped first."""
+def _server_http(h2c: bool, first: Sequence[Json] = ()) -> Json:
+    """Towards model servers; *first* are HTTP filters. What servers claim about the decision is dropped."""
     options = typed(
         _HTTP_OPTIONS,
         explicit_http_config={"http2_protocol_options" if h2c else "http_protocol_options": {}},
         http_filters=[
+            *first,
             extension(
                 "envoy.filters.http.header_mutation",
                 f"{_FILTERS}.header_mutation.v3.HeaderMutation",

@@ -17,6 +17,7 @@ from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2 as _ext_proc
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2 as _header_mutation
 from envoy.extensions.filters.http.health_check.v3 import health_check_pb2 as _health_check
 from envoy.extensions.filters.http.json_to_metadata.v3 import json_to_metadata_pb2 as _json_to_metadata
+from envoy.extensions.filters.http.lua.v3 import lua_pb2 as _lua
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
 from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2 as _set_metadata
 from envoy.extensions.filters.http.transform.v3 import transform_pb2 as _transform
@@ -50,6 +51,7 @@ TYPES_IN_ANYS = (
     _health_check,
     _upstream_codec,
     _json_to_metadata,
+    _lua,
     _router,
     _set_metadata,
     _hcm,

@@ -50,6 +50,15 @@ NO_ROUTE = Reply(
 )
 
 
+GAVE_UP = Reply(
+    "",
+    "gave-up",
+    "Two model servers in turn took this request and closed the connection, or stayed silent for too long. "
+    "It is not given to a third.",
+)
+"""Not Envoy's own, see `second_chance`; 502, and clients are asked not to repeat it."""
+
+
 def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
     """All of them; the first that fits counts."""
     limit = f"{settings.body_limit_bytes / 2**20:g} MiB ({settings.body_limit_bytes} bytes)"

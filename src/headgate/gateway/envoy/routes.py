@@ -1,12 +1,12 @@
 """Route configurations (RDS): matches, weighted clusters with their pickers, retries, timeouts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, assert_never
 
 import msgspec
 
 from headgate.gateway.api import Effect, HostsTarget, PoolTarget, Target
-from headgate.gateway.envoy import model_routing, names
+from headgate.gateway.envoy import model_routing, names, second_chance
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, typed
 from headgate.gateway.envoy.replies import NO_BACKEND, NO_ROUTE, error_body
@@ -82,6 +82,7 @@ def configuration(
                 "name": domain,
                 "domains": [domain],
                 "request_body_buffer_limit": settings.body_limit_bytes,
+                "include_request_attempt_count": True,
                 "routes": [*routes, *last],
             }
             for domain, routes in virtual_hosts
@@ -112,7 +113,7 @@ def match(wanted: RouteMatch) -> Json:
     return found
 
 
-def action(rule: RouteRule, effect: Effect, shares: Sequence[Share]) -> Json:
+def action(rule: RouteRule, effect: Effect, shares: Sequence[Share], settings: GatewaySettings) -> Json:
     """The rest of an Envoy Route: where the requests go and what happens to their headers."""
     if effect.redirect is not None:
         return {"redirect": dict(effect.redirect), **_headers(effect)}
@@ -125,11 +126,12 @@ def action(rule: RouteRule, effect: Effect, shares: Sequence[Share]) -> Json:
         )
         return fail(NO_BACKEND, message)
     pools = [share.target.pool for share in served if isinstance(share.target, PoolTarget)]
+    hosts = any(isinstance(share.target, HostsTarget) for share in served)
     forward: Json = {
         "weighted_clusters": {"clusters": [_weighted(share) for share in served]},
         "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR",
         "timeout": duration(seconds(rule.timeouts.request or "0s")),
-        "retry_policy": _retries(rule, bool(pools)),
+        "retry_policy": _retries(rule, settings, pools=bool(pools), hosts=hosts),
     }
     if any(endpoint.scheme == "https" for share in served for endpoint in _endpoints(share.target)):
         forward["auto_host_rewrite"] = True
@@ -199,6 +201,7 @@ def _weighted(share: Share) -> Json:
             entry: Json = {"name": names.pool(pool.key), "weight": share.weight}
             entry["typed_per_filter_config"] = {names.EXT_PROC: _ask(pool)}
             told = (
+                header(headers.REASON, second_chance.REASON, "ADD_IF_ABSENT"),
                 header(headers.ENDPOINT, _metadata(headers.LB_NAMESPACE, headers.SERVED), "ADD_IF_ABSENT"),
                 header(headers.DECISION, _decision(pool), "ADD_IF_ABSENT"),
             )
@@ -264,8 +267,11 @@ def _headers(effect: Effect) -> Json:
     return {key: value for key, value in found.items() if value}
 
 
-def _retries(rule: RouteRule, has_pool: bool) -> Mapping[str, Any]:
-    """Pools: the next endpoint of the list while no byte of the answer came. Services: refusals only."""
+def _retries(rule: RouteRule, settings: GatewaySettings, *, pools: bool, hosts: bool) -> Json:
+    """Pools: the next endpoint of the list while no byte of the answer came, once at most after the request
+    was sent (`second_chance`). Plain hosts have no such guard: there, and where they share a rule with pools,
+    only what no server has taken, or has answered with 503, goes to the next.
+    """
     policy: Json = {
         "retry_on": "connect-failure",
         "num_retries": RETRIES,
@@ -278,9 +284,12 @@ def _retries(rule: RouteRule, has_pool: bool) -> Mapping[str, Any]:
             }
         ],
     }
-    if has_pool:
-        policy["retry_on"] = "connect-failure,refused-stream,reset,retriable-status-codes"
+    if pools:
+        policy["retry_on"] = "connect-failure,refused-stream,retriable-status-codes"
         policy["retriable_status_codes"] = [503]
+    if pools and not hosts:
+        policy["retry_on"] += ",reset"
+        policy["per_try_timeout"] = duration(settings.rescue_s)
     if rule.timeouts.backend_request is not None:
         policy["per_try_timeout"] = duration(seconds(rule.timeouts.backend_request))
     return policy
