@@ -90,6 +90,7 @@ class Pools:
         self._machines: dict[PoolKey, PoolMachine] = {}
         self._watchers: dict[EndpointId, tuple[PoolKey, ...]] = {}
         self.problems: tuple[Problem, ...] = ()
+        hub.relist = self._relist
 
     def update(self, pools: Iterable[Pool], problems: Sequence[Problem]) -> None:
         """The pools as they are now, whole."""
@@ -140,6 +141,10 @@ class Pools:
                 watchers.setdefault(endpoint.id, []).append(key)
         self._watchers = {each: tuple(keys) for each, keys in watchers.items()}
         self.scraper.update(endpoints.values())
+
+    def _relist(self, key: PoolKey) -> None:
+        if (pool := self._pools.get(key)) is not None:
+            self.scraper.relist(endpoint.id for endpoint in pool.endpoints)
 
     def _observed(self, event: Scraped | ModelsListed) -> None:
         for key in self._watchers.get(event.endpoint, ()):

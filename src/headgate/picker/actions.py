@@ -13,7 +13,7 @@ from headgate.picker.choice import Choice
 Reason = Literal[
     "saturated",  # 429: capacity exists but is contended
     "no-endpoints",  # 503: the pool has no endpoint, or none is allowed by the subset hint
-    "unknown-model",  # 404: the pool has InferenceModels and none has this name
+    "unknown-model",  # 404: no InferenceModel has this name, or no endpoint lists it
     "no-target-model",  # 503: every target of the InferenceModel has weight 0
     "bad-request",  # 400: the body is not what the path needs (said by the wire)
     "too-large",  # 413 (said by the data plane or the wire)
@@ -56,10 +56,14 @@ class Conclude(msgspec.Struct, frozen=True, gc=False, tag=True):
     outcome: Outcome
 
 
+class Relist(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Ask the pool's endpoints for their model lists soon: a name was refused that none lists so far."""
+
+
 class WakeAt(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Send `Woken` at this time (machine clock, seconds); replaces an earlier, later wish."""
 
     at: float
 
 
-Action = Route | Reject | ListModels | Conclude | WakeAt
+Action = Route | Reject | ListModels | Conclude | Relist | WakeAt

@@ -6,12 +6,17 @@ from heapq import heappop, heappush
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import EndpointId
 from headgate.model.load import Load
+from headgate.picker.doubts import Doubts
 from headgate.picker.events import ModelsListed, Scraped
+from headgate.picker.listings import Listings
 from headgate.picker.member import Concerns, Member
 from headgate.picker.pace import KEPT_S, Pace, fast_fifth
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.api import EndpointState
 from headgate.scheduling.prefix import DEFAULT_KV_TOKENS, BlockIndex, PrefixIndex, capacity_blocks
+
+SILENT = frozenset({"refused", "unreachable", "reset", "timeout", "tls", "not-sent"})
+"""Errors of a page that no server answered: what it said before stands."""
 
 
 class Fleet:
@@ -29,6 +34,8 @@ class Fleet:
         """Names known to be LoRA adapters."""
         self.names: set[str] = set()
         """Models and adapters that a member lists."""
+        self.listings = Listings()
+        self.doubts = Doubts(settings.health.first_backoff_s, settings.health.longest_backoff_s)
         self.concerns = Concerns()
         self.paces_moved = False
         """An answer taught a pace since they were compared last."""
@@ -45,6 +52,7 @@ class Fleet:
         }
         for member in gone:
             self.index.remove(member.state.slot)
+            self.doubts.forget(member.state.slot)
             member.state.fill = 0.0
             member.state.seen = None
             self.concerns.unwell.discard(member)
@@ -52,7 +60,7 @@ class Fleet:
             self.leaving[member.state.id] = member
             self.left(member)
         self.states = [member.state for member in self.members.values()]
-        self._collect_names()
+        self._collect_models()
 
     def find(self, endpoint: EndpointId) -> Member | None:
         """The member of that id, also one that is leaving."""
@@ -98,10 +106,15 @@ class Fleet:
         member = self.members.get(event.endpoint)
         if member is None:
             return
+        before = member.knows_models, member.models
         member.models_error = event.error
         if event.error is None:
             member.models = event.models
-            self._collect_names()
+            member.knows_models = True
+        elif event.error not in SILENT:
+            member.knows_models = False
+        if (member.knows_models, member.models) != before:
+            self._collect_models()
 
     def tick(self, now: float) -> None:
         """Look for what time alone brings: hanging endpoints, scrapes gone stale."""
@@ -213,6 +226,10 @@ class Fleet:
                 self.index.open(slot, capacity)
                 member.state.fill = self.index.fill(slot)
                 member.state.seen = None
+
+    def _collect_models(self) -> None:
+        self.listings.collect(self.members.values())
+        self._collect_names()
 
     def _collect_names(self) -> None:
         self.names = {card.id for member in self.members.values() for card in member.models}

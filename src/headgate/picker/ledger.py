@@ -6,6 +6,7 @@ from heapq import heappop, heappush
 from headgate.model.ids import EndpointId, StreamId
 from headgate.model.requests import Ending, Outcome, Usage
 from headgate.picker.actions import Conclude
+from headgate.picker.doubts import REFUSALS
 from headgate.picker.events import FirstToken, RequestEnded, ResponseStarted
 from headgate.picker.fleet import Fleet
 from headgate.picker.member import Member
@@ -181,6 +182,11 @@ class Ledger:
             member.health.erred(tracked.stream, f"answered {status}", now)
         else:
             member.health.answered(tracked.sent_at, now)
+            if status < 400:
+                self._fleet.doubts.answered(tracked.kind, member.state.slot, now)
+            elif status in REFUSALS:
+                what = f"answered {status} for the model {tracked.model!r}"
+                self._fleet.doubts.refused(tracked.kind, member.state.slot, what, now)
 
     def _verdict(self, tracked: Tracked, ending: Ending, now: float) -> None:
         """What the end says of the endpoint's health; an abort or a loss says nothing.

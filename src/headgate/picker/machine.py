@@ -13,7 +13,7 @@ from headgate.model.load import ModelCard
 from headgate.model.ports import Rng
 from headgate.model.requests import BLOCK_BYTES, InferenceRequest
 from headgate.picker import events, targets
-from headgate.picker.actions import Action, ListModels, Reason, Reject, Route, WakeAt
+from headgate.picker.actions import Action, ListModels, Reason, Reject, Relist, Route, WakeAt
 from headgate.picker.admission import GO, Go, Refuse, goes_anyway, saturation, verdict
 from headgate.picker.choice import Choice
 from headgate.picker.fleet import Fleet
@@ -28,6 +28,9 @@ from headgate.scheduling.placement import Placement
 from headgate.scheduling.prefix import BlockIndex
 from headgate.scheduling.scheduler import Scheduler
 from headgate.scheduling.tokens import Averages
+
+RELIST_S = 1.0
+"""Model lists are asked for out of turn at most so often, seconds."""
 
 TOLD_EVENTS = 20
 """Events of the story that are attached to an error."""
@@ -62,6 +65,8 @@ class PoolMachine:
         self._decided_at: float | None = None
         self._next_tick = 0.0
         self._wake_at: float | None = None
+        self._relist = False
+        self._next_lists = 0.0
 
     @property
     def story(self) -> tuple[tuple[float, events.Event], ...]:
@@ -77,6 +82,8 @@ class PoolMachine:
         try:
             given_up = self._pass_time(now)
             made = [*given_up, *self._handle(event, now)]
+            if self._relist:
+                self._ask_for_lists(made, now)
             if self._wake_at is None or self._wake_at <= now:
                 self._ask_for_wake(made)
         except Exception as error:
@@ -148,6 +155,13 @@ class PoolMachine:
         self._fleet.settle(now)
         return self._ledger.expire(now - self._settings.longest_request_s, now)
 
+    def _ask_for_lists(self, made: list[Action], now: float) -> None:
+        """A name was refused that an endpoint may have loaded just now."""
+        self._relist = False
+        if now >= self._next_lists:
+            self._next_lists = now + RELIST_S
+            made.append(Relist())
+
     def _ask_for_wake(self, made: list[Action]) -> None:
         """Ask once per tick, and only while time alone may change something."""
         self._wake_at = None
@@ -170,15 +184,24 @@ class PoolMachine:
             return ListModels(stream, listed)
         target = targets.target(self.pool, request, self._rng)
         if isinstance(target, targets.NoSuchModel):
-            message = f"the model {target.model!r} does not exist in this pool"
-            return self._reject(case, 404, "unknown-model", message)
+            return self._no_model(case, f"the model {target.model!r} does not exist in this pool")
         if isinstance(target, targets.NoTarget):
             rule = target.rule
             message = f"the model {rule.model_name!r} has no target: all weights of {rule.object} are 0"
             return self._reject(case, 503, "no-target-model", message)
         case.model = target
         self._fleet.settle(now)
+        case.listed = self._fleet.listings.may_serve(target)
+        if case.listed is not None and not case.listed:
+            self._relist = True
+            message = f"no endpoint of this pool serves the model {target!r}"
+            if case.rewritten is not None:
+                message += f", which {request.model!r} stands for"
+            return self._no_model(case, message)
         return self._place(case)
+
+    def _no_model(self, case: "_Case", message: str) -> Reject:
+        return self._reject(case, 404, "unknown-model", f"{message}; {targets.there_are(self._models())}")
 
     def _models(self) -> tuple[ModelCard, ...]:
         return targets.listing(
@@ -211,8 +234,12 @@ class PoolMachine:
             prefix = blocks[end - 8 : end]
         adapter = model if model in fleet.adapters else None
         sharers = self._ledger.sharers.get(prefix, 0)
+        case.kind = hash((request.path, model))
+        doubtful = fleet.doubts.of(case.kind, case.now)
         well = not fleet.concerns.unwell
-        ask = Ask(request, case.now, prompt_tokens, matched, model, adapter, well, sharers)
+        ask = Ask(
+            request, case.now, prompt_tokens, matched, model, adapter, well, sharers, case.listed, doubtful
+        )
         refusal = self._admit(case.priority, ask)
         if isinstance(refusal, Refuse):
             message, retry_after_s = refusal.message, refusal.retry_after_s
@@ -220,6 +247,8 @@ class PoolMachine:
         placement = self._scheduler.schedule(ask, fleet.states)
         if not placement.order:
             message = f"no endpoint of the pool {self.pool.key} is in the request's subset"
+            if case.listed is not None:
+                message += f" and serves the model {model!r}"
             return self._no_endpoints(case, message, placement.candidates)
         return self._route(case, ask, placement, blocks, prefix, averages)
 
@@ -256,6 +285,7 @@ class PoolMachine:
             prompt_tokens + output // 2,
             predicted_s,
             0.0 if request.streaming else output * a_step_s,
+            case.kind,
             prefix=prefix,
         )
         choice = Choice(
@@ -334,7 +364,7 @@ class PoolMachine:
             endpoint=state.id,
             name=state.name,
             condition=health.condition,
-            reason=health.severity(now)[1],
+            reason=health.severity(now)[1] or self._fleet.doubts.about(state.slot, now),
             leaving=leaving,
             in_flight=state.in_flight,
             pending_tokens=state.pending_tokens,
@@ -355,7 +385,7 @@ class PoolMachine:
 class _Case:
     """One arrival while it is being decided."""
 
-    __slots__ = ("model", "now", "priority", "request", "stream")
+    __slots__ = ("kind", "listed", "model", "now", "priority", "request", "stream")
 
     def __init__(self, stream: StreamId, request: InferenceRequest, now: float, priority: int | None) -> None:
         self.stream = stream
@@ -363,6 +393,8 @@ class _Case:
         self.now = now
         self.priority = priority
         self.model = request.model
+        self.listed: frozenset[int] | None = None
+        self.kind = 0
 
     @property
     def rewritten(self) -> str | None:

@@ -45,6 +45,8 @@ class Member:
         self._settings = health
         self.pace = Pace()
         self.models: tuple[ModelCard, ...] = ()
+        self.knows_models = False
+        """`models` are its names: a list came, and its server answers no error in place of a newer one."""
         self.holds: dict[StreamId, Tracked] = {}
         self.unsigned: dict[StreamId, Tracked] = {}
         """Those without a first token or answer yet, in the order sent."""

@@ -9,6 +9,9 @@ from headgate.model.load import ModelCard
 from headgate.model.ports import Rng
 from headgate.model.requests import InferenceRequest
 
+NAMED = 20
+LONGEST_NAME = 200
+
 
 class NoSuchModel(msgspec.Struct, frozen=True, tag=True):
     """The pool has InferenceModels and none has the name."""
@@ -85,6 +88,15 @@ def listing(pool: Pool, reported: Iterable[ModelCard]) -> tuple[ModelCard, ...]:
     if pool.models:
         return tuple(_listed(rule, cards) for rule in sorted(pool.models, key=lambda rule: rule.model_name))
     return tuple(cards[name] for name in sorted(cards))
+
+
+def there_are(cards: tuple[ModelCard, ...]) -> str:
+    """The names there are, for an error: the first `NAMED` of them, each `LONGEST_NAME` letters at most."""
+    if not cards:
+        return "it lists no models"
+    named = ", ".join(repr(card.id[:LONGEST_NAME]) for card in cards[:NAMED])
+    more = f" and {len(cards) - NAMED} more" if len(cards) > NAMED else ""
+    return f"there {'is' if len(cards) == 1 else 'are'} {named}{more}"
 
 
 def _listed(rule: ModelRule, cards: dict[str, ModelCard]) -> ModelCard:

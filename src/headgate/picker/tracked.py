@@ -30,6 +30,8 @@ class Tracked(msgspec.Struct, eq=False):
     """Predicted seconds to its first token."""
     answer_s: float
     """Predicted seconds from there to its first sign: the whole answer, when it is not streamed."""
+    kind: int = 0
+    """Stands for its path and model; see `Doubts`."""
     member: "Member | None" = None
     pending: bool = False
     """Its prompt is not computed yet, as far as known."""

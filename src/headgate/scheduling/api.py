@@ -6,6 +6,7 @@ the running part, owned by one pool's scheduler. Plugins live one per file in `f
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 import msgspec
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 
+_NOBODY: Mapping[int, str] = MappingProxyType({})
+
+
 def plugin_type(class_name: str) -> str:
     """`LeastRequests` → `least-requests`: the word for a plugin in configuration, terms and records."""
     return "".join(
@@ -54,6 +58,10 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     """True when every endpoint is FINE and at full share."""
     sharers: int = 0
     """Requests in flight behind the same cached prefix."""
+    listed: frozenset[int] | None = None
+    """Slots of the endpoints that may have the model; None: nothing speaks against anyone."""
+    doubtful: Mapping[int, str] = _NOBODY
+    """Slot → why the endpoint is doubtful for requests like this one."""
 
 
 class RunningFilter(Protocol):

@@ -7,6 +7,8 @@ from headgate import registry
 from headgate.scheduling import filters, scorers
 from headgate.scheduling.api import Filter, Profile, Scorer
 from headgate.scheduling.filters.healthy import Healthy
+from headgate.scheduling.filters.model_listed import ModelListed
+from headgate.scheduling.filters.refused_alike import RefusedAlike
 from headgate.scheduling.filters.slow_start import SlowStart
 from headgate.scheduling.filters.subset_hint import SubsetHint
 from headgate.scheduling.scorers.decode_pressure import DecodePressure
@@ -17,7 +19,7 @@ from headgate.scheduling.scorers.prefill_wait import PrefillWait
 from headgate.scheduling.scorers.round_robin import RoundRobin
 from headgate.scheduling.scorers.uniform import Uniform
 
-_COMMON = (SubsetHint(), Healthy(), SlowStart())
+_COMMON = (SubsetHint(), ModelListed(), Healthy(), RefusedAlike(), SlowStart())
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
@@ -34,7 +36,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         )
     }
 )
-"""Policy name (the command line's `--policy`) → profile. All keep health and slow start."""
+"""Policy name (the command line's `--policy`) → profile. All keep to models, health and slow start."""
 
 
 def filter_types() -> tuple[type[Filter], ...]:

@@ -10,7 +10,7 @@ from headgate.model.endpoints import ModelRule, Pool, TargetModel
 from headgate.model.ids import PoolKey, RequestId
 from headgate.model.load import ModelCard
 from headgate.model.requests import InferenceRequest
-from headgate.picker.targets import NoSuchModel, NoTarget, listing, priority, target
+from headgate.picker.targets import NoSuchModel, NoTarget, listing, priority, target, there_are
 
 CRITICAL = ModelRule("chat", "d/chat", 1, (TargetModel("a", 1), TargetModel("b", 0), TargetModel("c", 3)))
 EMPTY = ModelRule("none", "d/none", 0, (TargetModel("a", 0),))
@@ -68,3 +68,12 @@ def test_listing() -> None:
         ModelCard("chat", owned_by="headgate", root="c", max_model_len=9),
         ModelCard("none", owned_by="headgate", root="a"),
     )
+
+
+def test_there_are() -> None:
+    assert there_are(()) == "it lists no models"
+    assert there_are((ModelCard("a"),)) == "there is 'a'"
+    assert there_are((ModelCard("a"), ModelCard("b"))) == "there are 'a', 'b'"
+    many = there_are(tuple(ModelCard(f"{n}" * 1000) for n in range(500)))
+    assert many.endswith(" and 480 more")
+    assert len(many) < 6000

@@ -1,10 +1,13 @@
 """Each filter against a table of endpoints."""
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.scheduling.scheduling_builders import a_state, an_ask
 
 from headgate.scheduling.api import COOLING, DOWN, SUSPECT
 from headgate.scheduling.filters.healthy import Healthy
+from headgate.scheduling.filters.model_listed import ModelListed
+from headgate.scheduling.filters.refused_alike import RefusedAlike
 from headgate.scheduling.filters.slow_start import SlowStart
 from headgate.scheduling.filters.subset_hint import SubsetHint
 
@@ -62,3 +65,21 @@ def test_slow_start_caps_at_the_share_of_the_mean(ramp: float, in_flight: int, r
 def test_slow_start_of_everyone_is_none() -> None:
     states = [a_state(n, ramp=0.1, in_flight=5) for n in range(3)]
     assert SlowStart().refuse(an_ask(), states) == {}
+
+
+@pytest.mark.parametrize(
+    ("listed", "refused"), [(None, set()), (frozenset({1}), {0, 2}), (frozenset({0, 1, 2}), set())]
+)
+def test_model_listed(listed: frozenset[int] | None, refused: set[int]) -> None:
+    ask = replace(an_ask(), listed=listed)
+    reasons = ModelListed().refuse(ask, [a_state(slot) for slot in range(3)])
+    assert set(reasons) == refused
+    assert set(reasons.values()) <= {"does not list the model 'm'"}
+    assert ModelListed.hard
+
+
+def test_refused_alike() -> None:
+    states = [a_state(slot) for slot in (3, 4, 5)]
+    assert RefusedAlike().refuse(an_ask(), states) == {}
+    assert RefusedAlike().refuse(replace(an_ask(), doubtful={4: "why", 9: "gone"}), states) == {1: "why"}
+    assert not RefusedAlike.hard

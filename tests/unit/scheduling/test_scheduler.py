@@ -86,7 +86,13 @@ def test_without_scorers_everyone_ties() -> None:
 
 def test_plugins_are_found_and_configured_by_their_words() -> None:
     assert {plugin_type(kind.__name__) for kind in scorer_types()} >= {"prefill-wait", "lora-load", "uniform"}
-    assert [kind.__name__ for kind in filter_types()] == ["Healthy", "SlowStart", "SubsetHint"]
+    assert [kind.__name__ for kind in filter_types()] == [
+        "Healthy",
+        "ModelListed",
+        "RefusedAlike",
+        "SlowStart",
+        "SubsetHint",
+    ]
     for kind in scorer_types():
         text = msgspec.json.encode({"type": plugin_type(kind.__name__), "weight": 2})
         assert msgspec.json.decode(text, type=kind) == kind(weight=2.0)

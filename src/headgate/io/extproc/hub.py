@@ -12,7 +12,7 @@ from typing import Protocol, assert_never
 from headgate.model.decisions import Decision
 from headgate.model.ids import PoolKey, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
-from headgate.picker.actions import Action, Conclude, ListModels, Reject, Route, WakeAt
+from headgate.picker.actions import Action, Conclude, ListModels, Reject, Relist, Route, WakeAt
 from headgate.picker.choice import Choice
 from headgate.picker.events import (
     Event,
@@ -67,6 +67,10 @@ def _nobody() -> None:
     """Nobody wants to know."""
 
 
+def _no_lists(pool: PoolKey) -> None:
+    """Nobody can be asked."""
+
+
 class Hub:
     """The machines of this process and the requests in its hands."""
 
@@ -84,6 +88,8 @@ class Hub:
         """The pool of streams that name none; None: the only pool there is."""
         self.count_streams: Callable[[], int] | None = None
         """How a wire counts its open streams, when not all of them enter here."""
+        self.relist: Callable[[PoolKey], None] = _no_lists
+        """Asks a pool's endpoints for their model lists soon."""
         self._pools_changed: Callable[[], None] = _nobody
         self._listener = listener
         self._clock = clock
@@ -149,6 +155,8 @@ class Hub:
             self._listener.concluded(action.stream, action.outcome)
         elif isinstance(action, WakeAt):
             self._wake_at(key, action.at)
+        elif isinstance(action, Relist):
+            self.relist(key)
         else:
             stream = action.stream
             if (

@@ -50,8 +50,8 @@ def delay(failures: int, interval_s: float) -> float:
 
 class Scraper:
     """Polls `/metrics` of every endpoint each *interval_s*, in a large fleet less often (`SCRAPES_PER_S`);
-    `/v1/models` on appearance, on recovery and every `MODELS_EVERY_S`. Each scrape ends in one `Scraped`,
-    each question for the list in one `ModelsListed`.
+    `/v1/models` on appearance, on recovery, when told to (`relist`) and every `MODELS_EVERY_S`. Each scrape
+    ends in one `Scraped`, each question for the list in one `ModelsListed`.
 
     An endpoint whose HTTP server answers without a known metrics page is reported with `load` None and
     `http-<status>` or `unknown-metrics`; other errors are the words of `client.PageError`. Whatever else goes
@@ -71,12 +71,18 @@ class Scraper:
         self._rng = rng or random.Random()
         self._numbers = itertools.count(self._rng.randrange(1 << 16))
         self._wanted: dict[EndpointId, Endpoint] = {}
+        self._relist: set[EndpointId] = set()
         self._changed = asyncio.Event()
 
     def update(self, endpoints: Iterable[Endpoint]) -> None:
         """Poll exactly these from now on; an endpoint that left is not heard of again once `run` saw it."""
         self._wanted = {endpoint.id: endpoint for endpoint in endpoints}
+        self._relist &= self._wanted.keys()
         self._changed.set()
+
+    def relist(self, endpoints: Iterable[EndpointId]) -> None:
+        """Ask these for `/v1/models` again after their next scrape."""
+        self._relist |= self._wanted.keys() & set(endpoints)
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -105,7 +111,8 @@ class Scraper:
             while True:
                 began = loop.time()
                 loaded, answered = await asked.scrape()
-                if answered and models_due <= began:
+                if answered and (models_due <= began or endpoint.id in self._relist):
+                    self._relist.discard(endpoint.id)
                     listed = await asked.list_models()
                     models_due = loop.time() + (MODELS_EVERY_S if listed else SLOWEST_S)
                 elif not answered:

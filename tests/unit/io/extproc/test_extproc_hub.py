@@ -10,7 +10,7 @@ from headgate.io.extproc.hub import Hub
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
-from headgate.picker.actions import Action, Conclude, ListModels, Reject, Route, WakeAt
+from headgate.picker.actions import Action, Conclude, ListModels, Reject, Relist, Route, WakeAt
 from headgate.picker.choice import Choice
 from headgate.picker.events import (
     Event,
@@ -176,6 +176,15 @@ def test_the_requests_of_a_removed_pool_are_concluded(hub: Hub, notes: Notes) ->
     hub.remove_pool(POOL)
     hub.tell(POOL, RequestEnded(StreamId(1), "complete"))
     assert (notes.outcomes, script.events) == ([lost], [PoolRemoved()])
+
+
+def test_a_machine_may_ask_for_the_lists_of_its_pool(hub: Hub) -> None:
+    asked: list[PoolKey] = []
+    hub.add_pool(POOL, Script(lambda event: [Relist()]))
+    hub.tell(POOL, Woken())
+    hub.relist = asked.append
+    hub.tell(POOL, Woken())
+    assert asked == [POOL]
 
 
 def leave(hub: Hub) -> tuple[Script, StreamId]:

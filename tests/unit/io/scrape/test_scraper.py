@@ -253,3 +253,16 @@ def test_endpoints_are_asked_evenly_over_the_interval(first: int, count: int) ->
     gaps = [after - before for before, after in itertools.pairwise([*phases, phases[0] + 1.0])]
     assert 0.3 / count < min(gaps)
     assert max(gaps) < 2.0 / count
+
+
+async def test_a_list_is_asked_for_out_of_turn_once_for_each_wish(server: Server) -> None:
+    async with scraping(server.endpoint) as (scraper, seen):
+        await seen.until(listed)
+        server.models = '{"data":[{"id":"m"},{"id":"new"}]}'
+        scraper.relist([server.endpoint.id, EndpointId("10.0.0.1:1")])
+        again = await seen.until(listed)
+        assert isinstance(again, ModelsListed)
+        assert [card.id for card in again.models] == ["m", "new"]
+        for _ in range(3):
+            await seen.until(good)
+        assert server.asked.count("models") == 2

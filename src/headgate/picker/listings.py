@@ -1,0 +1,55 @@
+"""Which endpoint lists which model name, and so who may serve a request for it."""
+
+from collections.abc import Iterable
+
+from headgate.picker.member import Member
+from headgate.scheduling.api import DOWN
+
+NOBODY: frozenset[int] = frozenset()
+
+
+class Listings:
+    """The model lists of a pool's members, by name."""
+
+    def __init__(self) -> None:
+        self._homes: dict[str, frozenset[int]] = {}
+        """Name → slots that list it."""
+        self._untold: tuple[Member, ...] = ()
+        """Members whose names are not known, or not any more."""
+        self._joined: frozenset[int] = NOBODY
+        """Slots of engines that also take `BASE:ADAPTER` for an adapter."""
+
+    def collect(self, members: Iterable[Member]) -> None:
+        """Take in what these members, all there are, have told."""
+        homes: dict[str, set[int]] = {}
+        untold = []
+        joined = set()
+        for member in members:
+            slot = member.state.slot
+            if not member.knows_models:
+                untold.append(member)
+            for card in member.models:
+                homes.setdefault(card.id, set()).add(slot)
+                if card.owned_by == "sglang":
+                    joined.add(slot)
+        self._homes = {name: frozenset(slots) for name, slots in homes.items()}
+        self._untold = tuple(untold)
+        self._joined = frozenset(joined)
+
+    def may_serve(self, name: str | None) -> frozenset[int] | None:
+        """Slots of the endpoints that may have the model; None: nothing speaks against anyone.
+
+        Those that list the name, where anybody does. Else those that have not told, unless they are down
+        too; empty: all have told, and none lists it.
+        """
+        if name is None or not self._homes:
+            return None
+        found = self._homes.get(name)
+        if found is None and self._joined and ":" in name:
+            found = self._homes.get(name.rpartition(":")[0], NOBODY) & self._joined or None
+        if found is not None:
+            return found
+        if not self._untold:
+            return NOBODY
+        slots = [member.state.slot for member in self._untold if member.state.severity < DOWN]
+        return frozenset(slots) if slots else None
