@@ -24,7 +24,6 @@ ELSEWHERE = {
     "cli/commands/fleet.py": ("tests/live/test_fleet.py", "options of a whole process"),
     "cli/commands/picker.py": ("tests/live/test_picker_process.py", "options of a whole process"),
     "cli/commands/status.py": ("tests/live/test_run.py", "asks a running gateway"),
-    "cli/main.py": ("tests/unit/tools/test_generated_docs.py", "finds the commands whose help is generated"),
     "cli/manifests.py": ("tests/unit/cli/test_manifest_paths.py", "named for what it tests: the paths of -f"),
     "engines/plugins/vllm.py": ("tests/unit/engines/test_engines_reader.py", "read from saved pages"),
     "gateway/backends/": ("tests/unit/gateway/test_backend_refs.py", "resolved by it"),

@@ -21,11 +21,7 @@ Generated from the commands by `python tools/generate_cli_docs.py`; each prints 
 
 
 def _plain(text: str) -> str:
-    return (
-        re.sub(r"\[/?(bold|dim|green|red|yellow|cyan)?\]", "", inspect.cleandoc(text))
-        .replace("\b\n", "")
-        .strip()
-    )
+    return inspect.cleandoc(text).replace("\b\n", "").strip()
 
 
 def _cell(text: str) -> str:
@@ -33,7 +29,7 @@ def _cell(text: str) -> str:
 
 
 def _default(option: Any) -> str:
-    value = option.default
+    value = option.show_default if isinstance(option.show_default, str) else option.default
     if callable(value) or value in (None, (), [], False) or repr(value).startswith("Sentinel"):
         return ""
     if value is True:
@@ -71,7 +67,11 @@ def page() -> str:
             if param.param_type_name == "option" and not getattr(param, "hidden", False)
         ]
         rows = [
-            (f"`{(argument.name or '').upper()}`", _cell(str(getattr(argument, "help", None) or "")), "")
+            (
+                f"`{argument.metavar or (argument.name or '').upper()}`",
+                _cell(_plain(argument.help or "")),
+                "",
+            )
             for argument in arguments
         ]
         rows += [

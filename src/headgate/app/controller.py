@@ -19,6 +19,7 @@ from headgate.io.web.admin import AdminServer, Reply, reply
 from headgate.io.xds.server import XdsServer
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import Snapshot
+from headgate.model.words import counted
 
 log = logging.getLogger("headgate.controller")
 
@@ -203,7 +204,7 @@ def counts(translation: Translation) -> str:
     """What is served, in a few words."""
     summary = translation.summary
     numbers = {"listener": len(summary.listeners), "route": summary.routes, "pool": len(summary.pools)}
-    return ", ".join(f"{count} {what}{'s' if count != 1 else ''}" for what, count in numbers.items())
+    return ", ".join(counted(count, what) for what, count in numbers.items())
 
 
 def _served(translation: Translation) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from rich.text import Text
 from headgate.app.demo_fleet import ReplicaNow
 from headgate.app.demo_plan import Scene
 from headgate.io.load.report import Report
+from headgate.model.words import counted
 
 BAR, NARROW_BAR = 16, 8
 """Cells of a full bar."""
@@ -36,9 +37,11 @@ def opening(scene: Scene) -> list[str]:
     """What is about to happen."""
     settings, workload = scene.settings, scene.workload
     faster = f", {settings.speed:g} times faster than real ones" if settings.speed != 1 else ""
-    fleet = f"{settings.replicas} simulated servers of {scene.model} on {scene.preset.gpu}{faster}"
+    fleet = f"{counted(settings.replicas, 'simulated server')} of {scene.model} on {scene.preset.gpu}{faster}"
     sharing = (
-        f"{workload.groups} system prompts of {workload.system_tokens} tokens; " if workload.groups else ""
+        f"{counted(workload.groups, 'system prompt')} of {workload.system_tokens} tokens; "
+        if workload.groups
+        else ""
     )
     pace = f"{scene.rate * settings.speed:.1f} requests/s for {settings.duration_s:g} s"
     return [
@@ -170,7 +173,8 @@ def _against(policy: str, ours: Report, name: str, theirs: Report) -> list[str]:
     ]
     lost = [(each, report) for each, report in ((policy, ours), (name, theirs)) if report.errors]
     said += [
-        f"{sum(report.errors.values())} requests failed with {each}: {_why(report)}." for each, report in lost
+        f"{counted(sum(report.errors.values()), 'request')} failed with {each}: {_why(report)}."
+        for each, report in lost
     ]
     return said
 

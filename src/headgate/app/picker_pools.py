@@ -17,6 +17,7 @@ from headgate.model.meta import Meta
 from headgate.model.ports import Rng
 from headgate.model.problems import Problem
 from headgate.model.snapshot import Snapshot
+from headgate.model.words import counted
 from headgate.picker.events import ModelsListed, PoolChanged, Scraped
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
@@ -128,7 +129,7 @@ class Pools:
                 self._hub.add_pool(key, machine)
             if self._pools.get(key) != pool:
                 self._hub.tell(key, PoolChanged(pool))
-                log.info("pool %s has %d endpoints", key, len(pool.endpoints))
+                log.info("pool %s has %s", key, counted(len(pool.endpoints), "endpoint"))
         self._pools = wanted
         self._watch()
 

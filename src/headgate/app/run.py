@@ -23,7 +23,7 @@ from headgate.app.run_settings import (
     envoy_options,
     picker_command,
 )
-from headgate.app.run_view import drain_line, public_url
+from headgate.app.run_view import cut_off_line, drain_line, public_url
 from headgate.app.supervise import Child
 from headgate.io.envoy.admin import EnvoyAdmin
 from headgate.io.envoy.binary import find_envoy
@@ -214,7 +214,7 @@ class Supervisor:
                     active = await self._active_requests(active)
                 return
         if active:
-            self._reporter.note(f"{active} requests are still running after the drain time and are cut off")
+            self._reporter.note(cut_off_line(active))
 
     async def _once_drained(self, envoy: Child) -> int:
         """Envoy's running requests, once it has been told to drain: a slow admin is asked again."""

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from headgate.io.sources.probe import ProbeResult
 from headgate.model.printable import printable
+from headgate.model.words import counted
 
 EXAMPLE_MODEL = "MODEL"
 
@@ -86,10 +87,16 @@ def public_url(host: str, port: int) -> str:
 
 def drain_line(active: int, timeout_s: float) -> str:
     """What is said when draining begins."""
-    requests = "1 request is" if active == 1 else f"{active} requests are"
+    requests = f"{counted(active, 'request')} {'is' if active == 1 else 'are'}"
     if active == 0:
         return "stopping: no request is running"
     return f"draining: {requests} running, waiting up to {timeout_s:g} s; press Ctrl-C again to end at once"
+
+
+def cut_off_line(active: int) -> str:
+    """What is said when the time for draining is over."""
+    requests = f"{counted(active, 'request')} {'is' if active == 1 else 'are'}"
+    return f"{requests} still running after the drain time and cut off"
 
 
 CALM = ("work-in-progress", "ENVOY_SIGTERM", "config stream to headgate-xds closed")

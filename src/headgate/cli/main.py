@@ -1,6 +1,8 @@
 """Entry point: a lazy group, so that one verb's start-up does not pay for the others' imports."""
 
+import difflib
 import importlib
+import inspect
 import pkgutil
 import signal
 import sys
@@ -31,17 +33,33 @@ class Verbs(TyperGroup):
         command = typer.main.get_command(module.app)
         assert isinstance(command, TyperCommand)  # one @app.command() per module
         command.name = cmd_name
+        command.rich_markup_mode = None  # rich's tables cut the names of options on narrow terminals
+        command.short_help = inspect.cleandoc(command.help or "").partition("\n\n")[0]
         return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """See click; who mistyped a verb is told the one that was meant."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            ctx.fail(_no_verb(args[0], self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+
+def _no_verb(word: str, verbs: list[str]) -> str:
+    if "://" in word:
+        return f"There is no command {word!r}. Did you mean headgate run {word}?"
+    near = difflib.get_close_matches(word.lower(), verbs, 1, cutoff=0.5)
+    hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(verbs)}."
+    return f"There is no command {word!r}. {hint}"
 
 
 app = typer.Typer(
     cls=Verbs,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,  # a plain traceback is what fits a log and a bug report
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="An inference gateway for self-hosted LLMs.\n\nStart here: [bold]headgate demo[/] (no GPU needed), "
-    "or [bold]headgate run http://your-server:8000[/].",
+    help="An inference gateway for self-hosted LLMs.\n\nStart here: `headgate demo` (no GPU needed), "
+    "or `headgate run http://your-server:8000`.",
 )
 
 

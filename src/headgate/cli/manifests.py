@@ -1,19 +1,45 @@
-"""What commands say of the files and folders that `-f` names."""
+"""What commands say of the files and folders that they are given."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import typer
 
+from headgate.io.sources.files import SUFFIXES
+from headgate.model.printable import printable
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import Snapshot
 
 
-def must_exist(files: Iterable[Path]) -> None:
+def manifest_paths(named: Iterable[Path], by_option: Iterable[Path]) -> tuple[Path, ...]:
+    """Files and folders to read: those typed as they are, `DIR/*` too, and those of `-f`; at least one.
+
+    Of several that are typed without `-f`, files whose names do not end as manifests do are passed over: a
+    shell's `*` takes the README along.
+
+    Raises typer.BadParameter for a path where nothing is, and when none is named.
+    """
+    named, files = tuple(named), tuple(by_option)
+    if not named and not files:
+        raise typer.BadParameter("name a file or a folder of manifests, such as gateway.yaml or manifests/")
+    must_exist(named, "PATH")
+    must_exist(files)
+    some = tuple(path for path in named if path.is_dir() or path.name.endswith(SUFFIXES))
+    return tuple(dict.fromkeys((*((some if len(named) > 1 else named) or named), *files)))
+
+
+def no_path(words: Iterable[str]) -> None:
+    """Raises typer.BadParameter when what should be a URL is a file or a folder."""
+    for word in words:
+        if word.endswith(SUFFIXES) or ("://" not in word and Path(word).exists()):
+            raise typer.BadParameter(f"{word!r} is no URL; for manifests write -f {word}", param_hint="URL")
+
+
+def must_exist(files: Iterable[Path], hint: str = "-f") -> None:
     """Raises typer.BadParameter for a path where nothing is."""
     for path in files:
         if not path.exists():
-            raise typer.BadParameter(f"there is no {path}", param_hint="-f")
+            raise typer.BadParameter(f"there is no {printable(str(path))}", param_hint=hint)
 
 
 def nothing_read(snapshot: Snapshot, files: Iterable[Path]) -> Iterator[Problem]:

@@ -68,10 +68,10 @@ def test_the_verdict_is_honest_either_way(ours: float | None, theirs: float | No
 def test_failures_are_not_hidden() -> None:
     said = verdict({"default": report(failed=1), "random": report(failed=2), "round-robin": report()})
     assert said[2:4] == [
-        "1 requests failed with default: 503 (1).",
+        "1 request failed with default: 503 (1).",
         "2 requests failed with random: 503 (2).",
     ]
-    assert said[6:] == ["1 requests failed with default: 503 (1)."]
+    assert said[6:] == ["1 request failed with default: 503 (1)."]
 
 
 def test_one_policy_alone_is_compared_with_nothing() -> None:

@@ -10,9 +10,18 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def check(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="PATH", help="Files and folders of manifests; of DIR/*, what is YAML or JSON."
+        ),
+    ] = None,
     files: Annotated[
-        list[Path], typer.Option("--file", "-f", help="A file or folder of manifests; may be repeated.")
-    ],
+        list[Path] | None,
+        typer.Option(
+            "-f", "--file", metavar="PATH", help="The same, as other commands take it; may be repeated."
+        ),
+    ] = None,
     output: Annotated[Literal["text", "json"], typer.Option("--output", "-o", help="How to print.")] = "text",
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
 ) -> None:
@@ -21,24 +30,27 @@ def check(
     Exit code 1 when something is wrong or there is nothing to check, 0 when there are only warnings.
     Needs no Envoy and no cluster.
 
-    [bold]Examples[/]
+    Examples:
 
-      headgate check -f gateway.yaml
+      headgate check gateway.yaml
+
+      headgate check manifests/*
 
       headgate check -f manifests/ -f extra.yaml --strict
 
       headgate check -f manifests/ --output json
     """
-    from headgate.cli.manifests import must_exist, nothing_read
+    from headgate.cli.manifests import manifest_paths, nothing_read
     from headgate.gateway.settings import GatewaySettings
     from headgate.gateway.translate import translate
     from headgate.io.sources.files import read_once
     from headgate.io.terminal.say import say, say_json
+    from headgate.model.words import counted
 
-    must_exist(files)
-    snapshot = read_once(files)
+    named = manifest_paths(paths or (), files or ())
+    snapshot = read_once(named)
     translation = translate(snapshot, GatewaySettings())
-    problems = sorted({*snapshot.problems, *translation.problems, *nothing_read(snapshot, files)})
+    problems = sorted({*snapshot.problems, *translation.problems, *nothing_read(snapshot, named)})
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
     summary = translation.summary
@@ -55,8 +67,9 @@ def check(
     else:
         say(
             *map(str, problems),
-            f"{len(snapshot.objects)} objects, {len(summary.listeners)} listeners, {summary.routes} routes, "
-            f"{len(summary.pools)} pools: {errors} errors, {warnings} warnings",
+            f"{counted(len(snapshot.objects), 'object')}, {counted(len(summary.listeners), 'listener')}, "
+            f"{counted(summary.routes, 'route')}, {counted(len(summary.pools), 'pool')}: "
+            f"{counted(errors, 'error')}, {counted(warnings, 'warning')}",
         )
     if errors or (strict and warnings):
         raise typer.Exit(1)

@@ -5,24 +5,43 @@ from typing import Annotated, Literal
 
 import typer
 
+from headgate.cli.options import duration_option, ip_address, size_option
+from headgate.cli.options import picker_address as address_of_picker
+
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def controller(
     files: Annotated[
-        list[Path] | None, typer.Option("-f", "--file", help="YAML file or folder; may be repeated.")
+        list[Path] | None,
+        typer.Option("-f", "--file", metavar="PATH", help="YAML file or folder; may be repeated."),
     ] = None,
-    url: Annotated[list[str] | None, typer.Option(help="A model server's URL; may be repeated.")] = None,
-    port: Annotated[int, typer.Option(help="Where Envoy binds the primary listener.")] = 8080,
-    host: Annotated[str, typer.Option(help="Address that Envoy's listeners bind.")] = "0.0.0.0",
-    xds_port: Annotated[int, typer.Option(help="Where delta ADS is served; 0: any free port.")] = 18000,
+    url: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="A model server's URL; may be repeated.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Where Envoy binds the primary listener.")
+    ] = 8080,
+    host: Annotated[
+        str, typer.Option(parser=ip_address, metavar="IP", help="Address that Envoy's listeners bind.")
+    ] = "0.0.0.0",
+    xds_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Where delta ADS is served; 0: any free port.")
+    ] = 18000,
     xds_host: Annotated[str, typer.Option(help="Address of the xDS port.")] = "127.0.0.1",
     picker_address: Annotated[
-        str, typer.Option(help="Our own picker as Envoy reaches it.")
+        str,
+        typer.Option(
+            parser=address_of_picker,
+            metavar="IP:PORT",
+            help="Our own picker as Envoy reaches it; or unix:/path of its socket.",
+        ),
     ] = "127.0.0.1:9002",
-    picker_timeout: Annotated[float, typer.Option(help="Longest silence of a picker, seconds.")] = 2.0,
-    body_limit: Annotated[int, typer.Option(help="Longest request body, bytes.")] = 64 << 20,
+    picker_timeout: Annotated[
+        float, duration_option("Longest silence of a picker.", default=2.0, least=0.01)
+    ] = 2.0,
+    body_limit: Annotated[int, size_option("Longest request body.", default=64 << 20)] = 64 << 20,
     admin_socket: Annotated[Path | None, typer.Option(help="Unix socket of the admin API.")] = None,
     log_level: Annotated[
         Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
@@ -33,7 +52,7 @@ def controller(
 ) -> None:
     """Translate manifests for Envoy and serve them by delta xDS.
 
-    One part of [bold]headgate run[/], alone: start Envoy yourself, with this server as its ADS.
+    One part of `headgate run`, alone: start Envoy yourself, with this server as its ADS.
 
     Examples:
 

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from headgate.cli.options import duration_option
+
 app = typer.Typer(add_completion=False)
 
 
@@ -16,7 +18,9 @@ def demo(
     preset: Annotated[
         str, typer.Option(help="Model and GPU of the servers, as in headgate fleet.")
     ] = "8b-h100",
-    duration: Annotated[float, typer.Option(min=1, help="Seconds of load for each policy.")] = 20.0,
+    duration: Annotated[
+        float, duration_option("How long the load of each policy takes.", default=20.0, least=1.0)
+    ] = 20.0,
     policy: Annotated[str, typer.Option(help="Routing policies, run in turn.")] = "default,round-robin",
     speed: Annotated[float, typer.Option(min=0.1, help="Servers this much faster than real ones.")] = 1.0,
     rate: Annotated[

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from headgate.model.words import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -95,7 +97,7 @@ def headline(record: "DecisionRecord") -> "Iterator[str]":
     objective = f" ({decision.objective})" if decision.objective else ""
     yield (
         f"pool {decision.pool}  policy {decision.policy}  {model}  priority {decision.priority}{objective}  "
-        f"about {decision.prompt_tokens} prompt tokens"
+        f"about {counted(decision.prompt_tokens, 'prompt token')}"
     )
     if decision.sharers:
         yield (
@@ -188,7 +190,8 @@ def what_happened(record: "DecisionRecord") -> "Iterator[str]":
 def tokens(usage: "Usage") -> str:
     """Token counts in words."""
     cached = "" if usage.cached_tokens is None else f" ({usage.cached_tokens} of them cached)"
-    return f"{usage.prompt_tokens} prompt tokens{cached}, {usage.completion_tokens} completion tokens"
+    prompt, answer = counted(usage.prompt_tokens, "prompt token"), usage.completion_tokens
+    return f"{prompt}{cached}, {counted(answer, 'completion token')}"
 
 
 def seconds(value: float) -> str:

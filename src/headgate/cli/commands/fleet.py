@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from headgate.cli.options import duration_option
+
 if TYPE_CHECKING:
     from headgate.io.fleet.server import Fleet
     from headgate.io.fleet.settings import FleetSettings
@@ -37,10 +39,15 @@ def fleet(
     seed: Annotated[int, typer.Option(help="Same seed, same answers.")] = 0,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="REPLICA:KIND[:rate=R,for_s=S,factor=F], in force from the start; repeatable."),
+        typer.Option(
+            help="REPLICA:KIND[:rate=R,for_s=DURATION,factor=F], in force from the start; repeatable."
+        ),
     ] = None,
-    drain_s: Annotated[
-        float, typer.Option(min=0, help="Seconds that running answers get at the end.")
+    drain_timeout: Annotated[
+        float,
+        duration_option(
+            "Longest wait for running answers at the end.", "--drain-timeout", "--drain-s", default=10.0
+        ),
     ] = 10.0,
     output: Annotated[Output, typer.Option(help="How to print the servers.")] = "text",
     die_with_parent: Annotated[
@@ -91,7 +98,7 @@ def fleet(
             kv_tokens=kv_tokens,
             max_num_seqs=max_num_seqs,
             max_model_len=max_model_len,
-            drain_s=drain_s,
+            drain_s=drain_timeout,
             faults=tuple(read_fault(text) for text in fault or ()),
         )
         _serve(settings, output)

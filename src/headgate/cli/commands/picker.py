@@ -1,7 +1,6 @@
 """`headgate picker`: the endpoint picker alone."""
 
 import logging
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from headgate.cli.go_flags import GoFlags
+from headgate.cli.options import duration_option, ip_and_port, size_option
 
 app = typer.Typer(add_completion=False)
 
@@ -20,17 +20,6 @@ class Policy(StrEnum):
     RANDOM = "random"
     ROUND_ROBIN = "round-robin"
     LEAST_REQUESTS = "least-requests"
-
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def seconds(text: str) -> float:
-    """`50ms`, `1m30s` or plain seconds; raises typer.BadParameter for anything else."""
-    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise typer.BadParameter(f"{text!r} is no duration such as 50ms, 30s or 1m30s")
-    return sum(float(number) * _UNITS.get(unit or "s", 1.0) for number, unit in parts)
 
 
 def labels(text: str) -> tuple[tuple[str, str], ...]:
@@ -51,12 +40,7 @@ def port_list(text: str) -> tuple[int, ...]:
 
 def addresses(text: str) -> tuple[str, ...]:
     """`ip:port,ip:port`; raises typer.BadParameter for anything else."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    for part in parts:
-        host, _, port = part.rpartition(":")
-        if not host or not port.isdigit():
-            raise typer.BadParameter(f"{part!r} is no ip:port")
-    return tuple(parts)
+    return tuple(ip_and_port(part) for part in text.split(",") if part.strip())
 
 
 def tls_version(text: str) -> Literal["1.2", "1.3"]:
@@ -76,9 +60,12 @@ def _ignored(*names: str) -> Any:
 @app.command(cls=GoFlags)
 def picker(
     files: Annotated[
-        list[Path] | None, typer.Option("-f", "--file", help="YAML file or folder; may be repeated.")
+        list[Path] | None,
+        typer.Option("-f", "--file", metavar="PATH", help="YAML file or folder; may be repeated."),
     ] = None,
-    url: Annotated[list[str] | None, typer.Option(help="A model server's URL; may be repeated.")] = None,
+    url: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="A model server's URL; may be repeated.")
+    ] = None,
     endpoints: Annotated[
         str, typer.Option(help="Fixed endpoints, ip:port,ip:port, in place of objects.")
     ] = "",
@@ -92,15 +79,21 @@ def picker(
     endpoint_target_ports: Annotated[str, typer.Option(help="Ports of those pods, one to eight.")] = "",
     policy: Annotated[Policy, typer.Option(help="How to choose.")] = Policy.DEFAULT,
     host: Annotated[str, typer.Option(help="Address that the gRPC ports listen on.")] = "0.0.0.0",
-    grpc_port: Annotated[int, typer.Option(help="ext_proc; 0: any free port.")] = 9002,
+    grpc_port: Annotated[int, typer.Option(min=0, max=65_535, help="ext_proc; 0: any free port.")] = 9002,
     grpc_socket: Annotated[
         Path | None, typer.Option(help="Unix socket for ext_proc in place of the port; for this user only.")
     ] = None,
-    grpc_health_port: Annotated[int, typer.Option(help="gRPC health; 0: any, -1: none.")] = 9003,
-    metrics_port: Annotated[int, typer.Option(help="Prometheus metrics; 0: any, -1: none.")] = 9090,
+    grpc_health_port: Annotated[
+        int, typer.Option(min=-1, max=65_535, help="gRPC health; 0: any, -1: none.")
+    ] = 9003,
+    metrics_port: Annotated[
+        int, typer.Option(min=-1, max=65_535, help="Prometheus metrics; 0: any, -1: none.")
+    ] = 9090,
     metrics_host: Annotated[str, typer.Option(help="Address of the metrics port.")] = "127.0.0.1",
     admin_socket: Annotated[Path | None, typer.Option(help="Unix socket of the admin API.")] = None,
-    admin_port: Annotated[int, typer.Option(help="Loopback port of the admin API; 0: any, -1: none.")] = -1,
+    admin_port: Annotated[
+        int, typer.Option(min=-1, max=65_535, help="Loopback port of the admin API; 0: any, -1: none.")
+    ] = -1,
     secure_serving: Annotated[bool, typer.Option(help="TLS on the ext_proc port.")] = True,
     cert_path: Annotated[
         Path | None, typer.Option(help="Folder with tls.crt and tls.key; without: a self-signed certificate.")
@@ -113,16 +106,25 @@ def picker(
         Path | None,
         typer.Option(help="PEM file; clients must show a certificate signed by one of those in it."),
     ] = None,
-    drain_timeout: Annotated[str, typer.Option(help="Longest time between SIGTERM and the end.")] = "30s",
+    drain_timeout: Annotated[
+        float, duration_option("Longest time between SIGTERM and the end.", default=30.0)
+    ] = 30.0,
     refresh_metrics_interval: Annotated[
-        str, typer.Option(help="Time between scrapes of a server; longer beyond 320 scrapes a second in all.")
-    ] = "200ms",
+        float,
+        duration_option(
+            "Time between scrapes of a server; longer beyond 320 scrapes a second in all.",
+            default=0.2,
+            least=0.001,
+        ),
+    ] = 0.2,
     metrics_staleness_threshold: Annotated[
-        str, typer.Option(help="Age at which a scrape is disbelieved.")
-    ] = "5s",
+        float, duration_option("Age at which a scrape is disbelieved.", default=5.0)
+    ] = 5.0,
     disable_endpoint_subset_filter: Annotated[bool, typer.Option(help="Ignore subset hints.")] = False,
-    body_limit: Annotated[int, typer.Option(min=1, help="Longest request body, bytes.")] = 64 << 20,
-    grpc_max_recv_msg_size: Annotated[int, typer.Option(help="Bytes of one gRPC message; -1: any.")] = -1,
+    body_limit: Annotated[int, size_option("Longest request body.", default=64 << 20)] = 64 << 20,
+    grpc_max_recv_msg_size: Annotated[
+        int, size_option("Longest gRPC message; -1: any.", default=-1, any_size=True)
+    ] = -1,
     wire_threads: Annotated[
         int, typer.Option(min=1, max=64, help="Transport threads; with the native wire only.")
     ] = 1,
@@ -198,7 +200,7 @@ def picker(
         selector=labels(endpoint_selector),
         target_ports=port_list(endpoint_target_ports),
         policy=policy.value,
-        settings=msgspec.structs.replace(MachineSettings(), stale_s=seconds(metrics_staleness_threshold)),
+        settings=msgspec.structs.replace(MachineSettings(), stale_s=metrics_staleness_threshold),
         host=host,
         grpc_port=grpc_port,
         grpc_socket=grpc_socket,
@@ -210,8 +212,8 @@ def picker(
         tls=Tls(folder=cert_path, reload=enable_cert_reload, min_version=lowest, client_ca=tls_client_ca)
         if secure_serving
         else None,
-        drain_timeout_s=seconds(drain_timeout),
-        scrape_interval_s=seconds(refresh_metrics_interval),
+        drain_timeout_s=drain_timeout,
+        scrape_interval_s=refresh_metrics_interval,
         body_limit=body_limit,
         max_receive_bytes=grpc_max_recv_msg_size,
         subset_filter=not disable_endpoint_subset_filter,

@@ -1,14 +1,13 @@
 """`headgate run`: gateway, picker and Envoy on this machine."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-app = typer.Typer(add_completion=False)
+from headgate.cli.options import duration_option, ip_address, size_option
 
-_UNITS = {"": 1, "k": 1000, "ki": 1 << 10, "m": 10**6, "mi": 1 << 20, "g": 10**9, "gi": 1 << 30}
+app = typer.Typer(add_completion=False)
 
 NOTHING = """\
 Nothing to serve. Name your model servers:
@@ -22,32 +21,24 @@ or files and folders with Gateway API manifests:
 No model server at hand? `headgate demo` simulates some."""
 
 
-def size(text: str) -> int:
-    """Bytes: `1048576`, `64MiB`, `64Mi`, `10MB`; raises typer.BadParameter for anything else."""
-    match = re.fullmatch(r"([0-9]+)\s*([kmg]i?)?b?", text.strip().lower())
-    if match is None or int(match[1]) == 0:
-        raise typer.BadParameter(f"{text!r} is no size such as 64MiB")
-    return int(match[1]) * _UNITS[match[2] or ""]
-
-
-def _size_option(text: str) -> int:
-    try:
-        return size(text)
-    except typer.BadParameter as error:
-        raise typer.BadParameter(error.message, param_hint="--body-limit") from None
-
-
 @app.command()
 def run(
     urls: Annotated[
-        list[str] | None, typer.Argument(metavar="[URL]...", help="Model servers, such as http://gpu1:8000.")
+        list[str] | None, typer.Argument(metavar="URL", help="Model servers, such as http://gpu1:8000.")
     ] = None,
     files: Annotated[
         list[Path] | None,
-        typer.Option("-f", "--file", help="YAML file or folder, followed as it changes; may be repeated."),
+        typer.Option(
+            "-f",
+            "--file",
+            metavar="PATH",
+            help="YAML file or folder, followed as it changes; may be repeated.",
+        ),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The gateway's own port.")] = 8080,
-    host: Annotated[str, typer.Option(help="Address that the gateway listens on.")] = "0.0.0.0",
+    host: Annotated[
+        str, typer.Option(parser=ip_address, metavar="IP", help="Address that the gateway listens on.")
+    ] = "0.0.0.0",
     policy: Annotated[
         Literal["default", "random", "round-robin", "least-requests"], typer.Option(help="How to choose.")
     ] = "default",
@@ -67,15 +58,15 @@ def run(
         typer.Option(min=0, max=65_535, help="Envoy's own admin, loopback; without: a private Unix socket."),
     ] = None,
     drain_timeout: Annotated[
-        float, typer.Option(min=0, help="Longest wait for running requests at the end, seconds.")
+        float, duration_option("Longest wait for running requests at the end.", default=600.0)
     ] = 600.0,
     picker_timeout: Annotated[
         float,
-        typer.Option(
-            min=0.01, help="Longest silence of the picker before the pool's failure mode counts, seconds."
+        duration_option(
+            "Longest silence of the picker before the pool's failure mode counts.", default=2.0, least=0.01
         ),
     ] = 2.0,
-    body_limit: Annotated[str, typer.Option(help="Longest request body.")] = "64MiB",
+    body_limit: Annotated[int, size_option("Longest request body.", default=64 << 20)] = 64 << 20,
     log_level: Annotated[
         Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
     ] = "info",
@@ -100,7 +91,7 @@ def run(
     from headgate.app.run_ports import Ports, PortTakenError
     from headgate.app.run_settings import RunSettings
     from headgate.cli.logs import log_to_stderr
-    from headgate.cli.manifests import must_exist
+    from headgate.cli.manifests import must_exist, no_path
     from headgate.cli.reporters import JsonReporter, TextReporter
     from headgate.io.envoy.binary import EnvoyMissingError
     from headgate.io.sources.urls import BadUrlError
@@ -109,6 +100,7 @@ def run(
     if not urls and not files:
         say(*NOTHING.split("\n"), err=True)
         raise typer.Exit(2)
+    no_path(urls or ())
     must_exist(files or ())
     log_to_stderr(log_level, prefix="headgate   | ")
     settings = RunSettings(
@@ -127,7 +119,7 @@ def run(
         policy=policy,
         drain_timeout_s=drain_timeout,
         picker_timeout_s=picker_timeout,
-        body_limit_bytes=_size_option(body_limit),
+        body_limit_bytes=body_limit,
         log_level=log_level,
     )
     reporter = TextReporter() if output == "text" else JsonReporter()

@@ -10,35 +10,46 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def translate(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="PATH", help="Files and folders of manifests; of DIR/*, what is YAML or JSON."
+        ),
+    ] = None,
     files: Annotated[
-        list[Path], typer.Option("--file", "-f", help="A file or folder of manifests; may be repeated.")
-    ],
+        list[Path] | None,
+        typer.Option(
+            "-f", "--file", metavar="PATH", help="The same, as other commands take it; may be repeated."
+        ),
+    ] = None,
     output: Annotated[Literal["json", "yaml"], typer.Option("--output", "-o", help="How to print.")] = "yaml",
-    port: Annotated[int, typer.Option("--port", help="Where the primary listener is bound.")] = 8080,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65_535, help="Where the primary listener is bound.")
+    ] = 8080,
 ) -> None:
     """Print the Envoy resources (listener, route, cluster, endpoint) that manifests become.
 
     Equal manifests give equal output. Problems go to stderr; what is right is printed all the same, and the
     exit code is 1 when there was an error. Needs no Envoy and no cluster.
 
-    [bold]Examples[/]
+    Examples:
 
-      headgate translate -f gateway.yaml
+      headgate translate gateway.yaml
 
       headgate translate -f manifests/ --output json | jq '.route'
     """
     import msgspec
 
-    from headgate.cli.manifests import must_exist, nothing_read
+    from headgate.cli.manifests import manifest_paths, nothing_read
     from headgate.gateway.settings import GatewaySettings
     from headgate.gateway.translate import translate as translate_snapshot
     from headgate.io.sources.files import read_once
     from headgate.io.terminal.say import say, say_json
 
-    must_exist(files)
-    snapshot = read_once(files)
+    named = manifest_paths(paths or (), files or ())
+    snapshot = read_once(named)
     translation = translate_snapshot(snapshot, GatewaySettings(port=port))
-    problems = sorted({*snapshot.problems, *translation.problems, *nothing_read(snapshot, files)})
+    problems = sorted({*snapshot.problems, *translation.problems, *nothing_read(snapshot, named)})
     for problem in problems:
         say(str(problem), err=True)
     if output == "json":

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from headgate.model.units import read_seconds
+
 Kind = Literal[
     "crash",  # listening socket closed, connections aborted, cache lost
     "hang",  # accepted, never answered; the engine stands still, metrics answer
@@ -31,16 +33,15 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def read_fault(text: str) -> tuple[int, Fault]:
-    """A fault from the command line: `REPLICA:KIND[:rate=R,for_s=S,factor=F]`, e.g. `1:error-500:rate=0.3`.
+    """A fault from the command line: `REPLICA:KIND[:rate=R,for_s=DURATION,factor=F]`.
 
-    Raises ValueError with a sentence for the user.
+    For example `1:error-500:rate=0.3`. Raises ValueError with a sentence for the user.
     """
     replica, _, rest = text.partition(":")
     kind, _, options = rest.partition(":")
     try:
-        fields = {
-            name: float(value) for name, _, value in (o.partition("=") for o in options.split(",") if o)
-        }
+        given = [option.partition("=") for option in options.split(",") if option]
+        fields = {name: (read_seconds if name == "for_s" else float)(value) for name, _, value in given}
         if not replica.isdigit():
             raise ValueError("it begins with the number of a replica, such as 0:crash")
         return int(replica), checked(msgspec.convert({"kind": kind, **fields}, Fault))

@@ -24,7 +24,7 @@ def test_an_error_is_told_with_its_place_and_exits_with_1(tmp_path: Path) -> Non
     assert result.exit_code == 1
     first, summary = result.stdout.splitlines()
     assert first.startswith(f"{file}:7 InferencePool default/llm spec.targetPorts[0].number: error: ")
-    assert summary.endswith("1 errors, 0 warnings")
+    assert summary == ("0 objects, 0 listeners, 0 routes, 0 pools: 1 error, 0 warnings")
 
 
 def test_warnings_fail_only_when_strict(tmp_path: Path) -> None:
@@ -43,3 +43,33 @@ def test_nothing_to_check_does_not_pass(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "no objects in" in result.stdout
     assert CliRunner().invoke(app, ["-f", str(tmp_path / "nowhere")]).exit_code == 2
+
+
+def test_paths_are_taken_as_people_type_them(tmp_path: Path) -> None:
+    file = tmp_path / "pool.yaml"
+    file.write_text(POOL.replace("PORT", "80"))
+    (tmp_path / "README.md").write_text("# no: [manifest")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "other.yml").write_text(POOL.replace("PORT", "81").replace("llm", "other"))
+    everything = [str(each) for each in sorted(tmp_path.iterdir())]
+
+    def pools(*args: str) -> set[str]:
+        result = CliRunner().invoke(app, [*args, "-o", "json"])
+        assert result.exit_code == 0, result.output
+        return set(json.loads(result.stdout)["pools"])
+
+    assert pools(str(file)) == pools("-f", str(file)) == {"default/llm"}
+    assert pools(*everything) == pools(str(tmp_path)) == {"default/llm", "default/other"}
+    assert pools(str(file), "-f", str(tmp_path / "more")) == {"default/llm", "default/other"}
+
+
+def test_a_file_that_is_named_alone_is_read_whatever_it_is_called(tmp_path: Path) -> None:
+    file = tmp_path / "manifest.txt"
+    file.write_text(POOL.replace("PORT", "0"))
+    assert "InvalidValue" in CliRunner().invoke(app, [str(file)]).stdout
+
+
+def test_no_path_is_a_usage_error() -> None:
+    result = CliRunner().invoke(app, [])
+    assert result.exit_code == 2
+    assert "manifests/" in result.output

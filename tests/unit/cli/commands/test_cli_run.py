@@ -1,20 +1,31 @@
 """The command line of `headgate run` that needs no process."""
 
-import pytest
-import typer
+from pathlib import Path
 
-from headgate.cli.commands.run import size
+import pytest
+from typer.testing import CliRunner
+
+from headgate.cli.commands.run import app
 
 
 @pytest.mark.parametrize(
-    ("text", "count"),
-    [("1", 1), ("64MiB", 64 << 20), ("64Mi", 64 << 20), ("10 MB", 10**7), ("2k", 2000), ("1GiB", 1 << 30)],
+    ("args", "words"),
+    [
+        (("--body-limit", "much"), "Invalid value for '--body-limit': 'much' is no size such as 64MiB"),
+        (("--body-limit", "0"), "at least 1"),
+        (("--drain-timeout", "soon"), "'--drain-timeout': 'soon' is no duration such as 2s"),
+        (("--picker-timeout", "1ms"), "'--picker-timeout': 1ms is too short: at least 10ms"),
+        (("--host", "foo"), "'--host': 'foo' is no IP address such as 127.0.0.1"),
+        (("gateway.yaml",), "'gateway.yaml' is no URL; for manifests write -f gateway.yaml"),
+    ],
 )
-def test_sizes(text: str, count: int) -> None:
-    assert size(text) == count
+def test_mistakes_are_told_before_anything_starts(args: tuple[str, ...], words: str) -> None:
+    result = CliRunner().invoke(app, ["http://127.0.0.1:1", *args], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.split())
 
 
-@pytest.mark.parametrize("text", ["", "0", "big", "-1", "1.5MiB", "MiB"])
-def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(typer.BadParameter):
-        size(text)
+def test_a_folder_is_no_url(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, [str(tmp_path)])
+    assert result.exit_code == 2
+    assert "-f" in result.output

@@ -1,0 +1,96 @@
+"""What several commands take in the same form: sizes, durations, addresses."""
+
+import ipaddress
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from headgate.model.units import read_bytes, read_seconds, written_bytes, written_seconds
+
+
+def duration(least: float = 0.0) -> Callable[[Any], float]:
+    """A parser of durations from *least* seconds on, for typer; it raises typer.BadParameter."""
+
+    def parse(value: Any) -> float:
+        try:
+            seconds = float(value) if isinstance(value, (int, float)) else read_seconds(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        if seconds < least:
+            raise typer.BadParameter(f"{value} is too short: at least {written_seconds(least)}")
+        return seconds
+
+    return parse
+
+
+def size(least: int = 1, *, any_size: bool = False) -> Callable[[Any], int]:
+    """A parser of sizes from *least* bytes on, for typer; with *any_size* -1 stands for no limit."""
+
+    def parse(value: Any) -> int:
+        if any_size and str(value).strip() == "-1":
+            return -1
+        try:
+            number = value if isinstance(value, int) else read_bytes(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        if number < least:
+            raise typer.BadParameter(f"{value} is too small: at least {written_bytes(least)}")
+        return number
+
+    return parse
+
+
+def duration_option(help: str, *names: str, default: float, least: float = 0.0) -> Any:  # noqa: A002
+    """A typer option for a duration; *default* is shown in the form that is taken."""
+    return typer.Option(
+        *names, parser=duration(least), metavar="DURATION", show_default=written_seconds(default), help=help
+    )
+
+
+def size_option(help: str, *, default: int, any_size: bool = False) -> Any:  # noqa: A002
+    """A typer option for a size in bytes."""
+    shown = "-1" if default == -1 else written_bytes(default)
+    return typer.Option(parser=size(any_size=any_size), metavar="SIZE", show_default=shown, help=help)
+
+
+def ip_address(value: str) -> str:
+    """An IP address, brackets around IPv6 taken off; raises typer.BadParameter for anything else."""
+    bare = value.strip().removeprefix("[").removesuffix("]")
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{value!r} is no IP address such as 127.0.0.1, 0.0.0.0 (all of them) or ::1"
+        ) from None
+
+
+def ip_and_port(value: str) -> str:
+    """`ip:port`, IPv6 in brackets; raises typer.BadParameter for anything else."""
+    host, _, port = value.strip().rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
+        if (
+            (address.version == 6) == bracketed
+            and port.isascii()
+            and port.isdigit()
+            and 0 < int(port) < 65536
+        ):
+            return f"{host}:{int(port)}"
+    except ValueError:
+        pass
+    raise typer.BadParameter(
+        f"{value!r} is no address such as 127.0.0.1:9002 or [::1]:9002: an IP address, a colon and a port"
+    )
+
+
+def picker_address(value: str) -> str:
+    """`ip:port`, or `unix:` and a socket's absolute path; raises typer.BadParameter for anything else."""
+    if value.startswith("unix:"):
+        if value.startswith("unix:/"):
+            return value
+        raise typer.BadParameter(
+            f"{value!r} is no socket such as unix:/run/picker.sock: the path must be absolute"
+        )
+    return ip_and_port(value)
