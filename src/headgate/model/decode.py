@@ -6,19 +6,22 @@ it. Kinds that mean nothing to a gateway (Deployment, ConfigMap, …) pass in si
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
 from headgate.model import schema
-from headgate.model.meta import Identity, KubeObject, Meta, Origin
+from headgate.model.meta import Identity, KubeObject, Name, Origin
 from headgate.model.objects import InferencePoolX, Object
-from headgate.model.problems import Place, Problem
+from headgate.model.problems import Place, Problem, Severity
 from headgate.model.rules import broken_rules
 
 Path = tuple[str | int, ...]
+MAX_WORD = 100
+"""Characters of a kind or group that may be a misspelt one."""
+
 LineOf = Callable[[Path], int]
 """Path of keys and indexes within the document → 1-based line; 0 when unknown."""
 
@@ -31,17 +34,32 @@ class Decoded(msgspec.Struct, frozen=True):
     """Known also for most objects that are too wrong to be used."""
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def may_be_any(self) -> bool:
+        """It is wrong, and so that nobody can say which object it was to be."""
+        return self.identity is None and any(problem.severity == "error" for problem in self.problems)
+
+
+def _is_list(raw: object) -> TypeGuard[Mapping[str, Any]]:
+    """Whether *raw* holds objects. A plain `List` does even when its `items` are misspelt."""
+    if not isinstance(raw, Mapping):
+        return False
+    kind = str(raw.get("kind", ""))
+    return (kind == "List" and raw.get("apiVersion") == schema.CORE) or (
+        kind.endswith("List") and "items" in raw
+    )
+
 
 def decode_all(raw: object, file: str, line_of: LineOf) -> list[Decoded]:
     """Decode one YAML document, which may be a `List` of objects.
 
     *raw* is plain data (dicts, lists, strings, numbers, None); *file* is the path to name in problems.
     """
-    if not (isinstance(raw, Mapping) and str(raw.get("kind", "")).endswith("List") and "items" in raw):
+    if not _is_list(raw):
         return [decode(raw, file, line_of)]
-    items = raw["items"]
+    items = raw.get("items")
     if not isinstance(items, list):
-        place = Place(file, line_of(("items",)), str(raw["kind"]), "items")
+        place = Place(file, line_of(("items",)) or line_of(()), str(raw["kind"]), "items")
         return [Decoded(problems=(Problem(place, "InvalidValue", "items must be a list of objects"),))]
     found: list[Decoded] = []
     for index, item in enumerate(items):
@@ -49,7 +67,12 @@ def decode_all(raw: object, file: str, line_of: LineOf) -> list[Decoded]:
         def line_in_item(path: Path, index: int = index) -> int:
             return line_of(("items", index, *path))
 
-        found += decode_all(item, file, line_in_item)
+        if item is None:
+            found.append(
+                Decoded(problems=(_broken(Place(file, line_in_item(())), "this item of the list is empty"),))
+            )
+        else:
+            found += decode_all(item, file, line_in_item)
     return found
 
 
@@ -69,9 +92,7 @@ def decode(raw: object, file: str, line_of: LineOf) -> Decoded:
     api, kind = data["apiVersion"], data["kind"]
     cls = schema.KINDS.get((api, kind))
     if cls is None:
-        strange = _unread(
-            api, kind, Place(file, line_of(("kind",)), f"{kind} {_named(data)}".strip(), "kind")
-        )
+        strange = _unread(data, file, line_of)
         return Decoded(problems=() if strange is None else (strange,))
     identity = _identity(cls, data)
     origin = Origin(file, {_dotted(path): line_of(path) for path in _paths(raw)})
@@ -120,36 +141,83 @@ def _named(data: Mapping[str, Any]) -> str:
     return f"{meta.get('namespace', 'default')}/{meta['name']}"
 
 
+class _Named(msgspec.Struct, frozen=True):
+    name: Name
+    namespace: str = "default"
+
+
 def _identity(cls: type[KubeObject], data: Mapping[str, Any]) -> Identity | None:
     try:
-        meta = msgspec.convert(data.get("metadata"), Meta)
+        meta = msgspec.convert(data.get("metadata"), _Named)
     except msgspec.ValidationError:
         return None
     return Identity(cls.KIND, meta.namespace if cls.NAMESPACED else "", meta.name, cls.GROUP)
 
 
-def _unread(api: str, kind: str, place: Place) -> Problem | None:
-    """What to say of an object that no struct reads; None for kinds that are none of a gateway's business."""
-    group, _, version = api.rpartition("/")
+def _unread(data: Mapping[str, Any], file: str, line_of: LineOf) -> Problem | None:
+    """What to say of an object that no struct reads; None for kinds that are none of a gateway's business.
+
+    Ours by a typing error is what stands in one of our API groups, or has nearly the name of one of our kinds
+    in a group that is nearly ours or is Kubernetes' own. Other people's groups may have an HTTPRoute too.
+    """
+    api, kind = data["apiVersion"], data["kind"]
+
+    def problem(field: str, reason: str, message: str, severity: Severity = "error") -> Problem:
+        place = Place(file, line_of((field,)), f"{kind} {_named(data)}".strip(), field)
+        return Problem(place, reason, message, severity)
+
+    group = _group(api)
+    meant = _near(kind, schema.NAMES, 0.75)
+    versions = sorted(known for known, its in schema.KINDS if its == meant)
     if group in schema.GROUPS:
-        versions = sorted(known for known, its in schema.KINDS if its == kind)
-        if versions:
+        if kind == meant and versions:
             message = f"{kind} is not read in {api}; write apiVersion: {versions[0]}"
-            return Problem(place, "UnknownVersion", message)
+            return problem("apiVersion", "UnknownVersion", message)
         if kind in schema.NOT_YET:
-            return Problem(place, "UnsupportedKind", f"{kind} is not supported yet and is ignored", "warning")
-        near = difflib.get_close_matches(
-            kind, sorted({its for its_api, its in schema.KINDS if its_api == api}), 1
-        )
-        return Problem(place, "UnknownKind", f"there is no kind {kind} in {api}" + _did_you_mean(near))
-    near = difflib.get_close_matches(group, sorted(schema.GROUPS), 1, cutoff=0.85)
-    if near and version:
-        return Problem(place, "UnknownGroup", f"API group {group} is unknown" + _did_you_mean(near))
+            message = f"{kind} is not supported yet and is ignored"
+            return problem("kind", "UnsupportedKind", message, "warning")
+        return problem("kind", "UnknownKind", f"there is no kind {kind} in {api}{_did_you_mean(meant)}")
+    if api == schema.CORE and kind not in schema.CORE_KINDS:
+        core = _near(kind, schema.CORE_NAMES, 0.6)
+        if core is not None:
+            return problem("kind", "UnknownKind", f"there is no kind {kind} in {api}{_did_you_mean(core)}")
+    if meant is None or kind in schema.CORE_KINDS:
+        return None
+    near = _near(group, schema.GROUPS, 0.85)
+    if near is not None:
+        return problem("apiVersion", "UnknownGroup", f"API group {group} is unknown{_did_you_mean(near)}")
+    if versions and kind.casefold() == meant.casefold() and _is_kubernetes(api):
+        message = f"there is no kind {kind} in {api}; did you mean {meant} of {versions[0]}?"
+        return problem("apiVersion", "UnknownGroup", message)
     return None
 
 
-def _did_you_mean(near: list[str]) -> str:
-    return f"; did you mean {near[0]}?" if near else ""
+_VERSION = re.compile(r"v[0-9]+(?:(?:alpha|beta)[0-9]+)?")
+
+
+def _group(api: str) -> str:
+    """The group of an apiVersion; all of it when its version was forgotten."""
+    group, slash, _ = api.rpartition("/")
+    return group if slash or _VERSION.fullmatch(api) else api
+
+
+def _is_kubernetes(api: str) -> bool:
+    """Whether an apiVersion's group is one of Kubernetes' own, where others define no kinds, or none."""
+    group, slash, _ = api.rpartition("/")
+    return not slash or "." not in group or group.endswith((".k8s.io", ".x-k8s.io"))
+
+
+def _near(word: str, known: Iterable[str], cutoff: float) -> str | None:
+    """The one of *known* that is most like *word*, whatever their case; None when none is like it."""
+    if len(word) > MAX_WORD:
+        return None
+    folded = {each.casefold(): each for each in sorted(known)}
+    near = difflib.get_close_matches(word.casefold(), folded, 1, cutoff)
+    return folded[near[0]] if near else None
+
+
+def _did_you_mean(near: str | None) -> str:
+    return "" if near is None else f"; did you mean {near}?"
 
 
 def _plain(value: Any) -> Any:

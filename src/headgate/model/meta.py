@@ -11,6 +11,7 @@ import msgspec
 from headgate.model.problems import Place
 
 GATEWAY_GROUP = "gateway.networking.k8s.io"
+GATEWAY_X_GROUP = "gateway.networking.x-k8s.io"
 INFERENCE_GROUP = "inference.networking.k8s.io"
 INFERENCE_X_GROUP = "inference.networking.x-k8s.io"
 LLM_D_GROUP = "llm-d.ai"

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+Severity = Literal["error", "warning"]
+
 
 class Place(msgspec.Struct, frozen=True, order=True):
     """Where a value was written: what a user needs to find it."""
@@ -30,7 +32,7 @@ class Problem(msgspec.Struct, frozen=True, order=True):
     """CamelCase and stable, a condition reason of the Gateway API where one fits."""
     message: str
     """One sentence: what is wrong and what to do."""
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
     def __str__(self) -> str:
         where = str(self.place)

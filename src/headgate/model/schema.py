@@ -68,7 +68,15 @@ KINDS: Mapping[tuple[str, str], type[KubeObject]] = {
 """(apiVersion, kind) → struct."""
 
 GROUPS = frozenset(
-    {meta.GATEWAY_GROUP, meta.INFERENCE_GROUP, meta.INFERENCE_X_GROUP, meta.LLM_D_GROUP, meta.HEADGATE_GROUP}
+    {
+        meta.GATEWAY_GROUP,
+        meta.GATEWAY_X_GROUP,
+        meta.INFERENCE_GROUP,
+        meta.INFERENCE_X_GROUP,
+        meta.LLM_D_GROUP,
+        meta.HEADGATE_GROUP,
+        meta.DISCOVERY_GROUP,
+    }
 )
 """Groups in which a kind that we do not know is worth a word."""
 
@@ -81,12 +89,40 @@ NOT_YET = frozenset(
         "BackendTLSPolicy",
         "ListenerSet",
         "XListenerSet",
+        "XMesh",
         "XBackendTrafficPolicy",
         "InferenceModelRewrite",
         "InferencePoolImport",
     ]
 )
 """Real kinds of those groups without effect here."""
+
+NAMES = frozenset({kind for _, kind in KINDS} | NOT_YET)
+
+CORE = "v1"
+"""The apiVersion of Kubernetes' core group."""
+
+CORE_NAMES = frozenset({kind for api, kind in KINDS if api == CORE} | {"List"})
+
+CORE_KINDS = frozenset(
+    [
+        "Binding",
+        "ComponentStatus",
+        "ConfigMap",
+        "Endpoints",
+        "Event",
+        "LimitRange",
+        "Node",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "PodTemplate",
+        "ReplicationController",
+        "ResourceQuota",
+        "Secret",
+        "ServiceAccount",
+    ]
+)
+"""Kinds of Kubernetes' core group that we do not read: none of them is a misspelt one of ours."""
 
 LENIENT = (Service, Pod, Namespace, EndpointSlice)
 """Kinds that we read a small part of: unknown fields say nothing there."""

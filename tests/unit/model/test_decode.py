@@ -119,12 +119,74 @@ def test_a_field_that_is_not_supported_yet_is_not_called_unknown() -> None:
         ("gateway.networking.k8s.io/v1", "HTTPRouter", "UnknownKind"),
         ("gateway.networking.k8s.io/v2", "HTTPRoute", "UnknownVersion"),
         ("gateway.networkin.k8s.io/v1", "HTTPRoute", "UnknownGroup"),
+        ("gateway.networkin.k8s.io/v1", "HTPRoute", "UnknownGroup"),
+        ("gateway.networking.k8s.io", "HTTPRoute", "UnknownVersion"),
+        ("gateway.networking.k8s.io/1", "HTTPRoute", "UnknownVersion"),
+        ("networking.k8s.io/v1", "HTTPRoute", "UnknownGroup"),
+        ("networking.k8s.io/v1", "Ingress", None),
+        ("policy.linkerd.io/v1beta3", "HTTPRoute", None),
+        ("gateway.networking.x-k8s.io/v1alpha1", "XListenerSet", "UnsupportedKind"),
+        ("llmd.ai/v1alpha1", "VariantAutoscaling", None),
+        ("discovery.k8s.io/v1beta1", "EndpointSlice", "UnknownVersion"),
+        ("v1", "HTTPRoute", "UnknownGroup"),
+        ("v2", "Service", "UnknownGroup"),
+        ("apps/v1", "Pod", "UnknownGroup"),
+        ("v1", "Servce", "UnknownKind"),
+        ("v1", "pod", "UnknownKind"),
+        ("v1", "Lst", "UnknownKind"),
+        ("v1", "Secret", None),
+        ("v1", "ServiceAccount", None),
+        ("v1", "Endpoints", None),
+        ("v1", "Config", None),
+        ("example.com/v1", "Foo", None),
     ],
 )
 def test_kinds_that_are_not_read(api: str, kind: str, reason: str | None) -> None:
     found = decode({"apiVersion": api, "kind": kind, "metadata": {"name": "x"}}, "", line_of)
     assert found.object is None
     assert [problem.reason for problem in found.problems] == ([reason] if reason else [])
+    assert found.may_be_any is (reason is not None and reason != "UnsupportedKind")
+
+
+@pytest.mark.parametrize(
+    ("api", "kind", "hint"),
+    [
+        ("gateway.networking.k8s.io/v1", "HTPRoute", "did you mean HTTPRoute?"),
+        ("gateway.networking.k8s.io/v1", "httproute", "did you mean HTTPRoute?"),
+        ("Gateway.Networking.k8s.io/v1", "HTTPRoute", "did you mean gateway.networking.k8s.io?"),
+        ("v1", "HTTPRoute", "did you mean HTTPRoute of gateway.networking.k8s.io/v1?"),
+        ("v1", "Servce", "did you mean Service?"),
+        ("inference.networking.k8s.io/v1alpha2", "InferencePool", "write apiVersion: inference.networking"),
+    ],
+)
+def test_the_near_word_is_named(api: str, kind: str, hint: str) -> None:
+    [problem] = decode({"apiVersion": api, "kind": kind, "metadata": {"name": "x"}}, "", line_of).problems
+    assert hint in problem.message
+
+
+@pytest.mark.parametrize(
+    ("meta", "known"),
+    [
+        ({"name": "llm", "labels": {"a": 1}}, True),
+        ({"name": "llm", "generation": "x"}, True),
+        ({"name": ""}, False),
+        ({"nam": "llm"}, False),
+        ({"name": "llm", "namespace": 3}, False),
+        (None, False),
+        ("llm", False),
+    ],
+)
+def test_only_name_and_namespace_tell_which_object_is_wrong(meta: object, known: bool) -> None:
+    found = decode({**pool(), "metadata": meta}, "", line_of)
+    assert found.object is None
+    assert (found.identity is not None) is known
+    assert found.may_be_any is not known
+
+
+@pytest.mark.parametrize("raw", [{}, {"item": []}, {"items": None}, {"items": {}}, {"items": [None]}])
+def test_a_list_that_cannot_be_read_may_have_held_anything(raw: dict[str, Any]) -> None:
+    [found] = decode_all({"apiVersion": "v1", "kind": "List", **raw}, "", line_of)
+    assert found.may_be_any
 
 
 @pytest.mark.parametrize("raw", ["text", 3, [1], {}, {"kind": "Pod"}, {"apiVersion": "v1", "kind": None}])

@@ -43,7 +43,8 @@ class Parsed(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
     """Of the text, not of an object."""
     whole: bool = True
-    """False when a document, or the file, could not be read: then it may contain any object."""
+    """False when a document, or the file, could not be read: then it may contain any object, as it may when
+    one of *decoded* may be any."""
 
 
 def read_once(paths: Sequence[Path], resolve_s: float = 2.0) -> Snapshot:
@@ -204,12 +205,16 @@ class Files:
         last = self._good.get(path, {})
         good: dict[Identity, Object] = {}
         problems: list[Problem] = []
+        note = "; what was read from it before stays in force" if last else ""
         for decoded in parsed.decoded:
-            problems += self._one(decoded, good, served)
-        if not parsed.whole:
+            if decoded.may_be_any:
+                problems += [_noted(problem, note) for problem in decoded.problems]
+            else:
+                problems += self._one(decoded, good, served)
+        whole = parsed.whole and not any(each.may_be_any for each in parsed.decoded)
+        if not whole:
             for identity, kept in last.items():
                 good.setdefault(identity, kept)
-        note = "; what was read from it before stays in force" if last else ""
         problems += [_noted(problem, note) for problem in parsed.problems]
         self._parsed[path], self._good[path], self._problems[path] = parsed, good, tuple(problems)
 

@@ -5,6 +5,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from headgate.io.sources.files import Files, list_files, read_once
 
@@ -87,6 +89,68 @@ def test_a_text_that_no_longer_parses_keeps_what_the_file_had(tmp_path: Path) ->
     assert state(files) == ({"a": "9000", "b": "9001"}, ["InvalidYAML"])
     write(path, server("b", 9002))
     assert state(files) == ({"b": "9002"}, [])
+
+
+FOREIGN = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: other}\n"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "reason"),
+    [
+        ("kind: ModelServer", "kind: ModelSever", "UnknownKind"),
+        ("kind: ModelServer", "kidn: ModelServer", "InvalidValue"),
+        ("kind: ModelServer", "kind: [ModelServer]", "InvalidValue"),
+        ("name: a", "nmae: a", "InvalidValue"),
+        ("name: a", "", "InvalidValue"),
+        ("headgate.dev/v1alpha1", "headgate.dev/v1", "UnknownVersion"),
+        ("headgate.dev/v1alpha1", "headgate.dev", "UnknownVersion"),
+        ("headgate.dev/v1alpha1", "headgte.dev/v1alpha1", "UnknownGroup"),
+        ("headgate.dev/v1alpha1", "v1", "UnknownGroup"),
+        ("apiVersion: ", "apiversion: ", "InvalidValue"),
+    ],
+)
+def test_a_typing_error_in_what_an_object_is_removes_nothing(
+    tmp_path: Path, right: str, wrong: str, reason: str
+) -> None:
+    path = tmp_path / "a.yaml"
+    files = Files([path])
+    write(path, server("a"), server("b"), FOREIGN)
+    assert state(files) == ({"a": "9000", "b": "9000"}, [])
+    write(path, server("a").replace(right, wrong), server("b", 9001), FOREIGN)
+    objects, problems = files.refresh()
+    assert [each.name for each in objects] == ["a", "b"]
+    (problem,) = (each for each in problems if each.severity == "error")
+    assert (problem.reason, problem.place.file) == (reason, str(path))
+    assert problem.message.endswith("; what was read from it before stays in force")
+    write(path, server("b", 9001), FOREIGN)
+    assert state(files) == ({"b": "9001"}, [])
+
+
+EDITED = st.sampled_from(["apiVersion: headgate.dev/v1alpha1", "kind: ModelServer", "metadata: {name: a}"])
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(EDITED, st.data())
+def test_no_slip_of_one_letter_removes_an_object(tmp_path: Path, line: str, data: st.DataObject) -> None:
+    end = line.index("a}") if "name" in line else len(line)  # another name is another object
+    at = data.draw(st.integers(0, end - 1))
+    letter = data.draw(st.sampled_from(["", *"aZ1/.-: \t\"'#[{]}&*!|>%@`,?"]))
+    path = tmp_path / "a.yaml"
+    files = Files([path])
+    write(path, server("a"), server("b"))
+    assert set(state(files)[0]) == {"a", "b"}
+    for edited in (line[:at] + letter + line[at + 1 :], line[:at] + letter + line[at:]):
+        write(path, server("a").replace(line, edited), server("b"))
+        objects, reasons = state(files)
+        assert {"a", "b"} <= objects.keys() or ("name" in line and len(objects) == 2), (edited, reasons)
+
+
+def test_an_unknown_kind_of_others_keeps_nothing(tmp_path: Path) -> None:
+    files = Files([tmp_path])
+    write(tmp_path / "a.yaml", server("a"), server("b"))
+    state(files)
+    write(tmp_path / "a.yaml", server("b"), FOREIGN, FOREIGN.replace("apps/v1", "example.com/v1"))
+    assert state(files) == ({"b": "9000"}, [])
 
 
 def test_a_deleted_object_and_a_deleted_file_are_gone(tmp_path: Path) -> None:
