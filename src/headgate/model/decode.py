@@ -186,7 +186,7 @@ def _unread(data: Mapping[str, Any], file: str, line_of: LineOf) -> Problem | No
     near = _near(group, schema.GROUPS, 0.85)
     if near is not None:
         return problem("apiVersion", "UnknownGroup", f"API group {group} is unknown{_did_you_mean(near)}")
-    if versions and kind.casefold() == meant.casefold() and _is_kubernetes(api):
+    if versions and kind.casefold() == meant.casefold() and _is_nobodys(api):
         message = f"there is no kind {kind} in {api}; did you mean {meant} of {versions[0]}?"
         return problem("apiVersion", "UnknownGroup", message)
     return None
@@ -201,10 +201,10 @@ def _group(api: str) -> str:
     return group if slash or _VERSION.fullmatch(api) else api
 
 
-def _is_kubernetes(api: str) -> bool:
-    """Whether an apiVersion's group is one of Kubernetes' own, where others define no kinds, or none."""
+def _is_nobodys(api: str) -> bool:
+    """Whether no third party can have kinds there: a group of Kubernetes' own, no group, or no valid one."""
     group, slash, _ = api.rpartition("/")
-    return not slash or "." not in group or group.endswith((".k8s.io", ".x-k8s.io"))
+    return not slash or "/" in group or "." not in group or group.endswith((".k8s.io", ".x-k8s.io"))
 
 
 def _near(word: str, known: Iterable[str], cutoff: float) -> str | None:

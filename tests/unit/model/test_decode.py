@@ -8,6 +8,7 @@ import yaml
 
 from headgate.model.decode import Decoded, decode, decode_all
 from headgate.model.objects import HTTPRoute, Identity, InferencePool, InferencePoolX, Pod
+from headgate.model.schema import KINDS
 
 LINES = {
     (): 1,
@@ -162,6 +163,20 @@ def test_kinds_that_are_not_read(api: str, kind: str, reason: str | None) -> Non
 def test_the_near_word_is_named(api: str, kind: str, hint: str) -> None:
     [problem] = decode({"apiVersion": api, "kind": kind, "metadata": {"name": "x"}}, "", line_of).problems
     assert hint in problem.message
+
+
+@pytest.mark.parametrize(("api", "kind"), sorted(KINDS))
+def test_no_slip_of_one_letter_makes_an_object_of_ours_one_of_others(api: str, kind: str) -> None:
+    for at in range(len(api) + len(kind)):
+        for letter in ("", "x", "/", ".", "A"):
+            for rest in (at, at + 1):
+                text = f"{api}{kind}"
+                edited = text[:at] + letter + text[rest:]
+                border = len(api) + (len(edited) - len(text) if at < len(api) else 0)
+                found = decode(
+                    {**pool(), "apiVersion": edited[:border], "kind": edited[border:]}, "", line_of
+                )
+                assert found.identity is not None or found.may_be_any, edited
 
 
 @pytest.mark.parametrize(

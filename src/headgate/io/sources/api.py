@@ -1,7 +1,8 @@
 """The contract of a source, and the one that follows files, folders, URLs and host names."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,9 @@ POLL_S = 1.0
 """Files are looked at this often even when the system reported no change (network file systems)."""
 
 RESOLVE_EVERY_S = 5.0
+
+FIRST_ANSWER_S = 0.25
+"""How long a snapshot with new host names waits for their addresses, so that they usually come together."""
 
 
 class Source(Protocol):
@@ -43,24 +47,19 @@ class LiveSource:
     def __init__(self, files: tuple[Path, ...], fixed: tuple[Object, ...] = ()) -> None:
         self._files = Files(files)
         self._fixed = fixed
-        self._resolver = Resolver()
 
     async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
         """See `Source`."""
         last: Snapshot | None = None
         loop = asyncio.get_running_loop()
-        resolve_at = loop.time()
         async with FolderWatch() as watch:
+            names = _Names(watch.nudge)
             while True:
                 objects, problems = await asyncio.to_thread(self._read)
                 if await watch.follow(self._files.folders):
                     continue  # what changed before the watch stood is seen by reading again
-                hosts = hosts_of(objects)
-                due = loop.time() >= resolve_at
-                await self._resolver.refresh(hosts if due else self._resolver.fresh(hosts))
-                if due:
-                    resolve_at = loop.time() + RESOLVE_EVERY_S
-                snapshot = Snapshot(objects, self._resolver.addresses(hosts), problems)
+                addresses = await names.of(objects, loop.time())
+                snapshot = Snapshot(objects, addresses, problems)
                 if last is None or not same(last, snapshot):
                     last = snapshot
                     yield snapshot
@@ -72,6 +71,42 @@ class LiveSource:
             return objects, problems
         merged = {each.identity: each for each in (*self._fixed, *objects)}
         return tuple(merged[identity] for identity in sorted(merged)), problems
+
+
+class _Names:
+    """The addresses of the hosts that objects name, looked up again every now and then. Never waits long."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        """*changed* is called on this event loop when there are other addresses."""
+        self._loop = asyncio.get_running_loop()
+        self._changed = changed
+        self._answer = asyncio.Event()
+        self._resolver = Resolver(self._answered)
+        self._ask_at = self._loop.time()
+
+    async def of(self, objects: tuple[Object, ...], now: float) -> Mapping[str, tuple[str, ...]]:
+        """What is known of the hosts in *objects*; those not known before are waited for a moment."""
+        hosts = hosts_of(objects)
+        fresh = self._resolver.follow(hosts)
+        if now >= self._ask_at:
+            self._ask_at = now + RESOLVE_EVERY_S
+            self._resolver.ask(hosts)
+        elif fresh:
+            self._resolver.ask(fresh)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_ANSWER_S):
+                while fresh & self._resolver.unheard:
+                    self._answer.clear()
+                    await self._answer.wait()
+        return self._resolver.addresses()
+
+    def _answered(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        self._answer.set()
+        self._changed()
 
 
 def same(a: Snapshot, b: Snapshot) -> bool:

@@ -1,16 +1,22 @@
 """Host names → addresses, for the URLs of ModelServers."""
 
-import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from headgate.model.meta import of_type
 from headgate.model.objects import ModelServer, Object
 from headgate.model.topology import is_ip, parse_url
 
-TIMEOUT_S = 2.0
+MAX_ADDRESSES = 256
+"""Of one host."""
+
+MAX_LOOKUPS = 128
+"""Threads at a time."""
+
+SLOW_S = 1.0
+"""A look-up that takes longer makes its host a slow one, until a quicker look-up."""
 
 
 def hosts_of(objects: tuple[Object, ...]) -> tuple[str, ...]:
@@ -32,12 +38,12 @@ def choose(infos: Iterable[tuple[int, str]]) -> tuple[str, ...]:
     found = sorted(set(infos))
     for family in (socket.AF_INET, socket.AF_INET6):
         if addresses := tuple(address for its, address in found if its == family):
-            return addresses
+            return addresses[:MAX_ADDRESSES]
     return ()
 
 
 def lookup(host: str) -> tuple[str, ...]:
-    """The addresses of *host*; empty when it does not resolve. Blocks as long as the resolver does."""
+    """The addresses of *host*; empty when it does not resolve. Blocks as long as the system does."""
     try:
         infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -45,51 +51,105 @@ def lookup(host: str) -> tuple[str, ...]:
     return choose((int(family), str(address[0])) for family, _, _, _, address in infos)
 
 
-def lookup_all(hosts: Iterable[str], timeout_s: float) -> dict[str, tuple[str, ...]]:
+def lookup_all(hosts: Iterable[str], timeout_s: float) -> Mapping[str, tuple[str, ...]]:
     """The addresses of all *hosts* at once; a host without an answer in *timeout_s* seconds is missing."""
-    found: dict[str, tuple[str, ...]] = {}
-
-    def look(host: str) -> None:
-        if addresses := lookup(host):
-            found[host] = addresses
-
+    answer = threading.Event()
+    resolver = Resolver(answer.set)
+    resolver.ask(resolver.follow(hosts))
     until = time.monotonic() + timeout_s
-    threads = [threading.Thread(target=look, args=(host,), daemon=True) for host in hosts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
-    return dict(sorted(found.items()))
+    while resolver.unheard and (left := until - time.monotonic()) > 0:
+        answer.wait(left)
+        answer.clear()
+    return resolver.addresses()
 
 
 class Resolver:
-    """Addresses over time: the last good answer stays while a host does not resolve."""
+    """Addresses of host names over time: the last good answer stays while a host does not resolve.
 
-    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
-        self._timeout_s = timeout_s
+    Every look-up has a thread of its own, a host at most one at a time, so that one that hangs keeps nobody
+    waiting. The threads end with the process. Safe to be used from several threads.
+    """
+
+    def __init__(self, answered: Callable[[], None]) -> None:
+        """*answered* is called from a look-up's thread when a host had its first answer, or another one."""
+        self._answered = answered
+        self._lock = threading.Lock()
         self._known: dict[str, tuple[str, ...]] = {}
-        self._asked: set[str] = set()
+        """Of each host that was looked up, its last good answer; empty: it never had one."""
+        self._followed: frozenset[str] = frozenset()
+        self._waiting: dict[str, None] = {}
+        self._waiting_slow: dict[str, None] = {}
+        self._running: set[str] = set()
+        self._slow: set[str] = set()
+        """Hosts whose last look-up took long."""
 
-    def addresses(self, hosts: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
-        """What is known of *hosts* now; a host that never resolved is missing."""
-        return {host: self._known[host] for host in sorted(hosts) if host in self._known}
+    def follow(self, hosts: Iterable[str]) -> frozenset[str]:
+        """These hosts count, and no others. Returns those that did not before."""
+        with self._lock:
+            before, self._followed = self._followed, frozenset(hosts)
+            for host in before - self._followed:
+                self._known.pop(host, None)
+                self._forget_waiting(host)
+                self._slow.discard(host)
+            return self._followed - before
 
-    def fresh(self, hosts: Iterable[str]) -> list[str]:
-        """Those that were never asked for."""
-        return [host for host in hosts if host not in self._asked]
+    @property
+    def unheard(self) -> frozenset[str]:
+        """Hosts that had no answer yet, not even that they do not resolve."""
+        with self._lock:
+            return self._followed - self._known.keys()
 
-    async def refresh(self, hosts: Iterable[str]) -> None:
-        """Ask for all *hosts* at once; ends within the timeout."""
-        wanted = tuple(hosts)
-        self._asked.update(wanted)
-        for host, addresses in zip(wanted, await asyncio.gather(*map(self._lookup, wanted)), strict=True):
-            if addresses:
-                self._known[host] = addresses
+    def addresses(self) -> Mapping[str, tuple[str, ...]]:
+        """What is known now, ordered by host; a host that never resolved is missing."""
+        with self._lock:
+            return {host: found for host, found in sorted(self._known.items()) if found}
 
-    async def _lookup(self, host: str) -> tuple[str, ...]:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                infos = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except (OSError, TimeoutError, UnicodeError):
-            return ()
-        return choose((int(family), str(address[0])) for family, _, _, _, address in infos)
+    def ask(self, hosts: Iterable[str]) -> None:
+        """Look up those of *hosts* that are not being looked up already. Does not block."""
+        with self._lock:
+            for host in sorted(hosts):
+                if host not in self._running:
+                    (self._waiting_slow if host in self._slow else self._waiting)[host] = None
+            self._start()
+
+    def _start(self) -> None:
+        """Begin what may begin now."""
+        while (host := self._next()) is not None:
+            try:
+                threading.Thread(target=self._look, args=(host,), daemon=True).start()
+            except RuntimeError:  # the system has no thread left: the next round tries again
+                return
+            self._forget_waiting(host)
+            self._running.add(host)
+
+    def _next(self) -> str | None:
+        """Prompt hosts go before slow ones, which get half of the threads."""
+        if len(self._running) >= MAX_LOOKUPS:
+            return None
+        if self._waiting:
+            return next(iter(self._waiting))
+        if self._waiting_slow and len(self._running & self._slow) < MAX_LOOKUPS // 2:
+            return next(iter(self._waiting_slow))
+        return None
+
+    def _forget_waiting(self, host: str) -> None:
+        self._waiting.pop(host, None)
+        self._waiting_slow.pop(host, None)
+
+    def _look(self, host: str) -> None:
+        began = time.monotonic()
+        found = lookup(host)
+        took_s = time.monotonic() - began
+        with self._lock:
+            self._running.discard(host)
+            told = host in self._followed and self._note(host, found, took_s)
+            self._start()
+        if told:
+            self._answered()
+
+    def _note(self, host: str, found: tuple[str, ...], took_s: float) -> bool:
+        """Whether that says something new."""
+        (self._slow.add if took_s > SLOW_S else self._slow.discard)(host)
+        before = self._known.get(host)
+        self._known[host] = found or before or ()
+        return before != self._known[host]

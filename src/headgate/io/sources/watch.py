@@ -42,6 +42,10 @@ class FolderWatch:
         await asyncio.sleep(0)  # the task has opened its watch when it first waits
         return True
 
+    def nudge(self) -> None:
+        """Something else changed: who waits looks again."""
+        self._hint.set()
+
     async def changed(self, longest_s: float) -> None:
         """Wait for a change, at most *longest_s* seconds."""
         with contextlib.suppress(TimeoutError):

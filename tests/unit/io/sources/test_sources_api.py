@@ -1,6 +1,8 @@
 """The live source: snapshots when something changed, and only then."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -114,6 +116,32 @@ async def test_hosts_are_resolved() -> None:
     async with opened(urls=("http://localhost:9500", "http://nowhere.invalid:9500")) as snapshots:
         snapshot = await following(snapshots, 5.0)
     assert set(snapshot.addresses) == {"localhost"}
+
+
+async def test_hosts_that_hang_are_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+
+    def hang(host: str, port: object, **_: object) -> list[tuple[object, ...]]:
+        if host.startswith("slow"):
+            go.wait(60)
+        return [(socket.AF_INET, 1, 6, "", ("10.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    urls = tuple(f"http://slow{number}:80" for number in range(64))
+    try:
+        async with opened(tmp_path, urls=urls) as snapshots:
+            assert (await following(snapshots, 30.0)).addresses == {}
+            write(tmp_path / "a.yaml", server("a", host="quick"))
+            seen = await following(snapshots, 30.0)
+            while not seen.addresses:
+                seen = await following(snapshots, 30.0)
+            assert seen.addresses == {"quick": ("10.0.0.1",)}
+            assert await asyncio.to_thread(lambda: 1) == 1, "the executor that others use is free"
+            go.set()
+            while len(seen.addresses) < 65:
+                seen = await following(snapshots, 30.0)
+    finally:
+        go.set()
 
 
 def test_a_bad_url_is_refused_at_once() -> None:
