@@ -80,8 +80,7 @@ class Desk:
             "NO_COLOR": "1",
             "COLUMNS": "200",
         }
-        others = " ".join(f"--{name}-port 0" for name in ("picker", "picker-health", "metrics", "xds"))
-        self._more = {"headgate run": f" --admin-port {admin} {others}"}
+        self._more = {"headgate run": f" --admin-port {admin} --metrics-port 0"}
         manifest = folder / "examples" / "quickstart" / "model-servers.yaml"
         manifest.write_text(self.moved(manifest.read_text()))
 

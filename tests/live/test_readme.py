@@ -21,7 +21,7 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "examples").glob("*/README.md"))]
 
 BIN = Path(sys.executable).parent
-PRIVATE_PORTS = ("picker", "picker-health", "metrics", "xds", "admin")
+PRIVATE_PORTS = ("metrics", "admin")
 
 
 def blocks(page: Path) -> list[list[str]]:

@@ -120,9 +120,9 @@ def test_a_taken_port_names_the_flag() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        shown = run_headgate("run", "http://127.0.0.1:1", "--host", "127.0.0.1", "--xds-port", str(port))
+        shown = run_headgate("run", "http://127.0.0.1:1", "--host", "127.0.0.1", "--admin-port", str(port))
     assert shown.returncode == 1
-    assert "--xds-port" in shown.stderr
+    assert "--admin-port" in shown.stderr
     assert str(port) in shown.stderr
     assert "Traceback" not in shown.stderr
 

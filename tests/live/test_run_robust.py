@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -13,17 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from headgate.app.parent import end_with_parent
 
 pytestmark = pytest.mark.live
 
-PORTS = [
-    part
-    for name in ("port", "picker-port", "picker-health-port", "metrics-port", "xds-port", "admin-port")
-    for part in (f"--{name}", "0")
-]
+PORTS = [part for name in ("port", "metrics-port", "admin-port") for part in (f"--{name}", "0")]
 MANIFEST = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -169,3 +167,25 @@ def test_a_signal_at_any_moment_of_the_start_ends_it_well(
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_of_its_own_can_be_reached_by_another_user(tmp_path: Path) -> None:
+    with running(NOBODY, folder=tmp_path) as run:
+        (folder,) = tmp_path.glob("headgate-*")
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        sockets = {
+            path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.is_socket()
+        }
+        assert set(sockets) >= {"xds.sock", "extproc.sock", "envoy.sock", "controller.sock", "picker.sock"}
+        assert set(sockets.values()) == {0o600}
+        listening = {
+            (each.laddr.ip, each.laddr.port)
+            for pid in (run.process.pid, *run.info["pids"].values())
+            for each in psutil.Process(pid).net_connections("inet")
+            if each.status == psutil.CONN_LISTEN
+        }
+        ports = run.info["ports"]
+        assert listening == {
+            ("0.0.0.0", ports["gateway"]),
+            *(("127.0.0.1", ports[name]) for name in ("admin", "metrics")),
+        }

@@ -67,8 +67,8 @@ class Lab:
     """Envoy, a backend that says hello, and a client; the xDS server is the test's."""
 
     def __init__(self, folder: Path, backend: int) -> None:
-        ports = settle(Ports(gateway=0, picker=0, picker_health=0, metrics=0, xds=0, admin=0), "127.0.0.1")
-        self.port, self.xds_port, self.backend = ports.gateway, ports.xds, backend
+        ports = settle(Ports(gateway=0, metrics=0, admin=0), "127.0.0.1")
+        self.port, self.xds_port, self.backend = ports.gateway, ports.admin, backend
         self.options = EnvoyOptions(binary=find_envoy(), folder=folder, xds_port=self.xds_port, concurrency=1)
         self.said: list[str] = []
         self.envoy = Child("envoy", command(self.options), lambda _, line: self.said.append(line), os.environ)

@@ -181,15 +181,21 @@ async def serve(
     *,
     host: str,
     xds_port: int,
+    xds_socket: Path | None,
     admin_socket: Path | None,
 ) -> None:
-    """Run a controller until cancelled; *started* is told the xDS port.
+    """Run a controller until cancelled; *started* is told the xDS port, 0 when it is *xds_socket* instead.
 
     Raises:
         RuntimeError: the xDS port is taken.
+        OSError: the socket cannot be bound.
     """
     controller = Controller(source, lambda snapshot: translate(snapshot, settings))
-    started(await controller.xds.start(host, xds_port))
+    if xds_socket is None:
+        started(await controller.xds.start(host, xds_port))
+    else:
+        await controller.xds.start_unix(xds_socket)
+        started(0)
     admin = AdminServer(controller.routes())
     try:
         if admin_socket is not None:

@@ -70,7 +70,7 @@ def fleet_args(scene: Scene) -> list[str]:
 
 def run_args(scene: Scene, policy: str, urls: Sequence[str]) -> list[str]:
     """The command line of the gateway: its listener where the user wants it, all else on free ports."""
-    ports = ("admin", "picker", "picker-health", "metrics", "xds")
+    ports = ("admin", "metrics")
     return [
         *urls,
         *(

@@ -1,6 +1,5 @@
 """What the picker shows over HTTP: health, status and decisions for admins, metrics on their own port."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import msgspec
 from aiohttp import web
 
 from headgate.app.decision_log import DecisionLog
+from headgate.io.unix import private_socket
 from headgate.io.web.metrics import PickerMetrics, resident_bytes
 from headgate.model.ids import RequestId
 from headgate.model.problems import Problem
@@ -123,18 +123,12 @@ async def serve_tcp(app: web.Application, host: str, port: int) -> Site:
 
 async def serve_unix(app: web.Application, path: Path) -> Site:
     """Serves *app* on a Unix socket of mode 600, replacing one left by a dead process. Raises OSError."""
-    await asyncio.to_thread(_clear, path)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.UnixSite(runner, str(path)).start()
+        with private_socket(path):
+            await web.UnixSite(runner, str(path)).start()
     except OSError:
         await runner.cleanup()
         raise
-    await asyncio.to_thread(path.chmod, 0o600)
     return Site(runner)
-
-
-def _clear(path: Path) -> None:
-    if path.is_socket():
-        path.unlink()

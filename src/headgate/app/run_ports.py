@@ -16,13 +16,10 @@ class PortTakenError(Exception):
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
-    """The ports of one `headgate run`; 0 means any free one. `admin` and the internal ones are loopback."""
+    """The ports of one `headgate run`; 0 means any free one. All but `gateway` are loopback."""
 
     gateway: int = 8080
-    picker: int = 9002
-    picker_health: int = 9003
     metrics: int = 9090
-    xds: int = 18000
     admin: int = 15000
     envoy_admin: int | None = None
     """None: a Unix socket."""
@@ -30,10 +27,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
 
 FLAGS: Mapping[str, str] = {
     "gateway": "--port",
-    "picker": "--picker-port",
-    "picker_health": "--picker-health-port",
     "metrics": "--metrics-port",
-    "xds": "--xds-port",
     "admin": "--admin-port",
     "envoy_admin": "--envoy-admin-port",
 }

@@ -43,14 +43,19 @@ class Folder(msgspec.Struct, frozen=True):
         """Admin API of the picker."""
         return self.path / "picker.sock"
 
+    @property
+    def extproc_socket(self) -> Path:
+        """The picker's ext_proc, access log and health."""
+        return self.path / "extproc.sock"
+
 
 def controller_command(settings: RunSettings, folder: Folder) -> list[str]:
     """The gateway half as a child process."""
     return [
         *_headgate("controller", settings),
         *("--port", str(settings.ports.gateway), "--host", settings.host),
-        *("--xds-port", str(settings.ports.xds)),
-        *("--picker-address", f"127.0.0.1:{settings.ports.picker}"),
+        *("--xds-socket", str(folder.path / "xds.sock")),
+        *("--picker-address", f"unix:{folder.extproc_socket}"),
         *("--picker-timeout", str(settings.picker_timeout_s)),
         *("--body-limit", str(settings.body_limit_bytes)),
         *("--admin-socket", str(folder.controller_socket)),
@@ -61,9 +66,8 @@ def picker_command(settings: RunSettings, folder: Folder) -> list[str]:
     """The picker as a child process."""
     return [
         *_headgate("picker", settings),
-        *("--host", "127.0.0.1", "--no-secure-serving"),
-        *("--grpc-port", str(settings.ports.picker)),
-        *("--grpc-health-port", str(settings.ports.picker_health)),
+        *("--grpc-socket", str(folder.extproc_socket), "--no-secure-serving"),
+        *("--grpc-health-port", "-1"),
         *("--metrics-port", str(settings.ports.metrics)),
         *("--policy", settings.policy),
         *("--body-limit", str(settings.body_limit_bytes)),
@@ -77,7 +81,6 @@ def envoy_options(settings: RunSettings, folder: Folder, binary: Path, concurren
     return EnvoyOptions(
         binary=binary,
         folder=folder.path,
-        xds_port=settings.ports.xds,
         admin_port=settings.ports.envoy_admin,
         concurrency=concurrency,
         log_level=settings.log_level,

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.live.harness.processes import HEADGATE, Child, get_json
 
-PORTS = ("--port", "--picker-port", "--picker-health-port", "--metrics-port", "--xds-port", "--admin-port")
+PORTS = ("--port", "--metrics-port", "--admin-port")
 
 
 class Gateway:

@@ -8,7 +8,7 @@ from headgate.app.run_settings import Folder, RunSettings, controller_command, e
 SETTINGS = RunSettings(
     urls=("http://a:1",),
     files=(Path("x.yaml"),),
-    ports=Ports(gateway=1, picker=2, picker_health=3, metrics=4, xds=5, admin=6, envoy_admin=7),
+    ports=Ports(gateway=1, metrics=4, admin=6, envoy_admin=7),
     host="127.0.0.1",
     policy="round-robin",
     picker_timeout_s=1.5,
@@ -26,12 +26,14 @@ def test_both_halves_get_the_same_sources() -> None:
         assert value(line, "--url") == "http://a:1"
 
 
-def test_the_controller_knows_where_the_picker_listens() -> None:
+def test_the_processes_find_each_other_on_sockets_in_the_private_folder() -> None:
     controller, picker = controller_command(SETTINGS, FOLDER), picker_command(SETTINGS, FOLDER)
-    assert value(controller, "--picker-address") == f"127.0.0.1:{value(picker, '--grpc-port')}"
-    assert value(controller, "--xds-port") == "5"
-    assert envoy_options(SETTINGS, FOLDER, Path("/bin/envoy"), 2).xds_port == 5
+    envoy = envoy_options(SETTINGS, FOLDER, Path("/bin/envoy"), 2)
+    assert value(controller, "--picker-address") == f"unix:{value(picker, '--grpc-socket')}"
+    assert value(controller, "--xds-socket") == str(envoy.xds_socket)
+    for socket in (value(picker, "--grpc-socket"), value(controller, "--xds-socket")):
+        assert Path(socket).parent == FOLDER.path
+    assert (envoy.xds_port, value(picker, "--grpc-health-port")) == (None, "-1")
     assert value(picker, "--policy") == "round-robin"
-    assert value(picker, "--host") == "127.0.0.1"
     assert "--no-secure-serving" in picker
     assert value(picker, "--body-limit") == value(controller, "--body-limit")

@@ -30,6 +30,9 @@ def controller(
         int, typer.Option(min=0, max=65_535, help="Where delta ADS is served; 0: any free port.")
     ] = 18000,
     xds_host: Annotated[str, typer.Option(help="Address of the xDS port.")] = "127.0.0.1",
+    xds_socket: Annotated[
+        Path | None, typer.Option(help="Unix socket that delta ADS is served on, in place of the port.")
+    ] = None,
     picker_address: Annotated[
         str,
         typer.Option(
@@ -89,11 +92,19 @@ def controller(
 
     def started(bound: int) -> None:
         if not supervised:
-            say(f"controller: xDS {xds_host}:{bound}")
+            say(f"controller: xDS {xds_socket or f'{xds_host}:{bound}'}")
 
     async def until_signal() -> None:
         serving = asyncio.ensure_future(
-            serve(source, settings, started, host=xds_host, xds_port=xds_port, admin_socket=admin_socket)
+            serve(
+                source,
+                settings,
+                started,
+                host=xds_host,
+                xds_port=xds_port,
+                xds_socket=xds_socket,
+                admin_socket=admin_socket,
+            )
         )
         for number in (signal.SIGINT, signal.SIGTERM, SUPERVISORS_END):
             asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
@@ -102,6 +113,9 @@ def controller(
 
     try:
         asyncio.run(until_signal())
+    except OSError as error:
+        say(f"headgate controller: {error}", err=True)
+        raise typer.Exit(1) from None
     except RuntimeError as error:
         say(f"cannot serve xDS on port {xds_port} (--xds-port): {error}", err=True)
         raise typer.Exit(1) from None

@@ -1,7 +1,7 @@
 """`headgate run`: gateway, picker and Envoy on this machine."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +19,10 @@ or files and folders with Gateway API manifests:
     headgate run -f manifests/
 
 No model server at hand? `headgate demo` simulates some."""
+
+
+def _no_port(name: str) -> Any:
+    return typer.Option(name, min=0, max=65_535, hidden=True, help="Has no effect: a private Unix socket.")
 
 
 @app.command()
@@ -42,16 +46,9 @@ def run(
     policy: Annotated[
         Literal["default", "random", "round-robin", "least-requests"], typer.Option(help="How to choose.")
     ] = "default",
-    picker_port: Annotated[int, typer.Option(min=0, max=65_535, help="ext_proc, loopback.")] = 9002,
-    picker_health_port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="gRPC health of the picker, loopback.")
-    ] = 9003,
     metrics_port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Prometheus metrics, loopback.")
     ] = 9090,
-    xds_port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Envoy's configuration, loopback.")
-    ] = 18000,
     admin_port: Annotated[int, typer.Option(min=0, max=65_535, help="Admin API, loopback.")] = 15000,
     envoy_admin_port: Annotated[
         int | None,
@@ -71,6 +68,9 @@ def run(
         Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
     ] = "info",
     output: Annotated[Literal["text", "json"], typer.Option(help="json: one event a line.")] = "text",
+    picker_port: Annotated[int | None, _no_port("--picker-port")] = None,
+    picker_health_port: Annotated[int | None, _no_port("--picker-health-port")] = None,
+    xds_port: Annotated[int | None, _no_port("--xds-port")] = None,
 ) -> None:
     """Put a gateway in front of model servers: Envoy, the picker and the controller, supervised.
 
@@ -103,15 +103,18 @@ def run(
     no_path(urls or ())
     must_exist(files or ())
     log_to_stderr(log_level, prefix="headgate   | ")
+    if picker_port or picker_health_port or xds_port:
+        say(
+            "headgate: --picker-port, --picker-health-port and --xds-port have no effect: "
+            "the gateway's own processes talk over private Unix sockets",
+            err=True,
+        )
     settings = RunSettings(
         urls=tuple(urls or ()),
         files=tuple(files or ()),
         ports=Ports(
             gateway=port,
-            picker=picker_port,
-            picker_health=picker_health_port,
             metrics=metrics_port,
-            xds=xds_port,
             admin=admin_port,
             envoy_admin=envoy_admin_port,
         ),

@@ -44,7 +44,10 @@ def backend(name: str, endpoints: Sequence[Endpoint], h2c: bool, settings: Gatew
 def own_picker(settings: GatewaySettings) -> Json:
     """The cluster of our own picker."""
     address = names.socket_address(settings.picker_address)
-    return _base(names.OWN_PICKER, settings) | {
+    base = _base(names.OWN_PICKER, settings)
+    if "pipe" in address:
+        del base["upstream_connection_options"]  # TCP's options are none of a Unix socket's
+    return base | {
         "type": "STATIC",
         "typed_extension_protocol_options": {_HTTP_OPTIONS: _picker_http()},
         "load_assignment": {

@@ -26,9 +26,9 @@ class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     binary: Path
     folder: Path
-    """Writable; the bootstrap file and the admin socket live there."""
-    xds_port: int
-    """Loopback port of the delta ADS server."""
+    """Writable; the bootstrap file and the sockets live there."""
+    xds_port: int | None = None
+    """Loopback port of the delta ADS server; None: a Unix socket in `folder`."""
     admin_port: int | None = None
     """Loopback port of Envoy's admin; None: a Unix socket in `folder`, which only this user reaches."""
     node: str = "headgate"
@@ -41,6 +41,11 @@ class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
     def admin_socket(self) -> Path:
         """Where the admin socket is when there is no port."""
         return self.folder / "envoy.sock"
+
+    @property
+    def xds_socket(self) -> Path:
+        """Where the xDS server is when it has no port."""
+        return self.folder / "xds.sock"
 
 
 def bootstrap(options: EnvoyOptions) -> Json:
@@ -63,7 +68,7 @@ def bootstrap(options: EnvoyOptions) -> Json:
             "cdsConfig": ads,
             "ldsConfig": ads,
         },
-        "staticResources": {"clusters": [_xds_cluster(options.xds_port)]},
+        "staticResources": {"clusters": [_xds_cluster(options)]},
         "overloadManager": {
             "resourceMonitors": [
                 {
@@ -90,8 +95,11 @@ def command(options: EnvoyOptions) -> list[str]:
     ]
 
 
-def _xds_cluster(port: int) -> Json:
-    address = {"socketAddress": {"address": "127.0.0.1", "portValue": port}}
+def _xds_cluster(options: EnvoyOptions) -> Json:
+    if options.xds_port is None:
+        address: Json = {"pipe": {"path": str(options.xds_socket)}}
+    else:
+        address = {"socketAddress": {"address": "127.0.0.1", "portValue": options.xds_port}}
     return {
         "name": XDS_CLUSTER,
         "type": "STATIC",

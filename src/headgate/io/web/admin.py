@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from headgate.io.unix import private_socket
 from headgate.model.printable import printable_json
 
 MAX_REPLY_BYTES = 32 << 20
@@ -60,9 +61,13 @@ class AdminServer:
         return int(self._runner.addresses[-1][1])
 
     async def listen_unix(self, path: Path) -> None:
-        """Listen on a Unix socket, replacing a stale one."""
+        """Listen on a Unix socket that only this user can use, replacing a stale one.
+
+        Raises OSError when it cannot be bound.
+        """
         await self._set_up()
-        await web.UnixSite(self._runner, path).start()
+        with private_socket(path):
+            await web.UnixSite(self._runner, path).start()
 
     async def close(self) -> None:
         """Stop listening."""

@@ -19,11 +19,17 @@ def test_the_admin_is_a_private_socket_unless_a_port_is_given(tmp_path: Path) ->
     assert by_port == {"socketAddress": {"address": "127.0.0.1", "portValue": 19000}}
 
 
-def test_the_xds_server_is_on_loopback(tmp_path: Path) -> None:
-    [cluster] = bootstrap(options(tmp_path))["staticResources"]["clusters"]
+def xds_address(options: EnvoyOptions) -> object:
+    [cluster] = bootstrap(options)["staticResources"]["clusters"]
     [group] = cluster["loadAssignment"]["endpoints"]
-    address = group["lbEndpoints"][0]["endpoint"]["address"]["socketAddress"]
-    assert address == {"address": "127.0.0.1", "portValue": 18000}
+    return group["lbEndpoints"][0]["endpoint"]["address"]
+
+
+def test_the_xds_server_is_on_a_socket_in_the_folder_unless_a_loopback_port_is_given(tmp_path: Path) -> None:
+    by_port = xds_address(options(tmp_path))
+    assert by_port == {"socketAddress": {"address": "127.0.0.1", "portValue": 18000}}
+    by_socket = xds_address(EnvoyOptions(binary=Path("/bin/envoy"), folder=tmp_path))
+    assert by_socket == {"pipe": {"path": str(tmp_path / "xds.sock")}}
 
 
 def test_the_command_writes_the_file_it_names(tmp_path: Path) -> None:
