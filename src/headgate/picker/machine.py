@@ -1,7 +1,7 @@
 """The machine of one pool: events in, actions out. It never awaits, logs or reads a clock."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
 import xxhash
@@ -224,14 +224,17 @@ class PoolMachine:
         averages = self._ledger.estimator.of(model)
         prompt_tokens = averages.prompt_tokens(request)
         blocks = case.blocks()
-        matched: Mapping[int, int] = {}
+        matched: dict[int, int] = {}
         prefix = b""
         if blocks and (found := fleet.index.match(blocks)):
             tokens = BLOCK_BYTES / averages.bytes_per_token
             most = prompt_tokens - 1
-            matched = {slot: min(most, round(n * tokens)) for slot, n in found.items()}
-            end = 8 * max(found.values())
-            prefix = blocks[end - 8 : end]
+            deepest = 0
+            for slot, n in found.items():
+                matched[slot] = min(most, round(n * tokens))
+                if n > deepest:
+                    deepest = n
+            prefix = blocks[8 * deepest - 8 : 8 * deepest]
         adapter = model if model in fleet.adapters else None
         sharers = self._ledger.sharers.get(prefix, 0)
         case.kind = hash((request.path, model))

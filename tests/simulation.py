@@ -1,0 +1,174 @@
+"""A pool's machine before simulated engines, under virtual time: what a routing rule is worth, without a process.
+
+Tokens are four bytes, as `headgate.sim.tokens` has them. What a gateway adds (hops, serialisation) takes no time.
+"""
+
+import heapq
+import random
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from headgate.model.endpoints import Endpoint, Pool
+from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId, endpoint_id
+from headgate.model.load import Load
+from headgate.model.requests import BLOCK_BYTES, InferenceRequest, Usage
+from headgate.picker.actions import Reject, Route
+from headgate.picker.events import (
+    Event,
+    FirstToken,
+    PoolChanged,
+    RequestArrived,
+    RequestEnded,
+    ResponseStarted,
+    Scraped,
+)
+from headgate.picker.machine import PoolMachine
+from headgate.picker.settings import MachineSettings
+from headgate.picker.view import PoolView
+from headgate.scheduling.profiles import PROFILES
+from headgate.sim.engine import EngineModel, EngineRequest, Finished
+from headgate.sim.engine import FirstToken as EngineFirstToken
+from headgate.sim.presets import PRESETS, Preset
+from headgate.sim.tokens import TOKEN_BYTES, block_chain
+
+KEY = PoolKey("default/simulated")
+SCRAPE_S = 0.2
+ENGINE = PRESETS["8b-h100"]
+
+
+class Answer(msgspec.Struct):
+    """What became of a request. Times in virtual seconds."""
+
+    asked_at: float
+    output_tokens: int
+    endpoint: EndpointId | None = None
+    """None: refused."""
+    first_at: float | None = None
+    ended_at: float | None = None
+    """None: refused, or under way when the simulation ended."""
+
+    @property
+    def good(self) -> bool:
+        """First token within 2 s, later ones within 50 ms each."""
+        if self.first_at is None or self.ended_at is None:
+            return False
+        later = max(1, self.output_tokens - 1)
+        return self.first_at - self.asked_at < 2.0 and self.ended_at - self.first_at < 0.05 * later
+
+
+def slower(preset: Preset, factor: float) -> Preset:
+    """The same server, *factor* times slower."""
+    fields = ("step_s", "prefill_s", "decode_s", "context_s")
+    return msgspec.structs.replace(preset, **{name: factor * getattr(preset, name) for name in fields})
+
+
+def text(rng: random.Random, tokens: int) -> bytes:
+    """A prompt like no other."""
+    return rng.randbytes(TOKEN_BYTES * tokens)
+
+
+class Simulation:
+    """One pool, one policy, and a replica for each of *presets*."""
+
+    def __init__(self, policy: str, presets: Sequence[Preset], seed: int = 0) -> None:
+        self.now = 0.0
+        self.answers: list[Answer] = []
+        rng = random.Random(seed)
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._booked = 0
+        ips = [f"10.0.0.{number + 1}" for number in range(len(presets))]
+        self._engines = {
+            endpoint_id(ip, 8000): EngineModel(preset, random.Random(seed + number))
+            for number, (ip, preset) in enumerate(zip(ips, presets, strict=True))
+        }
+        self._machine = PoolMachine(KEY, PROFILES[policy], MachineSettings(), rng)
+        endpoints = tuple(Endpoint(endpoint_id(ip, 8000), ip, 8000, ip) for ip in ips)
+        self._tell(PoolChanged(Pool(KEY, endpoints)))
+        self._then: dict[int, Callable[[], None]] = {}
+        self._scrape()
+
+    def at(self, time: float, what: Callable[[], None]) -> None:
+        """Let *what* happen then."""
+        self._booked += 1
+        heapq.heappush(self._agenda, (time, self._booked, what))
+
+    def ask(self, prompt: bytes, output_tokens: int, then: Callable[[], None] = lambda: None) -> None:
+        """A client asks now; *then* happens when it has its answer, or a second after a refusal."""
+        number = len(self.answers)
+        answer = Answer(self.now, output_tokens)
+        self.answers.append(answer)
+        chain = block_chain(prompt, 0, BLOCK_BYTES // TOKEN_BYTES)
+        request = InferenceRequest(
+            id=RequestId(str(number)),
+            api="chat",
+            model="m",
+            streaming=True,
+            blocks=b"".join([block.to_bytes(8, "little") for block in chain]),
+            prompt_bytes=len(prompt),
+            max_tokens=output_tokens,
+        )
+        for action in self._tell(RequestArrived(StreamId(number), request)):
+            if isinstance(action, Reject):
+                self.at(self.now + 1.0, then)
+            elif isinstance(action, Route):
+                answer.endpoint = action.endpoints[0]
+                engine = self._engines[answer.endpoint]
+                blocks = block_chain(prompt, 1, engine.preset.block_tokens)
+                tokens = len(prompt) // TOKEN_BYTES
+                asked = EngineRequest(
+                    id=number, prompt_tokens=tokens, output_tokens=output_tokens, blocks=blocks
+                )
+                engine.submit(asked, self.now)
+                self._then[number] = then
+
+    def view(self) -> PoolView:
+        """The pool as the machine sees it."""
+        return self._machine.view(self.now)
+
+    def run(self, until: float) -> None:
+        """Let everything happen up to *until*."""
+        while True:
+            times = [(at, name) for name, engine in self._engines.items() if (at := engine.next_event_at())]
+            engine_at, name = min(times, default=(float("inf"), EndpointId("")))
+            agenda_at = self._agenda[0][0] if self._agenda else float("inf")
+            self.now = min(engine_at, agenda_at)
+            if self.now > until:
+                self.now = until
+                return
+            if agenda_at <= engine_at:
+                heapq.heappop(self._agenda)[2]()
+            else:
+                self._advance(name)
+
+    def _advance(self, name: EndpointId) -> None:
+        engine = self._engines[name]
+        for event in engine.advance(self.now):
+            answer, stream = self.answers[event.id], StreamId(event.id)
+            if isinstance(event, EngineFirstToken):
+                answer.first_at = event.at
+                self._tell(ResponseStarted(stream, 200, name))
+                self._tell(FirstToken(stream))
+            elif isinstance(event, Finished):
+                answer.ended_at = event.at
+                usage = Usage(0, answer.output_tokens)
+                self._tell(RequestEnded(stream, "complete", 200, usage, name))
+                self._then.pop(event.id)()
+
+    def _scrape(self) -> None:
+        for name, engine in self._engines.items():
+            preset, totals = engine.preset, engine.totals
+            load = Load(
+                "vllm",
+                engine.waiting,
+                engine.running,
+                kv_used=engine.cache.usage,
+                block_tokens=preset.block_tokens,
+                kv_blocks=preset.blocks,
+                progress=float(totals.prompt_tokens + totals.generated_tokens),
+            )
+            self._tell(Scraped(name, load))
+        self.at(self.now + SCRAPE_S, self._scrape)
+
+    def _tell(self, event: Event) -> Sequence[object]:
+        return self._machine.handle(event, self.now)
