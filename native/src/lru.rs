@@ -102,14 +102,14 @@ impl Lru {
         self.newest = entry;
     }
 
-    /// Makes the block the most recently used; a new one takes its place in the table.
-    pub fn touch(&mut self, block: u64, flags: u32) {
+    /// Makes the block the most recently used; true for a new one, which takes its place in the table.
+    pub fn touch(&mut self, block: u64, flags: u32) -> bool {
         if let Some(place) = self.find(block) {
             let entry = self.table[place];
             self.entries[entry as usize].flags |= flags;
             self.unlink(entry);
             self.link(entry);
-            return;
+            return false;
         }
         if (self.used + 1) * 8 > self.table.len() * 7 {
             self.grow();
@@ -138,6 +138,7 @@ impl Lru {
         self.used += 1;
         self.link(entry);
         self.put(entry);
+        true
     }
 
     pub fn forget(&mut self, block: u64) -> bool {
@@ -171,23 +172,18 @@ impl Lru {
         self.table[gap] = NONE;
     }
 
-    pub fn shrink(&mut self) {
-        while self.used > self.capacity {
-            let block = self.entries[self.oldest as usize].block;
-            self.forget(block);
+    /// Drops the least recently used block while there are more than the capacity.
+    pub fn evict(&mut self) -> Option<u64> {
+        if self.used <= self.capacity {
+            return None;
         }
+        let block = self.entries[self.oldest as usize].block;
+        self.forget(block);
+        Some(block)
     }
 
     pub fn clear(&mut self) {
         *self = Lru::new(self.capacity);
-    }
-
-    /// Remembers a prompt: its last block ages first.
-    pub fn add(&mut self, blocks: &[u64], flags: u32) {
-        for block in blocks.iter().rev() {
-            self.touch(*block, flags);
-        }
-        self.shrink();
     }
 
     /// The blocks from the oldest to the newest, with their flags.
@@ -251,7 +247,8 @@ mod tests {
                         model.retain(|known| *known != block);
                     }
                     _ => {
-                        lru.add(&[block], 0);
+                        lru.touch(block, 0);
+                        while lru.evict().is_some() {}
                         model.retain(|known| *known != block);
                         model.push(block);
                         if model.len() > capacity { model.remove(0); }

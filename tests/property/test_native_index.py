@@ -20,6 +20,8 @@ _STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("open"), _SLOTS, st.integers(1, 9)),
         st.tuples(st.just("add"), _SLOTS, _BLOCKS),
+        st.tuples(st.sampled_from(["expect", "confirm", "withdraw"]), _SLOTS, _BLOCKS),
+        st.tuples(st.sampled_from(["expect", "confirm", "withdraw"]), _SLOTS, _BLOCKS),
         st.tuples(st.just("clear"), _SLOTS),
         st.tuples(st.just("remove"), _SLOTS),
     ),
@@ -34,6 +36,7 @@ def _same(ours: PrefixIndex, theirs: Any, asked: bytes) -> None:
         assert theirs.blocks(slot) == ours.blocks(slot)
         assert theirs.capacity(slot) == ours.capacity(slot)
         assert theirs.fill(slot) == ours.fill(slot)
+        assert theirs.expected(slot) == ours.expected(slot)
 
 
 @given(_STEPS, _BLOCKS)
@@ -44,9 +47,16 @@ def test_both_indexes_agree_after_every_step(steps: list[tuple[Any, ...]], asked
             call: Callable[..., None] = getattr(index, verb)
             call(*arguments)
         _same(ours, theirs, asked)
+        ours.check()
     copy = native.PrefixIndex()
     copy.restore(theirs.snapshot())
-    _same(ours, copy, asked)
+    again = native.PrefixIndex()
+    again.restore(copy.snapshot())
+    assert again.match(asked) == copy.match(asked)
+    for slot in range(4):
+        assert copy.blocks(slot) <= theirs.blocks(slot)
+        if not theirs.expected(slot):
+            assert copy.match(asked).get(slot) == theirs.match(asked).get(slot)
 
 
 def test_reported_blocks_come_and_go() -> None:
@@ -57,6 +67,10 @@ def test_reported_blocks_come_and_go() -> None:
     assert (index.match(packed(5, 6, 7, 8)), index.reported(1)) == ({1: 3}, 3)
     index.dropped(1, packed(6, 99))
     assert (index.match(packed(5, 6, 7)), index.blocks(1)) == ({1: 1}, 2)
+    index.expect(1, packed(5, 6))
+    index.dropped(1, packed(5))
+    assert (index.match(packed(5, 6, 7)), index.blocks(1)) == ({1: 3}, 3)
+    index.check()
     index.stored(9, packed(1))
     assert index.match(packed(1)) == {}
 
@@ -71,7 +85,7 @@ def test_a_broken_snapshot_is_refused_and_changes_nothing(data: bytes) -> None:
     assert index.match(packed(1, 2)) == {0: 2}
 
 
-@pytest.mark.parametrize("verb", ["add", "match", "stored", "dropped"])
+@pytest.mark.parametrize("verb", ["add", "expect", "confirm", "withdraw", "match", "stored", "dropped"])
 def test_half_a_hash_is_refused(verb: str) -> None:
     index = native.PrefixIndex()
     index.open(0, 4)

@@ -164,6 +164,9 @@ class Machine(RuleBasedStateMachine):
         assert view.in_flight == 0
         for one in view.endpoints:
             assert not one.leaving
+            assert (
+                self.machine._fleet.index.expected(self.machine._fleet.members[one.endpoint].state.slot) == 0
+            )
             assert (one.in_flight, one.pending_tokens, one.context_tokens) == (0, 0, 0)
 
 

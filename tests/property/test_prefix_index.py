@@ -1,5 +1,7 @@
 """The prefix index against a model that is plainly right: per endpoint, a list of blocks by recency."""
 
+from random import Random
+
 import hypothesis.strategies as st
 from hypothesis import given
 from tests.blocks import packed
@@ -72,3 +74,55 @@ def test_it_answers_like_the_plain_model(steps: list[tuple[str, int, str]], aske
         index.remove(slot)
     index.check()
     assert index.match(packed(*chain("a"))) == {}
+
+
+@given(
+    remembered=st.lists(prompts, max_size=6),
+    asked=st.lists(st.tuples(prompts, st.booleans()), max_size=8),
+    order=st.randoms(use_true_random=False),
+    probes=st.lists(prompts, min_size=1, max_size=4),
+    capacity=st.integers(1, 12),
+)
+def test_only_what_was_computed_stays_whatever_was_expected_meanwhile(
+    remembered: list[str],
+    asked: list[tuple[str, bool]],
+    order: Random,
+    probes: list[str],
+    capacity: int,
+) -> None:
+    """Prompts under way in any overlap: afterwards the index is as if only the computed ones had been sent."""
+    index, plain = PrefixIndex(), PrefixIndex()
+    for each in (index, plain):
+        each.open(0, capacity)
+        for text in remembered:
+            each.add(0, packed(*chain(text)))
+    running: list[tuple[str, bool]] = []
+    for text, computed in asked:
+        index.expect(0, packed(*chain(text)))
+        running.append((text, computed))
+        assert index.match(packed(*chain(text)))[0] == len(text), "what is under way is shared"
+        while running and order.random() < 0.4:
+            conclude(index, plain, running.pop(order.randrange(len(running))))
+        index.check()
+    for prompt in running:
+        conclude(index, plain, prompt)
+    index.check()
+    assert index.expected(0) == 0
+    assert index.blocks(0) == plain.blocks(0)
+    for text in probes:
+        blocks = packed(*chain(text))
+        assert index.match(blocks) == plain.match(blocks)
+    for each in (index, plain):
+        each.open(0, max(1, capacity // 2))
+    for text in probes:
+        blocks = packed(*chain(text))
+        assert index.match(blocks) == plain.match(blocks), "the same blocks are the oldest"
+
+
+def conclude(index: PrefixIndex, plain: PrefixIndex, prompt: tuple[str, bool]) -> None:
+    blocks = packed(*chain(prompt[0]))
+    if prompt[1]:
+        index.confirm(0, blocks)
+        plain.add(0, blocks)
+    else:
+        index.withdraw(0, blocks)

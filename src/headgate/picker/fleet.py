@@ -8,10 +8,11 @@ from headgate.model.ids import EndpointId
 from headgate.model.load import Load
 from headgate.picker.doubts import Doubts
 from headgate.picker.events import ModelsListed, Scraped
-from headgate.picker.listings import Listings
+from headgate.picker.listings import Listings, lengths
 from headgate.picker.member import Concerns, Member
 from headgate.picker.pace import KEPT_S, Pace, fast_fifth
 from headgate.picker.settings import MachineSettings
+from headgate.picker.tracked import Tracked
 from headgate.scheduling.api import EndpointState
 from headgate.scheduling.prefix import DEFAULT_KV_TOKENS, BlockIndex, PrefixIndex, capacity_blocks
 
@@ -51,6 +52,7 @@ class Fleet:
             key: self._member(wanted[key], now, serving and bool(before)) for key in sorted(wanted)
         }
         for member in gone:
+            self._forget_prompts(member)
             self.index.remove(member.state.slot)
             self.doubts.forget(member.state.slot)
             member.state.fill = 0.0
@@ -72,12 +74,30 @@ class Fleet:
             del self.leaving[member.state.id]
             heappush(self._free, member.state.slot)
 
-    def remember(self, member: Member, blocks: bytes) -> None:
-        """*member* computes a prompt of these blocks."""
-        state = member.state
-        self.index.add(state.slot, blocks)
-        state.fill = self.index.fill(state.slot)
-        state.seen = None
+    def expect(self, tracked: Tracked) -> None:
+        """The prompt goes to its member: expected there, as far as the model's length and the cache allow."""
+        member = tracked.member
+        if not tracked.blocks or member is None or self.leaving.get(member.state.id) is member:
+            return
+        room = self.index.capacity(member.state.slot)
+        if (longest := member.lengths.get(tracked.model or "")) is not None:
+            room = min(room, int(longest / tracked.block_tokens))
+        tracked.expected = tracked.blocks[: 8 * room]
+        self.index.expect(member.state.slot, tracked.expected)
+        self._refill(member)
+
+    def conclude_prompt(self, tracked: Tracked, *, computed: bool) -> None:
+        """The prompt's fate is known: what was expected is remembered, or taken back."""
+        member = tracked.member
+        if not tracked.expected or member is None:
+            return
+        (self.index.confirm if computed else self.index.withdraw)(member.state.slot, tracked.expected)
+        tracked.expected = b""
+        self._refill(member)
+
+    def _refill(self, member: Member) -> None:
+        member.state.fill = self.index.fill(member.state.slot)
+        member.state.seen = None
 
     def scraped(self, event: Scraped, now: float, mean_own: float, mean_context: float) -> None:
         """Take in a scrape; an endpoint that is not a member is ignored."""
@@ -110,6 +130,7 @@ class Fleet:
         member.models_error = event.error
         if event.error is None:
             member.models = event.models
+            member.lengths = lengths(event.models)
             member.knows_models = True
         elif event.error not in SILENT:
             member.knows_models = False
@@ -172,6 +193,9 @@ class Fleet:
         ]
         assert sorted(slots + self._free) == list(range(self._slots)), (slots, self._free)
         assert list(self.members) == sorted(self.members) == [state.id for state in self.states]
+        for member in everyone:
+            expected = sum(len(tracked.expected) // 8 for tracked in member.holds.values())
+            assert self.index.expected(member.state.slot) == expected, member.state.id
         self.index.check()
 
     def _member(self, endpoint: Endpoint, now: float, slowly: bool) -> Member:
@@ -214,9 +238,14 @@ class Fleet:
         return self._slots - 1
 
     def _restarted(self, member: Member) -> None:
+        self._forget_prompts(member)
         self.index.clear(member.state.slot)
-        member.state.fill = 0.0
-        member.state.seen = None
+        self._refill(member)
+
+    def _forget_prompts(self, member: Member) -> None:
+        """Its cache is gone, and what was sent there with it."""
+        for tracked in member.holds.values():
+            tracked.expected = b""
 
     def _size(self, member: Member, load: Load) -> None:
         if load.kv_blocks and load.block_tokens:
@@ -224,8 +253,7 @@ class Fleet:
             capacity = capacity_blocks(load.kv_blocks * load.block_tokens)
             if capacity != self.index.capacity(slot):
                 self.index.open(slot, capacity)
-                member.state.fill = self.index.fill(slot)
-                member.state.seen = None
+                self._refill(member)
 
     def _collect_models(self) -> None:
         self.listings.collect(self.members.values())

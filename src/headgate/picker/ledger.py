@@ -12,7 +12,7 @@ from headgate.picker.fleet import Fleet
 from headgate.picker.member import Member
 from headgate.picker.pace import FEWEST_TOKENS
 from headgate.picker.tracked import Tracked
-from headgate.scheduling.costs import H100_8B, StepCosts, step_s
+from headgate.scheduling.costs import H100_8B, StepCosts, step_s, ttft_s
 from headgate.scheduling.tokens import TokenEstimator
 
 GAIN = 0.02
@@ -58,7 +58,7 @@ class Ledger:
             self.sharers[tracked.prefix] = self.sharers.get(tracked.prefix, 0) + 1
         member.book(tracked, now)
         member.health.sent(tracked.stream)
-        self._fleet.remember(member, tracked.blocks)
+        self._fleet.expect(tracked)
         if not tracked.streaming or tracked.unseen:
             heappush(self._releases, (now + tracked.predicted_s, tracked.stream))
         self.mean_own += GAIN * (tracked.own_tokens - self.mean_own)
@@ -89,6 +89,8 @@ class Ledger:
         tracked.blocks = b""
         if member is None:
             return
+        if event.status >= 400 or not tracked.streaming or event.plain:
+            self._fleet.conclude_prompt(tracked, computed=event.status < 400)
         if not tracked.streaming or event.plain or event.status >= 400:
             member.signed(tracked, now)
         else:
@@ -105,6 +107,7 @@ class Ledger:
             tracked.first_step_s = step_s(tracked.member.state, self._costs)
             tracked.member.produced(tracked, now)
             tracked.member.signed(tracked, now)
+            self._fleet.conclude_prompt(tracked, computed=True)
 
     def ended(self, event: RequestEnded, now: float) -> list[Conclude]:
         """Close the request; nothing for a stream that is not known (any more)."""
@@ -150,6 +153,7 @@ class Ledger:
         tracked.judged = True
         if member is None:
             return
+        self._fleet.conclude_prompt(tracked, computed=False)
         member.heard_of(tracked)
         member.release_pending(tracked)
         if status == 504:
@@ -166,13 +170,25 @@ class Ledger:
         if really is None:
             return
         picked.health.passed_over(now, served)
+        self._fleet.conclude_prompt(tracked, computed=False)
         picked.close(tracked)
         self._fleet.left(picked)
+        self._match_again(tracked, really)
         sent_at = tracked.sent_at
         really.book(tracked, now)
         tracked.sent_at = sent_at
-        if served in self._fleet.members:
-            self._fleet.remember(really, tracked.blocks)
+        self._fleet.expect(tracked)
+
+    def _match_again(self, tracked: Tracked, member: Member) -> None:
+        """Its cached and uncached tokens, and its predicted time, are those at *member*."""
+        state = member.state
+        found = self._fleet.index.match(tracked.blocks).get(state.slot, 0)
+        matched = min(tracked.prompt_tokens - 1, round(found * tracked.block_tokens)) if found else 0
+        self.matched_tokens += matched - tracked.matched_tokens
+        self._recent_matched += matched - tracked.matched_tokens
+        tracked.matched_tokens = matched
+        tracked.own_tokens = tracked.prompt_tokens - matched
+        tracked.predicted_s = max(tracked.predicted_s, ttft_s(state, tracked.own_tokens, self._costs))
 
     def _judge(self, tracked: Tracked, member: Member, status: int, now: float) -> None:
         tracked.judged = True
@@ -235,6 +251,7 @@ class Ledger:
                 self.sharers[tracked.prefix] = left
         member = tracked.member
         if member is not None:
+            self._fleet.conclude_prompt(tracked, computed=_computed(tracked, ending, now))
             served = served or (member.state.id if tracked.status is not None else None)
             member.close(tracked)
             self._fleet.left(member)
@@ -242,3 +259,13 @@ class Ledger:
         ttft_s = None if first_at is None else first_at - arrived_at
         outcome = Outcome(ending, tracked.status, served, ttft_s, now - arrived_at, usage)
         return Conclude(tracked.stream, outcome)
+
+
+def _computed(tracked: Tracked, ending: Ending, now: float) -> bool:
+    """Whether an endpoint has computed a prompt that ended like this, as far as anyone can tell."""
+    if (tracked.status or 200) >= 400:
+        return False
+    if ending == "complete":
+        return True
+    untold = ending == "lost" or (tracked.unseen and ending == "aborted")
+    return untold and now - tracked.sent_at >= tracked.predicted_s

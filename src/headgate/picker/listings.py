@@ -2,10 +2,23 @@
 
 from collections.abc import Iterable
 
+from headgate.model.load import ModelCard
 from headgate.picker.member import Member
 from headgate.scheduling.api import DOWN
 
 NOBODY: frozenset[int] = frozenset()
+
+
+def lengths(cards: Iterable[ModelCard]) -> dict[str, int]:
+    """Model name → `max_model_len`; adapters have their base model's."""
+    by_name = {card.id: card for card in cards}
+    found = {}
+    for name, card in by_name.items():
+        parent = by_name.get(card.parent or "")
+        length = card.max_model_len or (parent.max_model_len if parent is not None else None)
+        if length:
+            found[name] = length
+    return found
 
 
 class Listings:

@@ -282,6 +282,7 @@ class PoolMachine:
             request.unseen,
             request.prompt_bytes,
             blocks,
+            BLOCK_BYTES / averages.bytes_per_token,
             prompt_tokens,
             matched_tokens,
             own_tokens,

@@ -1,5 +1,6 @@
 """One endpoint of the pool with the requests it holds: the router's own accounting."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from headgate.model.endpoints import Endpoint
@@ -45,6 +46,8 @@ class Member:
         self._settings = health
         self.pace = Pace()
         self.models: tuple[ModelCard, ...] = ()
+        self.lengths: Mapping[str, int] = {}
+        """Model name → most tokens that a prompt and its answer may have there, where known."""
         self.knows_models = False
         """`models` are its names: a list came, and its server answers no error in place of a newer one."""
         self.holds: dict[StreamId, Tracked] = {}

@@ -22,6 +22,8 @@ class Tracked(msgspec.Struct, eq=False):
     prompt_bytes: int
     blocks: bytes
     """Kept until the answer starts: another endpoint may turn out to serve them."""
+    block_tokens: float
+    """Estimated prompt tokens of a block."""
     prompt_tokens: int
     matched_tokens: int
     own_tokens: int
@@ -33,6 +35,8 @@ class Tracked(msgspec.Struct, eq=False):
     kind: int = 0
     """Stands for its path and model; see `Doubts`."""
     member: "Member | None" = None
+    expected: bytes = b""
+    """Those of `blocks` that the index expects at `member` until the prompt's fate is known."""
     pending: bool = False
     """Its prompt is not computed yet, as far as known."""
     since_scrape: bool = False

@@ -76,6 +76,7 @@ def tracking(arrived: RequestArrived, now: float = 0.0, **fields: object) -> Tra
     request = arrived.request
     values: dict[str, object] = {
         "blocks": b"",
+        "block_tokens": 32.0,
         "prompt_tokens": 0,
         "matched_tokens": 0,
         "own_tokens": 0,

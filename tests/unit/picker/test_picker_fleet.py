@@ -44,6 +44,16 @@ def holding(member: Member) -> Tracked:
     return tracked
 
 
+def remember(fleet: Fleet, name: str) -> None:
+    """The endpoint computed PROMPT."""
+    member = fleet.members[address(name)]
+    tracked = tracking(arrives(77), blocks=PROMPT)
+    member.book(tracked, 0.0)
+    fleet.expect(tracked)
+    fleet.conclude_prompt(tracked, computed=True)
+    member.close(tracked)
+
+
 def matched(fleet: Fleet, name: str) -> int:
     """Blocks of PROMPT that the index believes at an endpoint."""
     return fleet.index.match(PROMPT).get(fleet.members[address(name)].state.slot, 0)
@@ -56,7 +66,7 @@ def test_members_are_ordered_by_id_whatever_order_they_come_in(fleet: Fleet) -> 
 
 def test_a_member_that_stays_keeps_what_is_known_of_it(fleet: Fleet) -> None:
     before = fleet.members[address("a")]
-    fleet.remember(before, PROMPT)
+    remember(fleet, "a")
     change(fleet, "ac")
     assert fleet.members[address("a")] is before
     assert matched(fleet, "a") == len(PROMPT) // 8
@@ -84,7 +94,7 @@ def test_a_member_that_leaves_busy_stays_until_its_last_request_ends(fleet: Flee
 
 def test_a_member_that_returns_while_draining_is_the_same_one_with_an_empty_cache(fleet: Fleet) -> None:
     member = fleet.members[address("b")]
-    fleet.remember(member, PROMPT)
+    remember(fleet, "b")
     holding(member)
     change(fleet, "a")
     change(fleet, "ab")
@@ -106,7 +116,7 @@ def test_newcomers_start_slowly_only_where_others_serve_already() -> None:
 
 def test_a_restart_empties_the_index_of_that_endpoint_only(fleet: Fleet) -> None:
     for name in "ab":
-        fleet.remember(fleet.members[address(name)], PROMPT)
+        remember(fleet, name)
         fleet.scraped(scrape(name, progress=100.0), 1.0, 0.0, 0.0)
     fleet.scraped(scrape("a", progress=3.0), 2.0, 0.0, 0.0)
     assert (matched(fleet, "a"), matched(fleet, "b")) == (0, len(PROMPT) // 8)
