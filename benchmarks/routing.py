@@ -17,10 +17,19 @@ from headgate.io.terminal.console import PlainConsole
 
 POLICIES = ("default", "least-requests", "round-robin")
 
+LOADS = {
+    "shared-prefix": ("--load", "shared-prefix"),
+    "multi-turn": ("--load", "multi-turn"),
+    "bursty": ("--load", "bursty"),
+    "hot-prefix": ("--load", "hot-prefix", "--max-num-seqs", "4", "--rate", "30"),
+    "slow-half": ("--load", "multi-turn", "--slow", "2", "--rate", "24"),
+}
+"""Name → options of the demo. `slow-half` is for an even number of replicas."""
+
 
 def compare(load: str, policies: tuple[str, ...], duration_s: float, replicas: int, seed: int) -> Any:
     """The demo's comparison as JSON."""
-    args = ["demo", "--load", load, "--policy", ",".join(policies), "--duration", str(duration_s)]
+    args = ["demo", *LOADS[load], "--policy", ",".join(policies), "--duration", str(duration_s)]
     args += ["--replicas", str(replicas), "--seed", str(seed), "--port", "0", "--output", "json"]
     run = subprocess.run([*HEADGATE, *args], stdout=subprocess.PIPE, text=True, check=False)
     if run.returncode:
@@ -58,12 +67,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--loads", default="shared-prefix,multi-turn,bursty")
+    parser.add_argument("--loads", default=",".join(LOADS), help=f"of {', '.join(LOADS)}")
     parser.add_argument("--policies", default=",".join(POLICIES))
     parser.add_argument("--seconds", type=float, default=20, help="length of one load")
     parser.add_argument("--replicas", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    if unknown := set(asked.loads.split(",")) - LOADS.keys():
+        parser.error(f"no load {', '.join(sorted(unknown))}; there are {', '.join(LOADS)}")
     table = Table(
         title=f"routing, {asked.replicas} simulated replicas (8b-h100), {asked.seconds:g} s a run, seed {asked.seed}"
     )

@@ -11,12 +11,13 @@ import msgspec
 
 from headgate.app.demo_children import Child, started
 from headgate.app.demo_fleet import ReplicaNow, look
-from headgate.app.demo_plan import Scene
+from headgate.app.demo_plan import SLOWER, Scene
 from headgate.io.load.generator import Load, LoadSettings
 from headgate.io.load.report import Report
 from headgate.io.load.workloads import make_plan
 
 LOOK_EVERY_S = 0.5
+ALL_DAY_S = 86_400
 
 
 class Stage(Protocol):
@@ -65,6 +66,12 @@ def fleet_args(scene: Scene) -> list[str]:
         *("--replicas", str(settings.replicas), "--port-base", "0", "--control-port", "0"),
         *("--preset", settings.preset, "--kv-tokens", str(scene.kv_tokens), "--speed", str(settings.speed)),
         *("--seed", str(settings.seed), "--drain-s", "0", "--output", "json"),
+        *(() if settings.max_num_seqs is None else ("--max-num-seqs", str(settings.max_num_seqs))),
+        *(
+            part
+            for number in range(settings.replicas - settings.slow, settings.replicas)
+            for part in ("--fault", f"{number}:slow-start:factor={SLOWER:g},for_s={ALL_DAY_S}")
+        ),
     ]
 
 

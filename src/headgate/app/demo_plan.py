@@ -14,6 +14,8 @@ EASE = 0.65
 """The same where little can be reused, or where bursts are well above the mean."""
 CACHE_ROOM = 1.5
 """KV tokens per replica over its even share of what is worth keeping: it fits once, not everywhere."""
+SLOWER = 4.0
+"""How many times slower the slow servers are."""
 FEWEST_PROMPTS = 6
 """A replica's cache holds at least so many mean prompts."""
 
@@ -33,6 +35,10 @@ class DemoSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Requests per second of the servers' time."""
     kv_tokens: int | None = None
     """KV tokens per replica."""
+    max_num_seqs: int | None = None
+    """Sequences a replica runs at once."""
+    slow: int = 0
+    """So many of the replicas, the last ones, are `SLOWER`."""
     port: int = 8080
     keep: bool = False
     seed: int = 0
@@ -67,6 +73,8 @@ def set_scene(settings: DemoSettings) -> Scene:
         raise ValueError(f"no preset {settings.preset!r}; there are {', '.join(PRESETS)}")
     if settings.replicas < 1 or settings.duration_s <= 0 or settings.speed <= 0 or not settings.policies:
         raise ValueError("replicas, duration and speed must be above 0, and there must be a policy")
+    if not 0 <= settings.slow <= settings.replicas:
+        raise ValueError(f"slow is the number of slow servers, 0 to {settings.replicas}")
     if unknown := [policy for policy in settings.policies if policy not in PROFILES]:
         raise ValueError(f"no policy {unknown[0]!r}; there are {', '.join(PROFILES)}")
     rate = settings.rate or pressing_rate(workload, preset, settings.replicas)
@@ -83,11 +91,17 @@ def pressing_rate(workload: Workload, preset: Preset, replicas: int) -> float:
     """Requests per second that are `PRESSURE`, or `EASE`, of what a fleet without caches can do."""
     reuses = workload.groups > 0 and workload.bursts is None
     seconds_each = workload.prompt_tokens * preset.prefill_s + workload.answer_tokens.mean * preset.decode_s
-    return (PRESSURE if reuses else EASE) * replicas / seconds_each
+    return (PRESSURE if reuses and not workload.fillers else EASE) * replicas / seconds_each
 
 
 def scarce_cache(workload: Workload, preset: Preset, replicas: int, rate: float) -> int:
-    """KV tokens per replica: the fleet together can keep what will be asked for again, one replica cannot."""
+    """KV tokens per replica: the fleet together can keep what will be asked for again, one replica cannot.
+
+    With fillers: so many that these fill the caches twice.
+    """
+    if workload.fillers:
+        half = workload.fillers * workload.filler_tokens / replicas / 2
+        return min(preset.kv_tokens, math.ceil(half / preset.block_tokens) * preset.block_tokens)
     shared = workload.groups * workload.system_tokens
     private = workload.prompt_tokens - workload.system_tokens + workload.answer_tokens.mean
     live = rate * (workload.think_s.mean + 1.0) * private if workload.turns[1] > 1 else 0.0

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headgate.app.demo_fleet import ReplicaNow
-from headgate.app.demo_plan import Scene
+from headgate.app.demo_plan import SLOWER, Scene
 from headgate.io.load.report import Report
 from headgate.model.words import counted
 
@@ -44,6 +44,8 @@ def opening(scene: Scene) -> list[str]:
         else ""
     )
     pace = f"{scene.rate * settings.speed:.1f} requests/s for {settings.duration_s:g} s"
+    if settings.slow:
+        fleet += f", {settings.slow} of them {SLOWER:g} times slower than the others"
     return [
         f"{fleet}, KV cache of {scene.kv_tokens // 1000}k tokens each",
         f"load {workload.name}: {workload.about}; {sharing}{pace}",

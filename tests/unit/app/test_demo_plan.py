@@ -41,9 +41,18 @@ def test_nothing_shared_needs_no_scarce_cache() -> None:
     assert set_scene(DemoSettings(load="unique")).kv_tokens == PRESETS["8b-h100"].kv_tokens
 
 
+def test_fillers_fill_the_caches_twice() -> None:
+    workload = WORKLOADS["hot-prefix"]
+    scene = set_scene(DemoSettings(load="hot-prefix"))
+    assert 2 * 4 * scene.kv_tokens == workload.fillers * workload.filler_tokens
+    assert scene.kv_tokens > 10 * workload.prompt_tokens
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
+        (DemoSettings(replicas=2, slow=3), "number of slow servers, 0 to 2"),
+        (DemoSettings(slow=-1), "number of slow servers"),
         (DemoSettings(load="heavy"), "shared-prefix"),
         (DemoSettings(preset="9b"), "8b-h100"),
         (DemoSettings(replicas=0), "above 0"),

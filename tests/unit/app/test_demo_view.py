@@ -107,6 +107,9 @@ def test_the_opening_says_what_was_chosen() -> None:
     assert "2 times faster" in text
     assert "64k tokens" in text
     assert "10.0 requests/s for 20 s" in text
+    assert "slower" not in text
+    mixed = opening(set_scene(DemoSettings(slow=2)))
+    assert "2 of them 4 times slower than the others" in mixed[0]
 
 
 def test_the_board_fits_into_80_columns() -> None:

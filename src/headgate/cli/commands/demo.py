@@ -12,7 +12,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def demo(
     load: Annotated[
-        str, typer.Option(help="What is asked: shared-prefix, multi-turn, bursty, unique.")
+        str, typer.Option(help="What is asked: shared-prefix, multi-turn, bursty, hot-prefix, unique.")
     ] = "shared-prefix",
     replicas: Annotated[int, typer.Option(min=1, max=64, help="How many simulated servers.")] = 4,
     preset: Annotated[
@@ -30,6 +30,12 @@ def demo(
     kv_tokens: Annotated[
         int | None, typer.Option(min=1024, help="KV tokens per server. [default: chosen to be scarce]")
     ] = None,
+    max_num_seqs: Annotated[
+        int | None, typer.Option(min=1, help="Sequences a server runs at once. [default: the preset's]")
+    ] = None,
+    slow: Annotated[
+        int, typer.Option(min=0, help="So many of the servers are four times slower than the others.")
+    ] = 0,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The gateway's port; 0: any free one.")] = 8080,
     seed: Annotated[int, typer.Option(help="Same seed, same requests.")] = 0,
     keep: Annotated[bool, typer.Option("--keep", help="Serve on until Ctrl-C.")] = False,
@@ -46,6 +52,8 @@ def demo(
       headgate demo --load multi-turn --replicas 6
 
       headgate demo --policy default,least-requests,round-robin --duration 15
+
+      headgate demo --load hot-prefix --slow 2
 
       headgate demo --keep --port 8081
     """
@@ -66,6 +74,8 @@ def demo(
         speed=speed,
         rate=rate,
         kv_tokens=kv_tokens,
+        max_num_seqs=max_num_seqs,
+        slow=slow,
         port=port,
         keep=keep,
         seed=seed,

@@ -11,6 +11,8 @@ from headgate.io.load.report import Report, Sample, make_report
 from headgate.io.load.stream import Exchange, Message
 from headgate.io.load.workloads import Conversation, Plan
 
+FILLERS_AT_ONCE = 16
+
 
 class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where a load goes, and its limits."""
@@ -70,6 +72,7 @@ class Load:
         async with aiohttp.ClientSession(
             timeout=timeout, connector=connector, auto_decompress=False
         ) as session:
+            await self._fill(session)
             self._began = monotonic()
             try:
                 async with (
@@ -83,6 +86,19 @@ class Load:
                 pass  # what was open has noted itself as unfinished
             self._ended = monotonic()
         return self.report()
+
+    async def _fill(self, session: aiohttp.ClientSession) -> None:
+        """Ask the plan's fillers, a few at a time; what comes of them does not count."""
+        turns = asyncio.Semaphore(FILLERS_AT_ONCE)
+
+        async def ask(filler: str) -> None:
+            async with turns:
+                question = [{"role": "user", "content": filler}]
+                await Exchange(0.0).run(session, self._settings.url, self._settings.model, question, 1)
+
+        async with asyncio.TaskGroup() as group:
+            for filler in self._plan.fillers:
+                group.create_task(ask(filler))
 
     async def _converse(self, session: aiohttp.ClientSession, conversation: Conversation) -> None:
         messages: list[Message] = []

@@ -52,6 +52,9 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     think_s: Spread = Spread(1.0)
     """From an answer's end to the next question."""
     bursts: Bursts | None = None
+    fillers: int = 0
+    """Prompts that share nothing, asked before the load begins: caches are full then, as they mostly are."""
+    filler_tokens: int = 0
 
     @property
     def prompt_tokens(self) -> float:
@@ -99,6 +102,16 @@ WORKLOADS: dict[str, Workload] = {
             bursts=Bursts(factor=5.0, burst_s=1.0, quiet_s=3.0),
         ),
         Workload(
+            name="hot-prefix",
+            about="caches full of other prompts, then everybody asks behind one system prompt",
+            groups=1,
+            system_tokens=1_536,
+            question_tokens=Spread(40, 0.5),
+            answer_tokens=Spread(40, 0.3),
+            fillers=192,
+            filler_tokens=2_500,
+        ),
+        Workload(
             name="unique",
             about="prompts that share nothing: no cache can help",
             groups=0,
@@ -137,6 +150,8 @@ class Plan(msgspec.Struct, frozen=True):
     duration_s: float
     """Arrivals stop after this."""
     speed: float = 1.0
+    fillers: tuple[str, ...] = ()
+    """Prompts to be asked before the load begins; they do not count."""
 
     @property
     def requests(self) -> int:
@@ -161,7 +176,8 @@ def make_plan(
         system = rng.choices(systems, weights)[0] if systems else _words(rng, workload.system_tokens)
         turns = tuple(_turn(rng, workload, i, speed) for i in range(rng.randint(*workload.turns)))
         conversations.append(Conversation(at_s / speed, system, turns))
-    return Plan(tuple(conversations), duration_s / speed, speed)
+    fillers = tuple(_words(rng, workload.filler_tokens) for _ in range(workload.fillers))
+    return Plan(tuple(conversations), duration_s / speed, speed, fillers)
 
 
 def _turn(rng: random.Random, workload: Workload, index: int, speed: float) -> Turn:

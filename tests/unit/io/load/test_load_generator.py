@@ -221,3 +221,22 @@ async def test_a_question_that_would_come_after_the_end_is_not_waited_for() -> N
         report = await Load(plan_of(asking(0.0, 5.0), duration_s=0.5), LoadSettings(url=url, model="m")).run()
     assert report.requests == 1
     assert report.elapsed_s < 1.0
+
+
+async def test_fillers_are_answered_before_the_load_begins_and_do_not_count() -> None:
+    asked: list[str] = []
+    fillers = tuple(f"filler {number}" for number in range(40))
+
+    async def answer(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        asked.append(body["messages"][-1]["content"])
+        return await (error(request) if asked[-1] == "filler 3" else well(request, body))
+
+    async def error(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=500)
+
+    async with serving(answer) as url:
+        load = Load(Plan((asking(),), 1.0, 1.0, fillers), LoadSettings(url=url, model="m"))
+        report = await load.run()
+    assert sorted(asked[:40]) == sorted(fillers)
+    assert asked[40:] == ["q0"]
+    assert (report.requests, report.ok) == (1, 1)

@@ -112,3 +112,11 @@ def test_a_constant_spread_and_bursts_are_values() -> None:
     assert Bursts(2.0, 1.0, 3.0) != Bursts(2.0, 1.0, 4.0)
     assert all(shape.name == name for name, shape in WORKLOADS.items())
     assert not any(a.about == b.about for a, b in itertools.combinations(WORKLOADS.values(), 2))
+
+
+def test_a_hot_prefix_comes_after_fillers_that_share_nothing() -> None:
+    made, shape = plan("hot-prefix", duration_s=5), WORKLOADS["hot-prefix"]
+    assert len({conversation.system for conversation in made.conversations}) == 1
+    assert len({filler[:40] for filler in made.fillers}) == shape.fillers == 192
+    assert {len(filler) for filler in made.fillers} == {shape.filler_tokens * WORD_BYTES}
+    assert plan("unique", duration_s=5).fillers == ()
