@@ -131,6 +131,7 @@ class Fleet:
         if event.error is None:
             member.models = event.models
             member.lengths = lengths(event.models)
+            member.keep_adapters([card.id for card in event.models])
             member.knows_models = True
         elif event.error not in SILENT:
             member.knows_models = False
@@ -240,6 +241,7 @@ class Fleet:
     def _restarted(self, member: Member) -> None:
         self._forget_prompts(member)
         self.index.clear(member.state.slot)
+        member.keep_adapters(())
         self._refill(member)
 
     def _forget_prompts(self, member: Member) -> None:

@@ -178,6 +178,8 @@ class Ledger:
         really.book(tracked, now)
         tracked.sent_at = sent_at
         self._fleet.expect(tracked)
+        if tracked.model is not None and tracked.model in self._fleet.adapters:
+            really.use_adapter(tracked.model)
 
     def _match_again(self, tracked: Tracked, member: Member) -> None:
         """Its cached and uncached tokens, and its predicted time, are those at *member*."""

@@ -309,7 +309,7 @@ class PoolMachine:
         self._ledger.book(tracked, self._fleet.members[state.id], now)
         self._scheduler.sent(ask, state)
         if ask.adapter is not None:
-            state.adapters.add(ask.adapter)
+            self._fleet.members[state.id].use_adapter(ask.adapter)
         if blocks and not ask.matched:
             state.cold_turn = self._decided
         return Route(stream, choice.chosen, choice.target_model, choice)

@@ -1,6 +1,6 @@
 """One endpoint of the pool with the requests it holds: the router's own accounting."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 
 from headgate.model.endpoints import Endpoint
@@ -17,6 +17,9 @@ LATER, SOONER = 0.5, 0.05
 
 MOST_GUESSED = 2.0
 """Times the limit: as many waiting requests are believed at most where the engine reports none."""
+
+ADAPTERS = 8
+"""LoRA adapters believed to fit where the engine does not say how many."""
 
 UNCOUNTED_S = 1.0
 """A token that the progress counter does not show for so long will never be shown."""
@@ -46,6 +49,10 @@ class Member:
         self._settings = health
         self.pace = Pace()
         self.models: tuple[ModelCard, ...] = ()
+        self._adapters: dict[str, None] = {}
+        """The least recently used first."""
+        self.state.adapters = self._adapters
+        self._lora_limit = ADAPTERS
         self.lengths: Mapping[str, int] = {}
         """Model name → most tokens that a prompt and its answer may have there, where known."""
         self.knows_models = False
@@ -156,7 +163,10 @@ class Member:
         state.load = load
         state.scraped_at = now
         self.scrape_error = None
-        state.adapters = {*load.loras_running, *load.loras_waiting}
+        if load.lora_limit is not None:
+            self._lora_limit = load.lora_limit
+        for name in (*load.loras_waiting, *load.loras_running):
+            self.use_adapter(name)
         state.extra_requests = max(0, load.waiting + load.running - self._peak)
         state.extra_pending_tokens = round(min(state.extra_requests, load.waiting) * mean_own)
         state.extra_context_tokens = round(state.extra_requests * mean_context)
@@ -169,6 +179,22 @@ class Member:
             tracked.since_scrape = False
         self.new_requests = self.new_tokens = 0
         return restarted
+
+    def use_adapter(self, name: str) -> None:
+        """A request of the adapter runs there, waits there or was sent there: it is the last to be evicted.
+
+        Engines name only those in use; the others stay loaded until their places are needed.
+        """
+        adapters = self._adapters
+        adapters.pop(name, None)
+        adapters[name] = None
+        while len(adapters) > self._lora_limit:
+            del adapters[next(iter(adapters))]
+
+    def keep_adapters(self, names: Collection[str]) -> None:
+        """No others are loaded any more."""
+        for name in [name for name in self._adapters if name not in names]:
+            del self._adapters[name]
 
     def forget_scrape(self) -> None:
         """The newest scrape is too old to be believed."""

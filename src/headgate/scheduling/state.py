@@ -1,5 +1,7 @@
 """What is known of one endpoint, and as what it was seen at a decision."""
 
+from collections.abc import Collection
+
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import EndpointId
 from headgate.model.load import Load
@@ -122,8 +124,8 @@ class EndpointState:
         """The newest scrape that succeeded; None when it is too old to be believed."""
         self.scraped_at: float | None = None
         """When the newest scrape succeeded, machine clock seconds."""
-        self.adapters: set[str] = set()
-        """LoRA adapters loaded there, or sent there since the newest scrape."""
+        self.adapters: Collection[str] = ()
+        """LoRA adapters believed to be loaded there: the last used ones, no more than fit."""
         self.severity = FINE
         self.complaint = ""
         """Why `severity` is not FINE."""

@@ -87,7 +87,7 @@ def test_written_candidates_show_filters_and_every_term() -> None:
     assert candidates[2].filter_reason == "down: gone"
     assert (candidates[2].cost, candidates[2].matched_tokens) == (None, 600)
     assert [term.name for term in candidates[1].terms] == ["prefill-wait", "least-requests", "lora-load"]
-    assert candidates[1].cost == pytest.approx((640 - 512) * 0.001 + 0.5 * 2)
+    assert candidates[1].cost == pytest.approx((640 - 512) * 0.001 + 0.5 * 2 + 0.5)
 
 
 @pytest.mark.parametrize(

@@ -377,6 +377,45 @@ def test_adapters_are_used_where_they_are_loaded(machine: PoolMachine) -> None:
     assert [pick(machine, arrives(n, model="l3"), 0.1) for n in range(3)] == ["b"] * 3
 
 
+def test_an_idle_adapter_stays_loaded_until_its_place_is_needed(machine: PoolMachine) -> None:
+    """Engines list adapters of running and waiting requests only."""
+
+    def goes(stream: int, model: str, now: float) -> str:
+        where = pick(machine, arrives(stream, chr(200 + stream), model=model), now)
+        machine.handle(token(stream), now)
+        machine.handle(ends(stream), now)
+        return where
+
+    machine.handle(scrape("a", loras_running=("l1",), lora_limit=2), 0.0)
+    machine.handle(scrape("b", loras_running=("l2",), loras_waiting=("l3",), lora_limit=2), 0.0)
+    machine.handle(scrape("c"), 0.0)
+    for name in "ab":
+        machine.handle(scrape(name, lora_limit=2), 1.0)
+    assert [goes(n, "l1", 1.0 + n) for n in range(1, 4)] == ["a"] * 3, (
+        "c, which says nothing, does not have it"
+    )
+    assert goes(4, "l2", 4.0) == "b"
+    machine.handle(scrape("a", loras_running=("l4",), loras_waiting=("l5",), lora_limit=2), 5.0)
+    machine.handle(scrape("a", lora_limit=2), 5.2)
+    machine.handle(scrape("b", loras_running=("l1",), lora_limit=2), 5.2)
+    assert goes(5, "l1", 5.3) == "b", "two others took its places at a"
+    machine.handle(no_scrape("b", "refused"), 5.4)
+    machine.handle(scrape("b", lora_limit=2), 5.5)
+    machine.handle(scrape("a", loras_running=("l1",), lora_limit=2), 5.6)
+    assert goes(6, "l1", 20.0) == "a", "a new process has none"
+    machine.handle(lists("a", ModelCard("m")), 20.1)
+    for name in "bc":
+        machine.handle(lists(name, ModelCard("m"), ModelCard("l1", parent="m")), 20.1)
+    assert goes(7, "l1", 20.2) in "bc", "it was unloaded at a"
+
+
+def test_an_adapter_is_loaded_where_its_requests_were_sent(machine: PoolMachine) -> None:
+    for name in "abc":
+        machine.handle(lists(name, ModelCard("m"), ModelCard("l1", parent="m")), 0.0)
+    first = pick(machine, arrives(1, "x", model="l1"), 0.1)
+    assert {pick(machine, arrives(n, chr(200 + n), model="l1"), 0.1) for n in range(2, 6)} == {first}
+
+
 def test_a_newcomer_does_not_take_the_burst(machine: PoolMachine) -> None:
     for n in range(30):
         machine.handle(arrives(n, chr(200 + n) * 4), 0.0)

@@ -82,7 +82,7 @@ def test_lora_load() -> None:
         a_state(3, load=load(None)),
         a_state(4),
     ]
-    assert LoraLoad().score(an_ask(adapter="x"), states) == [0.0, 0.5, 1.0, 0.0, 0.0]
+    assert LoraLoad().score(an_ask(adapter="x"), states) == [0.0, 0.5, 1.0, 0.5, 0.5]
     assert LoraLoad().score(an_ask(), states) == []
 
 

@@ -8,7 +8,8 @@ from headgate.scheduling.api import Ask, EndpointState, Scorer
 class LoraLoad(Scorer, frozen=True):
     """Loading an adapter takes `load_s`; where all places are taken another one is evicted: twice that.
 
-    Silent for requests that name no known adapter, and for endpoints whose engine reports nothing about LoRA.
+    Silent for requests that name no known adapter. An engine that reports nothing about LoRA has loaded what
+    was sent to it, as far as anyone knows, and nothing else.
     """
 
     load_s: float = 0.5
@@ -19,9 +20,7 @@ class LoraLoad(Scorer, frozen=True):
         return [] if adapter is None else [self._one(adapter, state) for state in endpoints]
 
     def _one(self, adapter: str, state: EndpointState) -> float:
-        if adapter in state.adapters or state.load is None:
+        if adapter in state.adapters:
             return 0.0
-        limit = state.load.lora_limit
-        if limit is None:
-            return self.load_s if state.adapters else 0.0
-        return self.load_s if len(state.adapters) < limit else 2 * self.load_s
+        limit = None if state.load is None else state.load.lora_limit
+        return 2 * self.load_s if limit is not None and len(state.adapters) >= limit else self.load_s
