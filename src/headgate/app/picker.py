@@ -38,6 +38,7 @@ from headgate.io.extproc.tls import (
     self_signed,
 )
 from headgate.io.sources.api import Source, open_source
+from headgate.io.trust import Trust
 from headgate.io.web.counts import Counts
 from headgate.io.web.metrics import PickerMetrics, Reading
 from headgate.model.decisions import Decision
@@ -130,6 +131,8 @@ class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
     scrape_interval_s: float = 0.2
     body_limit: int = BODY_LIMIT_BYTES
     max_receive_bytes: int = UNLIMITED
+    trust: Trust = Trust()
+    """What https model servers are scraped by."""
     subset_filter: bool = True
     wire: str | None = None
     """`native`, `portable` or `auto`; None: as `HEADGATE_WIRE` says, else `auto`."""
@@ -183,6 +186,7 @@ class Picker:
             options.pool,
             options.scrape_interval_s,
             make_index=PrefixIndex if self._native is None else self._native.PrefixIndex,
+            trust=options.trust,
         )
         self._wire = Settings(nonce, body_limit=options.body_limit, subset_filter=options.subset_filter)
         self._health = Health()

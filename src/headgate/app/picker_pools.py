@@ -10,6 +10,8 @@ import msgspec
 from headgate.app.settling import Settling
 from headgate.io.extproc.hub import Hub
 from headgate.io.scrape import Scraper
+from headgate.io.scrape.client import DEFAULT
+from headgate.io.trust import Trust
 from headgate.model.endpoints import Endpoint, Pool
 from headgate.model.ids import EndpointId, PoolKey
 from headgate.model.inference import InferencePool, InferencePoolSpec, PodSelector, PortRef
@@ -75,6 +77,7 @@ class Pools:
         *,
         settle_s: float = SETTLE_S,
         make_index: Callable[[], BlockIndex] = PrefixIndex,
+        trust: Trust = DEFAULT,
     ) -> None:
         """*own* is served even when its object names another picker: in a cluster that picker is this one."""
         self._settling = Settling(settle_s)
@@ -85,7 +88,7 @@ class Pools:
         self._rng = rng
         self._make_index = make_index
         self._own = own
-        self.scraper = Scraper(self._observed, interval_s=scrape_interval_s)
+        self.scraper = Scraper(self._observed, interval_s=scrape_interval_s, trust=trust)
         self._pools: Mapping[PoolKey, Pool] = {}
         """As the machines know them."""
         self._machines: dict[PoolKey, PoolMachine] = {}

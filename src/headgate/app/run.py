@@ -30,6 +30,7 @@ from headgate.io.envoy.binary import find_envoy
 from headgate.io.envoy.bootstrap import command as envoy_command
 from headgate.io.sources.probe import ProbeResult, probe
 from headgate.io.sources.urls import normalise_all
+from headgate.io.trust import default_trust
 from headgate.io.web.admin import AdminServer, Handler, Reply, failure, fetch, reply
 
 log = logging.getLogger("headgate.run")
@@ -146,7 +147,8 @@ class Supervisor:
 
     async def _probe(self) -> tuple[ProbeResult, ...]:
         urls = normalise_all(self._settings.urls)
-        return tuple(await asyncio.gather(*(probe(url) for url in urls)))
+        trust = default_trust(self._settings.upstream_ca, insecure=self._settings.insecure_upstream)
+        return tuple(await asyncio.gather(*(probe(url, trust=trust) for url in urls)))
 
     async def _controller_ready(self) -> bool:
         return await _answers(self._folder.controller_socket, "/readyz")

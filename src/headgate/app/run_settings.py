@@ -25,6 +25,9 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout_s: float = DRAIN_TIMEOUT_S
     picker_timeout_s: float = 2.0
     body_limit_bytes: int = 64 << 20
+    upstream_ca: Path | None = None
+    """File of the CA certificates of https model servers; None: as the children find it."""
+    insecure_upstream: bool = False
     log_level: Literal["error", "warning", "info", "debug"] = "info"
 
 
@@ -91,4 +94,7 @@ def _headgate(verb: str, settings: RunSettings) -> list[str]:
     files = [part for path in settings.files for part in ("-f", str(path))]
     urls = [part for url in settings.urls for part in ("--url", url)]
     level = ("--log-level", settings.log_level)
-    return [sys.executable, "-m", "headgate", verb, *files, *urls, *level, "--supervised"]
+    trust = ["--upstream-ca", str(settings.upstream_ca)] if settings.upstream_ca is not None else []
+    if settings.insecure_upstream:
+        trust.append("--insecure-upstream")
+    return [sys.executable, "-m", "headgate", verb, *files, *urls, *trust, *level, "--supervised"]

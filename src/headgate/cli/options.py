@@ -2,11 +2,25 @@
 
 import ipaddress
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headgate.model.units import read_bytes, read_seconds, written_bytes, written_seconds
+
+if TYPE_CHECKING:
+    from headgate.io.trust import Trust
+
+UpstreamCa = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="PEM file of the CA certificates that https model servers are verified by."
+    ),
+]
+InsecureUpstream = Annotated[
+    bool, typer.Option("--insecure-upstream", help="Take any certificate of https model servers.")
+]
 
 
 def duration(least: float = 0.0) -> Callable[[Any], float]:
@@ -94,3 +108,15 @@ def picker_address(value: str) -> str:
             f"{value!r} is no socket such as unix:/run/picker.sock: the path must be absolute"
         )
     return ip_and_port(value)
+
+
+def trust_option(upstream_ca: Path | None, *, insecure: bool) -> "Trust":
+    """What `--upstream-ca` and `--insecure-upstream` mean; raises typer.BadParameter for an unusable file."""
+    from headgate.io.trust import AuthoritiesError, default_trust
+
+    if upstream_ca is not None and insecure:
+        raise typer.BadParameter("--upstream-ca and --insecure-upstream exclude each other")
+    try:
+        return default_trust(upstream_ca, insecure=insecure)
+    except AuthoritiesError as error:
+        raise typer.BadParameter(str(error), param_hint="--upstream-ca") from None

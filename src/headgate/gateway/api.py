@@ -11,6 +11,7 @@ from headgate.model.endpoints import Endpoint, Pool
 from headgate.model.ids import PoolKey
 from headgate.model.objects import BackendRef, ModelServer, PathMatch, RouteFilter
 from headgate.model.services import Services
+from headgate.model.snapshot import Snapshot
 
 Json = Mapping[str, Any]
 
@@ -93,7 +94,7 @@ class World(msgspec.Struct, frozen=True):
     pools: Mapping[PoolKey, Pool]
     services: Services
     servers: Mapping[tuple[str, str], ModelServer]
-    addresses: Mapping[str, tuple[str, ...]]
+    snapshot: Snapshot
     settings: GatewaySettings
 
 

@@ -24,7 +24,7 @@ class BackendRefs:
             pools={each.key: each for each in pools},
             services=Services(snapshot.objects),
             servers={(each.namespace, each.name): each for each in of_type(snapshot.objects, ModelServer)},
-            addresses=snapshot.addresses,
+            snapshot=snapshot,
             settings=settings,
         )
         self._hosts: dict[str, HostsTarget] = {}

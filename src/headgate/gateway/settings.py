@@ -29,4 +29,6 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """A request whose answer has not begun after so long is taken away from its endpoint and given to another
     one, once. Plain answers begin when they are whole."""
     ca_bundle: str = "/etc/ssl/certs/ca-certificates.crt"
-    """File with the CA certificates that https model servers are verified by."""
+    """File with the CA certificates that https model servers are verified by, as Envoy reaches it."""
+    insecure: bool = False
+    """Certificates of model servers are not verified, unless their objects name their CA."""

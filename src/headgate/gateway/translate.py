@@ -73,7 +73,7 @@ def translate(snapshot: Snapshot, settings: GatewaySettings) -> Translation:
         shadowed += found
         listener_resources[name] = listeners.listener(port, settings)
         route_resources[name] = routes.configuration(name, hosts, settings, by_model)
-    cluster_resources, endpoint_resources = _backends(pools, refs, settings)
+    cluster_resources, endpoint_resources = _backends(pools, refs, settings, snapshot.authorities)
     problems = {*pool_problems, *bind_problems, *attach_problems, *compiler.problems, *shadowed}
     return Translation(
         resources={
@@ -88,7 +88,7 @@ def translate(snapshot: Snapshot, settings: GatewaySettings) -> Translation:
 
 
 def _backends(
-    pools: tuple[Pool, ...], refs: BackendRefs, settings: GatewaySettings
+    pools: tuple[Pool, ...], refs: BackendRefs, settings: GatewaySettings, authorities: Mapping[str, str]
 ) -> tuple[dict[str, Json], dict[str, Json]]:
     """Clusters and endpoint assignments by name."""
     found: dict[str, Json] = {names.OWN_PICKER: clusters.own_picker(settings)}
@@ -96,7 +96,7 @@ def _backends(
     pickers: dict[str, ForeignPicker] = {}
     for pool in pools:
         name = names.pool(pool.key)
-        found[name] = clusters.pool(pool, settings)
+        found[name] = clusters.pool(pool, settings, authorities)
         assigned[name] = endpoints.assignment(name, pool.endpoints)
         if pool.picker is not None:
             pickers[names.picker(pool.picker.service)] = pool.picker
@@ -104,7 +104,7 @@ def _backends(
         found[name] = clusters.foreign_picker(picker, settings)
         assigned[name] = endpoints.plain_assignment(name, picker.addresses)
     for name, hosts in refs.hosts.items():
-        found[name] = clusters.backend(name, hosts.endpoints, hosts.h2c, settings)
+        found[name] = clusters.backend(name, hosts.endpoints, hosts.h2c, settings, authorities)
         assigned[name] = endpoints.assignment(name, hosts.endpoints)
     return dict(sorted(found.items())), dict(sorted(assigned.items()))
 

@@ -21,6 +21,10 @@ class Endpoint(msgspec.Struct, frozen=True):
     scheme: Literal["http", "https"] = "http"
     hostname: str = ""
     """Host of the ModelServer's URL: SNI and certificate name for `https`."""
+    ca_file: str = ""
+    """File of the CA certificates that sign it; empty: the gateway's own."""
+    insecure: bool = False
+    """Its certificate is not looked at."""
 
 
 class TargetModel(msgspec.Struct, frozen=True):

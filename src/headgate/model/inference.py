@@ -179,11 +179,21 @@ class InferenceObjectiveX(InferenceObjective, frozen=True, kw_only=True):
     GROUP: ClassVar[str] = INFERENCE_X_GROUP
 
 
+class ServerTls(msgspec.Struct, frozen=True, rename="camel"):
+    """How an https model server is told from an impostor. Without: by the gateway's own CA certificates."""
+
+    ca_file: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    """PEM file of the CA certificates that count for this server, in place of the gateway's."""
+    insecure_skip_verify: bool = False
+    """Whatever certificate it shows is taken."""
+
+
 class ModelServerSpec(msgspec.Struct, frozen=True):
     """Where a model server answers."""
 
     url: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
     """`http://host[:port]` or `https://host[:port]`, without a path."""
+    tls: ServerTls | None = None
 
 
 class ModelServer(KubeObject, frozen=True, kw_only=True):

@@ -63,6 +63,7 @@ from headgate.model.inference import (
     PoolRef,
     PoolRefX,
     PortRef,
+    ServerTls,
     TargetModelRef,
 )
 from headgate.model.meta import Identity, KubeObject, LabelSelector, Meta, Origin, of_type
@@ -137,6 +138,7 @@ __all__ = [
     "RouteMatch",
     "RouteNamespaces",
     "RouteRule",
+    "ServerTls",
     "Service",
     "ServicePort",
     "ServiceSpec",

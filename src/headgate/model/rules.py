@@ -13,6 +13,7 @@ from headgate.model.objects import (
     HTTPRoute,
     InferenceModel,
     InferencePool,
+    ModelServer,
     PathMatch,
     RouteFilter,
     RouteRule,
@@ -135,9 +136,22 @@ def _model(model: InferenceModel) -> Broken:
         yield "spec.targetModels", "Weights should be set for all models, or none of the models."
 
 
+def _server(server: ModelServer) -> Broken:
+    tls = server.spec.tls
+    if tls is None:
+        return
+    if not server.spec.url.lower().startswith("https://"):
+        yield "spec.tls", "tls is for https URLs: write https:// in spec.url, or remove tls"
+    if tls.ca_file and tls.insecure_skip_verify:
+        yield "spec.tls", "caFile and insecureSkipVerify exclude each other; remove one"
+    if tls.ca_file and not tls.ca_file.startswith("/"):
+        yield "spec.tls.caFile", f"{tls.ca_file!r} must be an absolute path"
+
+
 _CHECKS: dict[str, Callable[..., Broken]] = {
     "Gateway": _gateway,
     "HTTPRoute": _route,
     "InferencePool": _pool,
     "InferenceModel": _model,
+    "ModelServer": _server,
 }

@@ -17,3 +17,5 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Host name → IP addresses, for the hosts of ModelServer URLs; a missing host did not resolve."""
     problems: tuple[Problem, ...] = ()
     """What was wrong with the text the objects came from."""
+    authorities: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Path → CA certificates (PEM), for the `caFile` of ModelServers; a missing one could not be read."""

@@ -20,6 +20,7 @@ from headgate.model.objects import (
     InferencePool,
     InferencePoolX,
     ModelServer,
+    ServerTls,
 )
 from headgate.model.problems import Problem
 from headgate.model.services import Services
@@ -73,7 +74,7 @@ class _Resolver:
         self._servers = _by_namespace(servers)
         self._server_endpoints: dict[str, tuple[Endpoint, ...]] = {}
         for server in servers:
-            endpoints, problem = server_endpoints(server, snapshot.addresses)
+            endpoints, problem = server_endpoints(server, snapshot)
             self._server_endpoints[f"{server.namespace}/{server.name}"] = endpoints
             if problem is not None:
                 self.problems.append(problem)
@@ -187,21 +188,22 @@ def _model_rule(model: InferenceModel) -> ModelRule:
     )
 
 
-def server_endpoints(
-    server: ModelServer, addresses: Mapping[str, tuple[str, ...]]
-) -> tuple[tuple[Endpoint, ...], Problem | None]:
+def server_endpoints(server: ModelServer, snapshot: Snapshot) -> tuple[tuple[Endpoint, ...], Problem | None]:
     """One endpoint per address of the server's URL, and why there is none.
 
-    *addresses* maps host names to IP addresses; a host that is itself an address needs no entry.
+    None, and no word of it, where its CA file could not be read: whoever tried told why.
     """
     place = server.place("spec.url")
     parsed = parse_url(server.spec.url)
     if isinstance(parsed, str):
         return (), Problem(place, "InvalidURL", parsed)
-    found = (parsed.host,) if is_ip(parsed.host) else addresses.get(parsed.host, ())
+    found = (parsed.host,) if is_ip(parsed.host) else snapshot.addresses.get(parsed.host, ())
     if not found:
         message = f"host name {parsed.host} does not resolve; it is tried again"
         return (), Problem(place, "HostNotResolved", message, "warning")
+    tls = server.spec.tls or ServerTls()
+    if tls.ca_file and tls.ca_file not in snapshot.authorities:
+        return (), None
     endpoints = tuple(
         Endpoint(
             id=endpoint_id(ip, parsed.port),
@@ -212,6 +214,8 @@ def server_endpoints(
             labels=server.metadata.labels,
             scheme=parsed.scheme,
             hostname=parsed.host,
+            ca_file=tls.ca_file,
+            insecure=tls.insecure_skip_verify,
         )
         for ip in sorted(found)
     )

@@ -1,6 +1,7 @@
 """Certificate authorities of a test, and what they sign."""
 
 import datetime
+import ssl
 from pathlib import Path
 
 from cryptography import x509
@@ -46,6 +47,14 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def server_tls(folder: Path, pair: KeyPair) -> ssl.SSLContext:
+    """What a server that shows *pair* is run with; the files stay in *folder*."""
+    write_pair(folder, pair)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    return context
 
 
 def write_pair(folder: Path, pair: KeyPair) -> Path:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,8 +20,9 @@ PROMPT_TOKENS, CACHED_TOKENS = 7, 4
 class ScriptedModelServer:
     """Serves every path on a port of its own; `/metrics` and `/v1/models` are not remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.port = free_port()
+        self._tls = tls
         self.mode = "json"
         """`json`, `sse`, `big`, `503`, `reset` or `hang`; a body with `"stream": true` makes `json` a stream."""
         self.events = 8
@@ -43,7 +45,7 @@ class ScriptedModelServer:
         app.router.add_route("*", "/{path:.*}", self._answer)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port).start()
+        await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=self._tls).start()
         try:
             yield self
         finally:

@@ -5,7 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from headgate.cli.options import duration_option, ip_address, size_option
+from headgate.cli.options import (
+    InsecureUpstream,
+    UpstreamCa,
+    duration_option,
+    ip_address,
+    size_option,
+    trust_option,
+)
 from headgate.cli.options import picker_address as address_of_picker
 
 app = typer.Typer(add_completion=False)
@@ -45,6 +52,8 @@ def controller(
         float, duration_option("Longest silence of a picker.", default=2.0, least=0.01)
     ] = 2.0,
     body_limit: Annotated[int, size_option("Longest request body.", default=64 << 20)] = 64 << 20,
+    upstream_ca: UpstreamCa = None,
+    insecure_upstream: InsecureUpstream = False,
     admin_socket: Annotated[Path | None, typer.Option(help="Unix socket of the admin API.")] = None,
     log_level: Annotated[
         Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
@@ -78,12 +87,15 @@ def controller(
     log_to_stderr(log_level)
     if not files and not url:
         raise typer.BadParameter("nothing to serve: name files with -f, or model servers with --url")
+    trust = trust_option(upstream_ca, insecure=insecure_upstream)
     settings = GatewaySettings(
         port=port,
         address=host,
         picker_address=picker_address,
         picker_timeout_s=picker_timeout,
         body_limit_bytes=body_limit,
+        ca_bundle=trust.ca_file,
+        insecure=trust.insecure,
     )
     try:
         source = open_source(files or [], url or [])

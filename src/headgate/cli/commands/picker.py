@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from headgate.cli.go_flags import GoFlags
-from headgate.cli.options import duration_option, ip_and_port, size_option
+from headgate.cli.options import (
+    InsecureUpstream,
+    UpstreamCa,
+    duration_option,
+    ip_and_port,
+    size_option,
+    trust_option,
+)
 
 app = typer.Typer(add_completion=False)
 
@@ -121,6 +128,8 @@ def picker(
         float, duration_option("Age at which a scrape is disbelieved.", default=5.0)
     ] = 5.0,
     disable_endpoint_subset_filter: Annotated[bool, typer.Option(help="Ignore subset hints.")] = False,
+    upstream_ca: UpstreamCa = None,
+    insecure_upstream: InsecureUpstream = False,
     body_limit: Annotated[int, size_option("Longest request body.", default=64 << 20)] = 64 << 20,
     grpc_max_recv_msg_size: Annotated[
         int, size_option("Longest gRPC message; -1: any.", default=-1, any_size=True)
@@ -216,6 +225,7 @@ def picker(
         scrape_interval_s=refresh_metrics_interval,
         body_limit=body_limit,
         max_receive_bytes=grpc_max_recv_msg_size,
+        trust=trust_option(upstream_ca, insecure=insecure_upstream),
         subset_filter=not disable_endpoint_subset_filter,
         wire_threads=wire_threads,
     )

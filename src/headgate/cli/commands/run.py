@@ -5,7 +5,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from headgate.cli.options import duration_option, ip_address, size_option
+from headgate.cli.options import (
+    InsecureUpstream,
+    UpstreamCa,
+    duration_option,
+    ip_address,
+    size_option,
+    trust_option,
+)
 
 app = typer.Typer(add_completion=False)
 
@@ -64,6 +71,8 @@ def run(
         ),
     ] = 2.0,
     body_limit: Annotated[int, size_option("Longest request body.", default=64 << 20)] = 64 << 20,
+    upstream_ca: UpstreamCa = None,
+    insecure_upstream: InsecureUpstream = False,
     log_level: Annotated[
         Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
     ] = "info",
@@ -109,6 +118,7 @@ def run(
             "the gateway's own processes talk over private Unix sockets",
             err=True,
         )
+    trust_option(upstream_ca, insecure=insecure_upstream)
     settings = RunSettings(
         urls=tuple(urls or ()),
         files=tuple(files or ()),
@@ -123,6 +133,8 @@ def run(
         drain_timeout_s=drain_timeout,
         picker_timeout_s=picker_timeout,
         body_limit_bytes=body_limit,
+        upstream_ca=upstream_ca.absolute() if upstream_ca else None,
+        insecure_upstream=insecure_upstream,
         log_level=log_level,
     )
     reporter = TextReporter() if output == "text" else JsonReporter()

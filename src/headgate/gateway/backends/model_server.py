@@ -19,5 +19,5 @@ class ModelServerBackend(BackendKind):
         server = world.servers.get((namespace, ref.name))
         if server is None:
             return Unresolved("BackendNotFound", f"there is no ModelServer {namespace}/{ref.name}")
-        endpoints, _ = server_endpoints(server, world.addresses)
+        endpoints, _ = server_endpoints(server, world.snapshot)
         return HostsTarget(cluster=names.model_server(namespace, ref.name), endpoints=endpoints)

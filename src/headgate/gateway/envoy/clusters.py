@@ -1,6 +1,6 @@
 """Clusters (CDS): pools with override_host, plain backends, pickers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from headgate.gateway.envoy import names, second_chance
 from headgate.gateway.envoy.names import Json, duration, extension, typed
@@ -20,7 +20,7 @@ _FILTERS = "envoy.extensions.filters.http"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def pool(pool: Pool, settings: GatewaySettings) -> Json:
+def pool(pool: Pool, settings: GatewaySettings, authorities: Mapping[str, str]) -> Json:
     """The cluster of an InferencePool: the picker names the host by metadata, nobody else can."""
     fallback = _ROUND_ROBIN if pool.failure_mode == "FailOpen" else _NOBODY
     override = extension(
@@ -31,14 +31,20 @@ def pool(pool: Pool, settings: GatewaySettings) -> Json:
         fallback_policy={"policies": [{"typed_extension_config": fallback}]},
     )
     options = _server_http(pool.app_protocol == "h2c", second_chance.filters())
-    cluster = _eds(names.pool(pool.key), pool.endpoints, options, settings)
+    cluster = _eds(names.pool(pool.key), pool.endpoints, options, settings, authorities)
     return cluster | {"load_balancing_policy": {"policies": [{"typed_extension_config": override}]}}
 
 
-def backend(name: str, endpoints: Sequence[Endpoint], h2c: bool, settings: GatewaySettings) -> Json:
+def backend(
+    name: str,
+    endpoints: Sequence[Endpoint],
+    h2c: bool,
+    settings: GatewaySettings,
+    authorities: Mapping[str, str],
+) -> Json:
     """The cluster of a plain backend: round robin."""
     policy = {"policies": [{"typed_extension_config": _ROUND_ROBIN}]}
-    return _eds(name, endpoints, _server_http(h2c), settings) | {"load_balancing_policy": policy}
+    return _eds(name, endpoints, _server_http(h2c), settings, authorities) | {"load_balancing_policy": policy}
 
 
 def own_picker(settings: GatewaySettings) -> Json:
@@ -131,32 +137,47 @@ def _base(name: str, settings: GatewaySettings) -> Json:
     }
 
 
-def _eds(name: str, endpoints: Sequence[Endpoint], options: Json, settings: GatewaySettings) -> Json:
+def _eds(
+    name: str,
+    endpoints: Sequence[Endpoint],
+    options: Json,
+    settings: GatewaySettings,
+    authorities: Mapping[str, str],
+) -> Json:
     cluster = _base(name, settings) | {
         "type": "EDS",
         "eds_cluster_config": _EDS,
         "ignore_health_on_host_removal": True,
         "typed_extension_protocol_options": {_HTTP_OPTIONS: options},
     }
-    hosts = sorted({each.hostname for each in endpoints if each.scheme == "https"})
-    if hosts:
-        cluster["transport_socket_matches"] = [_tls_match(host, settings) for host in hosts]
+    secure = {names.tls_label(each): each for each in endpoints if each.scheme == "https"}
+    if secure:
+        cluster["transport_socket_matches"] = [
+            _tls_match(label, secure[label], settings, authorities) for label in sorted(secure)
+        ]
     return cluster
 
 
-def _tls_match(host: str, settings: GatewaySettings) -> Json:
-    """TLS for the endpoints whose transport_socket_match metadata names *host*; others stay cleartext."""
-    validation = {
-        "trusted_ca": {"filename": settings.ca_bundle},
-        "match_typed_subject_alt_names": [
-            {"san_type": "IP_ADDRESS" if is_ip(host) else "DNS", "matcher": {"exact": host}}
-        ],
-    }
+def _tls_match(
+    label: str, endpoint: Endpoint, settings: GatewaySettings, authorities: Mapping[str, str]
+) -> Json:
+    """TLS for the endpoints whose transport_socket_match metadata says *label*; others stay cleartext."""
+    host = endpoint.hostname
+    validation: Json = {}
+    if not (endpoint.insecure or (settings.insecure and not endpoint.ca_file)):
+        validation = {
+            "trusted_ca": {"inline_string": authorities[endpoint.ca_file]}
+            if endpoint.ca_file
+            else {"filename": settings.ca_bundle},
+            "match_typed_subject_alt_names": [
+                {"san_type": "IP_ADDRESS" if is_ip(host) else "DNS", "matcher": {"exact": host}}
+            ],
+        }
     context: Json = {"common_tls_context": {"validation_context": validation}}
     if not is_ip(host):
         context["sni"] = host
     socket = extension("envoy.transport_sockets.tls", f"{_TLS}.UpstreamTlsContext", **context)
-    return {"name": host, "match": {"tls": host}, "transport_socket": socket}
+    return {"name": label, "match": {"tls": label}, "transport_socket": socket}
 
 
 def _picker_http() -> Json:

@@ -26,5 +26,7 @@ def _host(endpoint: Endpoint) -> Json:
     host: Json = {"endpoint": {"address": names.socket_address(endpoint.id)}}
     if endpoint.scheme == "https":
         host["endpoint"]["hostname"] = endpoint.hostname
-        host["metadata"] = {"filter_metadata": {"envoy.transport_socket_match": {"tls": endpoint.hostname}}}
+        host["metadata"] = {
+            "filter_metadata": {"envoy.transport_socket_match": {"tls": names.tls_label(endpoint)}}
+        }
     return host

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from headgate.model.endpoints import Endpoint
 from headgate.model.ids import PoolKey
 
 Json = dict[str, Any]
@@ -34,6 +35,12 @@ def grpc(cluster: str) -> Json:
     servers reset such streams.
     """
     return {"envoy_grpc": {"cluster_name": cluster, "authority": cluster.replace("/", ".")}}
+
+
+def tls_label(endpoint: Endpoint) -> str:
+    """What an endpoint's metadata calls the TLS settings it is reached with; equal for equal settings."""
+    more = [endpoint.ca_file] if endpoint.ca_file else ["insecure"] if endpoint.insecure else []
+    return " ".join([endpoint.hostname, *more])
 
 
 def service(namespace: str, name: str, port: int) -> str:

@@ -25,6 +25,12 @@ _UNPICKED = (
 )
 """The request leads to a pool and no picker named a destination."""
 
+_UNREACHED = (
+    '(response.code_details.startsWith("no_healthy_upstream")'
+    ' || response.code_details.startsWith("upstream_reset_before_response_started"))'
+)
+"""No attempt got an answer."""
+
 _CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 
 
@@ -77,6 +83,19 @@ def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
             "The route leads to a backend that does not exist.",
             status=500,
             picked=False,
+        ),
+        Reply(
+            "",
+            "bad-certificate",
+            "The model server's certificate cannot be trusted. If it should be, name its CA: "
+            "--upstream-ca, or spec.tls.caFile of the ModelServer.",
+            when=f'{_UNREACHED} && upstream.transport_failure_reason.contains("CERTIFICATE_VERIFY_FAILED")',
+        ),
+        Reply(
+            "",
+            "tls-failure",
+            "The model server does not speak TLS as its https URL says.",
+            when=f'{_UNREACHED} && upstream.transport_failure_reason.startsWith("TLS_error")',
         ),
         Reply(
             "no_healthy_upstream",

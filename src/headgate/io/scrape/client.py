@@ -4,12 +4,12 @@ import asyncio
 import errno
 import ssl
 import zlib
-from functools import cache
 from urllib.parse import quote, urljoin, urlsplit
 
 import httptools
 
 from headgate.io.scrape.connection import Answer, Connection, TooLongError
+from headgate.io.trust import Trust, context
 from headgate.model.endpoints import Endpoint
 
 MAX_PAGE_BYTES = 4 << 20
@@ -17,6 +17,8 @@ MAX_PAGE_BYTES = 4 << 20
 
 _HEADERS = "Accept: text/plain, application/json\r\nAccept-Encoding: identity\r\nUser-Agent: headgate\r\n"
 """A compressed page would cost the engine more CPU than the loopback or the rack's network."""
+
+DEFAULT = Trust()
 
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 """What keeps this process from opening a connection, and says nothing of the other side."""
@@ -42,9 +44,13 @@ class PageError(Exception):
 class PageClient:
     """Asks one endpoint for pages, one at a time, over one kept connection."""
 
-    def __init__(self, endpoint: Endpoint, timeout_s: float) -> None:
+    def __init__(self, endpoint: Endpoint, timeout_s: float, trust: Trust = DEFAULT) -> None:
+        """*trust*: for an https endpoint that does not say otherwise."""
         self._endpoint = endpoint
         self._timeout_s = timeout_s
+        self._trust = (
+            Trust(endpoint.ca_file, endpoint.insecure) if endpoint.ca_file or endpoint.insecure else trust
+        )
         host = endpoint.hostname or endpoint.id
         self._rest_of_request = f" HTTP/1.1\r\nHost: {host}\r\n{_HEADERS}\r\n".encode()
         self._connection: Connection | None = None
@@ -98,7 +104,7 @@ class PageClient:
                 lambda: Connection(MAX_PAGE_BYTES),
                 endpoint.ip,
                 endpoint.port,
-                ssl=_tls() if secure else None,
+                ssl=context(self._trust) if secure else None,
                 server_hostname=(endpoint.hostname or endpoint.ip) if secure else None,
             )
         except ssl.SSLError as error:
@@ -122,11 +128,6 @@ class PageClient:
         if to.path == path or to.hostname not in (endpoint.ip, endpoint.hostname):
             return None
         return quote(to.path, safe="/%:@!$&'()*+,;=") or "/"
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
 
 
 def _plain(answer: Answer) -> bytes:

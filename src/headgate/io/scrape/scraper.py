@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 
 from headgate.engines import LoadReader
 from headgate.engines.models import read_models
-from headgate.io.scrape.client import PageClient, PageError
+from headgate.io.scrape.client import DEFAULT, PageClient, PageError
+from headgate.io.trust import Trust
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import EndpointId
 from headgate.model.load import ModelCard
@@ -64,10 +65,12 @@ class Scraper:
         interval_s: float = 0.2,
         timeout_s: float = 0.5,
         rng: random.Random | None = None,
+        trust: Trust = DEFAULT,
     ) -> None:
         self._emit = emit
         self._interval_s = interval_s
         self._timeout_s = timeout_s
+        self._trust = trust
         self._rng = rng or random.Random()
         self._numbers = itertools.count(self._rng.randrange(1 << 16))
         self._wanted: dict[EndpointId, Endpoint] = {}
@@ -101,7 +104,7 @@ class Scraper:
 
     async def _watch(self, endpoint: Endpoint) -> None:
         loop = asyncio.get_running_loop()
-        asked = _Asked(endpoint, self._timeout_s, self._emit)
+        asked = _Asked(PageClient(endpoint, self._timeout_s, self._trust), endpoint, self._emit)
         failures = 0
         models_due = 0.0
         begin = phase(next(self._numbers))
@@ -130,10 +133,10 @@ class _Asked:
     """One endpoint that is asked. What goes wrong with it stays with it."""
 
     def __init__(
-        self, endpoint: Endpoint, timeout_s: float, emit: Callable[[Scraped | ModelsListed], None]
+        self, client: PageClient, endpoint: Endpoint, emit: Callable[[Scraped | ModelsListed], None]
     ) -> None:
         self._id = endpoint.id
-        self._client = PageClient(endpoint, timeout_s)
+        self._client = client
         self._reader = LoadReader()
         self._emit = emit
         self._last_bug = ""

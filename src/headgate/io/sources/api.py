@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from headgate.io.sources.authorities import Authorities
 from headgate.io.sources.files import Files
 from headgate.io.sources.resolve import Resolver, hosts_of
 from headgate.io.sources.urls import objects_of
@@ -47,6 +48,7 @@ class LiveSource:
     def __init__(self, files: tuple[Path, ...], fixed: tuple[Object, ...] = ()) -> None:
         self._files = Files(files)
         self._fixed = fixed
+        self._authorities = Authorities()
 
     async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
         """See `Source`."""
@@ -55,22 +57,23 @@ class LiveSource:
         async with FolderWatch() as watch:
             names = _Names(watch.nudge)
             while True:
-                objects, problems = await asyncio.to_thread(self._read)
+                objects, problems, authorities = await asyncio.to_thread(self._read)
                 if await watch.follow(self._files.folders):
                     continue  # what changed before the watch stood is seen by reading again
                 addresses = await names.of(objects, loop.time())
-                snapshot = Snapshot(objects, addresses, problems)
+                snapshot = Snapshot(objects, addresses, problems, authorities)
                 if last is None or not same(last, snapshot):
                     last = snapshot
                     yield snapshot
                 await watch.changed(POLL_S)
 
-    def _read(self) -> tuple[tuple[Object, ...], tuple[Problem, ...]]:
+    def _read(self) -> tuple[tuple[Object, ...], tuple[Problem, ...], Mapping[str, str]]:
         objects, problems = self._files.refresh()
-        if not self._fixed:
-            return objects, problems
-        merged = {each.identity: each for each in (*self._fixed, *objects)}
-        return tuple(merged[identity] for identity in sorted(merged)), problems
+        if self._fixed:
+            merged = {each.identity: each for each in (*self._fixed, *objects)}
+            objects = tuple(merged[identity] for identity in sorted(merged))
+        authorities, more = self._authorities.read(objects)
+        return objects, (*problems, *more), authorities
 
 
 class _Names:

@@ -8,6 +8,7 @@ from stat import S_ISDIR
 
 import msgspec
 
+from headgate.io.sources.authorities import Authorities
 from headgate.io.sources.resolve import hosts_of, lookup_all
 from headgate.io.sources.text import Document, read_documents
 from headgate.model.decode import Decoded, decode_all
@@ -50,7 +51,8 @@ class Parsed(msgspec.Struct, frozen=True):
 def read_once(paths: Sequence[Path], resolve_s: float = 2.0) -> Snapshot:
     """Everything in *paths* as it is now; host names are resolved for at most *resolve_s* seconds."""
     objects, problems = Files(paths).refresh()
-    return Snapshot(objects, lookup_all(hosts_of(objects), resolve_s), problems)
+    authorities, more = Authorities().read(objects)
+    return Snapshot(objects, lookup_all(hosts_of(objects), resolve_s), (*problems, *more), authorities)
 
 
 def list_files(paths: Iterable[Path]) -> Listing:

@@ -9,9 +9,11 @@ import msgspec
 
 from headgate.engines import read_load
 from headgate.engines.models import read_models
+from headgate.io.trust import Trust, context
 from headgate.model.load import Load, ModelCard
 
 MAX_PAGE_BYTES = 4 << 20
+DEFAULT = Trust()
 LONGEST_VERSION = 100
 """Characters of a version that are shown."""
 LONGEST_REASON = 100
@@ -39,13 +41,17 @@ class _Version(msgspec.Struct):
     version: str
 
 
-async def probe(url: str, timeout_s: float = 2.0) -> ProbeResult:
+async def probe(url: str, timeout_s: float = 2.0, trust: Trust = DEFAULT) -> ProbeResult:
     """Ask the server at *url* (`scheme://host:port`) for `/v1/models`, `/version`, `/metrics`, all at once.
 
     Never raises for what the server does; ends within *timeout_s* seconds.
     """
     timeout = aiohttp.ClientTimeout(total=timeout_s)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    try:
+        connector = aiohttp.TCPConnector(ssl=context(trust))
+    except OSError as unreadable:
+        return ProbeResult(url=url, ok=False, error=f"the CA certificates cannot be read: {unreadable}")
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
         models, version, metrics = await asyncio.gather(
             _get(session, f"{url}/v1/models"),
             _get(session, f"{url}/version"),

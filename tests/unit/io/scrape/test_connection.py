@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from headgate.io.extproc.tls import self_signed
-from headgate.io.scrape import client
 from headgate.io.scrape.client import PageClient, PageError
 from headgate.io.scrape.connection import HEADER_BYTES
+from headgate.io.trust import Trust
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import endpoint_id
 
@@ -122,12 +122,10 @@ async def test_a_late_answer_is_not_taken_for_the_next_one(patience: float) -> N
 
 @pytest.mark.parametrize(("hostname", "word"), [("localhost", None), ("llm.example", "tls"), ("", "tls")])
 async def test_a_page_over_tls_needs_a_trusted_certificate_of_that_name(
-    hostname: str, word: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hostname: str, word: str | None, tmp_path: Path
 ) -> None:
     pair = self_signed(datetime.datetime.now(datetime.UTC))
     (tmp_path / "tls.pem").write_bytes(pair.key + pair.chain)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "tls.pem"))
-    monkeypatch.setattr(client, "_tls", ssl.create_default_context)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "tls.pem")
     server = Scripted((PAGE, PAGE), ())
@@ -137,7 +135,7 @@ async def test_a_page_over_tls_needs_a_trusted_certificate_of_that_name(
         endpoint = Endpoint(
             endpoint_id("127.0.0.1", port), "127.0.0.1", port, "s", scheme="https", hostname=hostname
         )
-        with closing(PageClient(endpoint, 2.0)) as asking:
+        with closing(PageClient(endpoint, 2.0, Trust(str(tmp_path / "tls.pem")))) as asking:
             if word is None:
                 assert [await asking.get("/metrics") for _ in range(2)] == [b"page", b"page"]
             else:
