@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from headgate.gateway.settings import GatewaySettings
+from headgate.model.absent import Absent
 from headgate.model.endpoints import Endpoint, Pool
 from headgate.model.ids import PoolKey
 from headgate.model.objects import BackendRef, ModelServer, PathMatch, RouteFilter
@@ -96,6 +97,12 @@ class World(msgspec.Struct, frozen=True):
     servers: Mapping[tuple[str, str], ModelServer]
     snapshot: Snapshot
     settings: GatewaySettings
+    absent: Absent
+
+    def missing(self, kind: str, namespace: str, name: str) -> Unresolved:
+        """Why a reference to an object of this kind leads nowhere."""
+        crossing = ": write namespace: NAMESPACE in the reference, and a ReferenceGrant there"
+        return Unresolved("BackendNotFound", self.absent.sentence(kind, namespace, name, crossing))
 
 
 class BackendKind(ABC):

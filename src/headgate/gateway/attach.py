@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from headgate.gateway.settings import GatewaySettings
+from headgate.model.absent import Absent
 from headgate.model.meta import GATEWAY_GROUP
 from headgate.model.objects import (
     Gateway,
@@ -53,13 +54,19 @@ def bind(snapshot: Snapshot, settings: GatewaySettings) -> tuple[tuple[Bound, ..
             if listener.protocol == "HTTP":
                 wanted.append((gateway, listener))
             else:
-                message = f"protocol {listener.protocol} is not supported: only HTTP listeners are served"
+                message = _protocol(listener.protocol)
                 place = gateway.place(f"spec.listeners[{index}].protocol")
                 problems.append(Problem(place, "UnsupportedProtocol", message))
     ports = bound_ports({listener.port for _, listener in wanted}, settings)
     bounds = tuple(Bound(gateway, listener, ports[listener.port]) for gateway, listener in wanted)
     problems += _shared(bounds, ports)
     return bounds, tuple(problems)
+
+
+def _protocol(given: str) -> str:
+    if given.upper() == "HTTP":
+        return f"protocol {given} is unknown: write HTTP, in capitals"
+    return f"protocol {given} is not supported: only HTTP listeners are served"
 
 
 def _shared(bounds: tuple[Bound, ...], ports: Mapping[int, int]) -> Iterator[Problem]:
@@ -106,7 +113,8 @@ def attach(snapshot: Snapshot, bounds: Sequence[Bound]) -> tuple[tuple[Attached,
     listeners: dict[tuple[str, str], list[Bound]] = {}
     for bound in bounds:
         listeners.setdefault((bound.gateway.namespace, bound.gateway.name), []).append(bound)
-    known = {(each.namespace, each.name) for each in of_type(snapshot.objects, Gateway)}
+    gateways = {(each.namespace, each.name): each for each in of_type(snapshot.objects, Gateway)}
+    absent = Absent(snapshot)
     labels = {each.name: each.metadata.labels for each in of_type(snapshot.objects, Namespace)}
     for route in of_type(snapshot.objects, HTTPRoute):
         if not route.spec.parent_refs:
@@ -114,7 +122,7 @@ def attach(snapshot: Snapshot, bounds: Sequence[Bound]) -> tuple[tuple[Attached,
             problems.append(Problem(route.place("spec"), "NoParent", message, "warning"))
         taken: set[tuple[str, str, str]] = set()
         for index, ref in enumerate(route.spec.parent_refs):
-            result = _attach_to(route, ref, listeners, known, labels)
+            result = _attach_to(route, ref, listeners, gateways, absent, labels)
             if isinstance(result, Problem):
                 place = route.place(f"spec.parentRefs[{index}]")
                 problems.append(msgspec.structs.replace(result, place=place))
@@ -131,15 +139,19 @@ def _attach_to(
     route: HTTPRoute,
     ref: ParentRef,
     listeners: Mapping[tuple[str, str], Sequence[Bound]],
-    known: set[tuple[str, str]],
+    gateways: Mapping[tuple[str, str], Gateway],
+    absent: Absent,
     labels: Mapping[str, Mapping[str, str]],
 ) -> list[Attached] | Problem:
     """The route on each listener that *ref* means; a Problem without a place if there is none."""
     if (ref.group, ref.kind) != (GATEWAY_GROUP, "Gateway"):
         return _no("NoMatchingParent", f"a parent must be a Gateway, not {ref.group}/{ref.kind}")
     key = (ref.namespace or route.namespace, ref.name)
-    if key not in known:
-        return _no("NoMatchingParent", f"there is no Gateway {key[0]}/{key[1]}")
+    if key not in gateways:
+        if absent.broken("Gateway", *key):
+            return []  # said there
+        crossing = ": write namespace: NAMESPACE in the parentRef"
+        return _no("NoMatchingParent", absent.sentence("Gateway", *key, crossing))
     if key not in listeners:
         return []  # somebody else's Gateway, or one without a usable listener: said there
     meant = [
@@ -148,13 +160,12 @@ def _attach_to(
         if ref.section_name in (None, bound.listener.name) and ref.port in (None, bound.listener.port)
     ]
     if not meant:
-        return _no(
-            "NoMatchingParent", f"Gateway {key[0]}/{key[1]} has no served listener with this name and port"
-        )
+        return _no("NoMatchingParent", _no_listener(ref, gateways[key], listeners[key]))
     allowed = [bound for bound in meant if _allowed(route, bound, labels)]
     if not allowed:
         message = (
-            f"Gateway {key[0]}/{key[1]} takes no HTTPRoutes from namespace {route.namespace} (allowedRoutes)"
+            f"Gateway {key[0]}/{key[1]} takes no HTTPRoutes from namespace {route.namespace}; "
+            "its listener's allowedRoutes.namespaces decides that, from: All takes all"
         )
         return _no("NotAllowedByListeners", message)
     found = [
@@ -168,6 +179,21 @@ def _attach_to(
             "NoMatchingListenerHostname", f"none of the route's hostnames fits the listener's: {hosts}"
         )
     return found
+
+
+def _no_listener(ref: ParentRef, gateway: Gateway, served: Sequence[Bound]) -> str:
+    """Why no served listener of *gateway* is meant by *ref*, naming those that are."""
+    name, port = ref.section_name, ref.port
+    wanted = " ".join(
+        part
+        for part in (f"called {name!r}" if name else "", f"with port {port}" if port is not None else "")
+        if part
+    )
+    written = next((each for each in gateway.spec.listeners if each.name == name), None)
+    if written is not None and port in (None, written.port):
+        return f"listener {name!r} of Gateway {gateway.namespace}/{gateway.name} is not served (see there)"
+    names = ", ".join(f"{bound.listener.name!r} (port {bound.listener.port})" for bound in served)
+    return f"Gateway {gateway.namespace}/{gateway.name} has no listener {wanted}; it has {names}"
 
 
 def _no(reason: str, message: str) -> Problem:

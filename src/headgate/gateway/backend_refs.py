@@ -1,11 +1,13 @@
 """backendRefs → targets: looks kinds up among the plugins and asks for ReferenceGrants."""
 
+import difflib
 from collections.abc import Mapping
 
 from headgate import registry
 from headgate.gateway import backends
 from headgate.gateway.api import BackendKind, HostsTarget, Target, Unresolved, World
 from headgate.gateway.settings import GatewaySettings
+from headgate.model.absent import Absent
 from headgate.model.endpoints import Pool
 from headgate.model.meta import GATEWAY_GROUP
 from headgate.model.objects import BackendRef, ModelServer, ReferenceGrant, of_type
@@ -26,6 +28,7 @@ class BackendRefs:
             servers={(each.namespace, each.name): each for each in of_type(snapshot.objects, ModelServer)},
             snapshot=snapshot,
             settings=settings,
+            absent=Absent(snapshot),
         )
         self._hosts: dict[str, HostsTarget] = {}
 
@@ -43,16 +46,31 @@ class BackendRefs:
         """What an HTTPRoute of *route_namespace* means by *ref*."""
         kind = self._kinds.get((ref.group, ref.kind))
         if kind is None:
-            shown = f"{ref.group}/{ref.kind}" if ref.group else ref.kind
-            return Unresolved("InvalidKind", f"{shown} cannot be a backend; use one of {self._known()}")
+            return Unresolved("InvalidKind", self._not_a_backend(ref))
         namespace = ref.namespace or route_namespace
         if namespace != route_namespace and not self._granted(ref, route_namespace, namespace):
-            message = f"no ReferenceGrant in {namespace} lets HTTPRoutes of {route_namespace} refer to this"
+            group = ref.group or "''"
+            message = (
+                f"no ReferenceGrant in namespace {namespace} lets HTTPRoutes of {route_namespace} refer to "
+                f"it; write one there, with from: [{{group: {GATEWAY_GROUP}, kind: HTTPRoute, "
+                f"namespace: {route_namespace}}}] and to: [{{group: {group}, kind: {ref.kind}}}]"
+            )
             return Unresolved("RefNotPermitted", message)
         target = kind.resolve(ref, namespace, self._world)
         if isinstance(target, HostsTarget):
             self._hosts[target.cluster] = target
         return target
+
+    def _not_a_backend(self, ref: BackendRef) -> str:
+        """What to write instead of a kind, or a group, that cannot be a backend."""
+        groups = [group for group, kind in sorted(self._kinds) if kind == ref.kind]
+        if groups:
+            what = f"group {ref.group} is wrong" if ref.group else "group is missing"
+            return f"{what} for kind {ref.kind}: write group: {groups[0]}"
+        shown = f"{ref.group}/{ref.kind}" if ref.group else ref.kind
+        near = difflib.get_close_matches(ref.kind[:100], sorted({kind for _, kind in self._kinds}), 1)
+        hint = f"did you mean {near[0]}?" if near else f"use one of {self._known()}"
+        return f"{shown} cannot be a backend; {hint}"
 
     def _known(self) -> str:
         return ", ".join(f"{group}/{kind}" if group else kind for group, kind in sorted(self._kinds))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from headgate.gateway import attach, virtual_hosts
+from headgate.gateway import advice, attach, virtual_hosts
 from headgate.gateway.backend_refs import BackendRefs
 from headgate.gateway.compile import Compiler
 from headgate.gateway.envoy import clusters, endpoints, listeners, names, routes
@@ -47,6 +47,8 @@ class Translation(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...]
     """Ordered, without those that the snapshot brought along."""
     summary: Summary
+    notes: tuple[Problem, ...] = ()
+    """For whoever checks manifests: nothing to mend."""
 
 
 def translate(snapshot: Snapshot, settings: GatewaySettings) -> Translation:
@@ -74,7 +76,8 @@ def translate(snapshot: Snapshot, settings: GatewaySettings) -> Translation:
         listener_resources[name] = listeners.listener(port, settings)
         route_resources[name] = routes.configuration(name, hosts, settings, by_model)
     cluster_resources, endpoint_resources = _backends(pools, refs, settings, snapshot.authorities)
-    problems = {*pool_problems, *bind_problems, *attach_problems, *compiler.problems, *shadowed}
+    advised = advice.warnings(snapshot, pools, bounds, attached)
+    problems = {*pool_problems, *bind_problems, *attach_problems, *compiler.problems, *shadowed, *advised}
     return Translation(
         resources={
             "listener": listener_resources,
@@ -83,6 +86,7 @@ def translate(snapshot: Snapshot, settings: GatewaySettings) -> Translation:
             "endpoint": endpoint_resources,
         },
         problems=tuple(sorted(problems)),
+        notes=tuple(sorted(advice.notes(snapshot))),
         summary=Summary(_summaries(bounds, attached), len(compiled), pools),
     )
 

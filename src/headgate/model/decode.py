@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 import msgspec
 
-from headgate.model import schema
+from headgate.model import schema, sentences
 from headgate.model.meta import Identity, KubeObject, Name, Origin
 from headgate.model.objects import InferencePoolX, Object
 from headgate.model.problems import Place, Problem, Severity
@@ -84,10 +84,12 @@ def decode(raw: object, file: str, line_of: LineOf) -> Decoded:
         return Decoded(problems=(_broken(Place(file, line_of(())), "a Kubernetes object must be a mapping"),))
     for key in ("apiVersion", "kind"):
         if not isinstance(raw.get(key), str) or not raw[key]:
-            where = Place(file, line_of(()), str(raw.get("kind", "")), key)
-            return Decoded(
-                problems=(_broken(where, f"{key} is missing; every object needs apiVersion and kind"),)
+            where = Place(file, line_of(()), f"{raw.get('kind', '')} {_named(raw)}".strip(), key)
+            near = next(
+                (each for each in raw if str(each).casefold() == key.casefold() and each != key), None
             )
+            hint = "every object needs apiVersion and kind" if near is None else f"{near} is spelt {key}"
+            return Decoded(problems=(_broken(where, f"{key} is missing; {hint}"),))
     data: dict[str, Any] = _plain(raw)
     api, kind = data["apiVersion"], data["kind"]
     cls = schema.KINDS.get((api, kind))
@@ -97,22 +99,38 @@ def decode(raw: object, file: str, line_of: LineOf) -> Decoded:
     identity = _identity(cls, data)
     origin = Origin(file, {_dotted(path): line_of(path) for path in _paths(raw)})
 
-    def place(field: str) -> Place:
-        return Place(file, origin.line(field), str(identity), field)
+    shown = str(identity) if identity is not None else f"{kind} {_named(data) or 'without a name'}"
 
+    def place(field: str) -> Place:
+        return Place(file, origin.line(field), shown, field)
+
+    unfilled = list(sentences.placeholders(data))
+    if unfilled:
+        problems = [
+            Problem(place(field), "Placeholder", sentences.unfilled(each)) for field, each in unfilled
+        ]
+        return Decoded(identity=identity, problems=tuple(problems))
+    found: Any = None
     try:
         found = _convert(cls, data, origin)
     except msgspec.ValidationError as error:
-        field, message = _explained(str(error))
-        if message.startswith("invalid enum value"):
-            message += f"; it can be {', '.join(schema.choices(cls, field))}"
-        return Decoded(
-            identity=identity, problems=(_broken(place(field), message), *_strange(cls, data, place))
-        )
-    problems = [_broken(place(field), message) for field, message in broken_rules(found)]
-    wrong = bool(problems)
-    problems += _strange(cls, data, place)
-    return Decoded(None if wrong else found, identity, tuple(problems))
+        errors = [sentences.explained(cls, data, str(error))]
+    else:
+        errors = broken_rules(found)
+    errors, ineffective = sentences.merged(errors, list(schema.strange_fields(cls, data)))
+    told = {field for field, _ in errors}
+    return Decoded(
+        None if errors else found,
+        identity,
+        (
+            *(_broken(place(field), message) for field, message in errors),
+            *(
+                Problem(place(field), reason, message, "warning")
+                for field, reason, message in ineffective
+                if not any(field.startswith(f"{each.removesuffix('.matchLabels')}.") for each in told)
+            ),
+        ),
+    )
 
 
 def _convert(cls: type[KubeObject], data: dict[str, Any], origin: Origin) -> Any:
@@ -121,13 +139,6 @@ def _convert(cls: type[KubeObject], data: dict[str, Any], origin: Origin) -> Any
         wire = msgspec.convert(data, schema.PoolXWire)
         return InferencePoolX(metadata=wire.metadata, spec=wire.spec.as_v1(), origin=origin)
     return msgspec.structs.replace(msgspec.convert(data, cls), origin=origin)
-
-
-def _strange(
-    cls: type[KubeObject], data: Mapping[str, Any], place: Callable[[str], Place]
-) -> Iterator[Problem]:
-    for field, reason, message in schema.strange_fields(cls, data):
-        yield Problem(place(field), reason, message, "warning")
 
 
 def _broken(place: Place, message: str) -> Problem:
@@ -168,7 +179,7 @@ def _unread(data: Mapping[str, Any], file: str, line_of: LineOf) -> Problem | No
 
     group = _group(api)
     meant = _near(kind, schema.NAMES, 0.75)
-    versions = sorted(known for known, its in schema.KINDS if its == meant)
+    versions = schema.versions(meant, _group(api))
     if group in schema.GROUPS:
         if kind == meant and versions:
             message = f"{kind} is not read in {api}; write apiVersion: {versions[0]}"
@@ -197,8 +208,8 @@ _VERSION = re.compile(r"v[0-9]+(?:(?:alpha|beta)[0-9]+)?")
 
 def _group(api: str) -> str:
     """The group of an apiVersion; all of it when its version was forgotten."""
-    group, slash, _ = api.rpartition("/")
-    return group if slash or _VERSION.fullmatch(api) else api
+    group, slash, _ = api.partition("/")
+    return group if slash else "" if _VERSION.fullmatch(api) else api
 
 
 def _is_nobodys(api: str) -> bool:
@@ -254,18 +265,3 @@ def _dotted(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.removeprefix(".")
-
-
-_AT = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
-_MISSING = re.compile(r"^Object missing required field `([^`]+)`$")
-
-
-def _explained(error: str) -> tuple[str, str]:
-    """msgspec's message → (field path, sentence)."""
-    match = _AT.match(error)
-    assert match is not None, "the pattern matches every text"
-    field, what = (match["path"] or "").replace("[...]", ""), match["what"]
-    missing = _MISSING.match(what)
-    if missing:
-        return ".".join(part for part in (field, missing[1]) if part), f"{missing[1]} is required"
-    return field, what[:1].lower() + what[1:].replace("`", "")

@@ -21,10 +21,19 @@ SelectorLabels = Annotated[
         Annotated[
             str,
             msgspec.Meta(
-                max_length=253, pattern=r"^([a-z0-9.-]+/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$"
+                max_length=253,
+                pattern=r"^([a-z0-9.-]+/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$",
+                description="a label's name",
             ),
         ],
-        Annotated[str, msgspec.Meta(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")],
+        Annotated[
+            str,
+            msgspec.Meta(
+                max_length=63,
+                pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
+                description="a label's value: letters, digits, '-', '_' and '.', at most 63, no spaces",
+            ),
+        ],
     ],
     msgspec.Meta(min_length=1, max_length=64),
 ]
@@ -51,9 +60,14 @@ class EndpointPickerRef(msgspec.Struct, frozen=True, rename="camel"):
 
     name: Name
     group: str = ""
-    kind: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", max_length=63)] = (
-        "Service"
-    )
+    kind: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$",
+            max_length=63,
+            description="a kind, such as Service",
+        ),
+    ] = "Service"
     port: PortRef | None = None
     """The Service's port, not its target port."""
     failure_mode: FailureMode = "FailClose"

@@ -18,6 +18,9 @@ LLM_D_GROUP = "llm-d.ai"
 HEADGATE_GROUP = "headgate.dev"
 DISCOVERY_GROUP = "discovery.k8s.io"
 
+DURATION = "a duration such as 30s, 500ms or 1m30s"
+HOSTNAME = "a host name such as llm.example.com or *.example.com: lower case, no scheme, no port, no path"
+
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 PortNumber = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Weight = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
@@ -27,12 +30,19 @@ Hostname = Annotated[
         min_length=1,
         max_length=253,
         pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        description=HOSTNAME,
     ),
 ]
 HeaderName = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$")
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=256,
+        pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$",
+        description="a header or parameter name: letters, digits and '-', no spaces or colons",
+    ),
 ]
-Duration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$")]
+Duration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$", description=DURATION)]
 """Gateway API duration, e.g. `1m30s` or `500ms`; `0s` means no limit."""
 
 Labels = Mapping[str, str]

@@ -4,7 +4,8 @@ from typing import Literal
 
 import msgspec
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]
+"""Something does not work as written; works, but hardly as meant; works, and may surprise."""
 
 
 class Place(msgspec.Struct, frozen=True, order=True):

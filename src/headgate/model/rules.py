@@ -6,7 +6,7 @@ Each takes an object and yields (field path, sentence) pairs.
 from collections.abc import Callable, Iterator
 
 from headgate.model.durations import seconds
-from headgate.model.meta import KubeObject
+from headgate.model.meta import INFERENCE_GROUP, KubeObject
 from headgate.model.objects import (
     BackendRef,
     Gateway,
@@ -82,7 +82,10 @@ def _rule(rule: RouteRule, where: str) -> Broken:
 
 def _backend(ref: BackendRef, where: str) -> Broken:
     if not ref.group and ref.kind == "Service" and ref.port is None:
-        yield f"{where}.port", "port is required for a Service backend"
+        yield (
+            f"{where}.port",
+            f"port is required for a Service; for a pool write group: {INFERENCE_GROUP}, kind: InferencePool",
+        )
     yield from _filters(ref.filters, where)
 
 
@@ -104,17 +107,29 @@ def _filters(filters: tuple[RouteFilter, ...], where: str) -> Broken:
         here = f"{where}.filters[{index}]"
         if each.type in FILTER_MEMBERS and types.index(each.type) != index:
             yield here, f"the {each.type} filter is repeated; merge the two"
-        for type_, member in FILTER_MEMBERS.items():
-            given = getattr(each, member) is not None
-            if given and each.type != type_:
-                yield (
-                    f"{here}.{WIRE_NAMES[member]}",
-                    f"{WIRE_NAMES[member]} belongs to type {type_}, not {each.type}",
-                )
-            if not given and each.type == type_:
-                yield here, f"a filter of type {type_} needs {WIRE_NAMES[member]}"
+        given = [type_ for type_, member in FILTER_MEMBERS.items() if getattr(each, member) is not None]
+        if given and each.type not in given:
+            yield f"{here}.type", _wrong_type(each.type, given[0])
+        elif not given and each.type in FILTER_MEMBERS:
+            yield here, f"a filter of type {each.type} needs {WIRE_NAMES[FILTER_MEMBERS[each.type]]}"
+        elif len(given) > 1:
+            extra = next(type_ for type_ in given if type_ != each.type)
+            name = WIRE_NAMES[FILTER_MEMBERS[extra]]
+            yield (
+                f"{here}.{name}",
+                f"{name} belongs to type {extra}, not {each.type}: write a filter of its own for it",
+            )
     if "RequestRedirect" in types and "URLRewrite" in types:
         yield f"{where}.filters", "RequestRedirect and URLRewrite exclude each other"
+
+
+def _wrong_type(type_: str, given: str) -> str:
+    """What to say of a filter of *type_* with the settings of type *given*."""
+    member = WIRE_NAMES[FILTER_MEMBERS[given]]
+    if type_ in FILTER_MEMBERS:
+        needed = WIRE_NAMES[FILTER_MEMBERS[type_]]
+        return f"a filter of type {type_} needs {needed}, not {member}: write type: {given}, or {needed}"
+    return f"type {type_} does not fit {member}: write type: {given}"
 
 
 def _pool(pool: InferencePool) -> Broken:

@@ -57,8 +57,8 @@ KINDS: Mapping[tuple[str, str], type[KubeObject]] = {
     (f"{meta.INFERENCE_GROUP}/v1", "InferencePool"): InferencePool,
     (f"{meta.INFERENCE_X_GROUP}/v1alpha2", "InferencePool"): InferencePoolX,
     (f"{meta.INFERENCE_X_GROUP}/v1alpha2", "InferenceModel"): InferenceModel,
-    (f"{meta.INFERENCE_X_GROUP}/v1alpha2", "InferenceObjective"): InferenceObjectiveX,
     (f"{meta.LLM_D_GROUP}/v1alpha2", "InferenceObjective"): InferenceObjective,
+    (f"{meta.INFERENCE_X_GROUP}/v1alpha2", "InferenceObjective"): InferenceObjectiveX,
     (f"{meta.HEADGATE_GROUP}/v1alpha1", "ModelServer"): ModelServer,
     ("v1", "Service"): Service,
     ("v1", "Pod"): Pod,
@@ -141,8 +141,10 @@ SILENT: Mapping[type, frozenset[str]] = {
         ]
     ),
     GatewayClassSpec: frozenset({"description", "parametersRef"}),
+    RouteFilter: frozenset({"requestMirror", "extensionRef", "cors", "externalAuth"}),
 }
-"""Fields that may be there and change nothing for traffic."""
+"""Fields that may be there and change nothing for traffic, or whose effect is told elsewhere: a rule with a
+filter that is not supported is reported as a whole."""
 
 UNSUPPORTED: Mapping[type, frozenset[str]] = {
     GatewaySpec: frozenset(
@@ -150,11 +152,20 @@ UNSUPPORTED: Mapping[type, frozenset[str]] = {
     ),
     HTTPRouteSpec: frozenset({"useDefaultGateways"}),
     RouteRule: frozenset({"retry", "sessionPersistence"}),
-    RouteFilter: frozenset({"requestMirror", "extensionRef", "cors", "externalAuth"}),
     BackendRef: frozenset(),
     Listener: frozenset(),
 }
 """Fields of the CRDs that are not supported yet: said as such, so that nobody searches for a typing error."""
+
+OTHER_WORDS = {
+    "extensionRef": "endpointPickerRef",
+    "endpointPickerRef": "extensionRef",
+    "targetPort": "targetPorts",
+    "matchLabels": "selector",
+    "model": "name",
+    "sectionname": "sectionName",
+}
+"""What other versions and other products call a field."""
 
 Strange = tuple[str, str, str]
 """Field path, reason, message."""
@@ -168,18 +179,48 @@ def strange_fields(cls: type[KubeObject], data: Mapping[str, Any]) -> Iterator[S
     yield from _strange(PoolXWire if cls is InferencePoolX else cls, top, "")
 
 
-def choices(cls: type[KubeObject], field: str) -> tuple[str, ...]:
-    """What may stand at *field* (a dotted path) of *cls*; empty when it is no closed set of words."""
+def versions(kind: str | None, group: str) -> list[str]:
+    """The apiVersions in which *kind* is read, the one to write first: in *group* if it is there.
+
+    InferenceObjective moved to another group, which is always the one to write.
+    """
+    found = [api for api, its in KINDS if its == kind]
+    return sorted(
+        found, key=lambda api: api.startswith(f"{group}/") and kind != "InferenceObjective", reverse=True
+    )
+
+
+def type_at(cls: type[KubeObject], field: str) -> tuple[Any, tuple[msgspec.Meta, ...]]:
+    """What stands at *field* (a dotted path) of *cls*, a struct, `(element, ...)`, a Literal, `int`, and its
+    limits. Members of a mapping have the mapping's value type; `Any` where *cls* has no such field.
+    """
     type_: Any = PoolXWire if cls is InferencePoolX else cls
     for part in filter(None, re.split(r"[.\[\]]+", field)):
         inner = _bare(type_)
         if isinstance(inner, tuple):
             type_ = inner[0]
+        elif get_origin(inner) is Mapping:
+            return _bare(get_args(inner)[1]), _metas(get_args(inner)[1])
+        elif isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            type_ = {each.encode_name: each.type for each in msgspec.structs.fields(inner)}.get(part, Any)
         else:
-            known = {each.encode_name: each.type for each in msgspec.structs.fields(inner)}
-            type_ = known[part]
-    last = _bare(type_)
-    return tuple(map(str, get_args(last))) if get_origin(last) is Literal else ()
+            return Any, ()
+    return _bare(type_), _metas(type_)
+
+
+def words(type_: Any) -> tuple[str, ...]:
+    """What a Literal may be; empty for other types."""
+    return tuple(map(str, get_args(type_))) if get_origin(type_) is Literal else ()
+
+
+def _metas(type_: Any) -> tuple[msgspec.Meta, ...]:
+    if get_origin(type_) is Annotated:
+        base, *notes = get_args(type_)
+        return (*(each for each in notes if isinstance(each, msgspec.Meta)), *_metas(base))
+    if get_origin(type_) in (Union, UnionType):
+        present = [each for each in get_args(type_) if each is not type(None)]
+        return _metas(present[0]) if len(present) == 1 else ()
+    return ()
 
 
 def _strange(type_: Any, value: object, path: str) -> Iterator[Strange]:
@@ -204,9 +245,22 @@ def _strange_members(cls: type[msgspec.Struct], value: Mapping[Any, object], pat
         elif key in UNSUPPORTED.get(cls, ()):
             yield here, "UnsupportedField", f"{key} is not supported yet and is ignored"
         elif key not in SILENT.get(cls, ()):
-            near = difflib.get_close_matches(str(key), sorted(known), 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            if key in _below_spec(known):
+                yield here, "UnknownField", f"unknown field {key}, ignored; write it below spec"
+                continue
+            near = OTHER_WORDS.get(str(key))
+            if near not in known:
+                near = next(iter(difflib.get_close_matches(str(key)[:100], sorted(known), 1)), None)
+            hint = f"; did you mean {near}?" if near else ""
             yield here, "UnknownField", f"unknown field {key}, ignored{hint}"
+
+
+def _below_spec(known: Mapping[str, Any]) -> frozenset[str]:
+    """Fields of `spec`, where a struct with *known* fields has one."""
+    spec = _bare(known["spec"]) if "spec" in known else None
+    if not (isinstance(spec, type) and issubclass(spec, msgspec.Struct)):
+        return frozenset()
+    return frozenset(field.encode_name for field in msgspec.structs.fields(spec))
 
 
 def _bare(type_: Any) -> Any:

@@ -38,6 +38,10 @@ class Services:
         """The Service, or None."""
         return self._services.get((namespace, name))
 
+    def names(self, namespace: str) -> list[str]:
+        """Names of the Services there, in order."""
+        return sorted(name for its, name in self._services if its == namespace)
+
     def port(self, service: Service, number: int) -> ServicePort | None:
         """The Service's TCP port *number*, or None when it does not have it."""
         ports = (port for port in service.spec.ports if port.port == number and port.protocol == "TCP")

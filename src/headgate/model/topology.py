@@ -4,12 +4,14 @@ Both halves start here, so that gateway and picker agree on what an endpoint is.
 """
 
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
+from headgate.model.absent import Absent
 from headgate.model.core import Pod
 from headgate.model.endpoints import Endpoint, ForeignPicker, ModelRule, Pool, TargetModel
 from headgate.model.ids import endpoint_id, pool_key
@@ -32,6 +34,9 @@ ACTIVE_PORTS = "inference.networking.k8s.io/active-ports"
 PICKER_TLS = "headgate.dev/picker-tls"
 """Service annotation: `"false"` turns TLS towards a foreign picker off."""
 
+OWN_PICKER_SERVICE = "headgate-picker"
+"""Name of a picker's Service that says that Headgate's own picker is meant."""
+
 T = TypeVar("T", bound=KubeObject)
 
 PRIORITIES: Mapping[str | None, int] = {"Critical": 1, "Standard": 0, None: 0, "Sheddable": -1}
@@ -45,6 +50,9 @@ def resolve_pools(snapshot: Snapshot) -> tuple[tuple[Pool, ...], tuple[Problem, 
     """
     resolver = _Resolver(snapshot)
     pools = [resolver.pool(each) for each in _winners(snapshot, resolver.problems)]
+    resolver.look_for_pools(
+        (*of_type(snapshot.objects, InferenceModel), *of_type(snapshot.objects, InferenceObjective))
+    )
     return tuple(sorted(pools, key=lambda pool: pool.key)), tuple(sorted(resolver.problems))
 
 
@@ -67,6 +75,8 @@ class _Resolver:
     def __init__(self, snapshot: Snapshot) -> None:
         self.problems: list[Problem] = []
         self._services = Services(snapshot.objects)
+        self._absent = Absent(snapshot)
+        self._pool_names = {(each.namespace, each.name) for each in of_type(snapshot.objects, InferencePool)}
         self._pods = _by_namespace(of_type(snapshot.objects, Pod))
         self._models = _by_namespace(of_type(snapshot.objects, InferenceModel))
         self._objectives = _by_namespace(of_type(snapshot.objects, InferenceObjective))
@@ -83,9 +93,7 @@ class _Resolver:
         """One pool, resolved."""
         endpoints = {each.id: each for each in self._endpoints(pool)}
         if not endpoints:
-            message = (
-                "the pool has no ready endpoint: no ready Pod or ModelServer of its namespace has its labels"
-            )
+            message = f"the pool has no ready endpoint: {self._why_empty(pool)}"
             self.problems.append(Problem(pool.place("spec.selector"), "NoEndpoints", message, "warning"))
         ref = pool.spec.endpoint_picker_ref
         return Pool(
@@ -120,6 +128,39 @@ class _Resolver:
             if has_labels(server.metadata.labels, wanted):
                 yield from self._server_endpoints[f"{server.namespace}/{server.name}"]
 
+    def look_for_pools(self, members: tuple[InferenceModel | InferenceObjective, ...]) -> None:
+        """Note those whose pool is not there."""
+        for each in members:
+            name = each.spec.pool_ref.name
+            known = (each.namespace, name) in self._pool_names
+            if not known and not self._absent.broken("InferencePool", each.namespace, name):
+                crossing = ", but a poolRef cannot leave its namespace: move this object there"
+                message = self._absent.sentence("InferencePool", each.namespace, name, crossing)
+                what = f"{message}; until then this object has no effect"
+                self.problems.append(Problem(each.place("spec.poolRef"), "PoolNotFound", what, "warning"))
+
+    def _why_empty(self, pool: InferencePool) -> str:
+        wanted = pool.spec.selector.match_labels
+        pods, servers = self._pods.get(pool.namespace, ()), self._servers.get(pool.namespace, ())
+        for kind, members in (("Pod", pods), ("ModelServer", servers)):
+            chosen = [each for each in members if has_labels(each.metadata.labels, wanted)]
+            if chosen:
+                state = "is not ready" if kind == "Pod" else "has no address (see there)"
+                return f"{kind} {chosen[0].name} has its labels, but {state}"
+        if self._absent.any_broken("ModelServer"):
+            return "a ModelServer is wrong and not used (see there)"
+        said = f"no Pod or ModelServer of namespace {pool.namespace} has its labels {label_text(wanted)}"
+        others = [f"{each.name} has {label_text(each.metadata.labels)}" for each in (*servers, *pods)[:3]]
+        elsewhere = [
+            f"{each.name} of namespace {namespace} has them"
+            for by_namespace in (self._servers, self._pods)
+            for namespace, members in by_namespace.items()
+            for each in members
+            if has_labels(each.metadata.labels, wanted)
+        ]
+        hint = "; ".join(elsewhere[:1] or others)
+        return f"{said} ({hint})" if hint else said
+
     def _active(self, pod: Pod, ports: list[int]) -> list[int]:
         text = pod.metadata.annotations.get(ACTIVE_PORTS)
         if text is None:
@@ -145,6 +186,11 @@ class _Resolver:
             self.problems.append(Problem(place, "InvalidExtensionRef", message))
             return None
         service = self._services.get(pool.namespace, ref.name)
+        if service is None and ref.name != OWN_PICKER_SERVICE and self._services.names(pool.namespace):
+            missing = self._absent.sentence("Service", pool.namespace, ref.name)
+            own = f"Headgate's own picker is used; where it is meant write name: {OWN_PICKER_SERVICE}"
+            message = f"{missing}, so {own}"
+            self.problems.append(Problem(place, "ServiceNotFound", message, "warning"))
         if service is None or ref.port is None:
             return None
         port = self._services.port(service, ref.port.number)
@@ -175,6 +221,11 @@ class _Resolver:
             )
             self.problems.append(Problem(model.place("spec.modelName"), "ModelNameInUse", message))
         return tuple(_model_rule(winners[name]) for name in sorted(winners))
+
+
+def label_text(labels: Mapping[str, str]) -> str:
+    """`app=vllm,tier=prod`, as selectors are written; `none` without labels."""
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "none"
 
 
 def _model_rule(model: InferenceModel) -> ModelRule:
@@ -238,6 +289,8 @@ def parse_url(url: str) -> ServerUrl | str:
         port = parts.port
     except ValueError as error:
         return f"{url!r} is no URL: {error}"
+    if parts.scheme not in ("http", "https") and re.fullmatch(r"[\w.-]+(:\d+)?", url):
+        return f"{url!r} must begin with http:// or https://: write http://{url}"
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return f"{url!r} must be http://host:port or https://host:port"
     if parts.username is not None or parts.query or parts.fragment or parts.path.strip("/"):

@@ -27,7 +27,8 @@ def check(
 ) -> None:
     """Validate manifests and say what is wrong, with file, line, object and field.
 
-    Exit code 1 when something is wrong or there is nothing to check, 0 when there are only warnings.
+    Exit code 1 when something is wrong or there is nothing to check, 0 when there are only warnings, or
+    notes, which say what is in order and may surprise.
     Needs no Envoy and no cluster.
 
     Examples:
@@ -50,14 +51,18 @@ def check(
     named = manifest_paths(paths or (), files or ())
     snapshot = read_once(named)
     translation = translate(snapshot, GatewaySettings())
-    problems = sorted({*snapshot.problems, *translation.problems, *nothing_read(snapshot, named)})
+    problems = sorted(
+        {*snapshot.problems, *translation.problems, *translation.notes, *nothing_read(snapshot, named)}
+    )
     errors = sum(problem.severity == "error" for problem in problems)
-    warnings = len(problems) - errors
+    warnings = sum(problem.severity == "warning" for problem in problems)
+    notes = len(problems) - errors - warnings
     summary = translation.summary
     if output == "json":
         found = {
             "errors": errors,
             "warnings": warnings,
+            "notes": notes,
             "problems": problems,
             "listeners": summary.listeners,
             "routes": summary.routes,
@@ -69,7 +74,8 @@ def check(
             *map(str, problems),
             f"{counted(len(snapshot.objects), 'object')}, {counted(len(summary.listeners), 'listener')}, "
             f"{counted(summary.routes, 'route')}, {counted(len(summary.pools), 'pool')}: "
-            f"{counted(errors, 'error')}, {counted(warnings, 'warning')}",
+            f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
+            + (f", {counted(notes, 'note')}" if notes else ""),
         )
     if errors or (strict and warnings):
         raise typer.Exit(1)

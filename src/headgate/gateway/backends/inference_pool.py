@@ -19,5 +19,5 @@ class InferencePoolBackend(BackendKind):
         """The pool."""
         pool = world.pools.get(pool_key(namespace, ref.name))
         if pool is None:
-            return Unresolved("BackendNotFound", f"there is no InferencePool {namespace}/{ref.name}")
+            return world.missing("InferencePool", namespace, ref.name)
         return PoolTarget(pool)

@@ -18,6 +18,6 @@ class ModelServerBackend(BackendKind):
         """The addresses of the server's URL; a wrong URL is reported where the server is read."""
         server = world.servers.get((namespace, ref.name))
         if server is None:
-            return Unresolved("BackendNotFound", f"there is no ModelServer {namespace}/{ref.name}")
+            return world.missing("ModelServer", namespace, ref.name)
         endpoints, _ = server_endpoints(server, world.snapshot)
         return HostsTarget(cluster=names.model_server(namespace, ref.name), endpoints=endpoints)

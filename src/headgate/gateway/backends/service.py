@@ -5,7 +5,7 @@ from typing import ClassVar
 from headgate.gateway.api import BackendKind, HostsTarget, Target, Unresolved, World
 from headgate.gateway.envoy import names
 from headgate.model.endpoints import Endpoint
-from headgate.model.objects import BackendRef
+from headgate.model.objects import BackendRef, Service
 
 
 class ServiceBackend(BackendKind):
@@ -17,10 +17,13 @@ class ServiceBackend(BackendKind):
         """The Service's ready addresses on the referenced port."""
         service = world.services.get(namespace, ref.name)
         if service is None:
-            return Unresolved("BackendNotFound", f"there is no Service {namespace}/{ref.name}")
+            return world.missing("Service", namespace, ref.name)
         port = world.services.port(service, ref.port or 0)
         if port is None:
-            return Unresolved("BackendNotFound", f"Service {namespace}/{ref.name} has no TCP port {ref.port}")
+            return Unresolved(
+                "BackendNotFound",
+                f"Service {namespace}/{ref.name} has no TCP port {ref.port}{_ports(service)}",
+            )
         if service.spec.type == "ExternalName":
             return Unresolved(
                 "UnsupportedValue", f"Service {namespace}/{ref.name} is an ExternalName: not supported"
@@ -33,3 +36,8 @@ class ServiceBackend(BackendKind):
             ),
             h2c=port.app_protocol in ("kubernetes.io/h2c", "http2"),
         )
+
+
+def _ports(service: Service) -> str:
+    numbers = [str(port.port) for port in service.spec.ports if port.protocol == "TCP"]
+    return f"; it has {', '.join(numbers)}" if numbers else ""

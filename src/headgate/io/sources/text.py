@@ -9,6 +9,7 @@ import yaml
 
 from headgate.model.decode import Path
 from headgate.model.problems import Place, Problem
+from headgate.model.sentences import placeholder, unfilled
 
 MAX_NODES = 1_000_000
 """Of one document, aliases expanded: a bound against files that grow without end when read."""
@@ -166,6 +167,10 @@ def _problem(error: Exception, before: int, text: str, file: str) -> Problem:
         text.rstrip().count("\n") + 1
     )  # what is missing at the end is missed there, not in the next document
     line = before + (min(int(mark.line) + 1, last) if mark is not None else 1)
+    left = placeholder(text)
+    if left is not None and left.startswith("{{"):
+        line = before + text[: text.index("{{")].count("\n") + 1
+        return Problem(Place(file, line), "InvalidYAML", f"the document is not valid YAML: {unfilled(left)}")
     what = getattr(error, "problem", None) or str(error).partition("\n")[0] or type(error).__name__
     if "cannot start any token" in what and "\t" in text.splitlines()[line - before - 1]:
         what = "a tab where spaces are needed; indent with spaces"
