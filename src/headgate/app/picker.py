@@ -37,6 +37,7 @@ from headgate.io.extproc.tls import (
     reloading_credentials,
     self_signed,
 )
+from headgate.io.scrape.scraper import AT_REST_S
 from headgate.io.sources.api import Source, open_source
 from headgate.io.trust import Trust
 from headgate.io.web.counts import Counts
@@ -128,7 +129,7 @@ class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
     admin_port: int | None = None
     tls: Tls | None = None
     drain_timeout_s: float = 30.0
-    scrape_interval_s: float = 0.2
+    scrape_interval_s: float = AT_REST_S
     body_limit: int = BODY_LIMIT_BYTES
     max_receive_bytes: int = UNLIMITED
     trust: Trust = Trust()

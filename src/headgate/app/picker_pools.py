@@ -88,7 +88,9 @@ class Pools:
         self._rng = rng
         self._make_index = make_index
         self._own = own
-        self.scraper = Scraper(self._observed, interval_s=scrape_interval_s, trust=trust)
+        self.scraper = Scraper(
+            self._observed, interval_s=scrape_interval_s, closely=self._needs_watching, trust=trust
+        )
         self._pools: Mapping[PoolKey, Pool] = {}
         """As the machines know them."""
         self._machines: dict[PoolKey, PoolMachine] = {}
@@ -153,6 +155,11 @@ class Pools:
     def _observed(self, event: Scraped | ModelsListed) -> None:
         for key in self._watchers.get(event.endpoint, ()):
             self._hub.tell(key, event)
+
+    def _needs_watching(self, endpoint: EndpointId) -> bool:
+        now = time.monotonic()
+        keys = self._watchers.get(endpoint, ())
+        return any(self._machines[key].needs_watching(endpoint, now) for key in keys)
 
     def knows(self, key: PoolKey, model: str) -> bool:
         """Whether *model* is configured in the pool or listed by one of its endpoints."""

@@ -8,7 +8,7 @@ import xxhash
 
 from headgate.model.decisions import Candidate, Decision
 from headgate.model.endpoints import Pool
-from headgate.model.ids import PoolKey, StreamId
+from headgate.model.ids import EndpointId, PoolKey, StreamId
 from headgate.model.load import ModelCard
 from headgate.model.ports import Rng
 from headgate.model.requests import BLOCK_BYTES, InferenceRequest
@@ -98,6 +98,11 @@ class PoolMachine:
         self._ledger.check()
         self._scheduler.check(self._fleet.states)
         assert len(self._story) <= self._settings.story
+
+    def needs_watching(self, endpoint: EndpointId, now: float) -> bool:
+        """Whether a newer scrape of *endpoint* may change what is decided."""
+        member = self._fleet.members.get(endpoint)
+        return member is not None and member.needs_watching(now)
 
     def knows(self, model: str) -> bool:
         """Whether *model* is configured, as a name or a target, or listed by an endpoint."""

@@ -222,6 +222,16 @@ class Member:
             guess = max(guess, self.new_requests * (1.0 - settings.step_tokens / self.new_tokens))
         return min(max(0.0, guess), MOST_GUESSED * settings.waiting_limit)
 
+    def needs_watching(self, now: float) -> bool:
+        """Whether a newer scrape may change what is decided: it is unwell, its engine reports a queue, or a
+        request there has no first token yet though it was predicted by now.
+        """
+        load = self.state.load
+        if not self.health.plain or (load is not None and load.waiting > 0):
+            return True
+        oldest = next(iter(self.unsigned.values()), None)
+        return oldest is not None and now - oldest.sent_at > self.pace * oldest.predicted_s
+
     def overdue(self, settings: HealthSettings, now: float) -> str | None:
         """Why the endpoint seems to hang; None while it does not."""
         if not self.unsigned:

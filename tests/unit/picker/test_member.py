@@ -49,6 +49,21 @@ def test_a_request_weighs_from_its_decision_to_its_end(member: Member) -> None:
     assert not member.holds and not member.unsigned
 
 
+def test_newer_numbers_are_wanted_where_they_may_change_something(member: Member) -> None:
+    assert not member.needs_watching(0.0)
+    one = book(member, 1)
+    assert not member.needs_watching(0.09)
+    assert member.needs_watching(0.11)  # it was predicted to have answered
+    member.signed(one, 0.2)
+    assert not member.needs_watching(5.0)
+    member.scraped(load(waiting=1), 5.0, 0.0, 0.0)
+    assert member.needs_watching(5.0)
+    member.scraped(load(running=9), 5.5, 0.0, 0.0)
+    assert not member.needs_watching(5.5)
+    member.health.failed(6.0, "refused")
+    assert member.needs_watching(6.0)
+
+
 def test_what_an_engine_reports_beyond_ours_is_extra(member: Member) -> None:
     book(member, 1)
     member.scraped(load(waiting=3, running=2), 1.0, mean_own=10.0, mean_context=100.0)

@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 MODELS_EVERY_S = 10.0
 SLOWEST_S = 1.0
 """Between two scrapes of an endpoint that keeps failing."""
+AT_REST_S = 0.5
+"""Between two scrapes of an endpoint whose numbers can wait."""
+CLOSELY_S = 0.2
+"""Between two scrapes where a newer one may change what is decided."""
 EAGER_FAILURES = 5
 """So many failed scrapes come at twice the usual pace, then ever slower: a restart is seen soon."""
 FIRST_WITHIN_S = 0.05
@@ -49,8 +53,14 @@ def delay(failures: int, interval_s: float) -> float:
     return max(interval_s, min(SLOWEST_S, interval_s * 2.0 ** min(failures - EAGER_FAILURES, 16)))
 
 
+def _never(endpoint: EndpointId) -> bool:
+    """Nobody needs newer numbers."""
+    return False
+
+
 class Scraper:
-    """Polls `/metrics` of every endpoint each *interval_s*, in a large fleet less often (`SCRAPES_PER_S`);
+    """Polls `/metrics` of every endpoint each *interval_s*, those that *closely* names and those that fail at
+    least each `CLOSELY_S`, and all of them less often in a large fleet (`SCRAPES_PER_S`);
     `/v1/models` on appearance, on recovery, when told to (`relist`) and every `MODELS_EVERY_S`. Each scrape
     ends in one `Scraped`, each question for the list in one `ModelsListed`.
 
@@ -62,13 +72,17 @@ class Scraper:
     def __init__(
         self,
         emit: Callable[[Scraped | ModelsListed], None],
-        interval_s: float = 0.2,
+        interval_s: float = AT_REST_S,
         timeout_s: float = 0.5,
+        *,
+        closely: Callable[[EndpointId], bool] = _never,
         rng: random.Random | None = None,
         trust: Trust = DEFAULT,
     ) -> None:
         self._emit = emit
         self._interval_s = interval_s
+        self._close_s = min(interval_s, CLOSELY_S)
+        self._closely = closely
         self._timeout_s = timeout_s
         self._trust = trust
         self._rng = rng or random.Random()
@@ -121,9 +135,13 @@ class Scraper:
                 elif not answered:
                     models_due = 0.0
                 failures = 0 if loaded else failures + 1
-                pause = delay(failures, stretched(self._interval_s, len(self._wanted)))
+                close = failures > 0 or self._closely(endpoint.id)
+                interval_s = self._close_s if close else self._interval_s
+                pause = delay(failures, stretched(interval_s, len(self._wanted)))
                 now = loop.time()
                 due = max(due + pause, now)
+                if close:  # it waits for no beat of its own
+                    due = min(due, now + pause)
                 await asyncio.sleep(due - now + JITTER * pause * self._rng.random())
         finally:
             asked.close()

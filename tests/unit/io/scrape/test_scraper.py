@@ -241,6 +241,40 @@ def test_failures_are_looked_at_sooner_then_ever_later() -> None:
     assert delay(1000, 5.0) == 5.0
 
 
+async def test_only_endpoints_that_need_it_are_asked_often(server: Server) -> None:
+    other = Server()
+    await other.start()
+    seen = Seen()
+    scraper = Scraper(seen, interval_s=30.0, closely=lambda endpoint: endpoint == server.endpoint.id)
+    scraper.update([server.endpoint, other.endpoint])
+    task = asyncio.create_task(scraper.run())
+    try:
+        for _ in range(4):
+            await seen.until(lambda event: event.endpoint == server.endpoint.id and good(event))
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await other.stop()
+    assert server.asked.count("metrics") >= 4
+    assert other.asked.count("metrics") == 1
+
+
+async def test_an_endpoint_that_fails_is_asked_as_often_whatever_the_interval(server: Server) -> None:
+    server.metrics = 503
+    seen = Seen()
+    scraper = Scraper(seen, interval_s=30.0)
+    scraper.update([server.endpoint])
+    task = asyncio.create_task(scraper.run())
+    try:
+        for _ in range(3):
+            await seen.until(failed("http-503"))
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
 def test_a_large_fleet_is_asked_less_often_but_once_a_second() -> None:
     assert [stretched(0.2, count) for count in (1, 64, 128, 320, 5000)] == [0.2, 0.2, 0.4, 1.0, 1.0]
     assert stretched(3.0, 5000) == 3.0
