@@ -230,7 +230,7 @@ class Member:
         if not self.health.plain or (load is not None and load.waiting > 0):
             return True
         oldest = next(iter(self.unsigned.values()), None)
-        return oldest is not None and now - oldest.sent_at > self.pace * oldest.predicted_s
+        return oldest is not None and now - oldest.sent_at > self.lateness * oldest.predicted_s
 
     def overdue(self, settings: HealthSettings, now: float) -> str | None:
         """Why the endpoint seems to hang; None while it does not."""

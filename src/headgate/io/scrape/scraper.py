@@ -118,7 +118,8 @@ class Scraper:
 
     async def _watch(self, endpoint: Endpoint) -> None:
         loop = asyncio.get_running_loop()
-        asked = _Asked(PageClient(endpoint, self._timeout_s, self._trust), endpoint, self._emit)
+        client = PageClient(endpoint, self._timeout_s, self._trust)
+        asked = _Asked(client, endpoint, self._emit, self._closely)
         failures = 0
         models_due = 0.0
         begin = phase(next(self._numbers))
@@ -135,7 +136,7 @@ class Scraper:
                 elif not answered:
                     models_due = 0.0
                 failures = 0 if loaded else failures + 1
-                close = failures > 0 or self._closely(endpoint.id)
+                close = failures > 0 or asked.closely()
                 interval_s = self._close_s if close else self._interval_s
                 pause = delay(failures, stretched(interval_s, len(self._wanted)))
                 now = loop.time()
@@ -151,17 +152,30 @@ class _Asked:
     """One endpoint that is asked. What goes wrong with it stays with it."""
 
     def __init__(
-        self, client: PageClient, endpoint: Endpoint, emit: Callable[[Scraped | ModelsListed], None]
+        self,
+        client: PageClient,
+        endpoint: Endpoint,
+        emit: Callable[[Scraped | ModelsListed], None],
+        closely: Callable[[EndpointId], bool],
     ) -> None:
         self._id = endpoint.id
         self._client = client
         self._reader = LoadReader()
         self._emit = emit
+        self._closely = closely
         self._last_bug = ""
 
     def close(self) -> None:
         """Close its connection."""
         self._client.close()
+
+    def closely(self) -> bool:
+        """Whether newer numbers are wanted soon."""
+        try:
+            return self._closely(self._id)
+        except Exception as bug:
+            self._internal("look after the scrapes", bug)
+            return True
 
     async def scrape(self) -> tuple[bool, bool]:
         """Emit a `Scraped`. Whether it has a load, and whether an HTTP server answered."""
