@@ -87,6 +87,8 @@ def run_args(scene: Scene, policy: str, urls: Sequence[str]) -> list[str]:
             "127.0.0.1",
             "--policy",
             policy,
+            "--scrape-interval",
+            str(scene.settings.scrape_interval_s),
             "--drain-timeout",
             "2",
         ),
