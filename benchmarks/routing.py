@@ -27,10 +27,12 @@ LOADS = {
 """Name → options of the demo. `slow-half` is for an even number of replicas."""
 
 
-def compare(load: str, policies: tuple[str, ...], duration_s: float, replicas: int, seed: int) -> Any:
-    """The demo's comparison as JSON."""
+def compare(
+    load: str, policies: tuple[str, ...], duration_s: float, replicas: int, seed: int, *more: str
+) -> Any:
+    """The demo's comparison as JSON; *more* are further options of it."""
     args = ["demo", *LOADS[load], "--policy", ",".join(policies), "--duration", str(duration_s)]
-    args += ["--replicas", str(replicas), "--seed", str(seed), "--port", "0", "--output", "json"]
+    args += ["--replicas", str(replicas), "--seed", str(seed), "--port", "0", "--output", "json", *more]
     run = subprocess.run([*HEADGATE, *args], stdout=subprocess.PIPE, text=True, check=False)
     if run.returncode:
         sys.exit(f"the demo ended with {run.returncode}")
@@ -72,6 +74,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="length of one load")
     parser.add_argument("--replicas", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scrape-interval", default="500ms")
     asked = parser.parse_args()
     if unknown := set(asked.loads.split(",")) - LOADS.keys():
         parser.error(f"no load {', '.join(sorted(unknown))}; there are {', '.join(LOADS)}")
@@ -92,7 +95,9 @@ def main() -> None:
     ):
         table.add_column(head, justify="left" if head in ("load", "policy") else "right")
     for load in asked.loads.split(","):
-        reports = compare(load, tuple(asked.policies.split(",")), asked.seconds, asked.replicas, asked.seed)
+        pace = ("--scrape-interval", asked.scrape_interval)
+        policies = tuple(asked.policies.split(","))
+        reports = compare(load, policies, asked.seconds, asked.replicas, asked.seed, *pace)
         rows(load, reports, table)
         table.add_section()
     PlainConsole(width=130).print(table)

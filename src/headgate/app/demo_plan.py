@@ -39,6 +39,7 @@ class DemoSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Sequences a replica runs at once."""
     slow: int = 0
     """So many of the replicas, the last ones, are `SLOWER`."""
+    scrape_interval_s: float = 0.5
     port: int = 8080
     keep: bool = False
     seed: int = 0

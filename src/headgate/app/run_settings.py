@@ -24,6 +24,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     policy: str = "default"
     drain_timeout_s: float = DRAIN_TIMEOUT_S
     picker_timeout_s: float = 2.0
+    scrape_interval_s: float = 0.5
     body_limit_bytes: int = 64 << 20
     upstream_ca: Path | None = None
     """File of the CA certificates of https model servers; None: as the children find it."""
@@ -74,6 +75,7 @@ def picker_command(settings: RunSettings, folder: Folder) -> list[str]:
         *("--metrics-port", str(settings.ports.metrics)),
         *("--policy", settings.policy),
         *("--body-limit", str(settings.body_limit_bytes)),
+        *("--scrape-interval", str(settings.scrape_interval_s)),
         *("--drain-timeout", "3s"),  # Envoy has been drained before the picker is asked to end
         *("--admin-socket", str(folder.picker_socket)),
     ]

@@ -22,6 +22,9 @@ InsecureUpstream = Annotated[
     bool, typer.Option("--insecure-upstream", help="Take any certificate of https model servers.")
 ]
 
+SCRAPE_INTERVAL_S = 0.5
+"""The default of `scrape_interval_option`."""
+
 
 def duration(least: float = 0.0) -> Callable[[Any], float]:
     """A parser of durations from *least* seconds on, for typer; it raises typer.BadParameter."""
@@ -59,6 +62,17 @@ def duration_option(help: str, *names: str, default: float, least: float = 0.0) 
     """A typer option for a duration; *default* is shown in the form that is taken."""
     return typer.Option(
         *names, parser=duration(least), metavar="DURATION", show_default=written_seconds(default), help=help
+    )
+
+
+def scrape_interval_option(*names: str) -> Any:
+    """A typer option for the pace of scrapes, also under the *names* given."""
+    return duration_option(
+        "Time between scrapes of a server at rest.",
+        "--scrape-interval",
+        *names,
+        default=SCRAPE_INTERVAL_S,
+        least=0.01,
     )
 
 

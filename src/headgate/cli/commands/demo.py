@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from headgate.cli.options import duration_option
+from headgate.cli.options import SCRAPE_INTERVAL_S, duration_option, scrape_interval_option
 
 app = typer.Typer(add_completion=False)
 
@@ -36,6 +36,7 @@ def demo(
     slow: Annotated[
         int, typer.Option(min=0, help="So many of the servers are four times slower than the others.")
     ] = 0,
+    scrape_interval: Annotated[float, scrape_interval_option()] = SCRAPE_INTERVAL_S,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The gateway's port; 0: any free one.")] = 8080,
     seed: Annotated[int, typer.Option(help="Same seed, same requests.")] = 0,
     keep: Annotated[bool, typer.Option("--keep", help="Serve on until Ctrl-C.")] = False,
@@ -76,6 +77,7 @@ def demo(
         kv_tokens=kv_tokens,
         max_num_seqs=max_num_seqs,
         slow=slow,
+        scrape_interval_s=scrape_interval,
         port=port,
         keep=keep,
         seed=seed,

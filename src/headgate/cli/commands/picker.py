@@ -9,10 +9,12 @@ import typer
 
 from headgate.cli.go_flags import GoFlags
 from headgate.cli.options import (
+    SCRAPE_INTERVAL_S,
     InsecureUpstream,
     UpstreamCa,
     duration_option,
     ip_and_port,
+    scrape_interval_option,
     size_option,
     trust_option,
 )
@@ -118,12 +120,8 @@ def picker(
     ] = 30.0,
     refresh_metrics_interval: Annotated[
         float,
-        duration_option(
-            "Time between scrapes of a server; longer beyond 320 scrapes a second in all.",
-            default=0.2,
-            least=0.001,
-        ),
-    ] = 0.2,
+        scrape_interval_option("--refresh-metrics-interval"),
+    ] = SCRAPE_INTERVAL_S,
     metrics_staleness_threshold: Annotated[
         float, duration_option("Age at which a scrape is disbelieved.", default=5.0)
     ] = 5.0,

@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from headgate.cli.options import (
+    SCRAPE_INTERVAL_S,
     InsecureUpstream,
     UpstreamCa,
     duration_option,
     ip_address,
+    scrape_interval_option,
     size_option,
     trust_option,
 )
@@ -70,6 +72,7 @@ def run(
             "Longest silence of the picker before the pool's failure mode counts.", default=2.0, least=0.01
         ),
     ] = 2.0,
+    scrape_interval: Annotated[float, scrape_interval_option()] = SCRAPE_INTERVAL_S,
     body_limit: Annotated[int, size_option("Longest request body.", default=64 << 20)] = 64 << 20,
     upstream_ca: UpstreamCa = None,
     insecure_upstream: InsecureUpstream = False,
@@ -132,6 +135,7 @@ def run(
         policy=policy,
         drain_timeout_s=drain_timeout,
         picker_timeout_s=picker_timeout,
+        scrape_interval_s=scrape_interval,
         body_limit_bytes=body_limit,
         upstream_ca=upstream_ca.absolute() if upstream_ca else None,
         insecure_upstream=insecure_upstream,
