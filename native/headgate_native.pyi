@@ -27,17 +27,21 @@ OVER: Final[int]
 """`(OVER, stream, pool, ending, status, usage, served)`: the request ended, and the stream with it. `usage` is
 None, `(prompt, completion, cached)`, or the tail of the answer for `headgate.wire.usage.find_usage`."""
 LEFT: Final[int]
-"""`(LEFT, stream, pool)`: the stream was left early; the access log tells the end."""
+"""`(LEFT, stream, pool, connection)`: the stream was left early; the access log tells the end."""
 CLOSED: Final[int]
 """`(CLOSED, stream)`: the stream is gone and has nothing more to say."""
 LOGGED: Final[int]
 """`(LOGGED, stream name, ending, status, usage, served)`: an entry of the access log."""
 LOG_OPENED: Final[int]
-"""`(LOG_OPENED,)`: an access-log stream was opened."""
+"""`(LOG_OPENED, connection)`: an access-log stream was opened."""
 LOG_CLOSED: Final[int]
-"""`(LOG_CLOSED,)`: an access-log stream was closed."""
+"""`(LOG_CLOSED, connection)`: an access-log stream was closed."""
 WARNING: Final[int]
 """`(WARNING, text)`: something to log."""
+LOG_NODE: Final[int]
+"""`(LOG_NODE, connection, node)`: the access log of that connection is written by this Envoy."""
+LINK_CLOSED: Final[int]
+"""`(LINK_CLOSED, connection)`: a connection of which such rows told is gone, with all its streams."""
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -54,9 +58,12 @@ class Server:
         max_streams: int,
         max_message_bytes: int,
         backlog: int,
+        ping_s: float,
+        idle_s: float,
     ) -> Server:
         """*settings*: see `headgate.wire.native.settings`. *max_streams* is per connection; *backlog* messages
-        are read ahead of Python at most. Raises ValueError or TypeError for settings that are not understood."""
+        are read ahead of Python at most. A peer that is silent for *ping_s* is pinged, a connection without a
+        stream for *idle_s* is closed. Raises ValueError or TypeError for what is not understood."""
 
     def listen_unix(self, path: PathLike[str]) -> None:
         """Serves at *path*, where nothing is yet; raises OSError when it cannot be bound."""

@@ -5,14 +5,14 @@ import struct
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import h2.config
 import h2.connection
 import h2.events
 import h2.settings
 from h2.errors import ErrorCodes
-from hyperframe.frame import DataFrame
+from hyperframe.frame import DataFrame, GoAwayFrame
 
 PATIENCE_S = 5.0
 _PREFIX = struct.Struct(">?I")
@@ -45,10 +45,16 @@ class Peer:
         """Streams that the server ended: with a gRPC status, or `reset`."""
         self.lost: str | None = None
         """How the server ended the connection, if it did."""
+        self.heads: dict[int, dict[str, str]] = defaultdict(dict)
+        """Headers and trailers of the answers."""
+        self.leaving = False
+        """The server said that it takes no new stream."""
         self._bytes: dict[int, bytearray] = defaultdict(bytearray)
         self._messages: dict[int, deque[bytes]] = defaultdict(deque)
         self._owed: dict[int, int] = defaultdict(int)
         self._settled = False
+        # To the library every GOAWAY ends the connection at once; streams that are open go on.
+        self._http._frame_dispatch_table[GoAwayFrame] = self._told_to_leave
         self._http.initiate_connection()
         self._http.increment_flow_control_window(_WIDEST - 65_535)
         self._until(lambda: self._settled)
@@ -63,12 +69,20 @@ class Peer:
 
     def open(self, path: str, metadata: Sequence[tuple[str, str]] = ()) -> int:
         """A new stream; nothing of it is on its way before something else is sent."""
-        stream = self._http.get_next_available_stream_id()
         head = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "picker")]
-        self._http.send_headers(
-            stream, [*head, ("te", "trailers"), ("content-type", "application/grpc"), *metadata]
-        )
+        return self.open_as([*head, ("te", "trailers"), ("content-type", "application/grpc"), *metadata])
+
+    def open_as(self, headers: Sequence[tuple[str, str]]) -> int:
+        """The same with headers as they are."""
+        stream = self._http.get_next_available_stream_id()
+        self._http.send_headers(stream, headers)
         return stream
+
+    def write_alone(self, stream: int, data: bytes) -> None:
+        """Bytes in a frame of their own, on their way with the next ones."""
+        if self._http.local_flow_control_window(stream) < len(data):
+            self._until(lambda: self._http.local_flow_control_window(stream) >= len(data))
+        self._http.send_data(stream, data)
 
     def send(self, stream: int, *messages: bytes) -> None:
         """Messages, all of them; reads while it waits for room."""
@@ -168,6 +182,13 @@ class Peer:
         if self.lost is None:
             self.flush()
 
+    def _told_to_leave(self, frame: GoAwayFrame) -> tuple[list[Any], list[Any]]:
+        if frame.error_code == ErrorCodes.NO_ERROR:
+            self.leaving = True
+        else:
+            self._lose(f"{frame.error_code} {frame.additional_data!r}")
+        return [], []
+
     def _hear(self, event: h2.events.Event) -> None:
         match event:
             case h2.events.RemoteSettingsChanged():
@@ -181,12 +202,11 @@ class Peer:
                 else:
                     self._http.acknowledge_received_data(size, stream)
             case h2.events.ResponseReceived() | h2.events.TrailersReceived():
+                self.heads[event.stream_id] |= {key.decode(): value.decode() for key, value in event.headers}
                 if status := dict(event.headers).get(b"grpc-status"):
                     self.ended[event.stream_id] = status.decode()
             case h2.events.StreamReset():
                 self.ended.setdefault(event.stream_id, "reset")
-            case h2.events.ConnectionTerminated():
-                self._lose(f"{event.error_code!r} {event.additional_data!r}")
             case _:
                 pass
 

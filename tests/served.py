@@ -14,10 +14,10 @@ from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from tests.choices import a_choice
 
 from headgate.io.extproc.health import Health
-from headgate.io.extproc.hub import Hub, Listener, Machine
-from headgate.io.extproc.native import Limits, load
-from headgate.io.extproc.native_wire import NativeWire
-from headgate.io.extproc.server import listen
+from headgate.io.extproc.hub import SILENCE_S, Hub, Listener, Machine
+from headgate.io.extproc.native import IDLE_S, PING_S, Limits, load
+from headgate.io.extproc.native_wire import NativePorts, NativeWire
+from headgate.io.extproc.server import Ports, listen
 from headgate.io.extproc.service import ACCESS_LOG, EXT_PROC, Services
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, StreamId
@@ -93,8 +93,9 @@ class Silent:
 class Served:
     """A hub that is served on `port`."""
 
-    def __init__(self, hub: Hub, port: int, wire: NativeWire | None) -> None:
-        self.hub, self.port, self._wire = hub, port, wire
+    def __init__(self, hub: Hub, ports: Ports | NativePorts, health: Health, wire: NativeWire | None) -> None:
+        self.hub, self.ports, self.health, self._wire = hub, ports, health, wire
+        self.port = ports.port
 
     def kept(self) -> dict[str, int]:
         """What is still held for streams, by place; empty when nothing is."""
@@ -132,31 +133,42 @@ async def serving(
     backlog: int = Limits().backlog,
     listener: Listener | None = None,
     path: Path | None = None,
+    health_port: int | None = None,
+    ping_s: float = PING_S,
+    idle_s: float = IDLE_S,
+    silence_s: float = SILENCE_S,
 ) -> AsyncIterator[Served]:
     """*machine* as the one pool behind *wire*; *path*: a Unix socket in place of the port."""
-    hub = Hub("n", listener or Silent(), time.monotonic)
+    hub = Hub("n", listener or Silent(), time.monotonic, silence_s=silence_s)
     hub.add_pool(POOL, machine)
+    health = Health()
+    await health.set_ready(True)
     settings = Settings("n", body_limit=body_limit)
     if wire == "native":
         assert native is not None
-        made = NativeWire(native, hub, settings, Limits(message_bytes=message_bytes, backlog=backlog))
-        native_ports = made.start("127.0.0.1", 0, None, None, path)
+        limits = Limits(message_bytes=message_bytes, backlog=backlog, ping_s=ping_s, idle_s=idle_s)
+        made = NativeWire(native, hub, settings, limits)
+        native_ports = made.start("127.0.0.1", 0, health_port, None, path)
+        following = asyncio.create_task(made.follow(health))
         try:
-            yield Served(hub, native_ports.port, made)
+            yield Served(hub, native_ports, health, made)
         finally:
+            following.cancel()
             await native_ports.stop(1.0)
         return
     ports = await listen(
         Services(hub, settings),
-        Health(),
+        health,
         host="127.0.0.1",
         port=0,
-        health_port=None,
+        health_port=health_port,
         max_receive_bytes=message_bytes,
         path=path,
+        ping_s=ping_s,
+        idle_s=idle_s,
     )
     try:
-        yield Served(hub, ports.port, None)
+        yield Served(hub, ports, health, None)
     finally:
         await ports.stop(0)
 
@@ -210,9 +222,10 @@ def last() -> bytes:
     return _bytes(pb.ProcessingRequest(response_trailers=pb.HttpTrailers()))
 
 
-def logs(streams: list[StreamId]) -> bytes:
-    """An access-log message that tells the end of *streams*."""
+def logs(streams: list[StreamId], node: str = "") -> bytes:
+    """An access-log message that tells the end of *streams*; *node*: who writes it."""
     message = StreamAccessLogsMessage()
+    message.identifier.node.id = node
     for stream in streams:
         entry = message.http_logs.log_entry.add()
         entry.common_properties.metadata.filter_metadata["headgate"]["stream"] = f"n-{stream}"

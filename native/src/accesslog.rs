@@ -6,6 +6,9 @@ use crate::conversation::{Names, whole_number};
 use crate::proto::{HttpAccessLogEntry, Kind, ResponseFlags, StreamAccessLogsMessage, Struct};
 use crate::usage::Usage;
 
+/// Bytes of a node's id that is believed.
+const LONGEST_NODE: usize = 256;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     Complete,
@@ -119,14 +122,28 @@ fn read_entry(entry: HttpAccessLogEntry, names: &Names) -> Option<Entry> {
     })
 }
 
-/// The routed requests in one message; other requests are left out.
-pub fn read_entries(data: &[u8], names: &Names) -> Result<Vec<Entry>, prost::DecodeError> {
+/// What one message tells.
+pub struct Told {
+    /// The routed requests; other requests are left out.
+    pub entries: Vec<Entry>,
+    /// The id of the Envoy that writes, in a stream's first message.
+    pub node: Option<String>,
+}
+
+pub fn read_entries(data: &[u8], names: &Names) -> Result<Told, prost::DecodeError> {
     let message = StreamAccessLogsMessage::decode(data)?;
-    Ok(message
-        .http_logs
-        .unwrap_or_default()
-        .log_entry
-        .into_iter()
-        .filter_map(|entry| read_entry(entry, names))
-        .collect())
+    Ok(Told {
+        entries: message
+            .http_logs
+            .unwrap_or_default()
+            .log_entry
+            .into_iter()
+            .filter_map(|entry| read_entry(entry, names))
+            .collect(),
+        node: message
+            .identifier
+            .and_then(|identifier| identifier.node)
+            .map(|node| node.id)
+            .filter(|id| (1..=LONGEST_NODE).contains(&id.len())),
+    })
 }

@@ -17,6 +17,8 @@ const ENOUGH: usize = 64 * 1024;
 struct Inner<S> {
     socket: S,
     unsent: BytesMut,
+    /// Something came since it was asked last.
+    heard: bool,
 }
 
 impl<S: AsyncWrite + Unpin> Inner<S> {
@@ -46,11 +48,17 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
         Gathering(Arc::new(Mutex::new(Inner {
             socket,
             unsent: BytesMut::new(),
+            heard: false,
         })))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner<S>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether anything came since this was asked last.
+    pub fn heard(&self) -> bool {
+        std::mem::take(&mut self.inner().heard)
     }
 
     /// Writes what has gathered.
@@ -65,7 +73,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gathering<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner().socket).poll_read(context, buffer)
+        let mut inner = self.inner();
+        let had = buffer.filled().len();
+        let polled = Pin::new(&mut inner.socket).poll_read(context, buffer);
+        inner.heard |= buffer.filled().len() > had;
+        polled
     }
 }
 

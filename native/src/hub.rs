@@ -35,14 +35,28 @@ pub enum Event {
     Left {
         stream: u64,
         pool: Arc<str>,
+        link: u64,
     },
     /// The stream is gone and said all it had to say.
     Closed {
         stream: u64,
     },
     Logged(Entry),
-    LogOpened,
-    LogClosed,
+    LogOpened {
+        link: u64,
+    },
+    /// An access log says which Envoy writes it: the node's id and, after an `@`, where it is.
+    LogNode {
+        link: u64,
+        node: String,
+    },
+    LogClosed {
+        link: u64,
+    },
+    /// A connection is gone of which `Left` or the access log told.
+    LinkClosed {
+        link: u64,
+    },
     Warning(String),
 }
 
@@ -69,8 +83,30 @@ pub struct Pools {
     pub unnamed: Option<Arc<str>>,
 }
 
+impl Event {
+    /// Bytes of the peer's that it holds, about; small ones are not counted.
+    fn bytes(&self) -> usize {
+        match self {
+            Event::Said {
+                said: Said::Unread { body, .. },
+                ..
+            } => body.len(),
+            Event::Said {
+                said: Said::Arrived(arrival),
+                ..
+            } => arrival
+                .reading
+                .as_ref()
+                .map_or(0, |reading| reading.blocks.len()),
+            _ => 0,
+        }
+    }
+}
+
 #[derive(Default)]
 pub struct Counters {
+    /// Connections so far that came to speak HTTP/2.
+    pub links: AtomicU64,
     pub connections: AtomicUsize,
     pub refused_connections: AtomicU64,
     pub streams: AtomicUsize,
@@ -101,6 +137,8 @@ pub struct Hub {
     /// Events that may lie here: beyond, streams wait before they read on.
     backlog: usize,
     lying: AtomicUsize,
+    /// Bytes of what lies here.
+    bytes: AtomicUsize,
     taken: Notify,
     events: Mutex<Vec<Event>>,
     rung: AtomicBool,
@@ -109,6 +147,8 @@ pub struct Hub {
     desks: Vec<Desk>,
 }
 
+/// Bytes that may lie here: beyond, streams wait before they read on.
+const LYING_BYTES: usize = 64 << 20;
 /// Events that gather at most before Python is woken while more streams are ready.
 const BURST: usize = 16;
 
@@ -130,6 +170,7 @@ impl Hub {
             ready: watch::Sender::new(false),
             backlog,
             lying: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             taken: Notify::new(),
             events: Mutex::default(),
             rung: AtomicBool::new(false),
@@ -160,6 +201,7 @@ impl Hub {
         let events = {
             let mut events = lock(&self.events);
             self.lying.store(0, Ordering::Release);
+            self.bytes.store(0, Ordering::Release);
             let room = Vec::with_capacity(events.len());
             std::mem::replace(&mut *events, room)
         };
@@ -221,6 +263,7 @@ impl Lane {
         let hub = &self.hub;
         let lying = {
             let mut events = lock(&hub.events);
+            hub.bytes.fetch_add(event.bytes(), Ordering::Release);
             events.push(event);
             hub.lying.store(events.len(), Ordering::Release);
             events.len()
@@ -241,9 +284,13 @@ impl Lane {
     /// Waits until Python has taken enough of what lies here; to be called before more is read.
     pub async fn wait_for_room(&self) {
         let hub = &self.hub;
-        while hub.lying.load(Ordering::Acquire) >= hub.backlog {
+        let full = || {
+            hub.lying.load(Ordering::Acquire) >= hub.backlog
+                || hub.bytes.load(Ordering::Acquire) >= LYING_BYTES
+        };
+        while full() {
             let taken = hub.taken.notified();
-            if hub.lying.load(Ordering::Acquire) >= hub.backlog {
+            if full() {
                 taken.await;
             }
         }

@@ -276,8 +276,23 @@ pub enum Response {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct StreamAccessLogsMessage {
+    /// In a stream's first message.
+    #[prost(message, optional, tag = "1")]
+    pub identifier: Option<LogIdentifier>,
     #[prost(message, optional, tag = "2")]
     pub http_logs: Option<HttpAccessLogEntries>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct LogIdentifier {
+    #[prost(message, optional, tag = "1")]
+    pub node: Option<Node>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Node {
+    #[prost(string, tag = "1")]
+    pub id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -231,4 +231,4 @@ def test_an_access_log_entry_is_the_same(
     entry.response.response_code.value = status
     data = message.SerializeToString()
     rows = native.read_log(native_settings(Settings("n")), data)
-    assert [Entry(*logged(row)) for row in rows] == read_entries(data)
+    assert tuple(Entry(*logged(row)) for row in rows) == read_entries(data).entries

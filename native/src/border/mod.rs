@@ -36,6 +36,8 @@ pub struct Server {
     limits: Limits,
     tls: Tls,
     drain: watch::Sender<bool>,
+    /// The same for ports that serve health alone.
+    end: watch::Sender<bool>,
     threads: Mutex<Option<Threads>>,
     words: Mutex<Words>,
 }
@@ -51,14 +53,16 @@ impl Server {
         } else {
             (Services::All, self.tls.clone())
         };
-        threads.listen(address, services, self.limits, tls, &self.drain)
+        let drain = if health_only { &self.end } else { &self.drain };
+        threads.listen(address, services, self.limits, tls, drain)
     }
 }
 
 #[pymethods]
 impl Server {
     #[new]
-    #[pyo3(signature = (settings, *, threads, max_connections, max_streams, max_message_bytes, backlog))]
+    #[pyo3(signature = (settings, *, threads, max_connections, max_streams, max_message_bytes, backlog, ping_s, idle_s))]
+    #[expect(clippy::too_many_arguments, reason = "named ones, for Python")]
     fn new(
         settings: &Bound<'_, PyDict>,
         threads: usize,
@@ -66,7 +70,15 @@ impl Server {
         max_streams: u32,
         max_message_bytes: usize,
         backlog: usize,
+        ping_s: f64,
+        idle_s: f64,
     ) -> PyResult<Server> {
+        let seconds = |given: f64| {
+            Duration::try_from_secs_f64(given)
+                .ok()
+                .filter(|time| !time.is_zero())
+                .ok_or_else(|| PyValueError::new_err(format!("{given} seconds")))
+        };
         let hub = Arc::new(Hub::new(
             given::settings(settings)?,
             backlog,
@@ -79,9 +91,12 @@ impl Server {
                 connections: max_connections,
                 streams: max_streams,
                 message_bytes: max_message_bytes,
+                ping: seconds(ping_s)?,
+                idle: seconds(idle_s)?,
             },
             tls: Arc::new(RwLock::new(None)),
             drain: watch::Sender::new(false),
+            end: watch::Sender::new(false),
             words: Mutex::default(),
         })
     }
@@ -161,7 +176,7 @@ impl Server {
         Ok(())
     }
 
-    /// Accepts no new connections and asks peers to open no new streams.
+    /// Accepts no new connections and asks peers to open no new streams; a port for health alone stays.
     fn drain(&self) {
         self.drain.send_replace(true);
     }
@@ -169,6 +184,7 @@ impl Server {
     /// Ends everything that is still open, within the given time.
     fn stop(&self, py: Python<'_>, within_s: f64) {
         self.drain.send_replace(true);
+        self.end.send_replace(true);
         if let Some(threads) = lock(&self.threads).take() {
             py.detach(|| threads.stop(Duration::from_secs_f64(within_s.max(0.0))));
         }
@@ -370,11 +386,11 @@ fn read_log<'py>(
     data: &[u8],
 ) -> PyResult<Bound<'py, PyList>> {
     let settings = given::settings(settings)?;
-    let entries = read_entries(data, &settings.names)
+    let told = read_entries(data, &settings.names)
         .map_err(|_| PyValueError::new_err("not a StreamAccessLogsMessage"))?;
     let mut words = Words::default();
     let rows = PyList::empty(py);
-    for entry in &entries {
+    for entry in &told.entries {
         rows.append(logged(py, &mut words, entry)?)?;
     }
     Ok(rows)
@@ -419,6 +435,8 @@ pub fn headgate_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ("LOG_OPENED", kind::LOG_OPENED),
         ("LOG_CLOSED", kind::LOG_CLOSED),
         ("WARNING", kind::WARNING),
+        ("LOG_NODE", kind::LOG_NODE),
+        ("LINK_CLOSED", kind::LINK_CLOSED),
     ] {
         module.add(name, value)?;
     }

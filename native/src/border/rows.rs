@@ -25,6 +25,8 @@ pub mod kind {
     pub const LOG_OPENED: u8 = 10;
     pub const LOG_CLOSED: u8 = 11;
     pub const WARNING: u8 = 12;
+    pub const LOG_NODE: u8 = 13;
+    pub const LINK_CLOSED: u8 = 14;
 }
 
 pub type Row<'py> = PyResult<Bound<'py, PyTuple>>;
@@ -208,13 +210,15 @@ pub fn row<'py>(py: Python<'py>, words: &mut Words, event: &Event) -> Row<'py> {
             text(request_id),
         )
             .into_pyobject(py),
-        Event::Left { stream, pool } => {
-            (kind::LEFT, *stream, words.get(py, pool)).into_pyobject(py)
+        Event::Left { stream, pool, link } => {
+            (kind::LEFT, *stream, words.get(py, pool), *link).into_pyobject(py)
         }
         Event::Closed { stream } => (kind::CLOSED, *stream).into_pyobject(py),
         Event::Logged(entry) => logged(py, words, entry),
-        Event::LogOpened => (kind::LOG_OPENED,).into_pyobject(py),
-        Event::LogClosed => (kind::LOG_CLOSED,).into_pyobject(py),
+        Event::LogOpened { link } => (kind::LOG_OPENED, *link).into_pyobject(py),
+        Event::LogNode { link, node } => (kind::LOG_NODE, *link, node).into_pyobject(py),
+        Event::LogClosed { link } => (kind::LOG_CLOSED, *link).into_pyobject(py),
+        Event::LinkClosed { link } => (kind::LINK_CLOSED, *link).into_pyobject(py),
         Event::Warning(text) => (kind::WARNING, text).into_pyobject(py),
     }
 }

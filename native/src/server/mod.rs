@@ -1,7 +1,7 @@
 //! Sockets and connections: what comes is handed to the gRPC services.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::Request;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::Handle;
@@ -21,14 +22,19 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::authority::Tolerant;
 use crate::gather::Gathering;
-use crate::grpc::{Reader, UNAVAILABLE, UNIMPLEMENTED, Writer};
+use crate::grpc::{Reader, Stop, UNAVAILABLE, UNIMPLEMENTED, Writer, admit, within};
 use crate::hub::Lane;
 
+mod link;
+mod pulse;
 mod services;
 mod session;
 #[cfg(test)]
 mod tests;
 
+use link::UNREAD_BYTES;
+pub use link::{Link, SHARE};
+use pulse::{Finding, Pulse};
 use services::{access_log, check, watch_health};
 use session::Session;
 
@@ -37,11 +43,29 @@ const ACCESS_LOG: &str = "/envoy.service.accesslog.v3.AccessLogService/StreamAcc
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 const HANDSHAKE: Duration = Duration::from_secs(10);
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// What a peer may send on a stream that is not read.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The largest there is: streams that are not read never use up what the others need. What lies here is counted in
+/// `link`.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+/// Bytes of one call's headers; Envoy's are some hundred.
+const HEADER_BYTES: u32 = 64 << 10;
+/// Streams that were reset here and for which something may still be on its way, and how long they are remembered.
+const RESETS: usize = 4096;
+const RESET_MEMORY: Duration = Duration::from_secs(10);
+/// `h2` ends a connection on which small frames lie unread; a stream takes its frames out of `h2` at once, so that
+/// only a burst between two looks counts: this many times 256 bytes.
+const SMALL_FRAMES: usize = 1 << 30;
+const TABLE_BYTES: u32 = 4096;
+/// TCP asks a silent peer after this time, so often, and gives up what it does not acknowledge.
+const TCP_IDLE: Duration = Duration::from_secs(10);
+const TCP_PROBES: Duration = Duration::from_secs(5);
+const TCP_RETRIES: u32 = 3;
+const TCP_UNACKNOWLEDGED: Duration = Duration::from_secs(25);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
-const UNSENT_BYTES: usize = 1 << 20;
+/// Bytes of a stream's answers that were written and not sent.
+const UNSENT_BYTES: usize = 256 << 10;
 
 /// Certificates for new connections; None: plain text.
 pub type Tls = Arc<RwLock<Option<Arc<rustls::ServerConfig>>>>;
@@ -52,6 +76,10 @@ pub struct Limits {
     /// Streams of one connection.
     pub streams: u32,
     pub message_bytes: usize,
+    /// After this silence a peer is pinged; twice as long after that without a word, it is gone.
+    pub ping: Duration,
+    /// So long a connection may have no stream.
+    pub idle: Duration,
 }
 
 /// What a listening socket serves.
@@ -69,7 +97,7 @@ pub enum Listener {
 
 /// A connection that no event loop watches yet.
 enum Accepted {
-    Tcp(std::net::TcpStream),
+    Tcp(std::net::TcpStream, IpAddr),
     Unix(std::os::unix::net::UnixStream),
 }
 
@@ -77,9 +105,10 @@ impl Listener {
     async fn accept(&self) -> std::io::Result<Accepted> {
         match self {
             Listener::Tcp(listener) => {
-                let (socket, _) = listener.accept().await?;
+                let (socket, peer) = listener.accept().await?;
                 let _ = socket.set_nodelay(true);
-                socket.into_std().map(Accepted::Tcp)
+                let ip = peer.ip().to_canonical();
+                socket.into_std().map(|socket| Accepted::Tcp(socket, ip))
             }
             Listener::Unix(listener) => {
                 let (socket, _) = listener.accept().await?;
@@ -141,14 +170,16 @@ pub async fn accept(
             connections.fetch_add(1, Ordering::Relaxed);
             // From here on the event loop of this thread watches the socket.
             match socket {
-                Accepted::Tcp(socket) => {
+                Accepted::Tcp(socket, ip) => {
                     if let Ok(socket) = TcpStream::from_std(socket) {
-                        connection(socket, config, &lane, services, limits, drain).await;
+                        let link = Link::new(&lane, ip.to_string());
+                        connection(socket, config, &lane, link, services, limits, drain).await;
                     }
                 }
                 Accepted::Unix(socket) => {
                     if let Ok(socket) = UnixStream::from_std(socket) {
-                        connection(socket, config, &lane, services, limits, drain).await;
+                        let link = Link::new(&lane, String::new());
+                        connection(socket, config, &lane, link, services, limits, drain).await;
                     }
                 }
             }
@@ -166,16 +197,17 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(
     socket: S,
     config: Option<Arc<rustls::ServerConfig>>,
     lane: &Lane,
+    link: Arc<Link>,
     services: Services,
     limits: Limits,
     drain: watch::Receiver<bool>,
 ) {
     match config {
-        None => serve(socket, lane, services, limits, drain).await,
+        None => serve(socket, lane, link, services, limits, drain).await,
         Some(config) => {
             let accepted = TlsAcceptor::from(config).accept(socket);
             if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, accepted).await {
-                serve(stream, lane, services, limits, drain).await;
+                serve(stream, lane, link, services, limits, drain).await;
             }
         }
     }
@@ -184,6 +216,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     socket: S,
     lane: &Lane,
+    link: Arc<Link>,
     services: Services,
     limits: Limits,
     mut drain: watch::Receiver<bool>,
@@ -195,6 +228,11 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(UNSENT_BYTES)
+        .max_header_list_size(HEADER_BYTES)
+        .header_table_size(TABLE_BYTES)
+        .max_concurrent_reset_streams(RESETS)
+        .reset_stream_duration(RESET_MEMORY)
+        .data_frame_budget(SMALL_FRAMES)
         // Neither a burst of clients that go away nor what was on its way to a stream we left ends the connection
         // that all streams share.
         .max_pending_accept_reset_streams(limits.streams as usize)
@@ -212,9 +250,16 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         return;
     };
     let mut stopping = pin!(drained(&mut drain));
-    let mut draining = false;
+    let mut pulse = Pulse::new(limits.ping, limits.idle, connection.ping_pong());
+    let (mut draining, mut spoke, mut wide) = (false, false, true);
     poll_fn(|context| {
-        if !draining && stopping.as_mut().poll(context).is_ready() {
+        let heard = || socket.heard();
+        let idle = match pulse.poll(context, heard, || connection.has_streams(), spoke) {
+            Some(Finding::Dead) => return Poll::Ready(()),
+            Some(Finding::Idle) => true,
+            None => false,
+        };
+        if !draining && (idle || stopping.as_mut().poll(context).is_ready()) {
             draining = true;
             connection.graceful_shutdown();
         }
@@ -222,7 +267,30 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             let Some(Ok((request, respond))) = accepted else {
                 return Poll::Ready(());
             };
-            tokio::spawn(dispatch(lane.clone(), services, limits, request, respond));
+            spoke = true;
+            tokio::spawn(dispatch(
+                lane.clone(),
+                link.clone(),
+                services,
+                limits,
+                request,
+                respond,
+            ));
+        }
+        // Much lies unread: streams get less room, until half of that has been read.
+        let most = if wide {
+            UNREAD_BYTES / 2
+        } else {
+            UNREAD_BYTES / 4
+        };
+        if (link.unread() <= most) != wide {
+            let window = if wide { SHARE } else { STREAM_WINDOW };
+            // Not while the peer has yet to hear of the change before.
+            if connection.set_initial_window_size(window).is_ok() {
+                wide = !wide;
+                // What that wrote is sent when the connection is asked again.
+                context.waker().wake_by_ref();
+            }
         }
         match socket.poll_send(context) {
             Poll::Ready(Err(_)) => Poll::Ready(()),
@@ -234,16 +302,21 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 
 async fn dispatch(
     lane: Lane,
+    link: Arc<Link>,
     services: Services,
     limits: Limits,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
     let (head, body) = request.into_parts();
-    let reader = Reader::new(body, limits.message_bytes);
-    let writer = Writer::new(respond);
+    let mut reader = Reader::new(body, limits.message_bytes, link.clone());
+    let mut writer = Writer::new(respond);
+    let deadline = match admit(&head) {
+        Ok(deadline) => deadline,
+        Err(unfit) => return writer.refuse(&unfit),
+    };
     let hub = &lane.hub;
-    match head.uri.path() {
+    let stopped = match head.uri.path() {
         PROCESS if services == Services::All => {
             let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
             let names = &hub.settings.names;
@@ -252,19 +325,23 @@ async fn dispatch(
             let fallbacks = text(&names.fallbacks) == Some("1");
             // What is held while the stream lasts is part of its task, and moved when that starts.
             drop(head);
-            let session = Session::new(lane, pool, lean, fallbacks);
+            let session = Session::new(lane, link, pool, lean, fallbacks);
             if lean && !session.served() {
                 // Our own Envoy heard of the pool first: its failure mode decides, as if no picker were there.
                 let text = format!("pool {} is not known to this picker", session.pool);
                 return writer.finish(UNAVAILABLE, &text);
             }
-            session.run(reader, writer).await;
+            return session.run(reader, writer, deadline).await;
         }
-        ACCESS_LOG if services == Services::All => access_log(&lane, reader, writer).await,
-        CHECK => check(hub, reader, writer).await,
-        WATCH => watch_health(hub, reader, writer).await,
-        _ => writer.finish(UNIMPLEMENTED, "no such method"),
-    }
+        ACCESS_LOG if services == Services::All => {
+            let log = access_log(&lane, &link, &mut reader, &mut writer);
+            within(deadline, log).await
+        }
+        CHECK => within(deadline, check(hub, &mut reader, &mut writer)).await,
+        WATCH => within(deadline, watch_health(hub, &mut reader, &mut writer)).await,
+        _ => Err(Stop::Refused(UNIMPLEMENTED, "no such method".to_owned())),
+    };
+    writer.stop(stopped);
 }
 
 /// Binds a listening socket; port 0 means any free one. To be called within a runtime.
@@ -275,6 +352,15 @@ pub fn bind(address: SocketAddr) -> std::io::Result<Listener> {
         tokio::net::TcpSocket::new_v6()?
     };
     socket.set_reuseaddr(true)?;
+    // Connections have these from the socket they come by.
+    let options = SockRef::from(&socket);
+    let keepalive = TcpKeepalive::new()
+        .with_time(TCP_IDLE)
+        .with_interval(TCP_PROBES)
+        .with_retries(TCP_RETRIES);
+    options.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    options.set_tcp_user_timeout(Some(TCP_UNACKNOWLEDGED))?;
     socket.bind(address)?;
     socket.listen(BACKLOG).map(Listener::Tcp)
 }

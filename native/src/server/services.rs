@@ -2,9 +2,10 @@
 
 use prost::Message;
 
+use super::link::Link;
 use crate::accesslog::read_entries;
 use crate::conversation::framed;
-use crate::grpc::{INVALID_ARGUMENT, NOT_FOUND, OK, Reader, Stop, Writer};
+use crate::grpc::{INVALID_ARGUMENT, NOT_FOUND, Reader, Stop, Writer};
 use crate::hub::{Event, Hub, Lane};
 use crate::proto::{HealthCheckRequest, HealthCheckResponse, health};
 
@@ -20,40 +21,42 @@ const HEALTH_NAMES: [&str; 5] = [
 /// Says that an access-log stream has ended, however it did.
 struct LogStream<'a> {
     lane: &'a Lane,
+    link: u64,
 }
 
 impl Drop for LogStream<'_> {
     fn drop(&mut self) {
-        self.lane.tell(Event::LogClosed);
+        self.lane.tell(Event::LogClosed { link: self.link });
     }
 }
 
-pub async fn access_log(lane: &Lane, mut reader: Reader, mut writer: Writer) {
-    lane.tell(Event::LogOpened);
-    let _open = LogStream { lane };
+pub async fn access_log(
+    lane: &Lane,
+    link: &Link,
+    reader: &mut Reader,
+    writer: &mut Writer,
+) -> Result<(), Stop> {
+    link.told();
+    let number = link.number;
+    lane.tell(Event::LogOpened { link: number });
+    let _open = LogStream { lane, link: number };
     loop {
         let data = match reader.next().await {
             Ok(data) => data,
-            Err(Stop::Closed) => {
-                // The service's one answer is an empty message.
-                if writer.send(framed(b"")).await.is_ok() {
-                    writer.finish(OK, "");
-                }
-                return;
-            }
-            Err(Stop::Cancelled) => return,
-            Err(Stop::Refused(code, text)) => return writer.finish(code, &text),
+            // The service's one answer is an empty message.
+            Err(Stop::Closed) => return writer.send(framed(b"")).await,
+            Err(stop) => return Err(stop),
         };
-        lane.wait_for_room().await;
-        match read_entries(&data, &lane.hub.settings.names) {
-            Ok(entries) => {
-                for entry in entries {
-                    lane.tell(Event::Logged(entry));
-                }
-            }
-            Err(_) => {
-                return writer.finish(INVALID_ARGUMENT, "not a StreamAccessLogsMessage");
-            }
+        reader.hold(lane.wait_for_room()).await?;
+        let told = read_entries(&data, &lane.hub.settings.names).map_err(|_| {
+            Stop::Refused(INVALID_ARGUMENT, "not a StreamAccessLogsMessage".to_owned())
+        })?;
+        if let Some(id) = told.node {
+            let node = format!("{id}@{}", link.host);
+            lane.tell(Event::LogNode { link: number, node });
+        }
+        for entry in told.entries {
+            lane.tell(Event::Logged(entry));
         }
     }
 }
@@ -68,43 +71,25 @@ fn health_of(service: &str, ready: bool) -> i32 {
     }
 }
 
-/// The name asked for; None: the stream has been ended.
-async fn health_name(reader: &mut Reader, writer: Writer) -> Option<(String, Writer)> {
-    let data = match reader.next().await {
-        Ok(data) => data,
-        Err(Stop::Refused(code, text)) => {
-            writer.finish(code, &text);
-            return None;
-        }
-        Err(Stop::Closed | Stop::Cancelled) => return None,
-    };
-    match HealthCheckRequest::decode(data) {
-        Ok(request) => Some((request.service, writer)),
-        Err(_) => {
-            writer.finish(INVALID_ARGUMENT, "not a HealthCheckRequest");
-            None
-        }
-    }
+/// The name asked for.
+async fn health_name(reader: &mut Reader) -> Result<String, Stop> {
+    HealthCheckRequest::decode(reader.next().await?)
+        .map(|request| request.service)
+        .map_err(|_| Stop::Refused(INVALID_ARGUMENT, "not a HealthCheckRequest".to_owned()))
 }
 
-pub async fn check(hub: &Hub, mut reader: Reader, writer: Writer) {
-    let Some((name, mut writer)) = health_name(&mut reader, writer).await else {
-        return;
-    };
+pub async fn check(hub: &Hub, reader: &mut Reader, writer: &mut Writer) -> Result<(), Stop> {
+    let name = health_name(reader).await?;
     let status = health_of(&name, *hub.ready.borrow());
     if status == health::SERVICE_UNKNOWN {
-        return writer.finish(NOT_FOUND, "unknown service");
+        return Err(Stop::Refused(NOT_FOUND, "unknown service".to_owned()));
     }
     let answer = HealthCheckResponse { status }.encode_to_vec();
-    if writer.send(framed(&answer)).await.is_ok() {
-        writer.finish(OK, "");
-    }
+    writer.send(framed(&answer)).await
 }
 
-pub async fn watch_health(hub: &Hub, mut reader: Reader, writer: Writer) {
-    let Some((name, mut writer)) = health_name(&mut reader, writer).await else {
-        return;
-    };
+pub async fn watch_health(hub: &Hub, reader: &mut Reader, writer: &mut Writer) -> Result<(), Stop> {
+    let name = health_name(reader).await?;
     let mut ready = hub.ready.subscribe();
     let mut said = None;
     loop {
@@ -112,13 +97,11 @@ pub async fn watch_health(hub: &Hub, mut reader: Reader, writer: Writer) {
         if said != Some(status) {
             said = Some(status);
             let answer = HealthCheckResponse { status }.encode_to_vec();
-            if writer.send(framed(&answer)).await.is_err() {
-                return;
-            }
+            writer.send(framed(&answer)).await?;
         }
         tokio::select! {
-            changed = ready.changed() => if changed.is_err() { return },
-            () = writer.gone() => return,
+            changed = ready.changed() => changed.map_err(|_| Stop::Cancelled)?,
+            () = writer.gone() => return Err(Stop::Cancelled),
         }
     }
 }

@@ -5,16 +5,20 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::accesslog::Ending;
 use crate::conversation::{Conversation, Said};
-use crate::grpc::{INVALID_ARGUMENT, OK, Reader, Stop, Writer};
+use crate::grpc::{INVALID_ARGUMENT, Reader, Stop, Writer, within};
 use crate::hub::{Answer, Event, Lane};
 use crate::usage::Usage;
+
+use super::link::Link;
 
 /// One ext_proc stream. However its task ends, Python is told that the request is over.
 pub struct Session {
     lane: Lane,
+    link: Arc<Link>,
     number: u64,
     pub pool: Arc<str>,
     /// The call's metadata named the pool; else the first message's attributes may.
@@ -28,7 +32,13 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(lane: Lane, pool: Option<Arc<str>>, lean: bool, fallbacks: bool) -> Session {
+    pub fn new(
+        lane: Lane,
+        link: Arc<Link>,
+        pool: Option<Arc<str>>,
+        lean: bool,
+        fallbacks: bool,
+    ) -> Session {
         let number = lane.next_number();
         let hub = &lane.hub;
         let named = pool.is_some();
@@ -45,6 +55,7 @@ impl Session {
                 fallbacks,
             )),
             lane,
+            link,
             number,
             pool,
             named,
@@ -53,18 +64,13 @@ impl Session {
         }
     }
 
-    pub async fn run(mut self, mut reader: Reader, mut writer: Writer) {
-        match self.converse(&mut reader, &mut writer).await {
-            Ok(()) | Err(Stop::Closed) => {
-                writer.finish(OK, "");
-            }
-            Err(Stop::Cancelled) => writer.reset(),
-            Err(Stop::Refused(code, text)) => {
-                self.lane
-                    .tell(Event::Warning(format!("ext_proc stream failed: {text}")));
-                writer.finish(code, &text);
-            }
+    pub async fn run(mut self, mut reader: Reader, mut writer: Writer, deadline: Option<Instant>) {
+        let stopped = within(deadline, self.converse(&mut reader, &mut writer)).await;
+        if let Err(Stop::Refused(_, text)) = &stopped {
+            self.lane
+                .tell(Event::Warning(format!("ext_proc stream failed: {text}")));
         }
+        writer.stop(stopped);
     }
 
     /// Until the conversation leaves the stream (Ok) or the stream stops.
@@ -79,7 +85,7 @@ impl Session {
                     answer = &mut *answer => {
                         waiting = None;
                         self.answered(answer)?;
-                        self.flush(writer).await?;
+                        self.flush(reader, writer).await?;
                         continue;
                     }
                     message = reader.next() => match message {
@@ -90,18 +96,18 @@ impl Session {
                                 () = writer.gone() => return Err(Stop::Cancelled),
                             };
                             self.answered(answer)?;
-                            return self.flush(writer).await;
+                            return self.flush(reader, writer).await;
                         }
                         message => message,
                     },
                 },
             };
             let message = message?;
-            self.lane.wait_for_room().await;
+            reader.hold(self.lane.wait_for_room()).await?;
             if let Some(answer) = self.take(message, std::mem::take(&mut first))? {
                 waiting = Some(answer);
             }
-            self.flush(writer).await?;
+            self.flush(reader, writer).await?;
         }
         Ok(())
     }
@@ -181,7 +187,9 @@ impl Session {
             self.lane.tell(Event::Left {
                 stream: self.number,
                 pool: self.pool.clone(),
+                link: self.link.number,
             });
+            self.link.told();
         }
     }
 
@@ -208,9 +216,9 @@ impl Session {
         Ok(())
     }
 
-    async fn flush(&mut self, writer: &mut Writer) -> Result<(), Stop> {
+    async fn flush(&mut self, reader: &mut Reader, writer: &mut Writer) -> Result<(), Stop> {
         while let Some(message) = self.talk.outbox.pop_front() {
-            writer.send(message).await?;
+            reader.hold(writer.send(message)).await??;
         }
         Ok(())
     }

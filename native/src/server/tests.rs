@@ -80,6 +80,8 @@ const LIMITS: Limits = Limits {
     connections: 10,
     streams: 100,
     message_bytes: 10_000,
+    ping: Duration::from_secs(10),
+    idle: Duration::from_secs(300),
 };
 
 async fn connect(address: SocketAddr) -> Result<SendRequest<Bytes>, h2::Error> {
@@ -92,7 +94,8 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Bytes>, h2::Error> {
 type Stream = (h2::client::ResponseFuture, SendStream<Bytes>);
 
 fn open(client: &mut SendRequest<Bytes>, path: &str) -> Stream {
-    let request = Request::post(path).body(()).unwrap();
+    let request = Request::post(path).header("content-type", "application/grpc");
+    let request = request.body(()).unwrap();
     client.send_request(request, false).unwrap()
 }
 
@@ -208,7 +211,7 @@ async fn nonsense_ends_its_stream_with_a_status() {
     let mut client = connect(running.address).await.unwrap();
     for (path, sent, status) in [
         (PROCESS, framed(b"\xff\xff"), "3"),
-        (PROCESS, Bytes::from_static(b"\x01\0\0\0\0"), "12"),
+        (PROCESS, Bytes::from_static(b"\x01\0\0\0\0"), "13"),
         (PROCESS, Bytes::from_static(b"\0\0\0\0\x05ab"), "3"),
         ("http://picker/no.such/Method", framed(b""), "12"),
         (

@@ -225,7 +225,7 @@ class Picker:
                     group.create_task(self._sweep()),
                 ]
                 await self._stopping.wait()
-                await self._drain()
+                await self._drain(ports)
                 for task in background:
                     task.cancel()
 
@@ -327,9 +327,10 @@ class Picker:
             await asyncio.sleep(SWEEP_S)
             self._hub.sweep()
 
-    async def _drain(self) -> None:
-        """Not ready any more, but serving: until it is quiet, the time is up, or told to end at once."""
+    async def _drain(self, ports: Ports | native_wire.NativePorts) -> None:
+        """New streams are refused; open ones go on until the time is up, or told to end at once."""
         await self._health.set_ready(False)
+        ports.drain()
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._options.drain_timeout_s
         busy = clock()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from headgate.io.sources.listing import SUFFIXES
+from headgate.io.sources.files import SUFFIXES
 from headgate.model.printable import printable
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import Snapshot
@@ -36,15 +36,10 @@ def no_path(words: Iterable[str]) -> None:
 
 
 def must_exist(files: Iterable[Path], hint: str = "-f") -> None:
-    """Raises typer.BadParameter for a path where nothing is, or nothing that may be looked at."""
+    """Raises typer.BadParameter for a path where nothing is."""
     for path in files:
-        try:
-            path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            raise typer.BadParameter(f"there is no {printable(str(path))}", param_hint=hint) from None
-        except OSError as error:
-            why = f"{printable(str(path))} cannot be read: {error.strerror}"
-            raise typer.BadParameter(why, param_hint=hint) from None
+        if not path.exists():
+            raise typer.BadParameter(f"there is no {printable(str(path))}", param_hint=hint)
 
 
 def nothing_read(snapshot: Snapshot, files: Iterable[Path]) -> Iterator[Problem]:

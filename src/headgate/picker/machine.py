@@ -8,7 +8,6 @@ import xxhash
 
 from headgate.model.decisions import Candidate, Decision
 from headgate.model.endpoints import Pool
-from headgate.model.headers import HEALTH_PATH
 from headgate.model.ids import EndpointId, PoolKey, StreamId
 from headgate.model.load import ModelCard
 from headgate.model.ports import Rng
@@ -139,8 +138,7 @@ class PoolMachine:
             case events.ResponseStarted():
                 self._ledger.response_started(event, now)
             case events.Scraped():
-                means = self._ledger.mean_own, self._ledger.mean_context
-                return self._ledger.give_up(self._fleet.scraped(event, now, *means), now)
+                self._fleet.scraped(event, now, self._ledger.mean_own, self._ledger.mean_context)
             case events.PoolChanged():
                 self._pool_changed(event.pool, now)
             case events.ModelsListed():
@@ -187,8 +185,6 @@ class PoolMachine:
             raise ValueError(f"stream {stream} is already in the pool's hands")
         if not self._fleet.members:
             return self._no_endpoints(case, f"the pool {self.pool.key} has no endpoint", ())
-        if request.path == HEALTH_PATH:
-            return ListModels(stream, self._models())
         if request.api == "models" and (listed := self._models()):
             return ListModels(stream, listed)
         target = targets.target(self.pool, request, self._rng)

@@ -14,6 +14,9 @@ from headgate.model.requests import Ending, Usage
 from headgate.wire.numbers import whole_number
 from headgate.wire.said import Over
 
+LONGEST_NODE = 256
+"""Bytes of a node's id that is believed."""
+
 _GONE = ("downstream_connection_termination", "downstream_remote_reset", "downstream_protocol_error")
 _FAILED = (
     "no_healthy_upstream",
@@ -38,6 +41,15 @@ class Entry(msgspec.Struct, frozen=True):
     stream: str
     """`Conversation.key` of its ext_proc stream."""
     over: Over
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What one message tells."""
+
+    entries: tuple[Entry, ...]
+    """The routed requests; other requests are left out."""
+    node: str | None
+    """The id of the Envoy that writes, in a stream's first message."""
 
 
 def _ending(flags: ResponseFlags) -> Ending:
@@ -74,8 +86,8 @@ def _served(entry: HTTPAccessLogEntry, metadata: Mapping[str, Struct]) -> Endpoi
     return endpoint_id(address.address, address.port_value) if address.address else None
 
 
-def read_entries(data: bytes) -> list[Entry]:
-    """The routed requests in one serialised `StreamAccessLogsMessage`; other requests are left out.
+def read_entries(data: bytes) -> Told:
+    """What one serialised `StreamAccessLogsMessage` tells.
 
     Raises ValueError for bytes that are no such message.
     """
@@ -98,4 +110,5 @@ def read_entries(data: bytes) -> list[Entry]:
             served=_served(entry, metadata),
         )
         found.append(Entry(stream.string_value, over))
-    return found
+    node = message.identifier.node.id
+    return Told(tuple(found), node if 0 < len(node.encode()) <= LONGEST_NODE else None)

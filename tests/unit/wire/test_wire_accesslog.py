@@ -39,20 +39,20 @@ def message(flags: tuple[str, ...] = (), *, ours: bool = True, usage: bool = Tru
     ],
 )
 def test_endings(flags: tuple[str, ...], ending: str) -> None:
-    (entry,) = read_entries(message(flags))
+    (entry,) = read_entries(message(flags)).entries
     assert entry == Entry("n-7", Over(ending, 200, Usage(5, 2, 4), "10.0.0.1:8000"))  # type: ignore[arg-type]
 
 
 def test_envoys_own_word_for_the_endpoint_counts_first() -> None:
-    assert read_entries(message(served="10.0.0.2:8000"))[0].over.served == "10.0.0.2:8000"
+    assert read_entries(message(served="10.0.0.2:8000")).entries[0].over.served == "10.0.0.2:8000"
 
 
 def test_usage_may_be_missing() -> None:
-    assert read_entries(message(usage=False))[0].over.usage is None
+    assert read_entries(message(usage=False)).entries[0].over.usage is None
 
 
 def test_other_requests_are_left_out() -> None:
-    assert read_entries(message(ours=False)) == []
+    assert read_entries(message(ours=False)).entries == ()
 
 
 def test_other_bytes_are_refused() -> None:
@@ -66,5 +66,5 @@ def test_counts_that_are_none_do_not_spoil_the_rest(number: float) -> None:
     usage = log.http_logs.log_entry[0].common_properties.metadata.filter_metadata["headgate.usage"]
     usage.fields["completion"].number_value = number
     usage.fields["cached"].string_value = "²"
-    (entry,) = read_entries(log.SerializeToString())
+    (entry,) = read_entries(log.SerializeToString()).entries
     assert entry.over.usage == Usage(5, 0, None)

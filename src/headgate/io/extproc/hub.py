@@ -7,10 +7,10 @@ returns.
 import asyncio
 import itertools
 from collections.abc import Callable
-from typing import Protocol, assert_never
+from typing import Protocol, TypeAlias, assert_never
 
 from headgate.model.decisions import Decision
-from headgate.model.ids import PoolKey, StreamId
+from headgate.model.ids import PoolKey, RequestId, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
 from headgate.picker.actions import Action, Conclude, ListModels, Reject, Relist, Route, WakeAt
 from headgate.picker.choice import Choice
@@ -29,8 +29,11 @@ from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
 
 LOST_AFTER_S = 3600.0
 """A request left to the access log that is not reported within this time is given up."""
-SILENCE_S = 10.0
-"""So long after the last access-log stream closed, what was left to it is given up: that Envoy is gone."""
+SILENCE_S = 5.0
+"""So long after an Envoy's last access-log stream closed, what was left to it is given up: it is gone."""
+
+Link: TypeAlias = int | str
+"""A connection, or where it comes from (`kind:host:port`) on a wire that sees no connections."""
 
 
 class Machine(Protocol):
@@ -60,6 +63,10 @@ class Peer(Protocol):
 
     def act(self, action: Route | Reject | ListModels) -> None:
         """Sends the answer, now or as soon as the stream is free."""
+        ...
+
+    def unserved(self, stream: StreamId, pool: PoolKey, request_id: RequestId) -> None:
+        """Refuses the request: its pool is not served any more, and nobody will answer."""
         ...
 
 
@@ -101,10 +108,19 @@ class Hub:
         self._peers: dict[StreamId, tuple[Peer, PoolKey]] = {}
         self._told: set[StreamId] = set()
         """Open streams whose end the access log told before they closed."""
-        self._left: dict[StreamId, tuple[PoolKey, float]] = {}
-        """Their pools, and since when."""
-        self._log_streams = 0
+        self._waiting: dict[StreamId, RequestArrived] = {}
+        """Requests that their machines did not answer at once."""
+        self._left: dict[StreamId, tuple[PoolKey, float, Link]] = {}
+        """Their pools, since when, and the connection they came by."""
+        self._logs: dict[Link, int] = {}
+        """Access-log streams by connection; none is 0."""
         self._silent_since: float | None = None
+        self._nodes: dict[Link, str] = {}
+        """The Envoy at the other end, where its access log told that."""
+        self._quiet: dict[str, float] = {}
+        """Nodes whose last access-log stream closed, and when."""
+        self._gone: dict[Link, float] = {}
+        """Connections that closed, and when."""
 
     # ---- pools
 
@@ -114,12 +130,15 @@ class Hub:
         self._pools_changed()
 
     def remove_pool(self, key: PoolKey) -> None:
-        """Forgets the pool. Its running requests go on; for the books they are lost."""
+        """Forgets the pool. Waiting requests are refused; running ones go on, and are lost for the books."""
         self.tell(key, PoolRemoved())
         self._machines.pop(key, None)
         if timer := self._timers.pop(key, None):
             timer.cancel()
         self._pools_changed()
+        for stream, event in list(self._waiting.items()):
+            if (found := self._peers.get(stream)) and found[1] == key:
+                self._refuse(key, event)
 
     @property
     def pools(self) -> tuple[PoolKey, ...]:
@@ -142,15 +161,36 @@ class Hub:
         return next(iter(self._machines)) if len(self._machines) == 1 else PoolKey("")
 
     def tell(self, key: PoolKey, event: Event) -> None:
-        """Hands an event to a pool's machine and carries out what it answers; nothing for an unknown pool."""
+        """Hands an event to a pool's machine and carries out what it answers.
+
+        For an unknown pool a request is refused, and nothing else is done. A fault in one answer does not
+        keep back the others; it is raised after them.
+        """
         machine = self._machines.get(key)
         if machine is None:
+            if isinstance(event, RequestArrived):
+                self._refuse(key, event)
             return
         began = self._clock()
+        answered = not isinstance(event, RequestArrived)
+        fault: Exception | None = None
         for action in machine.handle(event, began):
-            self._carry_out(key, event, action, began)
+            try:
+                answered |= self._carry_out(key, event, action, began)
+            except Exception as error:
+                fault = fault or error
+        if not answered and isinstance(event, RequestArrived):
+            self._waiting[event.stream] = event
+        if fault is not None:
+            raise fault
 
-    def _carry_out(self, key: PoolKey, event: Event, action: Action, began: float) -> None:
+    def _refuse(self, key: PoolKey, event: RequestArrived) -> None:
+        self._waiting.pop(event.stream, None)
+        if found := self._peers.get(event.stream):
+            found[0].unserved(event.stream, key, event.request.id)
+
+    def _carry_out(self, key: PoolKey, event: Event, action: Action, began: float) -> bool:
+        """Whether it answered the request that *event* is."""
         if isinstance(action, Conclude):
             self._listener.concluded(action.stream, action.outcome)
         elif isinstance(action, WakeAt):
@@ -159,14 +199,15 @@ class Hub:
             self.relist(key)
         else:
             stream = action.stream
-            if (
-                not isinstance(action, ListModels)
-                and isinstance(event, RequestArrived)
-                and event.stream == stream
-            ):
+            own = isinstance(event, RequestArrived) and event.stream == stream
+            if own and isinstance(event, RequestArrived) and not isinstance(action, ListModels):
                 self._listener.decided(stream, event.request, action.decision, self._clock() - began)
+            if self._waiting:
+                self._waiting.pop(stream, None)
             if found := self._peers.get(stream):
                 found[0].act(action)
+            return own
+        return False
 
     def _wake_at(self, key: PoolKey, at: float) -> None:
         if timer := self._timers.get(key):
@@ -199,14 +240,19 @@ class Hub:
 
     def forget(self, stream: StreamId) -> bool:
         """The stream is closed. Whether it was open until now and its end has not been told."""
+        if self._waiting:
+            self._waiting.pop(stream, None)
         told = stream in self._told
         self._told.discard(stream)
         return self._peers.pop(stream, None) is not None and not told
 
-    def leave(self, stream: StreamId, pool: PoolKey) -> None:
-        """The stream ends before its request, or without knowing how that ended: the access log tells."""
+    def leave(self, stream: StreamId, pool: PoolKey, link: Link) -> None:
+        """The stream ends before its request, or without knowing how that ended: the access log tells.
+
+        That of the Envoy at the other end of *link*.
+        """
         if stream not in self._told:
-            self._left[stream] = pool, self._clock()
+            self._left[stream] = pool, self._clock(), link
 
     def said(self, stream: StreamId, pool: PoolKey, said: Said) -> None:
         """Passes on what a stream said."""
@@ -224,16 +270,32 @@ class Hub:
 
     # ---- access log
 
-    def log_opened(self) -> None:
+    def log_opened(self, link: Link) -> None:
         """An access-log stream was opened."""
-        self._log_streams += 1
+        self._logs[link] = self._logs.get(link, 0) + 1
         self._silent_since = None
+        if node := self._nodes.get(link):
+            self._quiet.pop(node, None)
 
-    def log_closed(self) -> None:
+    def log_node(self, link: Link, node: str) -> None:
+        """The access log says which Envoy writes it: its id and, after an `@`, where it is."""
+        self._nodes[link] = node
+        self._quiet.pop(node, None)
+
+    def log_closed(self, link: Link) -> None:
         """An access-log stream was closed."""
-        self._log_streams -= 1
-        if self._log_streams == 0:
+        left = self._logs.pop(link, 1) - 1
+        if left > 0:
+            self._logs[link] = left
+        if not self._logs:
             self._silent_since = self._clock()
+        node = self._nodes.get(link)
+        if node is not None and not any(self._nodes.get(other) == node for other in self._logs):
+            self._quiet[node] = self._clock()
+
+    def link_closed(self, link: Link) -> None:
+        """A connection is gone with all its streams."""
+        self._gone[link] = self._clock()
 
     def logged(self, entry: Entry) -> None:
         """The access log tells an end. Entries of another process's run, or told already, mean nothing."""
@@ -254,7 +316,49 @@ class Hub:
         before = now - self._lost_after_s
         if self._silent_since is not None and now - self._silent_since >= self._silence_s:
             before = max(before, self._silent_since)
-        lost = list(itertools.takewhile(lambda pair: pair[1][1] <= before, self._left.items()))
-        for stream, (pool, _) in lost:
-            del self._left[stream]
+        lost = [
+            stream for stream, _ in itertools.takewhile(lambda pair: pair[1][1] <= before, self._left.items())
+        ]
+        if self._quiet or self._gone:
+            lost += self._orphans(now, set(lost))
+        for stream in lost:
+            pool, _, _ = self._left.pop(stream)
             self.said(stream, pool, Over("lost"))
+        if self._nodes or self._gone:
+            self._forget_links()
+
+    def _orphans(self, now: float, known: set[StreamId]) -> list[StreamId]:
+        """What was left to Envoys that are gone."""
+        found = []
+        for stream, (_, since, link) in self._left.items():
+            gone = self._gone.get(link)
+            node = self._node(link)
+            if node is not None:
+                quiet = self._quiet.get(node)
+                # While one of its access-log streams is open, that Envoy lives and will tell.
+                gone = None if quiet is None else quiet if gone is None else max(quiet, gone)
+            if gone is not None and now - gone >= self._silence_s and since <= gone and stream not in known:
+                found.append(stream)
+        return found
+
+    def _node(self, link: Link) -> str | None:
+        node = self._nodes.get(link)
+        if node is None and isinstance(link, str):
+            # Where connections cannot be told apart: the one Envoy that is known at that host.
+            end = "@" + link.rpartition(":")[0]
+            nodes = {each for each in self._nodes.values() if each.endswith(end)}
+            node = nodes.pop() if len(nodes) == 1 else None
+        return node
+
+    def _forget_links(self) -> None:
+        """Forgets connections that nothing was left on, and nodes without one."""
+        links = {link for _, _, link in self._left.values()}
+        kept = {self._node(link) for link in links}
+        self._gone = {link: since for link, since in self._gone.items() if link in links}
+        self._nodes = {
+            link: node
+            for link, node in self._nodes.items()
+            if link in links or link in self._logs or (node in kept and link not in self._gone)
+        }
+        nodes = set(self._nodes.values())
+        self._quiet = {node: since for node, since in self._quiet.items() if node in nodes}

@@ -18,6 +18,8 @@ Choice = Literal["native", "portable", "auto"]
 VARIABLE = "HEADGATE_WIRE"
 RELOAD_S = 1.0
 """How often certificate files are looked at."""
+PING_S = 10.0
+IDLE_S = 300.0
 MESSAGE_BYTES = 128 * 1024 * 1024
 """A whole body above the largest allowed one still fits a message, so that it gets its 413."""
 
@@ -39,6 +41,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     message_bytes: int = MESSAGE_BYTES
     backlog: int = 16_384
     """Messages read ahead of the machines; beyond that the sockets are not read."""
+    ping_s: float = PING_S
+    """Silence after which a peer is pinged; gone when it says nothing for twice as long after that."""
+    idle_s: float = IDLE_S
+    """So long a connection may have no stream; at most three times `ping_s` before its first one."""
 
 
 def load(choice: str | None = None) -> ModuleType | None:

@@ -13,7 +13,7 @@ from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.native import RELOAD_S, Certificates, Limits
 from headgate.io.extproc.tls import KeyPair, read_pair
 from headgate.io.unix import private_socket, remove_socket
-from headgate.model.ids import PoolKey, StreamId
+from headgate.model.ids import PoolKey, RequestId, StreamId
 from headgate.model.requests import InferenceRequest
 from headgate.picker.actions import ListModels, Reject, Route
 from headgate.picker.events import FirstToken, RequestArrived, RequestEnded, ResponseStarted
@@ -40,6 +40,8 @@ class NativeWire:
             max_streams=limits.streams,
             max_message_bytes=limits.message_bytes,
             backlog=limits.backlog,
+            ping_s=limits.ping_s,
+            idle_s=limits.idle_s,
         )
         self._out: list[tuple[Any, ...]] = []
         self._taking = False
@@ -61,8 +63,10 @@ class NativeWire:
             module.LEFT: self._left,
             module.CLOSED: self._closed,
             module.LOGGED: self._logged,
-            module.LOG_OPENED: lambda _: self._hub.log_opened(),
-            module.LOG_CLOSED: lambda _: self._hub.log_closed(),
+            module.LOG_OPENED: lambda row: self._hub.log_opened(row[1]),
+            module.LOG_NODE: lambda row: self._hub.log_node(row[1], row[2]),
+            module.LOG_CLOSED: lambda row: self._hub.log_closed(row[1]),
+            module.LINK_CLOSED: lambda row: self._hub.link_closed(row[1]),
             module.WARNING: lambda row: log.warning("%s", row[1]),
         }
 
@@ -105,6 +109,10 @@ class NativeWire:
         """The transport's numbers: connections, streams, events, batches, panics."""
         found: dict[str, int] = self._server.counters()
         return found
+
+    def drain(self) -> None:
+        """Takes no new stream on the main port; open ones go on."""
+        self._server.drain()
 
     def stop(self, grace_s: float) -> None:
         """Ends everything still open, within *grace_s* seconds."""
@@ -217,9 +225,14 @@ class NativeWire:
         self._refuse(row[1], 413, "too-large", message, row[3])
 
     def _unknown_pool(self, row: Row) -> None:
-        pool = row[2]
+        self.unserved(row[1], row[2], row[3])
+
+    def unserved(self, stream: StreamId, pool: PoolKey, request_id: RequestId) -> None:
+        """See `hub.Peer`."""
         message = f"pool {pool} is not known to this picker" if pool else "no pool was named"
-        self._refuse(row[1], 503, "unknown-pool", message, row[3])
+        self._refuse(stream, 503, "unknown-pool", message, request_id)
+        if not self._taking:
+            self._send()
 
     def _over(self, row: Row) -> None:
         _, stream, pool, ending, status, usage, served = row
@@ -228,7 +241,7 @@ class NativeWire:
             self._hub.tell(pool, RequestEnded(stream, ending, status, usage_of(usage), served))
 
     def _left(self, row: Row) -> None:
-        self._hub.leave(row[1], row[2])
+        self._hub.leave(row[1], row[2], row[3])
         self._forget(row[1])
 
     def _logged(self, row: Row) -> None:
@@ -269,6 +282,10 @@ class NativePorts:
         self._path = path
         self.port = port
         self.health_port = health_port
+
+    def drain(self) -> None:
+        """Takes no new stream on the main port, and tells peers; open ones go on, and the health port."""
+        self._wire.drain()
 
     async def stop(self, grace_s: float) -> None:
         """Takes no new stream and ends open ones within *grace_s* seconds."""

@@ -13,7 +13,7 @@ import grpc.aio
 
 from headgate.io.extproc.hub import Hub
 from headgate.model import headers as names
-from headgate.model.ids import PoolKey
+from headgate.model.ids import PoolKey, RequestId, StreamId
 from headgate.picker.actions import ListModels, Reject, Route
 from headgate.wire.accesslog import read_entries
 from headgate.wire.extproc import Conversation, Settings, WireError
@@ -42,6 +42,7 @@ class Session:
         "_fresh",
         "_hub",
         "_left",
+        "_link",
         "_named",
         "_pool",
         "_talk",
@@ -63,6 +64,7 @@ class Session:
         """*pool* is None when the call named none: then the first message's attributes may."""
         self._hub = hub
         self._context = context
+        self._link = context.peer()
         self._named = pool is not None
         self._pool = hub.unnamed() if pool is None else pool
         self.stream = hub.enter(self, self._pool)
@@ -84,6 +86,14 @@ class Session:
                 self._talk.list_models(action.models)
             case _:
                 assert_never(action)
+        self._answered()
+
+    def unserved(self, stream: StreamId, pool: PoolKey, request_id: RequestId) -> None:
+        """See `hub.Peer`."""
+        self._talk.refuse(503, "unknown-pool", self._unknown(), None)
+        self._answered()
+
+    def _answered(self) -> None:
         if not self._busy and not self._writing:
             self._writer = asyncio.get_running_loop().create_task(self._flush_later())
 
@@ -135,7 +145,7 @@ class Session:
     def _leave(self) -> None:
         if not self._left:
             self._left = True
-            self._hub.leave(self.stream, self._pool)
+            self._hub.leave(self.stream, self._pool, self._link)
 
     async def run(self) -> None:
         """Until the peer closes the stream or the conversation leaves it."""
@@ -196,17 +206,20 @@ class Services:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
     async def _access_logs(self, _messages: object, context: Context) -> bytes:
-        self._hub.log_opened()
+        link = context.peer()
+        self._hub.log_opened(link)
         try:
             while True:
                 data: Any = await context.read()
                 if data is EOF:
                     return b""
                 try:
-                    entries = read_entries(data)
+                    told = read_entries(data)
                 except ValueError as error:
                     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-                for entry in entries:
+                if told.node is not None:
+                    self._hub.log_node(link, f"{told.node}@{link.rpartition(':')[0]}")
+                for entry in told.entries:
                     self._hub.logged(entry)
         finally:
-            self._hub.log_closed()
+            self._hub.log_closed(link)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from tests.choices import a_choice
 
-from headgate.io.extproc.hub import Hub
+from headgate.io.extproc.hub import Hub, Link
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
@@ -25,6 +25,7 @@ from headgate.wire.accesslog import Entry
 from headgate.wire.said import Arrived, FirstBytes, Over, Started
 
 POOL = PoolKey("default/p")
+LINK = 1
 REQUEST = InferenceRequest(id=RequestId("r"), api="other")
 DECISION = Decision(request_id=RequestId("r"), pool=POOL, policy="x", at=0.0)
 
@@ -60,9 +61,13 @@ class Notes:
 class Stream:
     def __init__(self) -> None:
         self.actions: list[Route | Reject | ListModels] = []
+        self.refused: list[tuple[StreamId, PoolKey, RequestId]] = []
 
     def act(self, action: Route | Reject | ListModels) -> None:
         self.actions.append(action)
+
+    def unserved(self, stream: StreamId, pool: PoolKey, request_id: RequestId) -> None:
+        self.refused.append((stream, pool, request_id))
 
 
 class Clock:
@@ -191,7 +196,7 @@ def leave(hub: Hub) -> tuple[Script, StreamId]:
     script = Script()
     hub.add_pool(POOL, script)
     number = hub.enter(Stream(), POOL)
-    hub.leave(number, POOL)
+    hub.leave(number, POOL, LINK)
     hub.forget(number)
     return script, number
 
@@ -216,12 +221,12 @@ def test_what_is_never_logged_is_lost_after_a_bound(hub: Hub, clock: Clock) -> N
 
 
 def test_a_log_that_went_silent_loses_what_was_left_before(hub: Hub, clock: Clock) -> None:
-    hub.log_opened()
+    hub.log_opened(LINK)
     script, number = leave(hub)
-    hub.log_closed()
+    hub.log_closed(LINK)
     clock.now += 4
     later = hub.enter(Stream(), POOL)
-    hub.leave(later, POOL)
+    hub.leave(later, POOL, LINK)
     hub.sweep()
     assert script.events == []
     clock.now += 1
@@ -231,10 +236,10 @@ def test_a_log_that_went_silent_loses_what_was_left_before(hub: Hub, clock: Cloc
 
 
 def test_a_log_that_came_back_loses_nothing(hub: Hub, clock: Clock) -> None:
-    hub.log_opened()
+    hub.log_opened(LINK)
     script, _ = leave(hub)
-    hub.log_closed()
-    hub.log_opened()
+    hub.log_closed(LINK)
+    hub.log_opened(LINK)
     clock.now += 20
     hub.sweep()
     assert script.events == []
@@ -245,7 +250,152 @@ def test_the_log_may_be_quicker_than_the_stream(hub: Hub) -> None:
     hub.add_pool(POOL, script)
     number = hub.enter(Stream(), POOL)
     hub.logged(Entry(f"n-{number}", Over("aborted", 200)))
-    hub.leave(number, POOL)
+    hub.leave(number, POOL, LINK)
     hub.forget(number)
     assert script.events == [RequestEnded(number, "aborted", 200)]
     assert hub.left_streams == 0
+
+
+def left_by(hub: Hub, link: Link) -> StreamId:
+    number = hub.enter(Stream(), POOL)
+    hub.leave(number, POOL, link)
+    hub.forget(number)
+    return number
+
+
+def lost(script: Script) -> list[StreamId]:
+    return [each.stream for each in script.events if isinstance(each, RequestEnded)]
+
+
+def test_what_was_left_ends_with_its_node_while_another_one_goes_on(hub: Hub, clock: Clock) -> None:
+    script = Script()
+    hub.add_pool(POOL, script)
+    for link, node in ((1, "a@10.0.0.1"), (2, "a@10.0.0.1"), (3, "b@10.0.0.2")):
+        hub.log_opened(link)
+        hub.log_node(link, node)
+    first, second, other = (left_by(hub, link) for link in (1, 2, 3))
+    hub.log_closed(1)
+    hub.link_closed(1)
+    clock.now += 20
+    hub.sweep()
+    assert lost(script) == []  # its node has another connection
+    hub.log_closed(2)
+    hub.link_closed(2)
+    hub.sweep()
+    assert lost(script) == []  # it may come back
+    clock.now += 5
+    hub.sweep()
+    assert lost(script) == [first, second]
+    hub.logged(Entry(f"n-{other}", Over("complete", 200)))
+    assert lost(script) == [first, second, other]
+
+
+def test_a_node_that_comes_back_by_another_connection_loses_nothing(hub: Hub, clock: Clock) -> None:
+    script = Script()
+    hub.add_pool(POOL, script)
+    for link, node in ((1, "a@10.0.0.1"), (2, "b@10.0.0.2")):
+        hub.log_opened(link)
+        hub.log_node(link, node)
+    number = left_by(hub, 1)
+    hub.log_closed(1)
+    hub.link_closed(1)
+    clock.now += 4
+    hub.sweep()
+    hub.log_opened(3)
+    hub.log_node(3, "a@10.0.0.1")
+    clock.now += 20
+    hub.sweep()
+    assert lost(script) == []
+    hub.logged(Entry(f"n-{number}", Over("complete", 200)))
+    assert script.events[-1] == RequestEnded(number, "complete", 200)
+
+
+def test_a_connection_that_never_told_its_node_ends_alone(hub: Hub, clock: Clock) -> None:
+    script = Script()
+    hub.add_pool(POOL, script)
+    hub.log_opened(2)
+    hub.log_node(2, "b@10.0.0.2")
+    number = left_by(hub, 1)
+    hub.link_closed(1)
+    clock.now += 5
+    hub.sweep()
+    assert lost(script) == [number]
+
+
+def test_where_connections_are_not_seen_the_host_tells_the_node(hub: Hub, clock: Clock) -> None:
+    script = Script()
+    hub.add_pool(POOL, script)
+    for link, node in (("ipv4:10.0.0.1:1", "a@ipv4:10.0.0.1"), ("ipv4:10.0.0.2:1", "b@ipv4:10.0.0.2")):
+        hub.log_opened(link)
+        hub.log_node(link, node)
+    number, _ = left_by(hub, "ipv4:10.0.0.1:2"), left_by(hub, "ipv4:10.0.0.2:2")
+    hub.log_closed("ipv4:10.0.0.1:1")
+    for _ in range(3):
+        hub.sweep()
+        clock.now += 3
+    assert lost(script) == [number]
+
+
+def test_nothing_is_kept_of_connections_that_are_gone(hub: Hub, clock: Clock) -> None:
+    hub.add_pool(POOL, Script())
+    for link in range(1, 100):
+        hub.log_opened(link)
+        hub.log_node(link, f"node-{link}@10.0.0.1")
+        left_by(hub, link)
+        hub.log_closed(link)
+        hub.link_closed(link)
+    clock.now += 10
+    hub.sweep()
+    hub.sweep()
+    assert not (hub.left_streams or hub._nodes or hub._quiet or hub._gone or hub._logs)
+
+
+def test_a_request_for_a_pool_that_is_gone_is_refused(hub: Hub) -> None:
+    stream = Stream()
+    hub.add_pool(POOL, Script())
+    number = hub.enter(stream, POOL)
+    hub.remove_pool(POOL)
+    hub.said(number, POOL, Arrived(REQUEST))
+    assert stream.refused == [(number, POOL, "r")]
+
+
+def test_a_request_that_waits_is_refused_when_its_pool_goes(hub: Hub) -> None:
+    waiting, gone, answered = Stream(), Stream(), Stream()
+    number = StreamId(0)
+
+    def reply(event: Event) -> list[Action]:
+        if isinstance(event, RequestArrived) and event.stream == number:
+            return [Route(number, (EndpointId("10.0.0.1:80"),), None, a_choice("r", POOL, ()))]
+        return []
+
+    hub.add_pool(POOL, Script(reply))
+    number = hub.enter(answered, POOL)
+    hub.said(number, POOL, Arrived(REQUEST))
+    first = hub.enter(waiting, POOL)
+    hub.said(first, POOL, Arrived(REQUEST))
+    second = hub.enter(gone, POOL)
+    hub.said(second, POOL, Arrived(REQUEST))
+    hub.forget(second)
+    hub.remove_pool(POOL)
+    assert waiting.refused == [(first, POOL, "r")]
+    assert gone.refused == answered.refused == []
+    assert len(answered.actions) == 1
+
+
+def test_a_fault_in_one_answer_does_not_keep_back_the_others(hub: Hub) -> None:
+    class Faulty(Stream):
+        def act(self, action: Route | Reject | ListModels) -> None:
+            raise RuntimeError("a fault")
+
+    good, bad = Stream(), Faulty()
+    streams: list[StreamId] = []
+
+    def reply(event: Event) -> list[Action]:
+        chosen = (EndpointId("10.0.0.1:80"),)
+        return [Route(each, chosen, None, a_choice("r", POOL, chosen)) for each in streams]
+
+    hub.add_pool(POOL, Script(reply))
+    streams += [hub.enter(bad, POOL), hub.enter(good, POOL)]
+    with pytest.raises(RuntimeError, match="a fault"):
+        hub.tell(POOL, Woken())
+    assert len(good.actions) == 1

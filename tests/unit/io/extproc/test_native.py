@@ -104,7 +104,14 @@ else:
 
 def test_certificates_that_cannot_be_used_are_refused() -> None:
     made = native.Server(
-        _settings(), threads=1, max_connections=1, max_streams=1, max_message_bytes=1, backlog=1
+        _settings(),
+        threads=1,
+        max_connections=1,
+        max_streams=1,
+        max_message_bytes=1,
+        backlog=1,
+        ping_s=1.0,
+        idle_s=1.0,
     )
     pair = self_signed(datetime.datetime.now(datetime.UTC))
     with pytest.raises(ValueError, match="no certificate"):
