@@ -15,7 +15,7 @@ Reason = Literal[
     "no-endpoints",  # 503: the pool has no endpoint, or none is allowed by the subset hint
     "unknown-model",  # 404: no InferenceModel has this name, or no endpoint lists it
     "no-target-model",  # 503: every target of the InferenceModel has weight 0
-    "bad-request",  # 400: the body is not what the path needs (said by the wire)
+    "bad-request",  # 400: the body is not what the path needs (said by the wire), or names no model
     "too-large",  # 413 (said by the data plane or the wire)
 ]
 

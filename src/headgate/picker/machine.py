@@ -188,6 +188,9 @@ class PoolMachine:
         if request.api == "models" and (listed := self._models()):
             return ListModels(stream, listed)
         target = targets.target(self.pool, request, self._rng)
+        if isinstance(target, targets.Nameless):
+            message = f"you must provide a model parameter; {targets.there_are(self._models())}"
+            return self._reject(case, 400, "bad-request", message)
         if isinstance(target, targets.NoSuchModel):
             return self._no_model(case, f"the model {target.model!r} does not exist in this pool")
         if isinstance(target, targets.NoTarget):

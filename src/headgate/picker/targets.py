@@ -19,6 +19,10 @@ class NoSuchModel(msgspec.Struct, frozen=True, tag=True):
     model: str
 
 
+class Nameless(msgspec.Struct, frozen=True, tag=True):
+    """The pool has InferenceModels and the request names none."""
+
+
 class NoTarget(msgspec.Struct, frozen=True, tag=True):
     """Every target of the InferenceModel has weight 0."""
 
@@ -38,17 +42,20 @@ def mentions(pool: Pool, model: str) -> bool:
     )
 
 
-def target(pool: Pool, request: InferenceRequest, rng: Rng) -> str | NoSuchModel | NoTarget | None:
+def target(pool: Pool, request: InferenceRequest, rng: Rng) -> str | Nameless | NoSuchModel | NoTarget | None:
     """The model to ask an engine for; None when the request names none.
 
     A target forced by a trusted header wins, then the InferenceModel's weighted draw; else the name.
 
-    A request without a model name passes as it is: whether a path needs one is the wire's business.
+    A request without a model name passes as it is: engines serve their own model. Where the pool has
+    InferenceModels, a chat or completion must name one of them.
     """
     if request.target_model is not None:
         return request.target_model
-    if not pool.models or request.model is None:
+    if not pool.models:
         return request.model
+    if request.model is None:
+        return Nameless() if request.api in ("chat", "completions") else None
     rule = rule_of(pool, request.model)
     if rule is None:
         return NoSuchModel(request.model)

@@ -33,6 +33,8 @@ EMPTY_RESPONSE_BODY = _encode(pb.ProcessingResponse(response_body=pb.BodyRespons
 EMPTY_RESPONSE_TRAILERS = _encode(pb.ProcessingResponse(response_trailers=pb.TrailersResponse()))
 
 _ERROR_TYPES: Mapping[int, str] = {429: "rate_limit_error", 503: "server_error"}
+ABOUT_THE_MODEL = frozenset({"unknown-model", "bad-request"})
+"""Reasons for which a machine refuses a request that are about its `model` field."""
 _DROPPED: Mapping[str, str] = {"saturated": "rejected-saturated"}
 
 

@@ -15,6 +15,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What a format read from one body."""
 
     model: str
+    """Empty: the body names none."""
     streaming: bool = False
     prompt: bytes = b""
     """All prompt text in the order the engine sees it: a longer conversation extends a shorter one."""
@@ -45,12 +46,13 @@ class Format(msgspec.Struct, frozen=True):
 
 
 def model_name(value: Any) -> str | BadRequest:
-    """The `model` field's value as a name, or what is wrong with it."""
-    if value is msgspec.UNSET:
-        return BadRequest("you must provide a model parameter", "model")
-    if not isinstance(value, str) or not value:
-        return BadRequest("model must be a non-empty string", "model")
-    return value
+    """The `model` field's value as a name, or what is wrong with it.
+
+    Empty for a body without one, also with null or "": engines serve their own model then.
+    """
+    if value is msgspec.UNSET or value is None:
+        return ""
+    return value if isinstance(value, str) else BadRequest("model must be a string", "model")
 
 
 def token_limit(*values: Any) -> int | None:

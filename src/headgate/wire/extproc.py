@@ -415,7 +415,7 @@ class Conversation:
     def refuse(self, status: int, reason: str, message: str, retry_after_s: int | None) -> None:
         """Answers with an error. Does nothing when the client has gone."""
         if self._phase is _Phase.PICKING:
-            param = "model" if reason == "unknown-model" else None
+            param = "model" if reason in answers.ABOUT_THE_MODEL else None
             self._refuse(status, reason, message, param, retry_after_s)
 
     def refuse_stream(self, status: int, reason: str, message: str) -> None:

@@ -122,7 +122,7 @@ def understand(
         id=RequestId(headers.get(names.REQUEST_ID, "")[:LONGEST_ID] or fallback_id),
         api=format_.api if format_ else "models" if lists_models else "other",
         path=path,
-        model=reading.model if reading else None,
+        model=(reading.model or None) if reading else None,
         streaming=reading.streaming if reading else False,
         blocks=chain(reading.prompt, reading.model) if reading else b"",
         prompt_bytes=len(reading.prompt) if reading else 0,

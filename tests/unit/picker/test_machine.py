@@ -296,13 +296,26 @@ def test_nobody_is_refused_while_an_endpoint_that_may_serve_has_room(machine: Po
     )
 
 
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_a_name_is_needed_only_where_the_pool_has_inference_models(machine: PoolMachine, api: str) -> None:
+    assert short(machine.handle(arrives(1, "x", api=api, model=None), 0.0))[0].startswith("route ")
+    machine.handle(a_pool("abc", RULES), 0.1)
+    (reject,) = [
+        one for one in machine.handle(arrives(2, api=api, model=None), 0.2) if isinstance(one, Reject)
+    ]
+    assert (reject.status, reject.reason) == (400, "bad-request")
+    assert "'food'" in reject.message
+    assert short(machine.handle(arrives(3, "x", api="other", model=None), 0.3))[0].startswith("route ")
+
+
 @pytest.mark.parametrize("pool", [a_pool("ab"), a_pool("ab", RULES, {"batch": -5})], ids=["plain", "rules"])
 def test_nobody_is_shed_whom_nothing_gave_a_priority(pool: PoolChanged) -> None:
     machine = a_machine("ab")
     machine.handle(pool, 0.0)
     for name in "ab":
         machine.handle(scrape(name, waiting=500, running=4, kv_used=1.0), 0.1)
-    asked = [arrives(n, "x", model=None, objective="no-such-objective" if n % 2 else None) for n in range(60)]
+    objectives = None, "no-such-objective"
+    asked = [arrives(n, "x", api="other", model=None, objective=objectives[n % 2]) for n in range(60)]
     assert {short(machine.handle(each, 0.2))[0] for each in asked} == {"route ab", "route ba"}
 
 

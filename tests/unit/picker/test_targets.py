@@ -10,7 +10,7 @@ from headgate.model.endpoints import ModelRule, Pool, TargetModel
 from headgate.model.ids import PoolKey, RequestId
 from headgate.model.load import ModelCard
 from headgate.model.requests import InferenceRequest
-from headgate.picker.targets import NoSuchModel, NoTarget, listing, priority, target, there_are
+from headgate.picker.targets import Nameless, NoSuchModel, NoTarget, listing, priority, target, there_are
 
 CRITICAL = ModelRule("chat", "d/chat", 1, (TargetModel("a", 1), TargetModel("b", 0), TargetModel("c", 3)))
 EMPTY = ModelRule("none", "d/none", 0, (TargetModel("a", 0),))
@@ -33,7 +33,8 @@ def test_shares_follow_the_weights_and_weight_zero_is_never_drawn() -> None:
     [
         (asks("nobody"), NoSuchModel("nobody")),
         (asks("none"), NoTarget(EMPTY)),
-        (asks(None), None),
+        (asks(None), Nameless()),
+        (asks(None, target_model="x"), "x"),
         (asks("nobody", target_model="x"), "x"),
     ],
 )

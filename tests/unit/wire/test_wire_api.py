@@ -6,7 +6,12 @@ import pytest
 from headgate.wire.api import BadRequest, model_name, token_limit
 
 
-@pytest.mark.parametrize("value", [msgspec.UNSET, None, 3, "", ["m"]])
+@pytest.mark.parametrize("value", [msgspec.UNSET, None, ""])
+def test_a_body_without_a_name(value: object) -> None:
+    assert model_name(value) == ""
+
+
+@pytest.mark.parametrize("value", [3, ["m"], {}, True])
 def test_no_name(value: object) -> None:
     found = model_name(value)
     assert isinstance(found, BadRequest)

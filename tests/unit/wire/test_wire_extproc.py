@@ -408,9 +408,25 @@ def error(stream: Stream) -> tuple[int, dict[str, str], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("modes", [(DUPLEX, DUPLEX), (BUFFERED, STREAMED)])
+@pytest.mark.parametrize("named", [b"", b'"model":null,', b'"model":"",'])
+def test_a_body_without_a_model_goes_on_as_it_came(modes: tuple[int, int], named: bytes) -> None:
+    stream = Stream()
+    data = b"{" + named + b'"stream":true,"messages":[{"role":"user","content":"hi"}]}'
+    (arrived,) = stream.tell(request(POST, modes=modes), body(data))
+    assert (arrived.request.api, arrived.request.model, arrived.request.streaming) == ("chat", None, True)
+    stream.talk.route([A, B], None, "why")
+    answers = stream.answers()
+    if modes == (DUPLEX, DUPLEX):
+        assert returned(answers) == data
+    else:
+        assert not answers[0].request_body.response.HasField("body_mutation")
+
+
+@pytest.mark.parametrize("modes", [(DUPLEX, DUPLEX), (BUFFERED, STREAMED)])
 def test_a_bad_body_is_refused(modes: tuple[int, int]) -> None:
     stream = Stream()
-    assert stream.tell(request({**POST, "x-request-id": "r1"}, modes=modes), body(b'{"messages":[]}')) == []
+    bad = body(b'{"model":3,"messages":[]}')
+    assert stream.tell(request({**POST, "x-request-id": "r1"}, modes=modes), bad) == []
     status, headers, said = error(stream)
     assert status == 400
     assert headers["x-headgate-reason"] == "bad-request"

@@ -58,7 +58,7 @@ def test_a_body_that_is_not_seen_is_not_refused() -> None:
         (b'{"model":"m","messages":[{"content":' + b"[" * 100_000, None),
         (b'{"model":"m","messages":3}', "messages"),
         (b'{"model":"m","messages":[3]}', "messages"),
-        (b'{"messages":[]}', "model"),
+        (b'{"model":[],"messages":[]}', "model"),
     ],
 )
 def test_bad_bodies(body: bytes, param: str | None) -> None:

@@ -154,7 +154,7 @@ class NativeWire:
                 self._out.append((stream, endpoints, action.target_model, action.decision.summary(), read))
             case Reject():
                 request_id = action.decision.request_id
-                param = "model" if action.reason == "unknown-model" else None
+                param = "model" if action.reason in answers.ABOUT_THE_MODEL else None
                 retry = action.retry_after_s
                 self._refuse(stream, action.status, action.reason, action.message, request_id, param, retry)
             case ListModels():

@@ -59,9 +59,9 @@ def test_an_image_counts_by_its_url_and_inline_data_by_a_digest() -> None:
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"messages": []}, "model"),
         ({"model": 3, "messages": []}, "model"),
-        ({"model": "", "messages": []}, "model"),
+        ({"model": ["m"], "messages": []}, "model"),
+        ({}, "messages"),
         ({"model": "m"}, "messages"),
         ({"model": "m", "messages": None}, "messages"),
     ],

@@ -31,7 +31,11 @@ def test_prompt_shapes(prompt: object, expected: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("body", "param"),
-    [({"prompt": "x"}, "model"), ({"model": "m"}, "prompt"), ({"model": "m", "prompt": {}}, "prompt")],
+    [
+        ({"model": 3, "prompt": "x"}, "model"),
+        ({"model": "m"}, "prompt"),
+        ({"model": "m", "prompt": {}}, "prompt"),
+    ],
 )
 def test_what_is_missing_is_named(body: dict[str, object], param: str) -> None:
     found = read(**body)
