@@ -26,6 +26,9 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     picker_timeout_s: float = 2.0
     scrape_interval_s: float = 0.5
     body_limit_bytes: int = 64 << 20
+    body_timeout_s: float = 60.0
+    envoy_memory_bytes: int = 2 << 30
+    """What Envoy may allocate; half of it may be long request bodies."""
     upstream_ca: Path | None = None
     """File of the CA certificates of https model servers; None: as the children find it."""
     insecure_upstream: bool = False
@@ -62,6 +65,8 @@ def controller_command(settings: RunSettings, folder: Folder) -> list[str]:
         *("--picker-address", f"unix:{folder.extproc_socket}"),
         *("--picker-timeout", str(settings.picker_timeout_s)),
         *("--body-limit", str(settings.body_limit_bytes)),
+        *("--body-budget", str(settings.envoy_memory_bytes // 2)),
+        *("--body-timeout", f"{settings.body_timeout_s:f}"),
         *("--admin-socket", str(folder.controller_socket)),
     ]
 
@@ -88,6 +93,7 @@ def envoy_options(settings: RunSettings, folder: Folder, binary: Path, concurren
         folder=folder.path,
         admin_port=settings.ports.envoy_admin,
         concurrency=concurrency,
+        heap_bytes=settings.envoy_memory_bytes,
         log_level=settings.log_level,
     )
 

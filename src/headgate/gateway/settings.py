@@ -22,6 +22,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Longest time the picker may ask for with override_message_timeout."""
     body_limit_bytes: int = 64 * 1024 * 1024
     """Longest request body that is buffered for the picker; beyond it the answer is 413."""
+    body_budget_bytes: int = 1 << 30
+    """Long bodies (1 MB and more) that are held at once, in all; beyond it the answer is 503."""
+    body_timeout_s: float = 60.0
+    """Longest time for a request to arrive whole, the picker's turn included; 0: any."""
     idle_timeout_s: float = 900.0
     """A stream without a byte in either direction for so long is ended."""
     connect_timeout_s: float = 1.0

@@ -52,6 +52,12 @@ def controller(
         float, duration_option("Longest silence of a picker.", default=2.0, least=0.01)
     ] = 2.0,
     body_limit: Annotated[int, size_option("Longest request body.", default=64 << 20)] = 64 << 20,
+    body_budget: Annotated[
+        int, size_option("Bodies of 1 MB and more that Envoy holds at once, in all.", default=1 << 30)
+    ] = 1 << 30,
+    body_timeout: Annotated[
+        float, duration_option("Longest time for a request to arrive whole; 0s: any.", default=60.0)
+    ] = 60.0,
     upstream_ca: UpstreamCa = None,
     insecure_upstream: InsecureUpstream = False,
     admin_socket: Annotated[Path | None, typer.Option(help="Unix socket of the admin API.")] = None,
@@ -94,6 +100,8 @@ def controller(
         picker_address=picker_address,
         picker_timeout_s=picker_timeout,
         body_limit_bytes=body_limit,
+        body_budget_bytes=body_budget,
+        body_timeout_s=body_timeout,
         ca_bundle=trust.ca_file,
         insecure=trust.insecure,
     )

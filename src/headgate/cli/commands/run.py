@@ -12,6 +12,7 @@ from headgate.cli.options import (
     duration_option,
     ip_address,
     scrape_interval_option,
+    size,
     size_option,
     trust_option,
 )
@@ -74,6 +75,18 @@ def run(
     ] = 2.0,
     scrape_interval: Annotated[float, scrape_interval_option()] = SCRAPE_INTERVAL_S,
     body_limit: Annotated[int, size_option("Longest request body.", default=64 << 20)] = 64 << 20,
+    body_timeout: Annotated[
+        float, duration_option("Longest time for a request to arrive whole; 0s: any.", default=60.0)
+    ] = 60.0,
+    envoy_memory: Annotated[
+        int | None,
+        typer.Option(
+            parser=size(),
+            metavar="SIZE",
+            show_default="a quarter of the machine's",
+            help="Memory that Envoy may allocate; half of it may be request bodies of 1 MB and more.",
+        ),
+    ] = None,
     upstream_ca: UpstreamCa = None,
     insecure_upstream: InsecureUpstream = False,
     log_level: Annotated[
@@ -106,6 +119,7 @@ def run(
     from headgate.cli.manifests import must_exist, no_path
     from headgate.cli.reporters import JsonReporter, TextReporter
     from headgate.io.envoy.binary import EnvoyMissingError
+    from headgate.io.envoy.memory import default_heap, machine_memory
     from headgate.io.sources.urls import BadUrlError
     from headgate.io.terminal.say import say
 
@@ -137,6 +151,8 @@ def run(
         picker_timeout_s=picker_timeout,
         scrape_interval_s=scrape_interval,
         body_limit_bytes=body_limit,
+        body_timeout_s=body_timeout,
+        envoy_memory_bytes=envoy_memory or default_heap(machine_memory()),
         upstream_ca=upstream_ca.absolute() if upstream_ca else None,
         insecure_upstream=insecure_upstream,
         log_level=log_level,

@@ -3,7 +3,7 @@
 A listener that changes costs the streams that outlive the drain time: what routes need is switched on in RDS.
 """
 
-from headgate.gateway.envoy import model_routing, names, replies
+from headgate.gateway.envoy import body_budget, model_routing, names, replies
 from headgate.gateway.envoy.names import Json, duration, extension
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
@@ -61,6 +61,7 @@ def _manager(name: str, settings: GatewaySettings) -> Json:
         "normalize_path": True,
         "merge_slashes": True,
         "stream_idle_timeout": duration(settings.idle_timeout_s),
+        "request_timeout": duration(settings.body_timeout_s),
         "rds": {
             "route_config_name": name,
             "config_source": {"ads": {}, "resource_api_version": "V3"},
@@ -70,6 +71,7 @@ def _manager(name: str, settings: GatewaySettings) -> Json:
         "access_log": [_access_log()],
         "http_filters": [
             _health(),
+            *body_budget.filters(settings),
             *model_routing.filters(settings),
             _json_usage(),
             _sse_usage(),

@@ -12,6 +12,9 @@ from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2 as _cel
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as _als
 from envoy.extensions.common.matching.v3 import extension_matcher_pb2 as _extension_matcher
 from envoy.extensions.filters.common.matcher.action.v3 import skip_action_pb2 as _skip_action
+from envoy.extensions.filters.http.adaptive_concurrency.v3 import (
+    adaptive_concurrency_pb2 as _adaptive_concurrency,
+)
 from envoy.extensions.filters.http.buffer.v3 import buffer_pb2 as _buffer
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2 as _ext_proc
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2 as _header_mutation
@@ -39,6 +42,7 @@ from google.protobuf.message_factory import GetMessageClass
 from headgate.gateway.envoy import extra_types
 
 TYPES_IN_ANYS = (
+    _adaptive_concurrency,
     _cel,
     _als,
     _extension_matcher,

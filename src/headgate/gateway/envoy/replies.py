@@ -112,6 +112,27 @@ def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
             picked=False,
         ),
         Reply(
+            "request_overall_timeout",
+            "body-timeout",
+            f"The request's body did not arrive within {settings.body_timeout_s:g} seconds.",
+            "invalid_request_error",
+            picked=False,
+        ),
+        Reply(
+            "reached_concurrency_limit",
+            "overloaded",
+            "The gateway holds as many long request bodies as it may. Send this one again in a moment.",
+            "overloaded_error",
+            picked=False,
+        ),
+        Reply(
+            "overload",
+            "overloaded",
+            "The gateway is short of memory. Send this request again in a moment.",
+            "overloaded_error",
+            picked=False,
+        ),
+        Reply(
             "overflow", "overloaded", "Too many requests are waiting for this backend.", "overloaded_error"
         ),
         Reply("upstream_max_stream_duration_reached", "timeout", "The model server took too long."),

@@ -15,6 +15,7 @@ MAX_CONNECTIONS = 100_000
 
 _TYPES = "type.googleapis.com/envoy.extensions"
 _CONNECTIONS = f"{_TYPES}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+_HEAP = f"{_TYPES}.resource_monitors.fixed_heap.v3.FixedHeapConfig"
 _HTTP_OPTIONS = f"{_TYPES}.upstreams.http.v3.HttpProtocolOptions"
 
 LOG_LEVELS: Mapping[str, str] = {"error": "error", "warning": "warning", "info": "warning", "debug": "info"}
@@ -34,6 +35,8 @@ class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
     node: str = "headgate"
     concurrency: int = 2
     """Worker threads."""
+    heap_bytes: int = 2 << 30
+    """Memory that Envoy may have allocated; near it, it refuses requests and ends the largest ones."""
     log_level: str = "info"
     """Ours: error, warning, info or debug."""
 
@@ -69,14 +72,56 @@ def bootstrap(options: EnvoyOptions) -> Json:
             "ldsConfig": ads,
         },
         "staticResources": {"clusters": [_xds_cluster(options)]},
-        "overloadManager": {
-            "resourceMonitors": [
-                {
-                    "name": "envoy.resource_monitors.global_downstream_max_connections",
-                    "typedConfig": {"@type": _CONNECTIONS, "maxActiveDownstreamConnections": MAX_CONNECTIONS},
-                }
-            ]
-        },
+        "overloadManager": _overload(options.heap_bytes),
+    }
+
+
+REFUSE_AT = 0.9
+"""Part of the heap from which new requests are answered with 503."""
+
+END_AT = (0.93, 0.99)
+"""Parts of the heap between which more and more streams that hold more than `ENDED_FROM` bytes are reset."""
+
+ENDED_FROM = 20
+"""Power of two of the bytes that a stream must hold to be ended: 1 MiB."""
+
+
+def _overload(heap_bytes: int) -> Json:
+    """Whatever clients do, Envoy keeps to its memory: it would be killed with all requests otherwise.
+
+    Most bodies never come this far: their number is bounded, and so is the time that they take.
+    """
+    heap = "envoy.resource_monitors.fixed_heap"
+    return {
+        "refreshInterval": "0.1s",
+        "resourceMonitors": [
+            {
+                "name": "envoy.resource_monitors.global_downstream_max_connections",
+                "typedConfig": {"@type": _CONNECTIONS, "maxActiveDownstreamConnections": MAX_CONNECTIONS},
+            },
+            {"name": heap, "typedConfig": {"@type": _HEAP, "maxHeapSizeBytes": heap_bytes}},
+        ],
+        "loadshedPoints": [
+            {
+                "name": "envoy.load_shed_points.http1_server_abort_dispatch",
+                "triggers": [{"name": heap, "threshold": {"value": END_AT[0]}}],
+            }
+        ],
+        "bufferFactoryConfig": {"minimumAccountToTrackPowerOfTwo": ENDED_FROM},
+        "actions": [
+            {
+                "name": f"envoy.overload_actions.{action}",
+                "triggers": [{"name": heap, **trigger}],
+            }
+            for action, trigger in (
+                ("shrink_heap", {"threshold": {"value": REFUSE_AT}}),
+                ("stop_accepting_requests", {"threshold": {"value": REFUSE_AT}}),
+                (
+                    "reset_high_memory_stream",
+                    {"scaled": {"scalingThreshold": END_AT[0], "saturationThreshold": END_AT[1]}},
+                ),
+            )
+        ],
     }
 
 

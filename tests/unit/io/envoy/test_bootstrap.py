@@ -7,6 +7,15 @@ import msgspec
 from headgate.io.envoy.bootstrap import EnvoyOptions, bootstrap, command
 
 
+def test_the_heap_is_bounded(tmp_path: Path) -> None:
+    made = msgspec.structs.replace(options(tmp_path, 19000), heap_bytes=1 << 30)
+    manager = bootstrap(made)["overloadManager"]
+    assert manager["resourceMonitors"][1]["typedConfig"]["maxHeapSizeBytes"] == 1 << 30
+    assert {each["triggers"][0]["name"] for each in manager["actions"] + manager["loadshedPoints"]} == {
+        manager["resourceMonitors"][1]["name"]
+    }
+
+
 def options(folder: Path, admin_port: int | None = None) -> EnvoyOptions:
     return EnvoyOptions(binary=Path("/bin/envoy"), folder=folder, xds_port=18000, admin_port=admin_port)
 
