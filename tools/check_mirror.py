@@ -17,7 +17,6 @@ GOLDEN = "tests/golden/test_golden_translate.py"
 ELSEWHERE = {
     "app/demo.py": ("tests/live/test_demo.py", "starts processes"),
     "app/parent.py": ("tests/live/test_fleet.py", "a process that ends with the one that started it"),
-    "app/picker.py": ("tests/live/test_picker_process.py", "a whole process"),
     "app/run.py": ("tests/live/test_run.py", "starts processes"),
     "cli/commands/controller.py": ("tests/live/test_run.py", "one of the processes of `run`"),
     "cli/commands/demo.py": ("tests/live/test_demo.py", "options of a whole process"),

@@ -44,7 +44,9 @@ from headgate.io.web.counts import Counts
 from headgate.io.web.metrics import PickerMetrics, Reading
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, StreamId, pool_key
+from headgate.model.problems import Place, Problem
 from headgate.model.requests import InferenceRequest, Outcome
+from headgate.model.snapshot import Snapshot
 from headgate.model.topology import resolve_pools
 from headgate.picker.choice import Choice
 from headgate.picker.settings import MachineSettings
@@ -52,6 +54,7 @@ from headgate.scheduling.prefix import PrefixIndex
 from headgate.wire.extproc import BODY_LIMIT_BYTES, Settings
 
 SWEEP_S = 2.0
+SOURCE_AGAIN_S = 1.0
 QUIET_S = 1.0
 """A draining picker stops when no stream has been open for so long."""
 
@@ -313,14 +316,32 @@ class Picker:
             self._pools.update([pool], ())
             await self._health.set_ready(True)
             return
-        async with aclosing(source.snapshots()) as snapshots:
-            async for snapshot in snapshots:
-                whole = snapshot
-                if options.selector and options.pool is not None:
-                    whole = with_selector(snapshot, options.pool, options.selector, options.target_ports)
-                pools, problems = resolve_pools(whole)
-                self._pools.update(pools, (*snapshot.problems, *problems))
-                await self._health.set_ready(not self._stopping.is_set())
+        while True:
+            try:
+                async with aclosing(source.snapshots()) as snapshots:
+                    async for snapshot in snapshots:
+                        self._take(snapshot)
+                        await self._health.set_ready(not self._stopping.is_set())
+            except Exception:
+                log.exception(
+                    "the source failed; what was read before stays, next try in %g s", SOURCE_AGAIN_S
+                )
+            await asyncio.sleep(SOURCE_AGAIN_S)
+
+    def _take(self, snapshot: Snapshot) -> None:
+        """Serve the pools of a snapshot; one that meets a bug leaves those before it."""
+        options = self._options
+        whole = snapshot
+        try:
+            if options.selector and options.pool is not None:
+                whole = with_selector(snapshot, options.pool, options.selector, options.target_ports)
+            pools, problems = resolve_pools(whole)
+        except Exception as error:
+            log.exception("this version of the objects cannot be resolved")
+            message = f"a bug in Headgate: {error!r}; the pools before are served on"
+            self._pools.report((*snapshot.problems, Problem(Place(), "InternalError", message)))
+        else:
+            self._pools.update(pools, (*snapshot.problems, *problems))
 
     async def _sweep(self) -> None:
         while True:

@@ -98,14 +98,19 @@ class Pools:
         self.problems: tuple[Problem, ...] = ()
         hub.relist = self._relist
 
-    def update(self, pools: Iterable[Pool], problems: Sequence[Problem]) -> None:
-        """The pools as they are now, whole."""
+    def report(self, problems: Sequence[Problem]) -> None:
+        """These are the problems now; the new ones are told."""
+        before = frozenset(self.problems)
         for problem in problems:
-            if problem not in self.problems:
+            if problem not in before:
                 problems_log.log(
                     logging.ERROR if problem.severity == "error" else logging.WARNING, "%s", problem
                 )
         self.problems = tuple(problems)
+
+    def update(self, pools: Iterable[Pool], problems: Sequence[Problem]) -> None:
+        """The pools as they are now, whole."""
+        self.report(problems)
         wanted = {pool.key: pool for pool in pools if pool.picker is None or pool.key == self._own}
         self._settling.tell(wanted, asyncio.get_running_loop().time())
         self._settle()
