@@ -143,3 +143,20 @@ async def test_a_sick_replica_is_avoided_within_a_second(fleet: Replicas, kind: 
         print(f"requests sent to it later than 1.2 s after: {len(late)} of {len(first_sick)}")
         # Half-open probes are allowed: a few, not a share.
         assert len(late) <= 5
+
+
+async def test_what_a_silent_replica_had_is_rescued(fleet: Replicas) -> None:
+    with gateway(*fleet.urls, "--rescue-after", "2s") as gate:
+        silent = fleet.endpoint(0)
+        async with aiohttp.ClientSession() as http:
+            for _ in range(6):
+                assert (await one(http, gate.url)).status == 200
+            await asyncio.to_thread(fleet.fault, 0, "hang")
+            met = await asyncio.gather(*(one(http, gate.url) for _ in range(24)))
+            await asyncio.to_thread(fleet.fault, 0, "recover")
+        summary("a silent replica's requests", met)
+        late = [each for each in met if each.ended - each.started >= 2]
+        print(f"in its hands and rescued: {len(late)}")
+        assert late, "it had none: nothing was shown"
+        assert {(each.status, each.broken) for each in met} == {(200, False)}
+        assert silent not in {each.endpoint for each in met}

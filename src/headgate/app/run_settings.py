@@ -27,6 +27,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     scrape_interval_s: float = 0.5
     body_limit_bytes: int = 64 << 20
     body_timeout_s: float = 60.0
+    rescue_s: float = 600.0
+    """A request whose answer has not begun after so long goes to another endpoint; 0: never."""
     envoy_memory_bytes: int = 2 << 30
     """What Envoy may allocate; half of it may be long request bodies."""
     upstream_ca: Path | None = None
@@ -67,6 +69,7 @@ def controller_command(settings: RunSettings, folder: Folder) -> list[str]:
         *("--body-limit", str(settings.body_limit_bytes)),
         *("--body-budget", str(settings.envoy_memory_bytes // 2)),
         *("--body-timeout", f"{settings.body_timeout_s:f}"),
+        *("--rescue-after", f"{settings.rescue_s:f}"),
         *("--admin-socket", str(folder.controller_socket)),
     ]
 

@@ -31,7 +31,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout_s: float = 1.0
     rescue_s: float = 600.0
     """A request whose answer has not begun after so long is taken away from its endpoint and given to another
-    one, once. Plain answers begin when they are whole."""
+    one, once; 0: never. Plain answers begin when they are whole."""
     ca_bundle: str = "/etc/ssl/certs/ca-certificates.crt"
     """File with the CA certificates that https model servers are verified by, as Envoy reaches it."""
     insecure: bool = False

@@ -55,6 +55,13 @@ def controller(
     body_budget: Annotated[
         int, size_option("Bodies of 1 MB and more that Envoy holds at once, in all.", default=1 << 30)
     ] = 1 << 30,
+    rescue_after: Annotated[
+        float,
+        duration_option(
+            "An answer that has not begun by then is asked of another endpoint, once; 0s: never.",
+            default=600.0,
+        ),
+    ] = 600.0,
     body_timeout: Annotated[
         float, duration_option("Longest time for a request to arrive whole; 0s: any.", default=60.0)
     ] = 60.0,
@@ -102,6 +109,7 @@ def controller(
         body_limit_bytes=body_limit,
         body_budget_bytes=body_budget,
         body_timeout_s=body_timeout,
+        rescue_s=rescue_after,
         ca_bundle=trust.ca_file,
         insecure=trust.insecure,
     )

@@ -75,6 +75,13 @@ def run(
     ] = 2.0,
     scrape_interval: Annotated[float, scrape_interval_option()] = SCRAPE_INTERVAL_S,
     body_limit: Annotated[int, size_option("Longest request body.", default=64 << 20)] = 64 << 20,
+    rescue_after: Annotated[
+        float,
+        duration_option(
+            "An answer that has not begun by then is asked of another endpoint, once; 0s: never.",
+            default=600.0,
+        ),
+    ] = 600.0,
     body_timeout: Annotated[
         float, duration_option("Longest time for a request to arrive whole; 0s: any.", default=60.0)
     ] = 60.0,
@@ -152,6 +159,7 @@ def run(
         scrape_interval_s=scrape_interval,
         body_limit_bytes=body_limit,
         body_timeout_s=body_timeout,
+        rescue_s=rescue_after,
         envoy_memory_bytes=envoy_memory or default_heap(machine_memory()),
         upstream_ca=upstream_ca.absolute() if upstream_ca else None,
         insecure_upstream=insecure_upstream,
