@@ -173,6 +173,7 @@ async def test_a_hanging_picker_leaves_each_model_its_pool(
 async def test_large_bodies_pass_unchanged_and_the_limit_is_told(tmp_path: Path) -> None:
     """Behind a rule that no request fits before its model is known."""
     async with ScriptedModelServer().running() as server:
+        server.models = ["small"]
         scripted = {"group": "headgate.dev", "kind": "ModelServer", "name": "scripted"}
         uploads = {"matches": [{"path": {"value": "/upload"}}], "backendRefs": [scripted]}
         path = manifest.write(

@@ -39,7 +39,9 @@ def _wire(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture
 async def server() -> AsyncIterator[ScriptedModelServer]:
-    async with ScriptedModelServer().running() as made:
+    made = ScriptedModelServer()
+    made.models = ["m", "food-review-2"]
+    async with made.running():
         yield made
 
 

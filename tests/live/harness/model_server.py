@@ -25,6 +25,8 @@ class ScriptedModelServer:
         self._tls = tls
         self.mode = "json"
         """`json`, `sse`, `big`, `503`, `reset` or `hang`; a body with `"stream": true` makes `json` a stream."""
+        self.models = ["m"]
+        """Names that it lists; it answers to any."""
         self.events = 8
         self.gaps_s = 0.01
         self.added_headers: dict[str, str] = {}
@@ -52,7 +54,8 @@ class ScriptedModelServer:
             await runner.cleanup()
 
     async def _models(self, _: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "m", "object": "model"}]})
+        cards = [{"id": name, "object": "model"} for name in self.models]
+        return web.json_response({"object": "list", "data": cards})
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(text="vllm:num_requests_waiting 0\nvllm:num_requests_running 0\n")
