@@ -27,6 +27,8 @@ class Listings:
     def __init__(self) -> None:
         self._homes: dict[str, frozenset[int]] = {}
         """Name → slots that list it."""
+        self._told = False
+        """Anybody's names are known."""
         self._untold: tuple[Member, ...] = ()
         """Members whose names are not known, or not any more."""
         self._joined: frozenset[int] = NOBODY
@@ -37,9 +39,12 @@ class Listings:
         homes: dict[str, set[int]] = {}
         untold = []
         joined = set()
+        self._told = False
         for member in members:
             slot = member.state.slot
-            if not member.knows_models:
+            if member.knows_models:
+                self._told = True
+            else:
                 untold.append(member)
             for card in member.models:
                 homes.setdefault(card.id, set()).add(slot)
@@ -55,7 +60,7 @@ class Listings:
         Those that list the name, where anybody does. Else those that have not told, unless they are down
         too; empty: all have told, and none lists it.
         """
-        if name is None or not self._homes:
+        if name is None or not self._told:
             return None
         found = self._homes.get(name)
         if found is None and self._joined and ":" in name:

@@ -60,7 +60,8 @@ def listings(*lists_of: tuple[ModelCard, ...] | None) -> Listings:
         (((BASE, SQL), (BASE, LEGAL), None), "legal", {1}),
         (((BASE, SQL), (BASE, LEGAL), None), "other-70b", {2}),
         ((None, None, None), "anything", None),
-        (((), None, None), "anything", None),
+        (((), None, None), "anything", {1, 2}),
+        (((), (), ()), "anything", set()),
         (((BASE,), ()), "x", set()),
     ],
 )
