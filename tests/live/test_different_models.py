@@ -80,3 +80,20 @@ def test_an_adapter_that_is_loaded_later_is_served(
     ).close()
     eventually(lambda: ask(gate.url, "late")[0] == 200, 30, every_s=0.2)
     assert ask(gate.url, "late")[1] == fleets[1].endpoint(0)
+
+
+def test_a_sleeping_server_is_passed_over_until_it_is_woken(
+    gate: Gateway, fleets: tuple[Replicas, Replicas, Replicas]
+) -> None:
+    def tell(path: str, condition: str) -> None:
+        urllib.request.urlopen(f"{fleets[1].urls[0]}{path}", b"", timeout=30).close()
+        asleep = fleets[1].endpoint(0)
+        eventually(
+            lambda: [one["condition"] for one in endpoints(gate) if one["endpoint"] == asleep] == [condition],
+            30,
+        )
+
+    tell("/sleep", "down")
+    served = {ask(gate.url, "base-7b")[1] for _ in range(6)}
+    tell("/wake_up", "up")
+    assert served == {fleets[0].endpoint(0)}

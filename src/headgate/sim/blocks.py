@@ -84,6 +84,11 @@ class BlockCache:
                 self._idle[block] = None
         self._free += private
 
+    def forget(self) -> None:
+        """Blocks that nobody uses are empty again."""
+        self._free += len(self._idle)
+        self._idle.clear()
+
     def check(self, private: int) -> None:
         """Assert that every block is somewhere, given how many private ones are out."""
         assert self._free >= 0

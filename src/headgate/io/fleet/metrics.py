@@ -58,6 +58,8 @@ class Instruments:
             "vllm:e2e_request_latency_seconds", "Histogram of request latency.", _LATENCY
         )
         self.finished: Counter[str] = Counter({"stop": 0, "length": 0, "abort": 0})
+        self.asleep = False
+        """The engine was put to sleep."""
         self._lora_series: dict[tuple[str, str], float] = {}
 
     def page(self, engine: EngineModel, model: str, unix_time: float) -> str:
@@ -67,6 +69,7 @@ class Instruments:
         for kind, name, about, value in _samples(engine):
             lines += (f"# HELP vllm:{name} {about}", f"# TYPE vllm:{name} {kind}")
             lines.append(f"vllm:{name}{{{labels}}} {float(value)}")
+        lines += _sleep_state(labels, self.asleep)
         lines += _cache_config(engine)
         lines += _request_success(labels, self.finished)
         lines += self._loras(engine, unix_time)
@@ -104,6 +107,14 @@ def _samples(engine: EngineModel) -> tuple[tuple[str, str, str, float], ...]:
         ("counter", "prompt_tokens_total", "Number of prefill tokens processed.", totals.prompt_tokens),
         ("counter", "generation_tokens_total", "Generation tokens processed.", totals.generated_tokens),
     )
+
+
+def _sleep_state(labels: str, asleep: bool) -> Iterator[str]:
+    """One of three states is 1; sleep is of level 1."""
+    yield "# HELP vllm:engine_sleep_state Engine sleep state."
+    yield "# TYPE vllm:engine_sleep_state gauge"
+    for state, value in (("awake", not asleep), ("weights_offloaded", asleep), ("discard_all", False)):
+        yield f'vllm:engine_sleep_state{{{labels},sleep_state="{state}"}} {float(value)}'
 
 
 def _cache_config(engine: EngineModel) -> Iterator[str]:

@@ -168,6 +168,9 @@ class Replica:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_post("/v1/load_lora_adapter", self._load_adapter)
         app.router.add_post("/v1/unload_lora_adapter", self._unload_adapter)
+        app.router.add_post("/sleep", self._sleep)
+        app.router.add_post("/wake_up", self._wake_up)
+        app.router.add_get("/is_sleeping", self._is_sleeping)
         app.router.add_get("/fault", self._list_faults)
         app.router.add_post("/fault", self._post_fault)
         return app
@@ -191,6 +194,8 @@ class Replica:
 
     async def _generate(self, request: web.Request, kind: Kind) -> web.StreamResponse:
         body = await request.read()
+        async with self._healed:
+            await self._healed.wait_for(lambda: not self._driver.instruments.asleep)
         roll = self._rng.random()
         await self._while_struck("hang", roll)
         await self._while_struck("hang-all", roll)
@@ -319,6 +324,21 @@ class Replica:
         del self._adapters[name]
         self._driver.engine.adapters.unload(name)
         return web.Response(text=f"Success: LoRA adapter '{name}' removed successfully.")
+
+    async def _sleep(self, _: web.Request) -> web.Response:
+        """Weights leave the GPU and the KV cache is discarded; requests that come wait until it is woken."""
+        self._driver.instruments.asleep = True
+        self._driver.engine.cache.forget()
+        return web.Response()
+
+    async def _wake_up(self, _: web.Request) -> web.Response:
+        self._driver.instruments.asleep = False
+        async with self._healed:
+            self._healed.notify_all()
+        return web.Response()
+
+    async def _is_sleeping(self, _: web.Request) -> web.Response:
+        return _json({"is_sleeping": self._driver.instruments.asleep})
 
     async def _list_faults(self, _: web.Request) -> web.Response:
         return _json(self.describe())

@@ -10,10 +10,12 @@ import aiohttp
 import msgspec
 import pytest
 
+from headgate.engines import read_load
 from headgate.io.fleet.faults import Fault
 from headgate.io.fleet.replica import Replica
 from headgate.io.fleet.settings import FleetSettings
 from headgate.io.fleet.sockets import bind
+from headgate.model.load import Load
 
 SETTINGS = FleetSettings(
     model="m", loras=("sql",), speed=50.0, drain_s=0.2, max_model_len=20_000, kv_tokens=50_000
@@ -304,3 +306,30 @@ async def test_a_large_body_is_read_whole(http: aiohttp.ClientSession) -> None:
     async with http.post("/v1/completions", data=body) as answer:
         assert answer.status == 400
         assert "maximum context length" in (await answer.json())["error"]["message"]
+
+
+async def test_a_sleeping_engine_says_so_forgets_its_cache_and_lets_requests_wait(
+    http: aiohttp.ClientSession,
+) -> None:
+    async def load() -> Load:
+        found = read_load((await get(http, "/metrics"))[1].encode())
+        assert found is not None
+        return found
+
+    long = {"prompt": "hello " * 200, "max_tokens": 1}
+    await post(http, "/v1/completions", long)
+    _, again = await post(http, "/v1/completions", long)
+    assert not (await load()).asleep
+    assert again["usage"]["prompt_tokens_details"]["cached_tokens"] > 0
+    async with http.post("/sleep?level=1") as answer:
+        assert answer.status == 200
+    assert ((await load()).asleep, (await get(http, "/is_sleeping"))[1]) == (True, '{"is_sleeping":true}')
+    waiting = asyncio.create_task(post(http, "/v1/completions", long))
+    assert (await get(http, "/health"))[0] == 200
+    assert not waiting.done()
+    async with http.post("/wake_up") as answer:
+        assert answer.status == 200
+    status, answered = await waiting
+    assert status == 200
+    assert not (answered["usage"]["prompt_tokens_details"] or {}).get("cached_tokens")
+    assert not (await load()).asleep
