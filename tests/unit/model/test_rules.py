@@ -22,6 +22,12 @@ def path(value: str, type_: str = "PathPrefix") -> dict[str, Any]:
     return {"matches": [{"path": {"type": type_, "value": value}}]}
 
 
+def server(url: str, **tls: Any) -> Manifest:
+    made = manifest.model_server("s", url, "a")
+    made["spec"]["tls"] = tls
+    return made
+
+
 def gateway(*listeners: dict[str, Any]) -> Manifest:
     return manifest.manifest("Gateway", "g", {"gatewayClassName": "headgate", "listeners": list(listeners)})
 
@@ -56,6 +62,9 @@ SERVICE = {"name": "web", "port": 80}
             "spec.rules[0].timeouts.backendRequest",
             "longer",
         ),
+        (server("http://gpu1", insecureSkipVerify=True), "spec.tls", "https"),
+        (server("https://gpu1", caFile="/ca.pem", insecureSkipVerify=True), "spec.tls", "exclude"),
+        (server("https://gpu1", caFile="ca.pem"), "spec.tls.caFile", "absolute"),
     ],
 )
 def test_a_broken_rule_is_told_at_its_field(broken: Manifest, field: str, word: str) -> None:
