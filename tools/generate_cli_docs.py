@@ -28,8 +28,15 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+_TOLD_DEFAULT = re.compile(r" \[default: ([^ \]]+)\]$")
+"""Of options that show their default in the form in which it is written: sizes and durations."""
+
+
 def _default(option: Any) -> str:
-    value = option.show_default if isinstance(option.show_default, str) else option.default
+    told = _TOLD_DEFAULT.search(option.help or "")
+    if told is not None:
+        return f"`{told[1]}`"
+    value = option.default
     if callable(value) or value in (None, (), [], False) or repr(value).startswith("Sentinel"):
         return ""
     if value is True:
@@ -77,7 +84,7 @@ def page() -> str:
         rows += [
             (
                 ", ".join(f"`{flag}`" for flag in [*option.opts, *option.secondary_opts]),
-                _cell(_plain(option.help or "")),
+                _cell(_TOLD_DEFAULT.sub("", _plain(option.help or ""))),
                 _default(option),
             )
             for option in options

@@ -60,9 +60,8 @@ def size(least: int = 1, *, any_size: bool = False) -> Callable[[Any], int]:
 
 def duration_option(help: str, *names: str, default: float, least: float = 0.0) -> Any:  # noqa: A002
     """A typer option for a duration; *default* is shown in the form that is taken."""
-    return typer.Option(
-        *names, parser=duration(least), metavar="DURATION", show_default=written_seconds(default), help=help
-    )
+    shown = f"{help} [default: {written_seconds(default)}]"
+    return typer.Option(*names, parser=duration(least), metavar="DURATION", show_default=False, help=shown)
 
 
 def scrape_interval_option(*names: str) -> Any:
@@ -78,8 +77,8 @@ def scrape_interval_option(*names: str) -> Any:
 
 def size_option(help: str, *, default: int, any_size: bool = False) -> Any:  # noqa: A002
     """A typer option for a size in bytes."""
-    shown = "-1" if default == -1 else written_bytes(default)
-    return typer.Option(parser=size(any_size=any_size), metavar="SIZE", show_default=shown, help=help)
+    shown = f"{help} [default: {'-1' if default == -1 else written_bytes(default)}]"
+    return typer.Option(parser=size(any_size=any_size), metavar="SIZE", show_default=False, help=shown)
 
 
 def ip_address(value: str) -> str:

@@ -19,7 +19,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     picker_timeout_s: float = 2.0
     """Longest silence of a picker on one message."""
     picker_max_wait_s: float = 300.0
-    """Longest time the picker may ask for with override_message_timeout."""
+    """Longest time a foreign picker may ask for with override_message_timeout; our own asks for none."""
     body_limit_bytes: int = 64 * 1024 * 1024
     """Longest request body that is buffered for the picker; beyond it the answer is 413."""
     body_budget_bytes: int = 1 << 30

@@ -3,7 +3,9 @@
 import re
 import typing
 from pathlib import Path
+from typing import Any
 
+from headgate.cli.main import Verbs
 from headgate.gateway.envoy.replies import GAVE_UP, INVALID_ROUTE, replies
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.headers import HEALTH_PATH
@@ -22,6 +24,54 @@ def test_every_reason_is_explained_in_errors() -> None:
         | {INVALID_ROUTE, GAVE_UP.reason}
     )
     assert explained == said
+
+
+def flags() -> dict[str, set[str]]:
+    """Verb → its options that are not hidden."""
+    group = Verbs(name="headgate")
+    found = {}
+    for verb in group.list_commands(None):
+        command: Any = group.get_command(None, verb)
+        options = [each for each in command.params if each.param_type_name == "option" and not each.hidden]
+        found[verb] = {flag for each in options for flag in (*each.opts, *each.secondary_opts)} | {"--help"}
+    return found
+
+
+def test_commands_in_the_pages_have_options_that_exist() -> None:
+    known, pages = (
+        flags(),
+        [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")],
+    )
+    seen = 0
+    for page in pages:
+        for verb, rest in re.findall(r"headgate ([a-z]+)((?:[^`\n|\\]|\\\n)*)", page.read_text()):
+            for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", rest) if verb in known else ():
+                assert flag in known[verb], f"{page.relative_to(ROOT)}: headgate {verb} {flag}"
+                seen += 1
+    assert seen > 20
+
+
+def test_options_of_ports_are_those_of_their_verb() -> None:
+    page, known = (ROOT / "docs" / "endpoints.md").read_text(), flags()
+    for what, named in re.findall(r"^\| [0-9, ]+ \| (.*?) \| (.*?) \|$", page, re.MULTILINE):
+        verb = re.search(r"`headgate ([a-z]+)`", what)
+        assert set(re.findall(r"`(--[a-z-]+)`", named)) <= known[verb[1] if verb else "run"]
+
+
+def test_nothing_is_said_of_what_the_picker_does_not_send() -> None:
+    """No wire of ours extends Envoy's message timeout; a page that says so must say when that changes."""
+    source = "".join(path.read_text() for path in (ROOT / "src" / "headgate" / "wire").rglob("*.py"))
+    assert "override_message_timeout" not in source
+    for page in (ROOT / "docs").rglob("*.md"):
+        for sentence in page.read_text().split("; "):
+            assert "override_message_timeout" not in sentence or "does not today" in sentence
+
+
+def test_the_index_has_one_size_in_all_pages() -> None:
+    stub = (ROOT / "native" / "headgate_native.pyi").read_text()
+    page = (ROOT / "docs" / "decisions" / "native-wire.md").read_text()
+    (size,) = re.findall(r"about (\d+) bytes a block", stub)
+    assert re.findall(r"about (\d+) bytes a block", page) == [size]
 
 
 def test_every_policy_is_named_in_explain() -> None:
