@@ -10,6 +10,7 @@ from headgate.app.decision_log import DecisionLog
 from headgate.io.unix import private_socket
 from headgate.io.web.metrics import PickerMetrics, resident_bytes
 from headgate.model.ids import RequestId
+from headgate.model.printable import printable_json
 from headgate.model.problems import Problem
 from headgate.picker.view import PoolView
 
@@ -37,7 +38,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+    body = printable_json(msgspec.json.encode(value)).encode()
+    return web.Response(body=body, status=status, content_type="application/json")
 
 
 def admin_app(status: Callable[[], Status], decisions: DecisionLog) -> web.Application:

@@ -15,6 +15,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 from headgate.model import headers as names
 from headgate.model.ids import EndpointId
 from headgate.model.load import ModelCard
+from headgate.model.printable import printable_json
 
 CHUNK_BYTES = 62_000
 """Largest body chunk of a full-duplex answer."""
@@ -165,7 +166,12 @@ def error(
         put[names.DROPPED_REASON] = _DROPPED.get(reason, "rejected-no-endpoints")
     if retry_after_s is not None:
         put["retry-after"] = str(retry_after_s)
-    return _immediate(status, put, msgspec.json.encode({"error": fields}), f"headgate_{reason}")
+    return _immediate(status, put, _page({"error": fields}), f"headgate_{reason}")
+
+
+def _page(content: object) -> bytes:
+    """JSON that people may look at: names of clients and servers in it steer no terminal."""
+    return printable_json(msgspec.json.encode(content)).encode()
 
 
 def model_list(cards: Sequence[ModelCard], *, request_id: str) -> bytes:
@@ -187,4 +193,4 @@ def model_list(cards: Sequence[ModelCard], *, request_id: str) -> bytes:
         names.DECISION: f"listed; {len(cards)} models",
         names.REQUEST_ID: request_id,
     }
-    return _immediate(200, put, msgspec.json.encode({"object": "list", "data": data}), "headgate_models")
+    return _immediate(200, put, _page({"object": "list", "data": data}), "headgate_models")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 
+from headgate.model.load import ModelCard
 from headgate.wire import answers
 
 
@@ -51,3 +52,12 @@ def test_an_error_keeps_its_reason_in_three_places() -> None:
 def test_nothing_left_of_a_chunk_clears_it() -> None:
     assert decoded(answers.replaced_response(b"")).response_body.response.body_mutation.clear_body
     assert decoded(answers.replaced_response(b"x")).response_body.response.body_mutation.body == b"x"
+
+
+def test_names_in_pages_steer_no_terminal() -> None:
+    name = "m\x1b[2J\x9b2J\u202e\x7f"
+    refusal = decoded(answers.error(404, "unknown-model", name, request_id="r")).immediate_response.body
+    listing = decoded(answers.model_list([ModelCard(name)], request_id="r")).immediate_response.body
+    assert json.loads(refusal)["error"]["message"] == json.loads(listing)["data"][0]["id"] == name
+    for body in (refusal, listing):
+        assert body.decode().isprintable()

@@ -1,5 +1,6 @@
 """The admin API's HTTP."""
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -76,3 +77,9 @@ async def test_a_unix_socket_is_asked_by_path(server: AdminServer, tmp_path: Pat
 )
 def test_the_name_in_a_host_header(host: str, name: str) -> None:
     assert host_name(host) == name
+
+
+def test_an_answer_steers_no_terminal() -> None:
+    body = reply({"model": "\x1b[2J\x9b2J\u202e"}).body
+    assert body.decode().isprintable()
+    assert json.loads(body) == {"model": "\x1b[2J\x9b2J\u202e"}
