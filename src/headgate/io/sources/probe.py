@@ -3,12 +3,15 @@
 import asyncio
 import errno
 import os
+import socket
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from headgate.engines import read_load
 from headgate.engines.models import read_models
+from headgate.io.sources.resolve import lookup_aside
 from headgate.io.trust import Trust, context
 from headgate.model.load import Load, ModelCard
 
@@ -37,6 +40,32 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is not ok, in a few words."""
 
 
+class _Names(AbstractResolver):
+    """Looks host names up where those that hang keep no other one waiting."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of *host*; raises OSError when there are none."""
+        found = [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in await lookup_aside(host)
+        ]
+        if not found:
+            raise OSError(None, "the host name does not resolve")
+        return found
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 class _Version(msgspec.Struct):
     version: str
 
@@ -48,7 +77,7 @@ async def probe(url: str, timeout_s: float = 2.0, trust: Trust = DEFAULT) -> Pro
     """
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
-        connector = aiohttp.TCPConnector(ssl=context(trust))
+        connector = aiohttp.TCPConnector(ssl=context(trust), resolver=_Names())
     except OSError as unreadable:
         return ProbeResult(url=url, ok=False, error=f"the CA certificates cannot be read: {unreadable}")
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:

@@ -2,11 +2,14 @@
 
 import asyncio
 import datetime
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 from headgate.io.extproc.tls import self_signed
@@ -104,3 +107,28 @@ async def test_https_to_a_server_without_tls() -> None:
     async with serving(models=MODELS) as url:
         error = (await probe(url.replace("http:", "https:"))).error
     assert error == "it does not speak TLS: is it an http:// server?"
+
+
+async def test_names_that_hang_keep_no_other_server_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+
+    def hang(host: str, port: object, **_: object) -> list[tuple[object, ...]]:
+        if host.startswith("slow"):
+            go.wait(60)
+        return [(socket.AF_INET, 1, 6, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        async with serving(models=MODELS) as url:
+            hanging = [
+                asyncio.create_task(probe(f"http://slow{each}:80", timeout_s=30)) for each in range(64)
+            ]
+            await asyncio.sleep(0)
+            found = await probe(url.replace("127.0.0.1", "quick"), timeout_s=30)
+            assert found.ok
+            assert not any(task.done() for task in hanging)
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
+    finally:
+        go.set()

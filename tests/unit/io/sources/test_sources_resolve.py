@@ -137,7 +137,7 @@ def test_threads_are_bounded_and_slow_hosts_leave_half_of_them(
     told.resolver.ask(["a"])
     told.until({"a": ("1.1.1.1",)})
     assert min(names.asked) == "a"
-    assert len(names.asked) == 3
+    assert len(names.asked) <= 3
 
 
 def test_a_host_with_thousands_of_addresses_has_a_few_hundred() -> None:
