@@ -32,6 +32,7 @@ ELSEWHERE = {
     "gateway/envoy/header_options.py": ("tests/unit/gateway/test_filters.py", "what header modifiers write"),
     "gateway/envoy/replies.py": ("tests/live/test_envoy_config.py", "only Envoy can say that they fit"),
     "io/extproc/service.py": ("tests/unit/io/extproc/test_extproc_server.py", "the server's only service"),
+    "io/sources/worker.py": ("tests/unit/io/sources/test_sources_reader.py", "the process at the other end"),
     "io/load/stream.py": ("tests/unit/io/load/test_load_generator.py", "the generator's requests"),
     "model/absent.py": ("tests/golden/test_golden_check.py", "its words are golden lines"),
     "model/core.py": ("tests/unit/model/test_topology.py", "readiness of pods"),

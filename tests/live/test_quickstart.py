@@ -166,7 +166,7 @@ def test_the_page_works_as_it_is_written(desk: Desk) -> None:
 
 def test_the_older_pool_of_the_page_is_the_quickstarts(tmp_path: Path) -> None:
     """The v1alpha2 manifest on the page decodes to the pool of the quickstart."""
-    from headgate.io.sources.files import parse_text
+    from headgate.io.sources.reading import parse_text
     from headgate.model.objects import InferencePool
 
     (block,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)

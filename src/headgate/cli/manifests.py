@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from headgate.io.sources.files import SUFFIXES
+from headgate.io.sources.listing import SUFFIXES
 from headgate.model.printable import printable
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import Snapshot
@@ -36,10 +36,15 @@ def no_path(words: Iterable[str]) -> None:
 
 
 def must_exist(files: Iterable[Path], hint: str = "-f") -> None:
-    """Raises typer.BadParameter for a path where nothing is."""
+    """Raises typer.BadParameter for a path where nothing is, or nothing that may be looked at."""
     for path in files:
-        if not path.exists():
-            raise typer.BadParameter(f"there is no {printable(str(path))}", param_hint=hint)
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise typer.BadParameter(f"there is no {printable(str(path))}", param_hint=hint) from None
+        except OSError as error:
+            why = f"{printable(str(path))} cannot be read: {error.strerror}"
+            raise typer.BadParameter(why, param_hint=hint) from None
 
 
 def nothing_read(snapshot: Snapshot, files: Iterable[Path]) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ it. Kinds that mean nothing to a gateway (Deployment, ConfigMap, …) pass in si
 
 import difflib
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, TypeGuard
@@ -264,4 +265,4 @@ def _dotted(path: Path) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.removeprefix(".")
+    return sys.intern(text.removeprefix("."))  # the same few for all objects of a kind

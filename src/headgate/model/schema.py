@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -234,10 +235,15 @@ def _strange(type_: Any, value: object, path: str) -> Iterator[Strange]:
             pass
 
 
+@cache
+def _members(cls: type[msgspec.Struct]) -> Mapping[str, Any]:
+    """Name on the wire → type; what stands in parentheses is not on the wire."""
+    fields = msgspec.structs.fields(cls)
+    return {field.encode_name: field.type for field in fields if field.encode_name.isalnum()}
+
+
 def _strange_members(cls: type[msgspec.Struct], value: Mapping[Any, object], path: str) -> Iterator[Strange]:
-    known = {
-        field.encode_name: field.type for field in msgspec.structs.fields(cls) if field.encode_name.isalnum()
-    }
+    known = _members(cls)
     for key, each in value.items():
         here = f"{path}.{key}" if path else str(key)
         if key in known:

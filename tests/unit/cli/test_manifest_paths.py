@@ -15,6 +15,11 @@ def test_a_missing_path_is_a_usage_error(tmp_path: Path) -> None:
         must_exist([tmp_path, tmp_path / "nowhere"])
 
 
+def test_a_path_that_may_not_be_looked_at_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(typer.BadParameter, match="cannot be read: File name too long"):
+        must_exist([tmp_path / ("x" * 5_000)])
+
+
 def test_a_folder_without_objects_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("kind: Service")
     (problem,) = nothing_read(read_once([tmp_path]), [tmp_path])

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from headgate.io.sources.authorities import Authorities
 from headgate.io.sources.files import Files
+from headgate.io.sources.reader import Reader
 from headgate.io.sources.resolve import Resolver, hosts_of
 from headgate.io.sources.urls import objects_of
 from headgate.io.sources.watch import FolderWatch
@@ -55,20 +56,21 @@ class LiveSource:
         last: Snapshot | None = None
         loop = asyncio.get_running_loop()
         async with FolderWatch() as watch:
-            names = _Names(watch.nudge)
-            while True:
-                objects, problems, authorities = await asyncio.to_thread(self._read)
-                if await watch.follow(self._files.folders):
-                    continue  # what changed before the watch stood is seen by reading again
-                addresses = await names.of(objects, loop.time())
-                snapshot = Snapshot(objects, addresses, problems, authorities)
-                if last is None or not same(last, snapshot):
-                    last = snapshot
-                    yield snapshot
-                await watch.changed(POLL_S)
+            with Reader() as reader:
+                names = _Names(watch.nudge)
+                while True:
+                    objects, problems, authorities = await asyncio.to_thread(self._read, reader)
+                    if await watch.follow(self._files.folders):
+                        continue  # what changed before the watch stood is seen by reading again
+                    addresses = await names.of(objects, loop.time())
+                    snapshot = Snapshot(objects, addresses, problems, authorities)
+                    if last is None or not same(last, snapshot):
+                        last = snapshot
+                        yield snapshot
+                    await watch.changed(POLL_S)
 
-    def _read(self) -> tuple[tuple[Object, ...], tuple[Problem, ...], Mapping[str, str]]:
-        objects, problems = self._files.refresh()
+    def _read(self, reader: Reader) -> tuple[tuple[Object, ...], tuple[Problem, ...], Mapping[str, str]]:
+        objects, problems = self._files.refresh(reader)
         if self._fixed:
             merged = {each.identity: each for each in (*self._fixed, *objects)}
             objects = tuple(merged[identity] for identity in sorted(merged))

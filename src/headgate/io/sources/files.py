@@ -1,206 +1,119 @@
 """Files and folders → objects. Remembers the last good version of what was broken by an edit."""
 
-import contextlib
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from stat import S_ISDIR
 
 import msgspec
 
 from headgate.io.sources.authorities import Authorities
+from headgate.io.sources.listing import Listing, Stamp
+from headgate.io.sources.reader import Reader, ReaderError
+from headgate.io.sources.reading import Parsed, refused
 from headgate.io.sources.resolve import hosts_of, lookup_all
-from headgate.io.sources.text import Document, read_documents
-from headgate.model.decode import Decoded, decode_all
+from headgate.model.decode import Decoded
 from headgate.model.meta import Identity
 from headgate.model.objects import Object
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import Snapshot
 
-SUFFIXES = (".yaml", ".yml", ".json")
-"""Of the files read in a folder; a file that is named itself is read whatever it is called."""
+FIRST_WAIT_S = 5.0
+"""Until a file that harmed the worker is read again; each time twice as long…"""
+LONGEST_WAIT_S = 300.0
+"""…up to this."""
 
-MAX_FILE_BYTES = 64 << 20
-
-Stamp = tuple[int, int, int, int]
-
-
-class Listing(msgspec.Struct, frozen=True):
-    """What there is to read now."""
-
-    files: Mapping[Path, Stamp]
-    """In order of path. A stamp that differs means that the file may have changed."""
-    folders: frozenset[Path]
-    """Where a change would show: folders walked, parents of what was named, and targets of links."""
-    problems: tuple[Problem, ...] = ()
-    missing: tuple[Path, ...] = ()
-    """What was named and is not there."""
-
-
-class Parsed(msgspec.Struct, frozen=True):
-    """What one file says."""
-
-    decoded: tuple[Decoded, ...] = ()
-    problems: tuple[Problem, ...] = ()
-    """Of the text, not of an object."""
-    whole: bool = True
-    """False when a document, or the file, could not be read: then it may contain any object, as it may when
-    one of *decoded* may be any."""
+Found = tuple[tuple[Object, ...], tuple[Problem, ...]]
+"""Objects in order of identity, and what is wrong with the files."""
 
 
 def read_once(paths: Sequence[Path], resolve_s: float = 2.0) -> Snapshot:
     """Everything in *paths* as it is now; host names are resolved for at most *resolve_s* seconds."""
-    objects, problems = Files(paths).refresh()
+    with Reader() as reader:
+        objects, problems = Files(paths).refresh(reader)
     authorities, more = Authorities().read(objects)
     return Snapshot(objects, lookup_all(hosts_of(objects), resolve_s), (*problems, *more), authorities)
 
 
-def list_files(paths: Iterable[Path]) -> Listing:
-    """Find the files of *paths*; folders are walked, hidden entries in them left out, links followed."""
-    walk = _Walk()
-    folders: set[Path] = set()
-    missing: list[Path] = []
-    for path in paths:
-        folders |= _watchable(path)
-        try:
-            walk.visit(path)
-        except FileNotFoundError:
-            what = (
-                "there is no such file or folder; waiting for it, what was read from it before stays in force"
-            )
-            walk.problems.append(Problem(Place(str(path)), "NotFound", what))
-            missing.append(path)
-    return Listing(
-        files=dict(sorted(walk.files.items())),
-        folders=frozenset(folders | walk.folders),
-        problems=tuple(walk.problems),
-        missing=tuple(missing),
-    )
+class _Harm(msgspec.Struct, frozen=True):
+    """A file that harmed the worker."""
 
-
-class _Walk:
-    """One look at files and folders; what cannot be read is noted, and the rest goes on."""
-
-    def __init__(self) -> None:
-        self.files: dict[Path, Stamp] = {}
-        self.folders: set[Path] = set()
-        self.problems: list[Problem] = []
-        self._above: set[str] = set()
-
-    def visit(self, path: Path, suffixes: tuple[str, ...] = ("",)) -> None:
-        """Note a file with one of *suffixes*, or all in a folder. Raises FileNotFoundError for neither."""
-        try:
-            stat = path.stat()
-            if S_ISDIR(stat.st_mode):
-                self._folder(path)
-            elif path.name.endswith(suffixes):
-                self.files[path] = _stamp(stat)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            self.problems.append(_unreadable(path, error))
-
-    def _folder(self, folder: Path) -> None:
-        real = os.path.realpath(folder)
-        if real in self._above:  # a link to a folder that it is in
-            return
-        self._above.add(real)
-        self.folders.add(Path(real))
-        for path in sorted(folder.iterdir()):
-            if not path.name.startswith("."):
-                with contextlib.suppress(FileNotFoundError):  # removed meanwhile, or a link to nowhere
-                    self.visit(path, SUFFIXES)
-        self._above.discard(real)
-
-
-def _watchable(path: Path) -> set[Path]:
-    """The nearest folder that exists above *path*, and above what it links to."""
-    found = set()
-    for start in (path.absolute(), Path(os.path.realpath(path))):
-        above = start.parent
-        while not above.is_dir():
-            above = above.parent
-        found.add(above)
-    return found
-
-
-def _stamp(stat: os.stat_result) -> Stamp:
-    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
-
-
-def _unreadable(path: Path, error: OSError) -> Problem:
-    return Problem(Place(str(path)), "Unreadable", f"cannot be read: {error.strerror or error}")
-
-
-def parse_file(path: Path) -> Parsed:
-    """Read one file. Every mistake in it is a problem, never an exception."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            return Parsed(
-                (),
-                (Problem(Place(str(path)), "TooLarge", f"is longer than {MAX_FILE_BYTES >> 20} MiB"),),
-                False,
-            )
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return Parsed()
-    except OSError as error:
-        return Parsed((), (_unreadable(path, error),), whole=False)
-    return parse_text(text, str(path))
-
-
-def parse_text(text: bytes, file: str) -> Parsed:
-    """What the manifest *text* says; *file* is the name that problems give it."""
-    decoded: list[Decoded] = []
-    problems: list[Problem] = []
-    whole = True
-    for document in read_documents(text, file):
-        match document:
-            case Problem():
-                problems.append(document)
-                whole = False
-            case Document():
-                decoded += decode_all(document.data, file, document.line_of)
-                problems += document.problems
-    return Parsed(tuple(decoded), tuple(problems), whole)
+    again_at: float
+    wait_s: float
 
 
 class Files:
     """The objects of a set of paths, over time. Each `refresh` reads only the files that changed."""
 
-    def __init__(self, paths: Iterable[Path]) -> None:
+    def __init__(self, paths: Iterable[Path], clock: Callable[[], float] = time.monotonic) -> None:
         self._paths = tuple(paths)
+        self._clock = clock
         self._listing = Listing({}, frozenset())
         self._parsed: dict[Path, Parsed] = {}
         self._good: dict[Path, dict[Identity, Object]] = {}
         self._problems: dict[Path, tuple[Problem, ...]] = {}
+        self._harm: dict[Path, _Harm] = {}
+        self._found: Found = ((), ())
 
     @property
     def folders(self) -> frozenset[Path]:
         """Where a change would show, as of the last `refresh`."""
         return self._listing.folders
 
-    def refresh(self) -> tuple[tuple[Object, ...], tuple[Problem, ...]]:
-        """The objects that count now, in order, and everything that is wrong with the files."""
-        listing = list_files(self._paths)
+    def refresh(self, reader: Reader) -> Found:
+        """The objects that count now, and everything that is wrong with the files, read through *reader*."""
+        if not self._paths:
+            return self._found
+        try:
+            self._refresh(reader)
+        except ReaderError as error:
+            message = f"the files cannot be read: {error}; what was read from them before stays in force"
+            place = Place(", ".join(map(str, self._paths)))
+            objects, problems = self._found
+            return objects, tuple(sorted((*problems, Problem(place, "Unreadable", message))))
+        return self._found
+
+    def _refresh(self, reader: Reader) -> None:
+        listing = reader.listing(self._paths)
+        now = self._clock()
+        due = {path: stamp for path, stamp in listing.files.items() if self._due(path, stamp, now)}
+        if listing == self._listing and not due:
+            return
+        emptied = [path for path, stamp in due.items() if stamp[2] == 0 and self._good.get(path)]
+        read = reader.read([(path, stamp[2]) for path, stamp in due.items() if path not in emptied])
         served = {identity: each for good in self._good.values() for identity, each in good.items()}
-        before, self._listing = self._listing.files, listing
-        gone = [path for path in self._parsed if path not in listing.files]
-        for path in gone:
-            if not any(path.is_relative_to(missing) for missing in listing.missing):
-                del self._parsed[path], self._good[path], self._problems[path]
-        for path, stamp in listing.files.items():
-            if path not in self._parsed or before.get(path) != stamp:
-                self._take(path, self._read(path, stamp), served)
+        self._listing = listing
+        self._forget(listing)
+        for path in emptied:  # it is being written, or its disk is full
+            self._take(path, refused(path, "Empty", "the file is empty", "when it changes"), served)
+        for path, parsed in read:
+            self._take(path, parsed, served)
+            self._note_harm(path, parsed)
         objects, duplicates = self._merged()
         problems = [*listing.problems, *duplicates, *(p for found in self._problems.values() for p in found)]
-        return objects, tuple(sorted(problems))
+        self._found = objects, tuple(sorted(problems))
 
-    def _read(self, path: Path, stamp: Stamp) -> Parsed:
-        """What *path* says. One that had objects and is empty is being written, or its disk is full."""
-        if stamp[2] == 0 and self._good.get(path):
-            return Parsed((), (Problem(Place(str(path)), "Empty", "the file is empty"),), whole=False)
-        return parse_file(path)
+    def _due(self, path: Path, stamp: Stamp, now: float) -> bool:
+        harm = self._harm.get(path)
+        if harm is not None:
+            return now >= harm.again_at
+        parsed = self._parsed.get(path)
+        return parsed is None or parsed.again == "soon" or self._listing.files.get(path) != stamp
+
+    def _forget(self, listing: Listing) -> None:
+        """Drop what is gone. What could not be looked at is not."""
+        unseen = frozenset(listing.unseen)
+        for path in [path for path in self._parsed if path not in listing.files]:
+            if unseen.isdisjoint((path, *path.parents)):
+                del self._parsed[path], self._good[path], self._problems[path]
+                self._harm.pop(path, None)
+
+    def _note_harm(self, path: Path, parsed: Parsed) -> None:
+        if parsed.again != "later":
+            self._harm.pop(path, None)
+            return
+        before = self._harm.get(path)
+        wait_s = FIRST_WAIT_S if before is None else min(2 * before.wait_s, LONGEST_WAIT_S)
+        self._harm[path] = _Harm(self._clock() + wait_s, wait_s)
 
     def _take(self, path: Path, parsed: Parsed, served: Mapping[Identity, Object]) -> None:
         """Note what *path* says now; a broken object stands as it was *served*, a broken text as it was."""

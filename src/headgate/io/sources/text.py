@@ -1,5 +1,10 @@
-"""YAML or JSON text → plain data with the line of every field. Nothing here knows what an object is."""
+"""YAML or JSON text → plain data with the line of every field. Nothing here knows what an object is.
 
+The YAML library composes nested text recursively in C, without a bound: deep nesting ends the process. So a
+first pass over its events, which are made one by one, finds out what the text would become (`sizes.py`).
+"""
+
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -7,13 +12,15 @@ from typing import Any
 import msgspec
 import yaml
 
+from headgate.io.sources.sizes import Sizes, TooMuchError
 from headgate.model.decode import Path
 from headgate.model.problems import Place, Problem
 from headgate.model.sentences import placeholder, unfilled
 
-MAX_NODES = 1_000_000
-"""Of one document, aliases expanded: a bound against files that grow without end when read."""
+MAX_DOCUMENTS = 50_000
+"""Of one file."""
 
+_TEXT = "tag:yaml.org,2002:str"
 _SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 
 
@@ -70,11 +77,18 @@ def read_documents(text: bytes, file: str) -> Iterator[Document | Problem]:
         line = text[: error.start].count(b"\n") + 1
         yield Problem(Place(file, line), "InvalidYAML", "the file is not UTF-8 text")
         return
-    for first_line, part in _split(decoded):
+    sizes = Sizes()
+    for number, (first_line, part) in enumerate(_split(decoded)):
+        if number >= MAX_DOCUMENTS:
+            message = f"has more than {MAX_DOCUMENTS} documents; split it into several files"
+            yield Problem(Place(file, first_line + 1), "TooLarge", message)
+            return
         try:
-            document = _read(part, first_line, file)
+            document = _read(part, first_line, file, sizes)
+        except TooMuchError as error:
+            yield Problem(Place(file, first_line + 1), "TooLarge", f"the document {error}")
         except (yaml.YAMLError, RecursionError, ValueError) as error:
-            yield _json_document(part, first_line) or _problem(error, first_line, part, file)
+            yield _json_document(part, first_line, file, sizes) or _problem(error, first_line, part, file)
         else:
             if document is not None:
                 yield document
@@ -92,7 +106,8 @@ def _split(text: str) -> Iterator[tuple[int, str]]:
     yield line, text[start:]
 
 
-def _read(text: str, before: int, file: str) -> Document | None:
+def _read(text: str, before: int, file: str, sizes: Sizes) -> Document | None:
+    sizes.take_events(_events(text))
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -101,6 +116,15 @@ def _read(text: str, before: int, file: str) -> Document | None:
         builder = _Builder(loader, before, file)
         data = builder.build(node, ())
         return None if data is None else Document(data, builder.lines, tuple(builder.problems))
+    finally:
+        loader.dispose()
+
+
+def _events(text: str) -> Iterator[yaml.Event]:
+    loader = _Loader(text)
+    try:
+        while (event := loader.get_event()) is not None:
+            yield event
     finally:
         loader.dispose()
 
@@ -118,15 +142,13 @@ class _Builder:
     def build(self, node: yaml.Node, path: Path, key_line: int | None = None) -> Any:
         """The data of *node*; a field's line is its key's."""
         self.lines[path] = key_line or self._line(node)
-        if len(self.lines) > MAX_NODES:
-            raise ValueError(f"the document has more than {MAX_NODES} values")
         match node:
             case yaml.MappingNode():
                 return self._mapping(node, path)
             case yaml.SequenceNode():
                 return [self.build(item, (*path, i)) for i, item in enumerate(node.value)]
             case _:
-                return self._loader.construct_object(node)
+                return _scalar(self._loader, node)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         own = {id(key) for key, _ in node.value}
@@ -151,14 +173,28 @@ class _Builder:
         return self._before + int(node.start_mark.line) + 1
 
 
-def _json_document(text: str, before: int) -> Document | None:
+def _scalar(loader: _Loader, node: yaml.Node) -> Any:
+    """The value of a scalar. A whole number beyond 64 bits becomes a float, as in Kubernetes."""
+    if node.tag == _TEXT:
+        return node.value
+    value = loader.construct_object(node)
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return float(value) if abs(value) < 2**1000 else math.inf
+    return value
+
+
+def _json_document(text: str, before: int, file: str, sizes: Sizes) -> Document | Problem | None:
     """JSON that YAML 1.1 refuses (tabs between values); its lines are not known beyond the first."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
-        return Document(msgspec.json.decode(text), {(): before + 1})
+        data = msgspec.json.decode(text)
+        sizes.take_data(data)
+    except TooMuchError as error:
+        return Problem(Place(file, before + 1), "TooLarge", f"the document {error}")
     except (msgspec.DecodeError, RecursionError):
         return None
+    return Document(data, {(): before + 1})
 
 
 def _problem(error: Exception, before: int, text: str, file: str) -> Problem:

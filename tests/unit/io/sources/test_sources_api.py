@@ -121,7 +121,7 @@ async def test_hosts_are_resolved() -> None:
 async def test_hosts_that_hang_are_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
 
-    def hang(host: str, port: object, **_: object) -> list[tuple[object, ...]]:
+    def hang(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
         if host.startswith("slow"):
             go.wait(60)
         return [(socket.AF_INET, 1, 6, "", ("10.0.0.1", 0))]

@@ -1,14 +1,22 @@
 """Files → objects; what a bad edit leaves in force."""
 
 import os
+import signal
+import socket
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headgate.io.sources.files import Files, list_files, read_once
+from headgate.io.sources import reader
+from headgate.io.sources.files import FIRST_WAIT_S, Files, read_once
+from headgate.io.sources.listing import Listing, list_files
+from headgate.io.sources.reader import Reader
+from headgate.io.sources.reading import Parsed, parse_file
 
 
 def server(name: str, port: int = 9000, key: str = "url") -> str:
@@ -21,8 +29,18 @@ def write(path: Path, *documents: str) -> None:
     fresh.rename(path)
 
 
-def state(files: Files) -> tuple[dict[str, str], list[str]]:
-    objects, problems = files.refresh()
+READER = Reader()
+"""Used by all tests: a worker takes a tenth of a second to start."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _reader() -> Iterator[None]:
+    yield
+    READER.close()
+
+
+def state(files: Files, by: Reader = READER) -> tuple[dict[str, str], list[str]]:
+    objects, problems = files.refresh(by)
     return {each.name: getattr(each, "spec").url[-4:] for each in objects}, [each.reason for each in problems]  # noqa: B009
 
 
@@ -53,7 +71,7 @@ def test_an_invalid_object_keeps_its_last_good_version(tmp_path: Path) -> None:
     objects, reasons = state(files)
     assert objects == {"a": "9000", "b": "9001"}
     assert "InvalidValue" in reasons
-    _, problems = files.refresh()
+    _, problems = files.refresh(READER)
     wrong = next(each for each in problems if each.severity == "error")
     assert wrong.place.object == "ModelServer default/a"
     assert (wrong.place.file, wrong.place.line) == (str(path), 4)
@@ -117,7 +135,7 @@ def test_a_typing_error_in_what_an_object_is_removes_nothing(
     write(path, server("a"), server("b"), FOREIGN)
     assert state(files) == ({"a": "9000", "b": "9000"}, [])
     write(path, server("a").replace(right, wrong), server("b", 9001), FOREIGN)
-    objects, problems = files.refresh()
+    objects, problems = files.refresh(READER)
     assert [each.name for each in objects] == ["a", "b"]
     (problem,) = (each for each in problems if each.severity == "error")
     assert (problem.reason, problem.place.file) == (reason, str(path))
@@ -168,7 +186,7 @@ def test_duplicates_the_first_by_path_wins(tmp_path: Path) -> None:
     write(tmp_path / "a.yaml", server("a", 9001), server("a", 9003))
     files = Files([tmp_path])
     assert state(files) == ({"a": "9001"}, ["Duplicate", "Duplicate"])
-    _, problems = files.refresh()
+    _, problems = files.refresh(READER)
     assert {(Path(each.place.file).name, each.place.line) for each in problems} == {
         ("a.yaml", 6),
         ("b.yaml", 1),
@@ -207,40 +225,97 @@ def test_the_target_of_a_link_is_watched(tmp_path: Path) -> None:
     assert list_files([tmp_path / "link.yaml"]).folders == {tmp_path, tmp_path / "real"}
 
 
-def test_only_what_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Noting(Reader):
+    """A reader that remembers what it was asked to read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def read(self, files: Sequence[tuple[Path, int]]) -> Sequence[tuple[Path, Parsed]]:
+        self.asked += (path.name for path, _ in files)
+        return super().read(files)
+
+
+def test_only_what_changed_is_read_again(tmp_path: Path) -> None:
     write(tmp_path / "a.yaml", server("a"))
     write(tmp_path / "b.yaml", server("b"))
     files = Files([tmp_path])
-    state(files)
-    opened: list[str] = []
-    read_bytes = Path.read_bytes
-
-    def noting(path: Path) -> bytes:
-        opened.append(path.name)
-        return read_bytes(path)
-
-    monkeypatch.setattr(Path, "read_bytes", noting)
-    state(files)
-    assert opened == []
-    write(tmp_path / "b.yaml", server("b", 9001))
-    assert state(files)[0] == {"a": "9000", "b": "9001"}
-    assert opened == ["b.yaml"]
+    with Noting() as noting:
+        state(files, noting)
+        noting.asked.clear()
+        state(files, noting)
+        assert noting.asked == []
+        write(tmp_path / "b.yaml", server("b", 9001))
+        assert state(files, noting)[0] == {"a": "9000", "b": "9001"}
+        assert noting.asked == ["b.yaml"]
 
 
-def test_an_unreadable_file() -> None:
+@contextmanager
+def as_nobody() -> Iterator[None]:
     """Root may read everything, so this process gives up root for a moment when it has it."""
     user = os.geteuid()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "a.yaml"
-        write(path, server("a"))
-        path.chmod(0)
-        path.parent.chmod(0o755)
-        if user == 0:
-            os.seteuid(65_534)
+    if user == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+class Here(Reader):
+    """Reads in this process: what the tests may do as another user."""
+
+    def listing(self, paths: Sequence[Path]) -> Listing:
+        return list_files(paths)
+
+    def read(self, files: Sequence[tuple[Path, int]]) -> Sequence[tuple[Path, Parsed]]:
+        return [(path, parse_file(path)) for path, _ in files]
+
+
+@pytest.mark.parametrize("locked", ["a.yaml", "deep", "."])
+def test_what_may_not_be_read_is_not_gone(locked: str) -> None:
+    with tempfile.TemporaryDirectory() as temporary, Here() as here:
+        folder = Path(temporary)
+        folder.chmod(0o755)
+        (folder / "deep").mkdir()
+        (folder / "deep").chmod(0o755)
+        for path in (folder / "a.yaml", folder / "deep" / "b.yaml"):
+            write(path, server(path.stem))
+        files, late = Files([folder]), Files([folder])
+        mode = (folder / locked).stat().st_mode
+        state(Files([folder]), here)  # what Python imports for it may be root's alone
+        with as_nobody():
+            assert state(files, here) == ({"a": "9000", "b": "9000"}, [])
+        (folder / locked).chmod(0)
         try:
-            assert state(Files([path])) == ({}, ["Unreadable"])
+            with as_nobody():
+                for _ in range(2):
+                    assert state(files, here) == ({"a": "9000", "b": "9000"}, ["Unreadable"])
+                (problem,) = files.refresh(here)[1]
+                assert problem.place.file == str(folder / locked)
+                assert problem.message.endswith("what was read from it before stays in force")
+                assert state(late, here)[1] == ["Unreadable"]
         finally:
-            os.seteuid(user)
+            (folder / locked).chmod(mode)
+        (folder / "deep" / "b.yaml").unlink()
+        with as_nobody():
+            assert state(files, here) == state(late, here) == ({"a": "9000"}, [])
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "deep"])
+def test_what_a_file_system_does_not_tell_is_not_gone(tmp_path: Path, name: str) -> None:
+    (tmp_path / "deep").mkdir()
+    write(tmp_path / "a.yaml", server("a"))
+    write(tmp_path / "deep" / "b.yaml", server("b"))
+    files = Files([tmp_path])
+    assert state(files)[1] == []
+    away = (tmp_path / name).rename(tmp_path.with_name(f"{tmp_path.name}-{name}"))
+    (tmp_path / name).symlink_to(name)  # stat fails: too many links
+    assert state(files) == ({"a": "9000", "b": "9000"}, ["Unreadable"])
+    (tmp_path / name).unlink()
+    away.rename(tmp_path / name)
+    assert state(files) == ({"a": "9000", "b": "9000"}, [])
 
 
 def test_read_once_resolves_hosts(tmp_path: Path) -> None:
@@ -254,11 +329,174 @@ def test_read_once_resolves_hosts(tmp_path: Path) -> None:
 
 def test_one_bad_entry_does_not_end_the_walk(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").symlink_to("a.yaml")
-    (tmp_path / "b.yaml").symlink_to("nowhere.yaml")
     write(tmp_path / "c.yaml", server("c"))
     objects, reasons = state(Files([tmp_path]))
     assert objects == {"c": "9000"}
     assert reasons == ["Unreadable"]
+
+
+def test_a_link_to_nowhere_keeps_what_was_read_through_it(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "folder").mkdir()
+    target = tmp_path / "elsewhere" / "a.yaml"
+    write(target, server("a"))
+    (tmp_path / "folder" / "a.yaml").symlink_to(target)
+    files = Files([tmp_path / "folder"])
+    assert state(files) == ({"a": "9000"}, [])
+    target.unlink()
+    assert state(files) == ({"a": "9000"}, ["NotFound"])
+    write(target, server("a", 9001))
+    assert state(files) == ({"a": "9001"}, [])
+    target.unlink()
+    (tmp_path / "folder" / "a.yaml").unlink()
+    assert state(files) == ({}, [])
+
+
+@pytest.mark.parametrize("what", ["fifo", "socket", "device", "folder"])
+def test_only_regular_files_are_read(tmp_path: Path, what: str) -> None:
+    write(tmp_path / "a.yaml", server("a"))
+    write(tmp_path / "b.yaml", server("b"))
+    files = Files([tmp_path])
+    assert state(files)[1] == []
+    (tmp_path / "a.yaml").unlink()
+    with closing(socket.socket(socket.AF_UNIX)) as local:
+        match what:
+            case "fifo":
+                os.mkfifo(tmp_path / "a.yaml")
+            case "socket":
+                local.bind(str(tmp_path / "a.yaml"))
+            case "device":
+                (tmp_path / "a.yaml").symlink_to("/dev/zero")
+            case _:
+                (tmp_path / "a.yaml").mkdir()
+        write(tmp_path / "b.yaml", server("b", 9001))
+        expected: dict[str, str] = {"b": "9001"} if what == "folder" else {"a": "9000", "b": "9001"}
+        for _ in range(2):
+            assert state(files) == (expected, [] if what == "folder" else ["NotAFile"])
+    if what == "folder":
+        return
+    (problem,) = files.refresh(READER)[1]
+    assert problem.place.file == str(tmp_path / "a.yaml")
+    assert "only regular files are read" in problem.message
+    (tmp_path / "a.yaml").unlink()
+    assert state(files) == ({"b": "9001"}, [])
+    write(tmp_path / "a.yaml", server("a", 9002))
+    assert state(files) == ({"a": "9002", "b": "9001"}, [])
+
+
+DEEP = "[" * 200_000
+MERGE = "a0: &a0 {k0: v, k1: v, k2: v, k3: v, k4: v, k5: v, k6: v, k7: v, k8: v, k9: v}\n" + "".join(
+    f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}\n" for i in range(1, 9)
+)
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    ("weapon", "says"),
+    [
+        (DEEP, "100 levels deep"),
+        ("- " * 200_000, "100 levels deep"),
+        ("{a: " * 200_000, "100 levels deep"),
+        ("? " * 200_000, "100 levels deep"),
+        (DEEP + "]" * 200_000, "100 levels deep"),
+        ('{"a":\t' * 200_000, "100 levels deep"),
+        (MERGE, "repeat more than 100000 values"),
+        (LAUGHS, "repeat more than 100000 values"),
+        ("a: &a\n  b: *a\n", "stands in what it names"),
+        ("a: &a\n  <<: *a\n", "stands in what it names"),
+        ("---\n" * 60_000, "50000 documents"),
+        ("[" + "0," * 1_100_000 + "0]", "1000000 values"),
+    ],
+    ids=[
+        "flow",
+        "block",
+        "flow map",
+        "keys",
+        "closed",
+        "json",
+        "merge",
+        "laughs",
+        "loop",
+        "merge loop",
+        "many",
+        "wide",
+    ],
+)
+def test_a_file_that_would_be_too_much_is_refused_and_harms_no_other(
+    tmp_path: Path, weapon: str, says: str
+) -> None:
+    write(tmp_path / "a.yaml", server("a"))
+    write(tmp_path / "b.yaml", server("b"))
+    files = Files([tmp_path])
+    assert state(files)[1] == []
+    write(tmp_path / "a.yaml", weapon)
+    write(tmp_path / "b.yaml", server("b", 9001))
+    assert state(files) == ({"a": "9000", "b": "9001"}, ["TooLarge"])
+    (problem,) = files.refresh(READER)[1]
+    assert problem.place.file == str(tmp_path / "a.yaml")
+    assert says in problem.message
+    write(tmp_path / "a.yaml", server("a", 9002))
+    assert state(files) == ({"a": "9002", "b": "9001"}, [])
+
+
+class Stopped(Reader):
+    """A reader whose worker stands still when it is to read a file of this name."""
+
+    def __init__(self, victim: str) -> None:
+        super().__init__()
+        self.victim = victim
+        self.harms = 0
+
+    def read(self, files: Sequence[tuple[Path, int]]) -> Sequence[tuple[Path, Parsed]]:
+        if any(path.name == self.victim for path, _ in files):
+            assert self._worker is not None
+            self._worker.send_signal(signal.SIGSTOP)
+            self.harms += 1
+        return super().read(files)
+
+
+def test_a_file_that_harms_the_worker_is_refused_and_read_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    write(tmp_path / "a.yaml", server("a"))
+    write(tmp_path / "b.yaml", server("b"))
+    files = Files([tmp_path], lambda: now)
+    assert state(files)[1] == []
+    harmful = f"{server('a', 9001)}# longer\n"
+    monkeypatch.setattr(reader, "cpu_s", lambda size: 0.1 if size == len(harmful) else 60.0)
+    write(tmp_path / "a.yaml", harmful)
+    write(tmp_path / "b.yaml", server("b", 9001))
+    with Stopped("a.yaml") as stopped:
+        for _ in range(2):
+            assert state(files, stopped) == ({"a": "9000", "b": "9001"}, ["Refused"])
+        assert stopped.harms == 1
+        (problem,) = files.refresh(stopped)[1]
+        assert problem.place.file == str(tmp_path / "a.yaml")
+        now = FIRST_WAIT_S
+        assert state(files, stopped)[1] == ["Refused"]
+        assert stopped.harms == 2
+        write(tmp_path / "a.yaml", server("a", 9002))
+        now = 3 * FIRST_WAIT_S - 0.1
+        assert state(files, stopped)[1] == ["Refused"]
+        assert stopped.harms == 2, "it waits twice as long"
+        stopped.victim = ""
+        now = 3 * FIRST_WAIT_S
+        assert state(files, stopped) == ({"a": "9002", "b": "9001"}, [])
+        write(tmp_path / "a.yaml", server("a", 9003))
+        assert state(files, stopped) == ({"a": "9003", "b": "9001"}, [])
+
+
+def test_a_harmful_file_that_is_removed_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "cpu_s", lambda size: 0.1 if size else 60.0)
+    write(tmp_path / "a.yaml", server("a"))
+    files = Files([tmp_path])
+    with Stopped("a.yaml") as stopped:
+        assert state(files, stopped) == ({}, ["Refused"])
+        (tmp_path / "a.yaml").unlink()
+        assert state(files, stopped) == ({}, [])
 
 
 def test_what_was_named_and_vanished_stays_in_force(tmp_path: Path) -> None:

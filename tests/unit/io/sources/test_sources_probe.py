@@ -112,7 +112,7 @@ async def test_https_to_a_server_without_tls() -> None:
 async def test_names_that_hang_keep_no_other_server_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
 
-    def hang(host: str, port: object, **_: object) -> list[tuple[object, ...]]:
+    def hang(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
         if host.startswith("slow"):
             go.wait(60)
         return [(socket.AF_INET, 1, 6, "", ("127.0.0.1", 0))]

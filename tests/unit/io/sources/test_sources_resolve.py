@@ -53,7 +53,7 @@ class Names:
         self._lock = threading.Lock()
         monkeypatch.setattr(socket, "getaddrinfo", self._ask)
 
-    def _ask(self, host: str, port: object, **_: object) -> list[tuple[object, ...]]:
+    def _ask(self, host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
         with self._lock:
             self.asked.append(host)
             self.at_once[host] = self.at_once.get(host, 0) + 1

@@ -2,7 +2,6 @@
 
 import pytest
 
-from headgate.io.sources import text
 from headgate.io.sources.text import Document, read_documents
 from headgate.model.problems import Problem
 
@@ -91,15 +90,6 @@ def test_not_utf8() -> None:
     (problem,) = read_documents(b"a: 1\nb: \xff\n", "f.yaml")
     assert isinstance(problem, Problem)
     assert problem.place.line == 2
-
-
-def test_aliases_that_multiply_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "MAX_NODES", 10_000)
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 8)]
-    (problem,) = read("\n".join(lines))
-    assert isinstance(problem, Problem)
-    assert "10000" in problem.message
 
 
 @pytest.mark.parametrize("yaml", ["", "\n\n", "# only a comment\n", "---\n---\n", "null"])
