@@ -1,5 +1,7 @@
 """What one scrape of one endpoint says, engine names already removed."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 
@@ -36,3 +38,10 @@ class ModelCard(msgspec.Struct, frozen=True):
     parent: str | None = None
     """The base model of a LoRA adapter."""
     max_model_len: int | None = None
+    rest: bytes = b""
+    """Every other field of the entry (`created`, `permission`, …): a JSON object; empty: there is none."""
+
+
+def bases_first(cards: Iterable[ModelCard]) -> tuple[ModelCard, ...]:
+    """Base models before adapters, otherwise as given: clients take the first for *the* model."""
+    return tuple(sorted(cards, key=lambda card: card.parent is not None))

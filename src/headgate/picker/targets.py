@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from headgate.model.endpoints import ModelRule, Pool
-from headgate.model.load import ModelCard
+from headgate.model.load import ModelCard, bases_first
 from headgate.model.ports import Rng
 from headgate.model.requests import InferenceRequest
 
@@ -83,18 +83,19 @@ def priority(pool: Pool, request: InferenceRequest) -> int | None:
 
 
 def listing(pool: Pool, reported: Iterable[ModelCard]) -> tuple[ModelCard, ...]:
-    """What `GET /v1/models` shows, ordered by id.
+    """What `GET /v1/models` shows, base models before adapters.
 
-    With InferenceModels: their names and no others, since only those are accepted; `root` is the heaviest
-    target and the context length that of its card. Without: the union of what the endpoints report, the first
-    card of an id.
+    With InferenceModels: their names and no others, since only those are accepted, by name; `root` is the
+    heaviest target, and the rest of its card holds. Without: the union of what the endpoints report,
+    in the order reported, the first card of an id.
     """
     cards: dict[str, ModelCard] = {}
     for card in reported:
         cards.setdefault(card.id, card)
     if pool.models:
-        return tuple(_listed(rule, cards) for rule in sorted(pool.models, key=lambda rule: rule.model_name))
-    return tuple(cards[name] for name in sorted(cards))
+        rules = sorted(pool.models, key=lambda rule: (_adapts(rule, cards), rule.model_name))
+        return tuple(_listed(rule, cards) for rule in rules)
+    return bases_first(cards.values())
 
 
 def there_are(cards: tuple[ModelCard, ...]) -> str:
@@ -106,8 +107,17 @@ def there_are(cards: tuple[ModelCard, ...]) -> str:
     return f"there {'is' if len(cards) == 1 else 'are'} {named}{more}"
 
 
+def _heaviest(rule: ModelRule) -> str:
+    return max(rule.targets, key=lambda choice: choice.weight).name
+
+
+def _adapts(rule: ModelRule, cards: dict[str, ModelCard]) -> bool:
+    """Whether the name stands for an adapter."""
+    card = cards.get(_heaviest(rule))
+    return card is not None and card.parent is not None
+
+
 def _listed(rule: ModelRule, cards: dict[str, ModelCard]) -> ModelCard:
-    heaviest = max(rule.targets, key=lambda choice: choice.weight).name
-    card = cards.get(heaviest)
-    length = None if card is None else card.max_model_len
-    return ModelCard(id=rule.model_name, owned_by="headgate", root=heaviest, max_model_len=length)
+    heaviest = _heaviest(rule)
+    card = cards.get(heaviest, ModelCard(heaviest))
+    return ModelCard(rule.model_name, "headgate", heaviest, max_model_len=card.max_model_len, rest=card.rest)

@@ -181,6 +181,7 @@ def model_list(cards: Sequence[ModelCard], *, request_id: str) -> bytes:
             "id": card.id,
             "object": "model",
             "created": 0,
+            **(msgspec.json.decode(card.rest) if card.rest else {}),
             "owned_by": card.owned_by,
             "root": card.root,
             "parent": card.parent,

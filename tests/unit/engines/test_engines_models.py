@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from headgate.engines.models import LONGEST_CONTEXT, MOST_MODELS, read_models
+from headgate.engines.models import LONGEST_CONTEXT, MOST_MODELS, REST_BYTES, read_models
 from headgate.model.bounds import MODEL_NAME_BYTES
 from headgate.model.load import ModelCard
 
@@ -21,9 +21,22 @@ VLLM = b"""{"object":"list","data":[
 def test_a_base_model_and_an_adapter() -> None:
     base = "meta-llama/Llama-3.1-8B-Instruct"
     assert read_models(VLLM) == (
-        ModelCard("food-review-1", "vllm", "/adapters/food-review-1", base, None),
-        ModelCard(base, "vllm", base, None, 131072),
+        ModelCard(base, "vllm", base, None, 131072, b'{"created":1763600042,"permission":[{"id":"p"}]}'),
+        ModelCard("food-review-1", "vllm", "/adapters/food-review-1", base, None, b'{"created":1763600042}'),
     )
+
+
+def test_base_models_come_first_in_the_engines_order() -> None:
+    entries = [{"id": "z-lora", "parent": "y"}, {"id": "y"}, {"id": "a-lora", "parent": "y"}, {"id": "b"}]
+    cards = read_models(json.dumps({"data": entries}).encode())
+    assert [card.id for card in cards] == ["y", "b", "z-lora", "a-lora"]
+
+
+def test_what_we_do_not_know_is_kept_unless_it_is_long() -> None:
+    entries = [{"id": "a", "x": {"y": [1, None, "é"]}}, {"id": "b", "x": "y" * REST_BYTES}]
+    first, second = read_models(json.dumps({"data": entries}).encode())
+    assert json.loads(first.rest) == {"x": {"y": [1, None, "é"]}}
+    assert second == ModelCard("b")
 
 
 def test_the_bare_minimum() -> None:

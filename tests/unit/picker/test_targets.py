@@ -64,11 +64,26 @@ def test_a_pool_without_rules_gives_nobody_a_priority() -> None:
 
 def test_listing() -> None:
     cards = (ModelCard("c", max_model_len=9), ModelCard("a"), ModelCard("c", owned_by="second"))
-    assert listing(Pool(KEY), cards) == (ModelCard("a"), ModelCard("c", max_model_len=9))
+    assert listing(Pool(KEY), cards) == (ModelCard("c", max_model_len=9), ModelCard("a"))
     assert listing(POOL, cards) == (
         ModelCard("chat", owned_by="headgate", root="c", max_model_len=9),
         ModelCard("none", owned_by="headgate", root="a"),
     )
+
+
+def test_base_models_are_listed_first_in_the_engines_order() -> None:
+    cards = (ModelCard("z"), ModelCard("a-lora", parent="z"), ModelCard("b", rest=b'{"created":5}'))
+    assert [card.id for card in listing(Pool(KEY), cards)] == ["z", "b", "a-lora"]
+    rules = tuple(
+        ModelRule(name, f"d/{name}", 0, (TargetModel(target, 1),))
+        for name, target in (("a", "a-lora"), ("m", "b"), ("n", "z"))
+    )
+    listed = listing(Pool(KEY, models=rules), cards)
+    assert [(card.id, card.root, card.rest) for card in listed] == [
+        ("m", "b", b'{"created":5}'),
+        ("n", "z", b""),
+        ("a", "a-lora", b""),
+    ]
 
 
 def test_there_are() -> None:

@@ -467,12 +467,21 @@ def test_models_are_listed() -> None:
     stream = Stream()
     said = stream.tell(request({":method": "GET", ":path": "/v1/models"}, end=True))
     assert said[0].request.api == "models"
-    stream.talk.list_models([ModelCard("m", max_model_len=5)])
+    stream.talk.list_models(
+        [ModelCard("m", max_model_len=5, rest=b'{"created":7,"permission":[]}'), ModelCard("n")]
+    )
     answer = stream.answers()[0].immediate_response
     listed = json.loads(answer.body)
     assert answer.status.code == 200
     assert listed["object"] == "list"
-    assert {"id": "m", "object": "model", "max_model_len": 5}.items() <= listed["data"][0].items()
+    assert {
+        "id": "m",
+        "object": "model",
+        "max_model_len": 5,
+        "created": 7,
+        "permission": [],
+    }.items() <= listed["data"][0].items()
+    assert {"id": "n", "object": "model", "created": 0}.items() <= listed["data"][1].items()
 
 
 ROUTED = [request(), body(BODY)]

@@ -53,7 +53,7 @@ async def test_vllm() -> None:
     async with serving(models=MODELS, version={"version": "0.11.0"}, metrics=METRICS) as url:
         found = await probe(url)
     assert (found.ok, found.error, found.engine, found.version) == (True, None, "vllm", "0.11.0")
-    assert found.models == (ModelCard("adapter", parent="m"), ModelCard("m", max_model_len=4096))
+    assert found.models == (ModelCard("m", max_model_len=4096), ModelCard("adapter", parent="m"))
     assert (found.kv_tokens, found.max_model_len, found.url) == (1600, 4096, url)
 
 
