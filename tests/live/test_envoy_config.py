@@ -173,8 +173,9 @@ async def test_envoys_own_errors_are_json_and_the_pickers_are_left_alone(lab: La
 
 
 async def test_load_balancers_ask_for_the_health_under_any_host_and_no_route_sees_it(lab: Lab) -> None:
-    response, _ = await lab.ask(headers.HEALTH_PATH, b"", {"host": "10.1.2.3:80"})
-    assert response.status == 200
+    for path in (headers.HEALTH_PATH, headers.HEALTH_PATH + "?a=b", "//headgate/./%68ealthz"):
+        response, _ = await lab.ask(path, b"", {"host": "10.1.2.3:80"})
+        assert response.status == 200
     assert not lab.one.headers + lab.two.headers
 
 

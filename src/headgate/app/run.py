@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import aiohttp
 import msgspec
 
 from headgate import __version__
 from headgate.app.run_folder import private_folder
 from headgate.app.run_ports import settle
+from headgate.app.run_readiness import Readiness, answers, ask
 from headgate.app.run_settings import (
     Folder,
     RunSettings,
@@ -71,7 +71,8 @@ class Supervisor:
         self._folder = Folder(Path())
         self._stop = asyncio.Event()
         self._force = asyncio.Event()
-        self._was_ready = False
+        self._waits_for: list[str] = []
+        self._readiness: Readiness | None = None
         self._started_at = 0.0
         self._stop_asked_at = 0.0
 
@@ -109,6 +110,7 @@ class Supervisor:
         }
         admin = AdminServer(self._routes())
         async with EnvoyAdmin(options) as self._envoy, asyncio.TaskGroup() as tasks:
+            self._readiness = Readiness(self._settings, self._folder, self._envoy)
             await admin.listen("127.0.0.1", self._settings.ports.admin)
             running = [
                 tasks.create_task(self._children["controller"].run()),
@@ -132,8 +134,7 @@ class Supervisor:
         probed = await probing
         if probed:
             self._reporter.probed(probed)
-        await self._until(self._all_ready, "Envoy and the picker are ready")
-        self._was_ready = True
+        await self._until(self._all_ready, "every pool is answered")
         self._reporter.ready(await self._ready_info(probed))
 
     async def _until(self, reached: Any, what: str) -> None:
@@ -141,7 +142,8 @@ class Supervisor:
         tell_at = loop.time() + SLOW_START_S
         while not await reached():
             if loop.time() >= tell_at:
-                self._reporter.note(f"still waiting until {what}")
+                missing = f" (missing: {', '.join(self._waits_for)})" if self._waits_for else ""
+                self._reporter.note(f"still waiting until {what}{missing}")
                 tell_at += SLOW_START_S
             await asyncio.sleep(POLL_S)
 
@@ -151,39 +153,30 @@ class Supervisor:
         return tuple(await asyncio.gather(*(probe(url, trust=trust) for url in urls)))
 
     async def _controller_ready(self) -> bool:
-        return await _answers(self._folder.controller_socket, "/readyz")
+        return await answers(self._folder.controller_socket, "/readyz")
 
     async def _all_ready(self) -> bool:
-        return not await self._missing()
+        self._waits_for = await self._missing()
+        return not self._waits_for
 
     async def _missing(self) -> list[str]:
-        """What the gateway still waits for; empty when it can serve."""
-        assert self._envoy is not None
-        envoy, picker, gateway = await asyncio.gather(
-            self._envoy.ready(),
-            _answers(self._folder.picker_socket, "/readyz"),
-            _ask(self._folder.controller_socket, "/v1/status"),
+        """What the gateway still waits for; empty when a request sent now is answered by every pool."""
+        assert self._readiness is not None
+        return await self._readiness.missing(
+            tuple(self._children[name].state.pid for name in ("envoy", "picker"))
         )
-        missing = [] if envoy else ["envoy"]
-        if not picker:
-            missing.append("picker")
-        # an Envoy that serves goes on when the controller is away: only the first time needs both
-        if not self._was_ready and not (gateway and gateway.get("settled")):
-            missing.append("controller")
-        return missing
 
     async def _ready_info(self, probed: tuple[ProbeResult, ...]) -> Mapping[str, Any]:
         ports, settings = self._settings.ports, self._settings
-        gateway = await _ask(self._folder.controller_socket, "/v1/status") or {}
+        gateway = await ask(self._folder.controller_socket, "/v1/status") or {}
         summary = gateway.get("summary") or {}
         models = [card.id for result in probed for card in result.models]
-        listed = await _models_of(f"http://127.0.0.1:{ports.gateway}/v1/models")
         return {
             "url": public_url(settings.host, ports.gateway),
             "admin": f"http://127.0.0.1:{ports.admin}",
             "ports": msgspec.to_builtins(ports),
             "pids": {name: child.state.pid for name, child in self._children.items()},
-            "model": next(iter([*models, *listed]), None),
+            "model": next(iter([*models, *(self._readiness.models if self._readiness else ())]), None),
             "probed": bool(probed),
             "listeners": summary.get("listeners", []),
             "pools": summary.get("pools", []),
@@ -255,8 +248,8 @@ class Supervisor:
         """Tell each child that it serves, once in each of its lives."""
         assert self._envoy is not None
         asks = {
-            "controller": lambda: _answers(self._folder.controller_socket, "/readyz"),
-            "picker": lambda: _answers(self._folder.picker_socket, "/readyz"),
+            "controller": lambda: answers(self._folder.controller_socket, "/readyz"),
+            "picker": lambda: answers(self._folder.picker_socket, "/readyz"),
             "envoy": self._envoy.ready,
         }
         while True:
@@ -271,7 +264,7 @@ class Supervisor:
             return reply({"ok": True})
 
         async def ready(_: Mapping[str, str]) -> Reply:
-            missing = ["routes"] if not self._was_ready else await self._missing()
+            missing = await self._missing()
             if self._stop.is_set():
                 missing = ["draining"]
             return reply({"ready": not missing, "waiting_for": missing}, 503 if missing else 200)
@@ -305,14 +298,14 @@ class Supervisor:
 
     async def _status(self) -> Mapping[str, Any]:
         gateway, picker, missing = await asyncio.gather(
-            _ask(self._folder.controller_socket, "/v1/status"),
-            _ask(self._folder.picker_socket, "/v1/status"),
+            ask(self._folder.controller_socket, "/v1/status"),
+            ask(self._folder.picker_socket, "/v1/status"),
             self._missing(),
         )
         ports = self._settings.ports
         return {
             "version": __version__,
-            "ready": self._was_ready and not missing and not self._stop.is_set(),
+            "ready": not missing and not self._stop.is_set(),
             "waiting_for": missing,
             "draining": self._stop.is_set(),
             "uptime_s": round(asyncio.get_running_loop().time() - self._started_at, 1),
@@ -322,34 +315,6 @@ class Supervisor:
             "gateway": gateway,
             "picker": picker,
         }
-
-
-async def _answers(socket: Path, path: str) -> bool:
-    with contextlib.suppress(OSError):
-        return (await fetch(socket, path)).status == 200
-    return False
-
-
-async def _ask(socket: Path, path: str) -> dict[str, Any] | None:
-    """The JSON object at *path*, or None when nobody answers."""
-    with contextlib.suppress(OSError, msgspec.DecodeError):
-        answer = await fetch(socket, path)
-        if answer.status == 200:
-            return msgspec.json.decode(answer.body, type=dict[str, Any])
-    return None
-
-
-async def _models_of(url: str) -> list[str]:
-    """Names that the gateway itself lists; empty when it lists none."""
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as session,
-            session.get(url) as answer,
-        ):
-            page = await answer.json() if answer.status == 200 else {}
-            return [str(model["id"]) for model in page.get("data", ())]
-    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError, AttributeError):
-        return []
 
 
 def _raise_file_limit() -> None:

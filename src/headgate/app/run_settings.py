@@ -53,6 +53,11 @@ class Folder(msgspec.Struct, frozen=True):
         return self.path / "picker.sock"
 
     @property
+    def probe_socket(self) -> Path:
+        """Where Envoy is asked whether a pool's picker answers."""
+        return self.path / "probe.sock"
+
+    @property
     def extproc_socket(self) -> Path:
         """The picker's ext_proc, access log and health."""
         return self.path / "extproc.sock"
@@ -65,6 +70,7 @@ def controller_command(settings: RunSettings, folder: Folder) -> list[str]:
         *("--port", str(settings.ports.gateway), "--host", settings.host),
         *("--xds-socket", str(folder.path / "xds.sock")),
         *("--picker-address", f"unix:{folder.extproc_socket}"),
+        *("--probe-socket", str(folder.probe_socket)),
         *("--picker-timeout", str(settings.picker_timeout_s)),
         *("--body-limit", str(settings.body_limit_bytes)),
         *("--body-budget", str(settings.envoy_memory_bytes // 2)),

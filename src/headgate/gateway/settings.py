@@ -16,6 +16,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Address that listeners bind."""
     picker_address: str = "127.0.0.1:9002"
     """`ip:port` or `unix:/path` of our own picker: ext_proc and access log."""
+    probe_socket: str | None = None
+    """Path of a Unix socket on which Envoy is asked whether each pool's picker answers; None: none."""
     picker_timeout_s: float = 2.0
     """Longest silence of a picker on one message."""
     picker_max_wait_s: float = 300.0

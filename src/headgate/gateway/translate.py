@@ -8,7 +8,7 @@ import msgspec
 from headgate.gateway import advice, attach, virtual_hosts
 from headgate.gateway.backend_refs import BackendRefs
 from headgate.gateway.compile import Compiler
-from headgate.gateway.envoy import clusters, endpoints, listeners, names, routes
+from headgate.gateway.envoy import clusters, endpoints, listeners, names, probe, routes
 from headgate.gateway.envoy.names import Json
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.endpoints import ForeignPicker, Pool
@@ -75,6 +75,9 @@ def translate(snapshot: Snapshot, settings: GatewaySettings) -> Translation:
         shadowed += found
         listener_resources[name] = listeners.listener(port, settings)
         route_resources[name] = routes.configuration(name, hosts, settings, by_model)
+    if settings.probe_socket is not None:
+        listener_resources[probe.NAME] = probe.listener(settings.probe_socket, settings)
+        route_resources[probe.NAME] = probe.configuration(pools)
     cluster_resources, endpoint_resources = _backends(pools, refs, settings, snapshot.authorities)
     advised = advice.warnings(snapshot, pools, bounds, attached)
     problems = {*pool_problems, *bind_problems, *attach_problems, *compiler.problems, *shadowed, *advised}

@@ -107,7 +107,9 @@ def reserved(name: str) -> str | None:
 
 
 HEALTH_PATH = "/headgate/healthz"
-"""Path on the gateway's port that load balancers ask: it never reaches a route."""
+"""Path on the gateway's port that load balancers ask: it never reaches a route there.
+
+A picker that is asked for it says that it can serve the pool, by the list of its models."""
 
 NEVER_TO_SERVERS = (
     DESTINATION,

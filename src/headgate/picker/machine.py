@@ -8,6 +8,7 @@ import xxhash
 
 from headgate.model.decisions import Candidate, Decision
 from headgate.model.endpoints import Pool
+from headgate.model.headers import HEALTH_PATH
 from headgate.model.ids import EndpointId, PoolKey, StreamId
 from headgate.model.load import ModelCard
 from headgate.model.ports import Rng
@@ -185,6 +186,8 @@ class PoolMachine:
             raise ValueError(f"stream {stream} is already in the pool's hands")
         if not self._fleet.members:
             return self._no_endpoints(case, f"the pool {self.pool.key} has no endpoint", ())
+        if request.path == HEALTH_PATH:
+            return ListModels(stream, self._models())
         if request.api == "models" and (listed := self._models()):
             return ListModels(stream, listed)
         target = targets.target(self.pool, request, self._rng)

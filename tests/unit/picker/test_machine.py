@@ -24,11 +24,12 @@ from tests.unit.picker.picker_builders import (
 )
 
 from headgate.model.endpoints import ModelRule, TargetModel
+from headgate.model.headers import HEALTH_PATH
 from headgate.model.ids import StreamId
 from headgate.model.load import ModelCard
 from headgate.model.requests import Usage
 from headgate.picker.actions import Conclude, Reject, WakeAt
-from headgate.picker.events import Event, PoolChanged, Woken
+from headgate.picker.events import Event, PoolChanged, RequestArrived, Woken
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.profiles import PROFILES
@@ -247,6 +248,23 @@ def test_models_are_listed_or_asked_of_an_endpoint(machine: PoolMachine) -> None
             (0.6, arrives(4, api="models", model=None), ["models chat cheap food gone"]),
         ],
     )
+
+
+def test_asked_whether_it_can_serve_a_pool_answers_and_books_nothing(machine: PoolMachine) -> None:
+    def asked(stream: int) -> RequestArrived:
+        return arrives(stream, api="other", path=HEALTH_PATH, model=None, streaming=False)
+
+    run(
+        machine,
+        [
+            (0.0, asked(1), ["models"]),
+            (0.1, lists("a", ModelCard("m")), []),
+            (0.2, asked(2), ["models m"]),
+            (0.3, a_pool(""), []),
+            (0.4, asked(3), ["reject 503 no-endpoints"]),
+        ],
+    )
+    assert machine.view(0.5).in_flight == 0
 
 
 def test_a_saturated_pool_refuses_the_least_important_first(machine: PoolMachine) -> None:

@@ -71,6 +71,7 @@ def controller(
     log_level: Annotated[
         Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
     ] = "info",
+    probe_socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
     supervised: Annotated[
         bool, typer.Option("--supervised", hidden=True, help="Whoever started this tells of its ports.")
     ] = False,
@@ -105,6 +106,7 @@ def controller(
         port=port,
         address=host,
         picker_address=picker_address,
+        probe_socket=None if probe_socket is None else str(probe_socket),
         picker_timeout_s=picker_timeout,
         body_limit_bytes=body_limit,
         body_budget_bytes=body_budget,

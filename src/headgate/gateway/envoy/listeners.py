@@ -25,6 +25,7 @@ METADATA_OPTIONS: Json = {
 }
 """Which dynamic metadata a picker sees and may set; without it Envoy drops both directions in silence."""
 
+_HEALTH = headers.HEALTH_PATH + r"(\?.*)?"
 FALLBACK = "fallback"
 """Decision of a request that Envoy placed without a picker."""
 
@@ -76,7 +77,7 @@ def _manager(name: str, settings: GatewaySettings) -> Json:
             _json_usage(),
             _sse_usage(),
             _default_decision(),
-            _ext_proc(settings),
+            ext_proc(settings),
             extension("envoy.filters.http.router", f"{_FILTERS}.router.v3.Router"),
         ],
     }
@@ -96,7 +97,7 @@ def _health() -> Json:
         "envoy.filters.http.health_check",
         f"{_FILTERS}.health_check.v3.HealthCheck",
         pass_through_mode=False,
-        headers=[{"name": ":path", "string_match": {"exact": headers.HEALTH_PATH}}],
+        headers=[{"name": ":path", "string_match": {"safe_regex": {"regex": _HEALTH}}}],
     )
 
 
@@ -144,7 +145,7 @@ def _default_decision() -> Json:
     )
 
 
-def _ext_proc(settings: GatewaySettings) -> Json:
+def ext_proc(settings: GatewaySettings) -> Json:
     """Off by itself: each weighted cluster of a pool switches it on with that pool's picker."""
     return extension(
         names.EXT_PROC,

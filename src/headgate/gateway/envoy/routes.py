@@ -199,7 +199,7 @@ def _weighted(share: Share) -> Json:
             return {"name": names.NO_BACKEND, "weight": share.weight}
         case PoolTarget(pool):
             entry: Json = {"name": names.pool(pool.key), "weight": share.weight}
-            entry["typed_per_filter_config"] = {names.EXT_PROC: _ask(pool)}
+            entry["typed_per_filter_config"] = {names.EXT_PROC: ask(pool)}
             told = (
                 header(headers.REASON, second_chance.REASON, "ADD_IF_ABSENT"),
                 header(headers.ENDPOINT, _metadata(headers.LB_NAMESPACE, headers.SERVED), "ADD_IF_ABSENT"),
@@ -228,7 +228,7 @@ def _metadata(namespace: str, key: str) -> str:
     return f"%DYNAMIC_METADATA({namespace}:{key})%"
 
 
-def _ask(pool: Pool) -> Json:
+def ask(pool: Pool) -> Json:
     """Switches the picker on for one weighted cluster.
 
     With our own picker FailClose is the cluster's doing, which refuses what nobody picked: if ext_proc failed
