@@ -99,17 +99,20 @@ class Fleet:
         member.state.fill = self.index.fill(member.state.slot)
         member.state.seen = None
 
-    def scraped(self, event: Scraped, now: float, mean_own: float, mean_context: float) -> None:
-        """Take in a scrape; an endpoint that is not a member is ignored."""
+    def scraped(self, event: Scraped, now: float, mean_own: float, mean_context: float) -> list[Tracked]:
+        """Take in a scrape; an endpoint that is not a member is ignored.
+
+        The requests held there that the engine's count shows to be over.
+        """
         member = self.members.get(event.endpoint)
         if member is None:
-            return
+            return []
         if event.load is None:
             member.scrape_error = event.error or "failed"
             lively = now - member.last_sign < self._settings.health.quiet_s
             if member.health.scrape_failed(now, member.scrape_error, lively=lively):
                 self._restarted(member)
-            return
+            return []
         member.health.scraped(now)
         if member.scraped(event.load, now, mean_own, mean_context):
             self._restarted(member)
@@ -120,6 +123,7 @@ class Fleet:
             self._restarted(member)  # sleep discards the KV cache
         self._size(member, event.load)
         self.adapters.update(member.state.adapters)
+        return member.reconciler.scraped(event.load, member.holds.values(), now)
 
     def listed(self, event: ModelsListed) -> None:
         """An endpoint told which models it serves; what it told before stays where no list came."""
@@ -242,6 +246,7 @@ class Fleet:
         self._forget_prompts(member)
         self.index.clear(member.state.slot)
         member.keep_adapters(())
+        member.reconciler.restarted()
         self._refill(member)
 
     def _forget_prompts(self, member: Member) -> None:

@@ -1,6 +1,7 @@
 """The requests in the pool's hands: booked at decision, judged by their answers, closed at their end."""
 
 from collections import Counter
+from collections.abc import Iterable
 from heapq import heappop, heappush
 
 from headgate.model.ids import EndpointId, StreamId
@@ -17,6 +18,9 @@ from headgate.scheduling.tokens import TokenEstimator
 
 GAIN = 0.02
 """Weight of one request in the running means of uncached and context tokens."""
+
+GIVEN_UP = 1000
+"""Requests given up by an engine's count that are watched for."""
 
 FADE = 0.999
 """Per request: how fast the recent hit rates forget."""
@@ -39,6 +43,8 @@ class Ledger:
         self._reported_prompt = self._reported_cached = 0.0
         self.sharers: dict[bytes, int] = {}
         """`Tracked.prefix` → how many of `requests` have it; none without one."""
+        self._given_up: dict[StreamId, Member] = {}
+        """The last ones that `give_up` was told, and where they were."""
         self._releases: list[tuple[float, StreamId]] = []
 
     @property
@@ -79,6 +85,7 @@ class Ledger:
         """Judge the endpoint by the answer's status, and learn who really served."""
         tracked = self.requests.get(event.stream)
         if tracked is None:
+            self._turned_up(event.stream)
             return
         tracked.status = event.status
         if event.local:
@@ -100,7 +107,10 @@ class Ledger:
     def first_token(self, event: FirstToken, now: float) -> None:
         """Release the prompt's tokens: its prefill is done."""
         tracked = self.requests.get(event.stream)
-        if tracked is None or tracked.first_at is not None:
+        if tracked is None:
+            self._turned_up(event.stream)
+            return
+        if tracked.first_at is not None:
             return
         tracked.first_at = now
         if tracked.member is not None:
@@ -113,11 +123,14 @@ class Ledger:
         """Close the request; nothing for a stream that is not known (any more)."""
         tracked = self.requests.get(event.stream)
         if tracked is None:
+            self._turned_up(event.stream)
             return []
         if tracked.status is None:
             tracked.status = event.status
             self._served(tracked, event.served, now)
         self._verdict(tracked, event.ending, now)
+        if tracked.member is not None and event.ending != "lost":
+            tracked.member.reconciler.took(now - tracked.arrived_at)
         if event.ending == "complete" and event.usage is not None and (tracked.status or 200) < 400:
             self._learn(tracked, event.usage)
             self._learn_pace(tracked, event.usage.completion_tokens, now)
@@ -132,6 +145,21 @@ class Ledger:
                 break
             lost.append(self._close(oldest, "lost", None, None, now))
         return lost
+
+    def give_up(self, tracked: Iterable[Tracked], now: float) -> list[Conclude]:
+        """These are over, by their engine's count. Whoever turns up again speaks against it."""
+        lost = []
+        for one in tracked:
+            if one.member is not None:
+                self._given_up[one.stream] = one.member
+                if len(self._given_up) > GIVEN_UP:
+                    del self._given_up[next(iter(self._given_up))]
+            lost.append(self._close(one, "lost", None, None, now))
+        return lost
+
+    def _turned_up(self, stream: StreamId) -> None:
+        if self._given_up and (member := self._given_up.pop(stream, None)) is not None:
+            member.reconciler.turned_up()
 
     def check(self) -> None:
         """Assert that members hold exactly the requests of the ledger, and that these alone are sharers."""

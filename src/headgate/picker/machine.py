@@ -139,7 +139,8 @@ class PoolMachine:
             case events.ResponseStarted():
                 self._ledger.response_started(event, now)
             case events.Scraped():
-                self._fleet.scraped(event, now, self._ledger.mean_own, self._ledger.mean_context)
+                means = self._ledger.mean_own, self._ledger.mean_context
+                return self._ledger.give_up(self._fleet.scraped(event, now, *means), now)
             case events.PoolChanged():
                 self._pool_changed(event.pool, now)
             case events.ModelsListed():

@@ -8,6 +8,7 @@ from headgate.model.ids import StreamId
 from headgate.model.load import Load, ModelCard
 from headgate.picker.health import Health
 from headgate.picker.pace import Pace
+from headgate.picker.reconciler import Reconciler
 from headgate.picker.settings import AdmissionSettings, HealthSettings
 from headgate.picker.tracked import Tracked
 from headgate.scheduling.api import EndpointState
@@ -53,6 +54,7 @@ class Member:
         """The least recently used first."""
         self.state.adapters = self._adapters
         self._lora_limit = ADAPTERS
+        self.reconciler = Reconciler()
         self.lengths: Mapping[str, int] = {}
         """Model name → most tokens that a prompt and its answer may have there, where known."""
         self.knows_models = False
