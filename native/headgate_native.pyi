@@ -11,8 +11,8 @@ __version__: str
 
 ARRIVED: Final[int]
 """`(ARRIVED, stream, pool, id, api, path, model, streaming, blocks, prompt_bytes, max_tokens, subset, objective,
-fairness_id, slo_ttft_ms, slo_tpot_ms, session, body_bytes, unseen)`: a request is complete; the two SLO values are header
-texts, `blocks` 8 bytes per hash, little-endian."""
+fairness_id, slo_ttft_ms, slo_tpot_ms, session, body_bytes, unseen, media_tokens, tools_first)`: a request is complete;
+the two SLO values are header texts, `blocks` and `tools_first` 8 bytes per hash, little-endian."""
 UNREAD: Final[int]
 """`(UNREAD, stream, pool, headers, body, subset, unseen)`: a complete request whose body must be read in Python."""
 TOO_LARGE: Final[int]
@@ -179,10 +179,11 @@ class PrefixIndex:
         """Replaces everything by a snapshot's contents; raises ValueError for other bytes."""
 
 def scan(
-    shape: Mapping[str, Any], chunks: Sequence[bytes], block_bytes: int, horizon_blocks: int
-) -> tuple[str, bool, int | None, int, bytes, list[tuple[int, int]]] | None:
-    """Reads a body by a shape: model, stream, token limit, prompt bytes, blocks, spans of the model's value.
-    None: the format's own reader must judge it."""
+    settings: Mapping[str, Any], number: int, chunks: Sequence[bytes]
+) -> tuple[str | None, bool, int | None, int, int, bytes, bytes, list[tuple[int, int]], int] | None:
+    """Reads a body by the format of that number: model, stream, token limit, prompt bytes, media, blocks, blocks with
+    the tools first, spans of the model's value, and how many steps it took. None: the format's own reader must judge
+    it."""
 
 def replace_model(body: bytes, name: str) -> bytes:
     """See `headgate.wire.rewrite.replace_model`."""
@@ -197,6 +198,3 @@ def read_usage(chunks: Sequence[bytes]) -> tuple[int, int, int | None] | bytes |
 
 def read_log(settings: Mapping[str, Any], data: bytes) -> list[Row]:
     """LOGGED rows of a serialised `StreamAccessLogsMessage`. Raises ValueError for other bytes."""
-
-def chain(prompt: bytes, model: str, block_bytes: int, horizon_blocks: int) -> bytes:
-    """See `headgate.wire.blocks.chain`."""

@@ -11,7 +11,8 @@ from headgate.wire import answers
 from headgate.wire.api import BadRequest
 from headgate.wire.extproc import Conversation, Settings, WireError
 from headgate.wire.native import Row, native_settings, request_of, usage_of
-from headgate.wire.parse import understand
+from headgate.wire.numbers import cut
+from headgate.wire.parse import LONGEST_ID, understand
 from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
 
 try:
@@ -71,8 +72,15 @@ class NativeConversation:
             return [Arrived(request)]
         if row[0] == native.UNREAD:
             _, _, _, headers, body, subset, unseen = row
-            self._request_id = headers.get("x-request-id") or self.key
-            read = understand(headers, body, fallback_id=self.key, subset=subset, unseen=unseen)
+            self._request_id = cut(headers.get("x-request-id", ""), LONGEST_ID) or self.key
+            read = understand(
+                headers,
+                body,
+                fallback_id=self.key,
+                subset=subset,
+                unseen=unseen,
+                odd_limit=self._settings.odd_body_limit,
+            )
             self._waits = True
             if isinstance(read, BadRequest):
                 self._end(400, "bad-request", read.message, read.param, None)

@@ -77,11 +77,14 @@ fn usage(values: Option<&Struct>) -> Usage {
     };
     match count(values, "prompt") {
         None => Usage::None,
-        Some(prompt) => Usage::Counts {
-            prompt,
-            completion: count(values, "completion").unwrap_or(0),
-            cached: count(values, "cached"),
-        },
+        Some(prompt) => {
+            let (read, created) = (count(values, "cache_read"), count(values, "cache_creation"));
+            Usage::Counts {
+                prompt: prompt + read.unwrap_or(0) + created.unwrap_or(0),
+                completion: count(values, "completion").unwrap_or(0),
+                cached: count(values, "cached").or(read),
+            }
+        }
     }
 }
 

@@ -1,18 +1,25 @@
 //! A shape flattened for execution: rules refer to each other by number.
 
-use crate::shape::{ChoiceRule, ObjectRule, PartRule, Piece, Rule, Shape};
+use crate::shape::{ChoiceRule, Kinds, ObjectRule, Piece, Rule, Shape};
 
 /// A rule of the compiled shape, flattened so that frames can name it by index.
 pub enum Node {
     Skip,
     Model,
     Stream,
+    Salt,
     Limit(usize),
     Text {
-        null: bool,
+        before: Vec<u8>,
+        after: Vec<u8>,
     },
     Raw(Vec<Vec<u8>>),
-    List(usize),
+    Media(Vec<Vec<u8>>),
+    /// `leads`: how the first item begins that is kept apart.
+    List {
+        item: usize,
+        leads: Vec<Vec<u8>>,
+    },
     Object {
         fields: Vec<(Vec<u8>, usize)>,
         layout: Vec<Piece>,
@@ -21,36 +28,75 @@ pub enum Node {
         string: Option<usize>,
         list: Option<usize>,
         object: Option<usize>,
-        null: bool,
     },
-    Part(PartRule),
     Prompts(Vec<u8>),
+    /// An item of a list of prompts.
+    Prompt,
+    /// An item of a list of token ids.
+    Id,
+}
+
+pub const SKIP: usize = 0;
+pub const PROMPT: usize = 1;
+pub const ID: usize = 2;
+
+/// What the hashes of a prompt are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Measures {
+    /// Bytes per hashed block.
+    pub block_bytes: usize,
+    /// Blocks hashed at most.
+    pub horizon: usize,
+    /// Blocks that an image, a sound or a file fills.
+    pub media_blocks: usize,
+    /// Bytes of a model's name; a longer one is left to Python.
+    pub longest_model: usize,
 }
 
 /// A shape ready to be executed, shared by all scanners of its format.
 pub struct Program {
     pub nodes: Vec<Node>,
     pub root: usize,
-    /// Slot of the top-level field that must be there.
-    pub need: usize,
+    pub need: Vec<(usize, Kinds)>,
     pub limits: usize,
-    pub block_bytes: usize,
-    pub horizon: usize,
+    pub cached: bool,
+    pub tools: Option<usize>,
+    /// Slot of the field whose first turn may be the lead.
+    pub turns: Option<usize>,
+    pub measures: Measures,
+}
+
+fn has_turns(rule: &Rule) -> bool {
+    match rule {
+        Rule::Turns(..) => true,
+        Rule::Choice(choice) => choice.list.as_deref().is_some_and(has_turns),
+        _ => false,
+    }
 }
 
 impl Program {
-    /// `block_bytes` per hashed block, at most `horizon` blocks.
-    pub fn new(shape: &Shape, block_bytes: usize, horizon: usize) -> Program {
+    pub fn new(shape: &Shape, measures: Measures) -> Program {
         let mut program = Program {
-            nodes: vec![Node::Skip],
-            root: 0,
-            need: shape.need,
+            nodes: vec![Node::Skip, Node::Prompt, Node::Id],
+            root: SKIP,
+            need: shape.need.clone(),
             limits: shape.limits,
-            block_bytes,
-            horizon,
+            cached: shape.cached,
+            tools: shape.tools,
+            turns: shape
+                .root
+                .fields
+                .iter()
+                .position(|(_, rule)| has_turns(rule)),
+            measures,
         };
         program.root = program.object(&shape.root);
         program
+    }
+
+    /// A body that cannot be read is refused.
+    pub fn strict(&self) -> bool {
+        !self.need.is_empty()
     }
 
     fn object(&mut self, rule: &ObjectRule) -> usize {
@@ -72,26 +118,34 @@ impl Program {
 
     fn add(&mut self, rule: &Rule) -> usize {
         let node = match rule {
-            Rule::Skip => return 0,
             Rule::Model => Node::Model,
             Rule::Stream => Node::Stream,
+            Rule::Salt => Node::Salt,
             Rule::Limit(index) => Node::Limit(*index),
-            Rule::Text { null } => Node::Text { null: *null },
+            Rule::Text { before, after } => Node::Text {
+                before: before.clone(),
+                after: after.clone(),
+            },
             Rule::Raw(skipped) => Node::Raw(skipped.clone()),
-            Rule::List(item) => Node::List(self.add(item)),
+            Rule::Media(keys) => Node::Media(keys.clone()),
+            Rule::List(item) => Node::List {
+                item: self.add(item),
+                leads: Vec::new(),
+            },
+            Rule::Turns(item, leads) => Node::List {
+                item: self.add(item),
+                leads: leads.clone(),
+            },
             Rule::Object(object) => return self.object(object),
             Rule::Choice(ChoiceRule {
                 string,
                 list,
                 object,
-                null,
             }) => Node::Choice {
                 string: string.as_ref().map(|rule| self.add(rule)),
                 list: list.as_ref().map(|rule| self.add(rule)),
                 object: object.as_ref().map(|rule| self.add(rule)),
-                null: *null,
             },
-            Rule::Part(part) => Node::Part(part.clone()),
             Rule::Prompts(separator) => Node::Prompts(separator.clone()),
         };
         self.push(node)
@@ -99,6 +153,10 @@ impl Program {
 
     /// Prompt bytes that are hashed at most.
     pub fn keep(&self) -> usize {
-        self.block_bytes * self.horizon
+        if self.cached {
+            self.measures.block_bytes * self.measures.horizon
+        } else {
+            0
+        }
     }
 }

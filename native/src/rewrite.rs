@@ -28,104 +28,187 @@ pub fn quoted(name: &str) -> Vec<u8> {
     out
 }
 
-/// Whether a key, quotes included, reads `model`; escapes are followed.
-fn is_model(key: &[u8]) -> bool {
-    if key == b"\"model\"" {
-        return true;
+/// A key's text, when every escape in it is that of a small letter; None: it is no key that counts.
+fn unescaped(key: &[u8]) -> Option<Vec<u8>> {
+    if key.len() > LONGEST_KEY {
+        return None;
     }
-    if !key.contains(&b'\\') {
-        return false;
-    }
-    let (mut rest, mut read) = (&key[1..key.len() - 1], Vec::new());
+    let (mut rest, mut read) = (key, Vec::with_capacity(key.len()));
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         if byte != b'\\' {
             read.push(byte);
             continue;
         }
-        // Of all escapes only a code point can spell one of these letters.
-        let code = rest
-            .strip_prefix(b"u")
-            .and_then(|digits| digits.get(..4))
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits.strip_prefix("00")?, 16).ok());
-        match code {
-            Some(code) if code.is_ascii_lowercase() => read.push(code),
-            _ => return false,
+        let digits = rest.strip_prefix(b"u")?.get(..4)?;
+        let digits = std::str::from_utf8(digits).ok()?.strip_prefix("00")?;
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
         }
+        let code = u8::from_str_radix(digits, 16).ok()?;
+        if !code.is_ascii_lowercase() {
+            return None;
+        }
+        read.push(code);
         rest = &rest[5..];
     }
-    read == b"model"
+    Some(read)
 }
 
-/// Walks one JSON text that may still grow; remembers where it stood.
-#[derive(Default)]
+/// What a key says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Plain,
+    Model,
+    /// `response` or `message`: in events, the model is within.
+    Nest,
+}
+
+/// Where a walk stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Between,
+    /// Within a string that starts there; `value` of which key, unless it may be a key itself.
+    String {
+        start: usize,
+        value: Option<Key>,
+        escaped: bool,
+    },
+    /// Behind a string that may be a key.
+    AfterString,
+    AfterColon(Key),
+}
+
+/// Bytes of a key that are kept; escaped, the longest of those that count has 54.
+const LONGEST_KEY: usize = 64;
+
+/// Walks one JSON text that comes in pieces; no byte is looked at twice.
 pub struct ModelScan {
-    position: usize,
+    /// Events: `response.model` and `message.model` count, too.
+    nested: bool,
     depth: i64,
+    /// Within the object at `response` or `message`.
+    inside: bool,
+    state: State,
+    key: Vec<u8>,
 }
 
 impl ModelScan {
-    /// The next span (quotes included) of a string value of a top-level `model` key.
-    ///
-    /// None before a token that `text` does not hold whole; a later call with a longer text goes on there.
-    pub fn next(&mut self, text: &[u8]) -> Option<(usize, usize)> {
-        loop {
-            let found = text[self.position.min(text.len())..]
-                .iter()
-                .position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'))?;
-            let start = self.position + found;
-            if text[start] != b'"' {
-                self.depth += if matches!(text[start], b'{' | b'[') {
-                    1
-                } else {
-                    -1
-                };
-                self.position = start + 1;
-                continue;
-            }
-            let Some(end) = crate::usage::string_end(text, start) else {
-                self.position = start;
-                return None;
-            };
-            if self.depth != 1 {
-                self.position = end;
-                continue;
-            }
-            let skip = |mut at: usize| {
-                while at < text.len() && blank(text[at]) {
-                    at += 1;
-                }
-                at
-            };
-            let colon = skip(end);
-            let value = if text.get(colon) == Some(&b':') {
-                skip(colon + 1)
-            } else {
-                colon
-            };
-            if value == text.len() {
-                self.position = start;
-                return None;
-            }
-            self.position = value;
-            if value == colon || text[value] != b'"' || !is_model(&text[start..end]) {
-                continue;
-            }
-            let Some(end) = crate::usage::string_end(text, value) else {
-                self.position = start;
-                return None;
-            };
-            self.position = end;
-            return Some((value, end));
+    pub fn new(nested: bool) -> ModelScan {
+        ModelScan {
+            nested,
+            depth: 0,
+            inside: false,
+            state: State::Between,
+            key: Vec::new(),
         }
+    }
+
+    /// A line of an event ended: no string goes on behind it.
+    fn line_end(&mut self) {
+        if matches!(self.state, State::String { .. }) {
+            self.state = State::Between;
+        }
+    }
+
+    fn what(&self) -> Key {
+        match unescaped(&self.key).as_deref() {
+            Some(b"model") => Key::Model,
+            Some(b"response" | b"message") if self.nested && self.depth == 1 => Key::Nest,
+            _ => Key::Plain,
+        }
+    }
+
+    fn string(&mut self, start: usize, value: Option<Key>) {
+        self.key.clear();
+        self.state = State::String {
+            start,
+            value,
+            escaped: false,
+        };
+    }
+
+    /// The next span (quotes included) of a string value of a model key; goes on at `at`, and leaves it at the end.
+    pub fn next(&mut self, text: &[u8], at: &mut usize) -> Option<(usize, usize)> {
+        while *at < text.len() {
+            let byte = text[*at];
+            match self.state {
+                State::String {
+                    start,
+                    value,
+                    escaped,
+                } => {
+                    *at += 1;
+                    if byte == b'"' && !escaped {
+                        self.state = match value {
+                            Some(_) => State::Between,
+                            None => State::AfterString,
+                        };
+                        if value == Some(Key::Model) {
+                            return Some((start, *at));
+                        }
+                        continue;
+                    }
+                    if value.is_none() && self.key.len() <= LONGEST_KEY {
+                        self.key.push(byte);
+                    }
+                    let escaped = byte == b'\\' && !escaped;
+                    self.state = State::String {
+                        start,
+                        value,
+                        escaped,
+                    };
+                }
+                State::AfterString | State::AfterColon(_) if blank(byte) => *at += 1,
+                State::AfterString if byte == b':' => {
+                    *at += 1;
+                    self.state = State::AfterColon(self.what());
+                }
+                State::AfterString => self.state = State::Between,
+                State::AfterColon(key) => {
+                    self.state = State::Between;
+                    if byte == b'"' {
+                        self.string(*at, Some(key));
+                        *at += 1;
+                    } else if byte == b'{' && key == Key::Nest {
+                        self.depth += 1;
+                        self.inside = true;
+                        *at += 1;
+                    }
+                }
+                State::Between => {
+                    let rest = &text[*at..];
+                    let Some(found) = rest
+                        .iter()
+                        .position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'))
+                    else {
+                        *at = text.len();
+                        return None;
+                    };
+                    let start = *at + found;
+                    *at = start + 1;
+                    match text[start] {
+                        b'"' => {
+                            let keyed = self.depth == 1 || self.inside && self.depth == 2;
+                            self.string(start, if keyed { None } else { Some(Key::Plain) });
+                        }
+                        b'{' | b'[' => self.depth += 1,
+                        _ => {
+                            self.depth -= 1;
+                            self.inside &= self.depth > 1;
+                        }
+                    }
+                }
+            }
+        }
+        None
     }
 }
 
 /// `body` with `name` as the value of every top-level `model` key that holds a string; None: there is none.
 pub fn replace_model(body: &[u8], name: &str) -> Option<Vec<u8>> {
-    let mut scan = ModelScan::default();
-    let spans: Vec<_> = std::iter::from_fn(|| scan.next(body)).collect();
+    let (mut scan, mut at) = (ModelScan::new(false), 0);
+    let spans: Vec<_> = std::iter::from_fn(|| scan.next(body, &mut at)).collect();
     replace_spans(body, &spans, name)
 }
 
@@ -148,19 +231,31 @@ pub fn replace_spans(body: &[u8], spans: &[(usize, usize)], name: &str) -> Optio
 
 /// Puts the asked name back into an answer that comes in chunks.
 pub enum Restorer {
-    /// A plain JSON answer: nothing passes until the model is found, then everything.
-    Json {
-        name: String,
-        held: Vec<u8>,
-        scan: ModelScan,
-        passing: bool,
-    },
-    /// An event stream: every `data:` line.
-    Sse {
-        name: String,
-        held: Vec<u8>,
-        overlong: bool,
-    },
+    Json(Json),
+    Sse(Sse),
+}
+
+/// A plain JSON answer: nothing passes until the model is found, then everything.
+pub struct Json {
+    name: String,
+    held: Vec<u8>,
+    at: usize,
+    scan: ModelScan,
+    passing: bool,
+}
+
+/// An event stream: the data of every event, on however many lines.
+pub struct Sse {
+    name: String,
+    /// A line without its end so far.
+    held: Vec<u8>,
+    /// The line got too long to be held: it passes as it is.
+    overlong: bool,
+    /// The last byte was a carriage return, which ended a line.
+    returned: bool,
+    /// No line has ended.
+    first: bool,
+    scan: ModelScan,
 }
 
 fn json_kind(kind: &str) -> bool {
@@ -182,98 +277,133 @@ impl Restorer {
             .to_lowercase();
         let name = name.to_owned();
         if kind == "text/event-stream" {
-            return Some(Restorer::Sse {
+            return Some(Restorer::Sse(Sse {
                 name,
                 held: Vec::new(),
                 overlong: false,
-            });
+                returned: false,
+                first: true,
+                scan: ModelScan::new(true),
+            }));
         }
-        json_kind(&kind).then(|| Restorer::Json {
-            name,
-            held: Vec::new(),
-            scan: ModelScan::default(),
-            passing: false,
+        json_kind(&kind).then(|| {
+            Restorer::Json(Json {
+                name,
+                held: Vec::new(),
+                at: 0,
+                scan: ModelScan::new(false),
+                passing: false,
+            })
         })
     }
 
     /// What may be sent on now.
     pub fn feed(&mut self, chunk: &[u8]) -> Vec<u8> {
         match self {
-            Restorer::Json { passing: true, .. } => chunk.to_vec(),
-            Restorer::Json {
-                name,
-                held,
-                scan,
-                passing,
-            } => {
-                held.extend_from_slice(chunk);
-                if let Some(span) = scan.next(held) {
-                    *passing = true;
-                    let held = std::mem::take(held);
-                    return replace_spans(&held, &[span], name).unwrap_or(held);
-                }
-                if held.len() > HOLD_BYTES {
-                    *passing = true;
-                    return std::mem::take(held);
-                }
-                Vec::new()
-            }
-            Restorer::Sse {
-                name,
-                held,
-                overlong,
-            } => {
-                // Only the new bytes can hold a line's end.
-                let Some(last) = chunk.iter().rposition(|byte| *byte == b'\n') else {
-                    held.extend_from_slice(chunk);
-                    if held.len() > HOLD_BYTES {
-                        *overlong = true;
-                        return std::mem::take(held);
-                    }
-                    return Vec::new();
-                };
-                let mut text = std::mem::take(held);
-                text.extend_from_slice(&chunk[..=last]);
-                *held = chunk[last + 1..].to_vec();
-                let mut out = Vec::with_capacity(text.len() + 64);
-                for line in text.split_inclusive(|byte| *byte == b'\n') {
-                    sse_line(line, name, overlong, &mut out);
-                }
-                if held.len() > HOLD_BYTES {
-                    *overlong = true;
-                    out.append(held);
-                }
-                out
-            }
+            Restorer::Json(json) => json.feed(chunk),
+            Restorer::Sse(sse) => sse.feed(chunk),
         }
     }
 
     /// What was held when the answer ended.
     pub fn finish(&mut self) -> Vec<u8> {
         match self {
-            Restorer::Json { held, .. } => std::mem::take(held),
-            Restorer::Sse {
-                name,
-                held,
-                overlong,
-            } => {
+            Restorer::Json(json) => std::mem::take(&mut json.held),
+            Restorer::Sse(sse) => {
                 let mut out = Vec::new();
-                let line = std::mem::take(held);
-                sse_line(&line, name, overlong, &mut out);
+                let line = std::mem::take(&mut sse.held);
+                sse.line(&line, &mut out);
                 out
             }
         }
     }
 }
 
-fn sse_line(line: &[u8], name: &str, overlong: &mut bool, out: &mut Vec<u8>) {
-    let continued = std::mem::take(overlong);
-    let rewritten = if !continued && line.starts_with(b"data:") {
-        replace_model(line, name)
-    } else {
-        None
-    };
-    out.extend_from_slice(rewritten.as_deref().unwrap_or(line));
+impl Json {
+    fn feed(&mut self, chunk: &[u8]) -> Vec<u8> {
+        if self.passing {
+            return chunk.to_vec();
+        }
+        self.held.extend_from_slice(chunk);
+        if let Some(span) = self.scan.next(&self.held, &mut self.at) {
+            self.passing = true;
+            let held = std::mem::take(&mut self.held);
+            return replace_spans(&held, &[span], &self.name).unwrap_or(held);
+        }
+        if self.held.len() > HOLD_BYTES {
+            self.passing = true;
+            return std::mem::take(&mut self.held);
+        }
+        Vec::new()
+    }
+}
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+impl Sse {
+    /// The whole lines so far; an unfinished line waits for its end, or passes when it gets too long.
+    fn feed(&mut self, mut chunk: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(chunk.len() + 64);
+        if let (true, [b'\n', rest @ ..]) = (self.returned, chunk) {
+            out.push(b'\n');
+            chunk = rest;
+            self.returned = false;
+        }
+        self.returned &= chunk.is_empty();
+        while let Some(end) = chunk.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
+            let (line, rest) = chunk.split_at(end);
+            if self.overlong {
+                out.extend_from_slice(line);
+                self.overlong = false;
+                self.scan = ModelScan::new(true);
+            } else if self.held.is_empty() {
+                self.line(line, &mut out);
+            } else {
+                let mut whole = std::mem::take(&mut self.held);
+                whole.extend_from_slice(line);
+                self.line(&whole, &mut out);
+            }
+            self.first = false;
+            let ends = if rest.starts_with(b"\r\n") { 2 } else { 1 };
+            self.returned = rest == b"\r";
+            out.extend_from_slice(&rest[..ends]);
+            chunk = &rest[ends..];
+        }
+        if self.overlong {
+            out.extend_from_slice(chunk);
+        } else {
+            self.held.extend_from_slice(chunk);
+            if self.held.len() > HOLD_BYTES {
+                self.overlong = true;
+                out.append(&mut self.held);
+            }
+        }
+        out
+    }
+
+    fn line(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        let mark = if self.first && line.starts_with(BYTE_ORDER_MARK) {
+            BYTE_ORDER_MARK.len()
+        } else {
+            0
+        };
+        let text = &line[mark..];
+        if text.is_empty() {
+            self.scan = ModelScan::new(true);
+        }
+        let mut spans = Vec::new();
+        if text.starts_with(b"data:") {
+            let mut at = mark + b"data:".len();
+            while let Some(span) = self.scan.next(line, &mut at) {
+                spans.push(span);
+            }
+            self.scan.line_end();
+        }
+        match replace_spans(line, &spans, &self.name) {
+            Some(new) => out.extend_from_slice(&new),
+            None => out.extend_from_slice(line),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -306,6 +436,19 @@ mod tests {
             for size in 1..body.len() {
                 assert_eq!(run(kind, body, size), whole, "{kind} in chunks of {size}");
             }
+        }
+    }
+
+    #[test]
+    fn the_model_is_found_where_events_have_it() {
+        let sse = b"\xef\xbb\xbfdata: {\"type\":\"response.created\",\"response\":{\"model\":\"t\",\"x\":{\"model\":\"u\"}}}\r\r\
+            data: {\"message\" : {\"model\":\"t\"},\"y\":{\"model\":\"u\"}}\n\n\
+            data: {\"mod\ndata: el\":\"u\",\"id\":1,\ndata:\"model\":\ndata: \"t\"}\n\n";
+        let whole = run("text/event-stream", sse, sse.len());
+        let asked = String::from_utf8_lossy(sse).replace("\"t\"", "\"asked\"");
+        assert_eq!(String::from_utf8_lossy(&whole), asked);
+        for size in 1..sse.len() {
+            assert_eq!(run("text/event-stream", sse, size), whole);
         }
     }
 

@@ -1,28 +1,21 @@
 //! The declarative description of an API format, compiled from built-in Python values.
 //!
-//! A shape is a dictionary: `model`, `stream`, `limits` (names of top-level fields), `need` (the field without
-//! which a body is no prompt), `fields` (name to rule) and `layout`. A rule is a tuple whose first entry names it:
-//!
-//! * `("text",)`: a string's text; null gives nothing
-//! * `("string",)`: a string's text; nothing else will do
-//! * `("raw", (skipped, …))`: the value's own bytes, nothing when they equal one of `skipped`
-//! * `("list", item)`: every item's bytes, one after another
-//! * `("object", fields, layout)`: the fields' bytes in the order of the layout
-//! * `("choice", {"string" | "list" | "object" | "null": rule})`: by the kind of value
-//! * `("part", text, kind, url, longest, mark)`: an entry of a multimodal content list
-//! * `("prompts", separator)`: a list of texts, of token ids, or of lists of token ids
-//!
-//! A layout is a sequence of literal bytes and of `(field, suffix)`, the suffix standing only behind a field that
-//! gave something.
+//! The language is described in `headgate/wire/shape.py`, which executes the same values.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 #[derive(Debug, Clone)]
 pub enum Piece {
     Literal(Vec<u8>),
-    Field { slot: usize, suffix: Vec<u8> },
+    Field {
+        before: Vec<u8>,
+        slot: usize,
+        after: Vec<u8>,
+    },
+    /// The leading turn.
+    Lead,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -31,51 +24,59 @@ pub struct ObjectRule {
     pub layout: Vec<Piece>,
 }
 
-#[derive(Debug, Clone)]
-pub struct PartRule {
-    pub text: Vec<u8>,
-    pub kind: Vec<u8>,
-    pub url: Vec<u8>,
-    /// Bytes of a media URL taken literally.
-    pub longest: usize,
-    pub mark: Vec<u8>,
-}
-
 #[derive(Debug, Clone, Default)]
 pub struct ChoiceRule {
     pub string: Option<Box<Rule>>,
     pub list: Option<Box<Rule>>,
     pub object: Option<Box<Rule>>,
-    pub null: bool,
 }
 
 #[derive(Debug, Clone)]
 pub enum Rule {
-    Skip,
     Model,
     Stream,
+    Salt,
     Limit(usize),
-    Text { null: bool },
+    Text { before: Vec<u8>, after: Vec<u8> },
     Raw(Vec<Vec<u8>>),
+    Media(Vec<Vec<u8>>),
     List(Box<Rule>),
+    Turns(Box<Rule>, Vec<Vec<u8>>),
     Object(ObjectRule),
     Choice(ChoiceRule),
-    Part(PartRule),
     Prompts(Vec<u8>),
+}
+
+/// Kinds of values that satisfy a need.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Kinds {
+    pub string: bool,
+    pub list: bool,
 }
 
 /// A format's top level.
 #[derive(Debug, Clone)]
 pub struct Shape {
     pub root: ObjectRule,
-    /// Slot of the field that must be there.
-    pub need: usize,
+    /// Slots one of which must have a value of these kinds; empty: no body is refused.
+    pub need: Vec<(usize, Kinds)>,
     /// How many limit fields there are; the first usable one counts.
     pub limits: usize,
+    /// The prompt stays in the engine's KV cache.
+    pub cached: bool,
+    /// Slot of the field that some models have before the system text.
+    pub tools: Option<usize>,
 }
 
 fn wrong(what: &str) -> PyErr {
     PyValueError::new_err(format!("format shape: {what}"))
+}
+
+fn slot_of(fields: &[(Vec<u8>, Rule)], name: &str) -> PyResult<usize> {
+    fields
+        .iter()
+        .position(|(known, _)| *known == name.as_bytes())
+        .ok_or_else(|| wrong(&format!("unknown field {name}")))
 }
 
 fn layout(items: &Bound<'_, PyAny>, fields: &[(Vec<u8>, Rule)]) -> PyResult<Vec<Piece>> {
@@ -83,16 +84,17 @@ fn layout(items: &Bound<'_, PyAny>, fields: &[(Vec<u8>, Rule)]) -> PyResult<Vec<
         .try_iter()?
         .map(|item| {
             let item = item?;
-            if let Ok(literal) = item.extract::<Vec<u8>>() {
-                return Ok(Piece::Literal(literal));
+            if let Ok(literal) = item.cast::<PyBytes>() {
+                return Ok(Piece::Literal(literal.as_bytes().to_vec()));
             }
-            let (name, suffix): (String, Vec<u8>) = item.extract()?;
-            let slot = fields
-                .iter()
-                .position(|(known, _)| *known == name.as_bytes());
+            if item.len()? == 1 {
+                return Ok(Piece::Lead);
+            }
+            let (before, name, after): (Vec<u8>, String, Vec<u8>) = item.extract()?;
             Ok(Piece::Field {
-                slot: slot.ok_or_else(|| wrong(&format!("layout names unknown field {name}")))?,
-                suffix,
+                before,
+                slot: slot_of(fields, &name)?,
+                after,
             })
         })
         .collect()
@@ -110,11 +112,21 @@ impl Rule {
     fn read(value: &Bound<'_, PyAny>) -> PyResult<Rule> {
         let parts = value.cast::<PyTuple>()?;
         let name: String = parts.get_item(0)?.extract()?;
+        let boxed = |index: usize| -> PyResult<Box<Rule>> {
+            Ok(Box::new(Rule::read(&parts.get_item(index)?)?))
+        };
         Ok(match name.as_str() {
-            "text" => Rule::Text { null: true },
-            "string" => Rule::Text { null: false },
+            "text" => Rule::Text {
+                before: parts.get_item(1)?.extract()?,
+                after: parts.get_item(2)?.extract()?,
+            },
             "raw" => Rule::Raw(parts.get_item(1)?.extract()?),
-            "list" => Rule::List(Box::new(Rule::read(&parts.get_item(1)?)?)),
+            "media" => {
+                let keys: Vec<String> = parts.get_item(1)?.extract()?;
+                Rule::Media(keys.into_iter().map(String::into_bytes).collect())
+            }
+            "list" => Rule::List(boxed(1)?),
+            "turns" => Rule::Turns(boxed(1)?, parts.get_item(2)?.extract()?),
             "object" => {
                 let fields = fields(&parts.get_item(1)?)?;
                 let layout = layout(&parts.get_item(2)?, &fields)?;
@@ -123,32 +135,15 @@ impl Rule {
             "choice" => {
                 let mut choice = ChoiceRule::default();
                 for (kind, rule) in parts.get_item(1)?.cast::<PyDict>()?.iter() {
+                    let rule = Some(Box::new(Rule::read(&rule)?));
                     match kind.extract::<String>()?.as_str() {
-                        "string" => choice.string = Some(Box::new(Rule::read(&rule)?)),
-                        "list" => choice.list = Some(Box::new(Rule::read(&rule)?)),
-                        "object" => choice.object = Some(Box::new(Rule::read(&rule)?)),
-                        "null" => choice.null = true,
+                        "string" => choice.string = rule,
+                        "list" => choice.list = rule,
+                        "object" => choice.object = rule,
                         other => return Err(wrong(&format!("unknown kind {other}"))),
                     }
                 }
                 Rule::Choice(choice)
-            }
-            "part" => {
-                let (_, text, kind, url, longest, mark): (
-                    String,
-                    String,
-                    String,
-                    String,
-                    usize,
-                    Vec<u8>,
-                ) = value.extract()?;
-                Rule::Part(PartRule {
-                    text: text.into_bytes(),
-                    kind: kind.into_bytes(),
-                    url: url.into_bytes(),
-                    longest,
-                    mark,
-                })
             }
             "prompts" => Rule::Prompts(parts.get_item(1)?.extract()?),
             other => return Err(wrong(&format!("unknown rule {other}"))),
@@ -164,16 +159,29 @@ impl Shape {
                 .get_item(name)?
                 .ok_or_else(|| wrong(&format!("{name} is missing")))
         };
+        let name =
+            |key: &str| -> PyResult<Vec<u8>> { Ok(get(key)?.extract::<String>()?.into_bytes()) };
         let mut all = fields(&get("fields")?)?;
         let layout = layout(&get("layout")?, &all)?;
-        let need: String = get("need")?.extract()?;
-        let slot = all.iter().position(|(name, _)| *name == need.as_bytes());
+        let mut need = Vec::new();
+        for (field, kinds) in get("need")?.cast::<PyDict>()?.iter() {
+            let kinds: Vec<String> = kinds.extract()?;
+            let kinds = Kinds {
+                string: kinds.iter().any(|kind| kind == "string"),
+                list: kinds.iter().any(|kind| kind == "list"),
+            };
+            need.push((slot_of(&all, &field.extract::<String>()?)?, kinds));
+        }
+        let tools = match get("tools")?.extract::<Option<String>>()? {
+            Some(field) => Some(slot_of(&all, &field)?),
+            None => None,
+        };
         let limits: Vec<String> = get("limits")?.extract()?;
-        all.push((get("model")?.extract::<String>()?.into_bytes(), Rule::Model));
-        all.push((
-            get("stream")?.extract::<String>()?.into_bytes(),
-            Rule::Stream,
-        ));
+        all.push((name("model")?, Rule::Model));
+        all.push((name("stream")?, Rule::Stream));
+        if let Some(salt) = get("salt")?.extract::<Option<String>>()? {
+            all.push((salt.into_bytes(), Rule::Salt));
+        }
         let count = limits.len();
         for (index, name) in limits.into_iter().enumerate() {
             all.push((name.into_bytes(), Rule::Limit(index)));
@@ -183,8 +191,10 @@ impl Shape {
                 fields: all,
                 layout,
             },
-            need: slot.ok_or_else(|| wrong("`need` names no field"))?,
+            need,
             limits: count,
+            cached: get("cached")?.extract()?,
+            tools,
         })
     }
 }

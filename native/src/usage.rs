@@ -1,7 +1,7 @@
 //! Token usage from an answer's bytes, plain JSON or server-sent events, in any chunking, with bounded memory.
 //!
-//! A tail of the bytes is kept and read once, when the answer ends. A usage object of an unusual form is not
-//! judged here: the tail goes to the reader in Python.
+//! The beginning and a tail of the bytes are kept and read once, when the answer ends. A usage object of an unusual
+//! form is not judged here: what was kept goes to the reader in Python.
 
 use std::collections::VecDeque;
 
@@ -9,6 +9,10 @@ use bytes::Bytes;
 
 /// Bytes kept: several times the longest usage object and what follows it.
 pub const TAIL_BYTES: usize = 16 * 1024;
+/// Bytes kept of the beginning: Anthropic's streams say there what the prompt was.
+pub const HEAD_BYTES: usize = 4 * 1024;
+/// Usage objects that are looked at, from the last one on.
+const MOST_OBJECTS: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Usage {
@@ -25,13 +29,19 @@ pub enum Usage {
 /// Takes an answer's chunks as they pass.
 #[derive(Default)]
 pub struct UsageReader {
+    head: Vec<u8>,
+    /// Bytes that passed.
+    total: usize,
     chunks: VecDeque<Bytes>,
     size: usize,
 }
 
 impl UsageReader {
-    /// Remembers the last `TAIL_BYTES` and at most one chunk more.
+    /// Remembers the first `HEAD_BYTES`, the last `TAIL_BYTES` and at most one chunk more.
     pub fn feed(&mut self, chunk: &Bytes) {
+        let room = HEAD_BYTES - self.head.len();
+        self.head.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        self.total += chunk.len();
         let mut chunk = chunk.clone();
         if chunk.len() > TAIL_BYTES {
             // A copy, so that the whole chunk is not kept alive by its end.
@@ -53,7 +63,12 @@ impl UsageReader {
         for chunk in &self.chunks {
             tail.extend_from_slice(chunk);
         }
-        find_usage(&tail[tail.len().saturating_sub(TAIL_BYTES)..])
+        let tail = &tail[tail.len().saturating_sub(TAIL_BYTES)..];
+        if self.total <= TAIL_BYTES {
+            find_usage(tail)
+        } else {
+            find_usage(&[&self.head, b"\n".as_slice(), tail].concat())
+        }
     }
 }
 
@@ -63,27 +78,59 @@ fn regex_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
-/// The last complete `usage` object in the bytes.
-pub fn find_usage(tail: &[u8]) -> Usage {
-    let mut end = tail.len();
-    while let Some(at) = tail[..end]
+/// What the complete `usage` objects in the bytes say, the later ones first.
+pub fn find_usage(text: &[u8]) -> Usage {
+    let (mut completion, mut cached) = (None, None);
+    let (mut end, mut seen) = (text.len(), 0);
+    while let Some(at) = text[..end]
         .windows(KEY.len())
         .rposition(|window| window == KEY)
     {
         end = at + KEY.len() - 1;
         // A key, not a piece of text: within a JSON string the quotes would be escaped.
-        if at > 0 && tail[at - 1] == b'\\' {
+        if at > 0 && text[at - 1] == b'\\' {
             continue;
         }
-        let Some(brace) = open_brace(tail, at + KEY.len()) else {
+        let Some(brace) = open_brace(text, at + KEY.len()) else {
             continue;
         };
-        let Some(text) = object_at(tail, brace) else {
+        seen += 1;
+        if seen > MOST_OBJECTS {
+            break;
+        }
+        let Some(object) = object_at(text, brace) else {
             continue;
         };
-        return read_object(text).unwrap_or_else(|| Usage::Tail(tail.to_vec()));
+        let Some(counts) = read_object(object) else {
+            return Usage::Tail(text.to_vec());
+        };
+        completion = completion.or(counts.completion.or(counts.output));
+        cached = cached.or(counts.cached.or(counts.read));
+        let input = counts
+            .input
+            .map(|input| input + counts.read.unwrap_or(0) + counts.created.unwrap_or(0));
+        if let Some(prompt) = counts.prompt.or(input) {
+            return Usage::Counts {
+                prompt,
+                completion: completion.unwrap_or(0),
+                cached,
+            };
+        }
     }
     Usage::None
+}
+
+/// A usage object's counts, by the names of chat completions, of Responses and of Anthropic Messages.
+#[derive(Default)]
+struct Counts {
+    prompt: Option<i64>,
+    completion: Option<i64>,
+    cached: Option<i64>,
+    input: Option<i64>,
+    output: Option<i64>,
+    /// Of the prompt, besides `input`: read from the cache, and written to it.
+    read: Option<i64>,
+    created: Option<i64>,
 }
 
 fn open_brace(tail: &[u8], from: usize) -> Option<usize> {
@@ -102,7 +149,7 @@ fn open_brace(tail: &[u8], from: usize) -> Option<usize> {
 }
 
 /// The end of the string whose opening quote stands at `at`: the position behind its closing quote.
-pub fn string_end(text: &[u8], at: usize) -> Option<usize> {
+fn string_end(text: &[u8], at: usize) -> Option<usize> {
     let mut at = at + 1;
     while at < text.len() {
         match text[at] {
@@ -137,36 +184,53 @@ fn object_at(text: &[u8], start: usize) -> Option<&[u8]> {
 }
 
 /// Reads an object of plain counts; None for anything that is not of the usual form.
-fn read_object(text: &[u8]) -> Option<Usage> {
-    let (mut prompt, mut completion, mut cached) = (None, 0, None);
+fn read_object(text: &[u8]) -> Option<Counts> {
+    let mut found = Counts::default();
+    let (mut prompt_cached, mut input_cached) = (None, None);
     members(text, &mut |key, value| {
         match key {
-            b"prompt_tokens" => prompt = Some(whole(value)?),
-            b"completion_tokens" => completion = whole(value)?,
-            b"prompt_tokens_details" if value == b"null" => cached = None,
-            b"prompt_tokens_details" => {
-                cached = None;
-                members(value, &mut |key, value| {
-                    if key == b"cached_tokens" {
-                        cached = if value == b"null" {
-                            None
-                        } else {
-                            Some(whole(value)?)
-                        };
-                    }
-                    Some(())
-                })?;
-            }
+            b"prompt_tokens" => found.prompt = count(value)?,
+            b"completion_tokens" => found.completion = count(value)?,
+            b"input_tokens" => found.input = count(value)?,
+            b"output_tokens" => found.output = count(value)?,
+            b"cache_read_input_tokens" => found.read = count(value)?,
+            b"cache_creation_input_tokens" => found.created = count(value)?,
+            b"prompt_tokens_details" => prompt_cached = details(value)?,
+            b"input_tokens_details" => input_cached = details(value)?,
             _ => {}
         }
         Some(())
     })?;
-    Some(Usage::Counts {
-        prompt: prompt?,
-        completion,
-        cached,
-    })
+    found.cached = prompt_cached.or(input_cached);
+    Some(found)
 }
+
+/// A count or null; None for other values.
+fn count(value: &[u8]) -> Option<Option<i64>> {
+    if value == b"null" {
+        Some(None)
+    } else {
+        whole(value)
+            .filter(|_| value.len() <= LONGEST_COUNT)
+            .map(Some)
+    }
+}
+
+fn details(value: &[u8]) -> Option<Option<i64>> {
+    let mut cached = None;
+    if value != b"null" {
+        members(value, &mut |key, value| {
+            if key == b"cached_tokens" {
+                cached = count(value)?;
+            }
+            Some(())
+        })?;
+    }
+    Some(cached)
+}
+
+/// Digits of a count; Python judges longer ones.
+const LONGEST_COUNT: usize = 12;
 
 fn whole(value: &[u8]) -> Option<i64> {
     let plain = value.len() <= 18
@@ -280,6 +344,26 @@ mod tests {
         );
         assert_eq!(find_usage(br#"{"usage":null}"#), Usage::None);
         assert_eq!(find_usage(br#"{"usage":{"prompt_tokens":1"#), Usage::None);
+    }
+
+    #[test]
+    fn what_the_beginning_said_of_the_prompt_is_remembered() {
+        let mut reader = UsageReader::default();
+        reader.feed(&Bytes::from_static(
+            b"data: {\"message\":{\"usage\":{\"input_tokens\":5,\"cache_read_input_tokens\":20,\"output_tokens\":1}}}\n\n",
+        ));
+        for _ in 0..40 {
+            reader.feed(&Bytes::from(vec![b'x'; 1000]));
+        }
+        reader.feed(&Bytes::from_static(
+            b"data: {\"usage\":{\"output_tokens\":9}}\n\n",
+        ));
+        let found = Usage::Counts {
+            prompt: 25,
+            completion: 9,
+            cached: Some(20),
+        };
+        assert_eq!(reader.usage(), found);
     }
 
     #[test]

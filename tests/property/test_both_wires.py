@@ -27,11 +27,23 @@ ODD = b'{"model":"asked","messages":[{"role":7,"content":{"a":1e999}}]}'
 COUNTED = b'{"model":"t","usage":{"prompt_tokens":7,"completion_tokens":2}}'
 EVENT = b'data: {"model":"t","usage":{"prompt_tokens":7.0}}\n\ndata: {"mo'
 
+STARTED = b'data: {"response":{"model":"t"},"message":{"usage":{"input_tokens":7}}}\r\r'
+
 _HEADERS = st.fixed_dictionaries(
     {":method": st.sampled_from(["POST", "POST", "POST", "GET"])},
     optional={
         ":path": st.sampled_from(
-            ["/v1/chat/completions", "/v1/chat/completions?x=1", "/v1/completions", "/v1/models", "/x"]
+            [
+                "/v1/chat/completions",
+                "/v1/chat/completions?x=1",
+                "/v1/completions",
+                "/v1/responses",
+                "/v1/messages",
+                "/v1/embeddings",
+                "/v1/models",
+                "/x",
+                "/" + "é" * 600,
+            ]
         ),
         "content-type": st.sampled_from(
             ["application/json", "application/json; charset=x", "text/plain", "A/b+JSON"]
@@ -47,9 +59,28 @@ _HEADERS = st.fixed_dictionaries(
         "accept-encoding": st.just("gzip"),
     },
 )
-_BODY = st.sampled_from([CHAT, ODD, b"{", b"", b'{"model":"m","prompt":"p"}', b"x" * 500]) | st.binary(
-    max_size=9
-)
+IMAGE = json.dumps(
+    {
+        "messages": [{"role": "user", "content": [{"image_url": {"url": "data:,AAAA"}}, "x"]}],
+        "cache_salt": "s",
+        "tools": [1],
+        "system": "s",
+    }
+).encode()
+_BODY = st.sampled_from(
+    [
+        CHAT,
+        ODD,
+        IMAGE,
+        b"{",
+        b"",
+        b'{"model":"' + b"m" * 600 + b'","messages":[]}',
+        b" " * 99 + CHAT,
+        b"{" + b" " * 300,
+        b'{"model":"m","prompt":"p"}',
+        b"x" * 500,
+    ]
+) | st.binary(max_size=9)
 _POOL_ATTRIBUTES = [*POOL_ATTRIBUTES, "xds.route_name"]
 _END = st.booleans()
 _MODE = st.integers(0, 5)
@@ -108,7 +139,7 @@ _BODIES = st.builds(
 )
 _CHUNKS = st.builds(
     lambda data, end: pb.ProcessingRequest(response_body=pb.HttpBody(body=data, end_of_stream=end)),
-    st.sampled_from([COUNTED, EVENT, b"", b"x"]),
+    st.sampled_from([COUNTED, EVENT, STARTED, b"", b"x", b"\n", b"da", b"\xef\xbb\xbf"]),
     _END,
 )
 _TRAILERS = st.sampled_from(
@@ -159,7 +190,7 @@ def _answer(talk: Any, verb: str, *rest: Any) -> list[Any]:
 def test_a_conversation_is_the_same(
     messages: list[Any], answer: tuple[Any, ...], lean: bool, fallbacks: bool, answered: bool
 ) -> None:
-    how = Settings("nonce", body_limit=400)
+    how = Settings("nonce", body_limit=700, odd_body_limit=200)
     talks = [make(how, 3, lean=lean, fallbacks=fallbacks) for make in (Conversation, NativeConversation)]
     for message in messages:
         ours, theirs = (_step(talk, message) for talk in talks)
@@ -201,7 +232,9 @@ _COUNT = st.integers(0, 9) | st.sampled_from(["12", "x", "", True])
 @PATIENT
 @given(
     flags=_FLAGS,
-    usage=st.dictionaries(st.sampled_from(["prompt", "completion", "cached"]), _COUNT),
+    usage=st.dictionaries(
+        st.sampled_from(["prompt", "completion", "cached", "cache_read", "cache_creation"]), _COUNT
+    ),
     stream=st.sampled_from(["n-1", "", None, 4]),
     served=st.sampled_from(["1.1.1.1:1", "", None]),
     address=st.sampled_from([("10.0.0.1", 80), ("fd00::1", 80), ("", 0)]),

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -10,9 +10,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.wires import cases
 
-from headgate.model.requests import BLOCK_BYTES, Usage
-from headgate.wire.api import BadRequest, Format
+from headgate.model.requests import MEDIA_TOKENS, MOST_MEDIA, Usage
+from headgate.wire.api import Format, Reading
 from headgate.wire.blocks import HORIZON_BLOCKS, chain
+from headgate.wire.extproc import Settings
+from headgate.wire.native import native_settings
 from headgate.wire.parse import FORMATS, read_body
 from headgate.wire.rewrite import replace_model, restorer
 from headgate.wire.usage import UsageReader, find_usage
@@ -39,8 +41,17 @@ _ANY = st.recursive(
 )
 _URL = st.sampled_from(["http://x/y.png", "data:image/png;base64," + "A" * 700])
 _MEDIA = st.one_of(_URL, st.fixed_dictionaries({"url": _URL}, optional={"detail": _ANY}), _ANY)
+_DATA = st.sampled_from(["AAAA", "B" * 300, "", "data:x", "data:a/b;base64,AAAA"])
+_MORE_MEDIA = st.one_of(
+    st.fixed_dictionaries({"input_audio": st.fixed_dictionaries({"data": _DATA, "format": _TEXT})}),
+    st.fixed_dictionaries({"source": st.fixed_dictionaries({"type": _TEXT, "data": _DATA | _ANY})}),
+    st.fixed_dictionaries({"file_data": _DATA | _ANY}),
+    st.fixed_dictionaries({"content": st.lists(st.fixed_dictionaries({"text": _TEXT}), max_size=2) | _ANY}),
+    st.fixed_dictionaries({"name": _TEXT, "input": _ANY}),
+)
 _PART = st.one_of(
     _TEXT,
+    _MORE_MEDIA,
     st.fixed_dictionaries({"type": st.just("text"), "text": _TEXT}),
     st.fixed_dictionaries({"type": st.just("image_url"), "image_url": _MEDIA}),
     st.fixed_dictionaries({}, optional={"type": _SCALAR, "text": _SCALAR, "image_url": _MEDIA}),
@@ -59,16 +70,28 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "model": st.text(min_size=1, max_size=8) | _SCALAR,
     "messages": st.lists(_MESSAGE, max_size=3) | _ANY,
     "prompt": _TEXT | st.lists(_TEXT, max_size=3) | _IDS | st.lists(_IDS, max_size=3) | _ANY,
-    "tools": st.lists(_ANY, max_size=2) | st.none(),
+    "tools": st.lists(_ANY, max_size=2) | st.none() | _ANY,
     "stream": st.booleans() | _ANY,
     "max_tokens": st.integers(0, 2**65) | _ANY,
     "max_completion_tokens": st.integers(0, 9) | _ANY,
     "n": _ANY,
+    "cache_salt": _TEXT | _ANY,
+    "input": _TEXT | st.lists(_MESSAGE, max_size=3) | st.lists(_TEXT, max_size=3) | _IDS | _ANY,
+    "instructions": _TEXT | _ANY,
+    "system": _TEXT | st.lists(_PART, max_size=2) | _ANY,
+    "prompt_embeds": _DATA | st.lists(_DATA, max_size=2) | _ANY,
+    "image_data": _DATA | st.lists(_DATA | _MEDIA, max_size=2) | _ANY,
+    "documents": st.lists(_PART, max_size=3) | _ANY,
+    "exotic\\u00e9": _ANY,
 }
 _PAIRS = st.lists(
     st.sampled_from(sorted(_FIELDS)).flatmap(lambda key: st.tuples(st.just(key), _FIELDS[key])), max_size=7
 )
 _BLANK = st.sampled_from(["", " ", "\n\t"])
+
+
+def _key(key: str) -> str:
+    return f'"{key}"' if "\\" in key else json.dumps(key)
 
 
 @st.composite
@@ -80,8 +103,7 @@ def _bodies(draw: st.DrawFn) -> bytes:
         pairs = draw(st.permutations(pairs))
     plain, blank = draw(st.booleans()), draw(_BLANK)
     text = ",".join(
-        f"{blank}{json.dumps(key)}{blank}:{blank}{json.dumps(value, ensure_ascii=plain)}"
-        for key, value in pairs
+        f"{blank}{_key(key)}{blank}:{blank}{json.dumps(value, ensure_ascii=plain)}" for key, value in pairs
     )
     return ("{" + text + blank + "}").encode("utf-8", "surrogatepass")
 
@@ -102,20 +124,30 @@ def _cut(data: bytes, cuts: Cuts) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(places)]
 
 
+SETTINGS = native_settings(Settings("n"))
+
+
+def _scan(format_: Format, chunks: Sequence[bytes]) -> Any:
+    return native.scan(SETTINGS, FORMATS.index(format_), list(chunks))
+
+
 def _agree(format_: Format, body: bytes, chunks: Sequence[bytes]) -> None:
-    found = native.scan(format_.shape, list(chunks), BLOCK_BYTES, HORIZON_BLOCKS)
+    """Both read the same, or neither reads it: as it is with bodies too large to be mended."""
+    found, wanted = _scan(format_, chunks), read_body(format_, body, 0) if body else None
     if found is None:
+        assert not isinstance(wanted, Reading), (body, wanted)
         return
-    wanted = read_body(format_, body)
-    assert not isinstance(wanted, BadRequest), (body, wanted)
-    model, stream, limit, prompt_bytes, blocks, spans = found
+    assert isinstance(wanted, Reading), (body, wanted)
+    model, stream, limit, prompt_bytes, media, blocks, tools_first, spans, _ = found
     assert (model, stream, limit, prompt_bytes) == (
         wanted.model,
         wanted.streaming,
         wanted.max_tokens,
-        len(wanted.prompt),
+        wanted.prompt_bytes,
     )
-    assert blocks == chain(wanted.prompt, wanted.model)
+    assert min(media, MOST_MEDIA) * MEDIA_TOKENS == wanted.media_tokens
+    assert blocks == chain(wanted.prompt, wanted.model, wanted.salt)
+    assert tools_first == chain(wanted.tools_first, wanted.model, wanted.salt)
     rewritten = body
     for start, end in reversed(spans):
         rewritten = rewritten[:start] + b'"new"' + rewritten[end:]
@@ -166,7 +198,7 @@ def test_a_usual_chat_is_read_natively_when_cut_at_every_byte(plain: bool) -> No
     format_ = next(each for each in FORMATS if each.api == "chat")
     body = json.dumps(CHAT, ensure_ascii=plain).encode()
     for cut in range(len(body)):
-        assert native.scan(format_.shape, [body[:cut], body[cut:]], BLOCK_BYTES, HORIZON_BLOCKS) is not None
+        assert _scan(format_, [body[:cut], body[cut:]]) is not None
         if cut % 7 == 0:
             _agree(format_, body, [body[:cut], b"", body[cut:]])
 
@@ -175,15 +207,106 @@ def test_a_prompt_beyond_the_horizon_is_hashed_up_to_it() -> None:
     format_ = next(each for each in FORMATS if each.api == "completions")
     body = json.dumps({"model": "m", "prompt": "ab" * 400_000}).encode()
     _agree(format_, body, [body[i : i + 65_536] for i in range(0, len(body), 65_536)])
-    found = native.scan(format_.shape, [body], BLOCK_BYTES, HORIZON_BLOCKS)
-    assert (len(found[4]), found[3]) == (HORIZON_BLOCKS * 8, 800_000)
+    found = _scan(format_, [body])
+    assert (len(found[5]), found[3]) == (HORIZON_BLOCKS * 8, 800_000)
+
+
+def _messages(content: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": content}]}
+
+
+ORDINARY = [
+    ("chat", json.dumps({**_messages("x"), "temperature": 1e-05, "logit_bias": {"1": -1.5e300}})),
+    ("chat", '{"messages":[],"response_format":{"schema":{"\\u00e9\\u0022":"\\u00e9","n":1e999}}}'),
+    (
+        "chat",
+        json.dumps(_messages([{"type": "input_audio", "input_audio": {"data": "A" * 999, "format": "wav"}}])),
+    ),
+    (
+        "chat",
+        json.dumps(_messages([{"type": "image_url", "image_url": {"url": "http://x"}, "cache_control": {}}])),
+    ),
+    ("chat", json.dumps({**_messages("x"), "model": None})),
+    (
+        "chat",
+        '\ufeff{"messages":[{"role":"user","content":"cut in two \\ud83d"}],"n":123456789012345678901234567890}',
+    ),
+    ("completions", json.dumps({"prompt": [1, 2, 3], "echo": True, "stop": None})),
+    ("responses", json.dumps({"input": "hi", "reasoning": {"effort": "low"}, "instructions": "be brief"})),
+    ("responses", json.dumps({"input": [{"type": "function_call_output", "call_id": "1", "output": "2"}]})),
+    ("messages", json.dumps({**_messages([{"type": "text", "text": "x"}]), "system": "s", "max_tokens": 9})),
+    ("pooling", json.dumps({"input": ["a", "b"], "encoding_format": "float"})),
+    ("pooling", json.dumps({"query": "q", "documents": ["d", {"text": "e"}]})),
+    ("generate", json.dumps({"input_ids": [[1, 2], [3]], "sampling_params": {"temperature": 1e-7}})),
+    ("other", json.dumps({"model": "m", "prompt": {"a": [1e-05]}})),
+]
+
+
+@pytest.mark.parametrize(("api", "body"), ORDINARY)
+def test_an_ordinary_body_is_not_left_to_python(api: str, body: str) -> None:
+    format_ = next(each for each in FORMATS if each.api == api)
+    raw = body.encode()
+    assert _scan(format_, [raw]) is not None
+    for cut in range(len(raw)):
+        _agree(format_, raw, [raw[:cut], raw[cut:]])
+
+
+GROWING: dict[str, Callable[[int], dict[str, Any]]] = {
+    "keys of a part": lambda n: _messages([{f"k{i}": i for i in range(n)}]),
+    "media keys": lambda n: _messages([{"image_url": {f"k{i}": "x" for i in range(n)}}]),
+    "parts": lambda n: _messages([{"type": "text", "text": "x"}] * n),
+    "images": lambda n: _messages([{"image_url": {"url": "data:,x"}}] * n),
+    "turns": lambda n: {"messages": [{"role": "user", "content": "hello"}] * n},
+    "top-level keys": lambda n: {**_messages("x"), **{f"k{i}": i for i in range(n)}},
+    "tools": lambda n: {**_messages("x"), "tools": [{"name": "f"}] * n},
+    "text": lambda n: _messages("xy" * n),
+    "escapes": lambda n: _messages("\u0001" * n),
+    "depth": lambda n: {**_messages("x"), "d": [[[[[[1] * n]]]]]},
+    "numbers": lambda n: {**_messages("x"), "n": 10 ** min(n, 4000)},
+    "token ids": lambda n: {"messages": [], "prompt": list(range(n))},
+}
+
+
+@pytest.mark.parametrize("format_", FORMATS, ids=lambda each: each.api)
+@pytest.mark.parametrize("what", GROWING)
+def test_the_work_is_proportional_to_the_bytes(what: str, format_: Format) -> None:
+    """Counted in steps, whatever the machine does besides; in chunks of any size."""
+    for chunk in (1, 4096, 1 << 30):
+        steps: list[int] = []
+        for size in (500, 2000, 8000):
+            body = json.dumps(GROWING[what](size)).encode()
+            found = _scan(format_, [body[at : at + chunk] for at in range(0, len(body), chunk)])
+            if found is not None:
+                steps.append(found[8])
+        for less, more in itertools.pairwise(steps):
+            assert more <= 4.5 * less, (steps, chunk)
 
 
 _NAME = st.text(max_size=6)
+_EVENT_PIECES = st.sampled_from(
+    [
+        b"data:",
+        b"data: ",
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\xef\xbb\xbf",
+        b'{"response":{',
+        b'"message" : {',
+        b'"model":',
+        b'"mod\\u0065l":',
+        b'"target"',
+        b'"a\\"',
+        b"}",
+        b",",
+        b": x",
+    ]
+)
 _ANSWERS = st.one_of(
     _bodies(),
     _damaged(),
     st.lists(_bodies().map(lambda body: b"data: " + body + b"\n\n"), max_size=4).map(b"".join),
+    st.lists(_EVENT_PIECES, max_size=12).map(b"".join),
 )
 
 
@@ -224,6 +347,11 @@ _USAGE = st.fixed_dictionaries(
     optional={
         "prompt_tokens": st.integers(0, 2**66) | _SCALAR,
         "completion_tokens": st.integers(0, 9) | _SCALAR,
+        "input_tokens": st.integers(0, 9) | _SCALAR,
+        "output_tokens": st.integers(0, 9) | _SCALAR,
+        "cache_read_input_tokens": st.integers(0, 9) | _SCALAR,
+        "cache_creation_input_tokens": st.integers(0, 9) | st.none(),
+        "input_tokens_details": st.fixed_dictionaries({}, optional={"cached_tokens": st.integers(0, 9)}),
         "prompt_tokens_details": st.fixed_dictionaries({}, optional={"cached_tokens": _SCALAR, "x": _ANY})
         | _ANY,
         "cost": _ANY,
@@ -232,12 +360,18 @@ _USAGE = st.fixed_dictionaries(
 
 
 @PATIENT
-@given(usage=st.lists(_USAGE | _ANY, min_size=1, max_size=3), cuts=_CUTS, plain=st.booleans())
-def test_usage_is_the_same(usage: list[Any], cuts: Cuts, plain: bool) -> None:
+@given(
+    usage=st.lists(_USAGE | _ANY, min_size=1, max_size=10),
+    cuts=_CUTS,
+    plain=st.booleans(),
+    between=st.sampled_from([0, 0, 17_000]),
+)
+def test_usage_is_the_same(usage: list[Any], cuts: Cuts, plain: bool, between: int) -> None:
     text = "".join(
         f"data: {json.dumps({'choices': [], 'usage': one}, ensure_ascii=plain)}\r\n\r\n" for one in usage
     )
-    data = text.encode("utf-8", "surrogatepass")
+    first, end, rest = text.partition("\r\n\r\n")
+    data = (first + end + "x" * between + rest).encode("utf-8", "surrogatepass")
     ours = UsageReader()
     for chunk in (chunks := _cut(data, cuts)):
         ours.feed(chunk)

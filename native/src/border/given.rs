@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::conversation::{Format, Names, Settings};
 use crate::hub::Answer;
-use crate::program::Program;
+use crate::program::{Measures, Program};
 use crate::shape::Shape;
 
 fn text_list(value: &Bound<'_, PyDict>, name: &str) -> PyResult<Vec<String>> {
@@ -56,31 +56,34 @@ fn names(value: &Bound<'_, PyDict>) -> PyResult<Names> {
 
 /// Reads the settings that both the server and a single conversation take.
 pub fn settings(value: &Bound<'_, PyDict>) -> PyResult<Settings> {
-    let block_bytes: usize = item(value, "block_bytes")?.extract()?;
-    let horizon: usize = item(value, "horizon_blocks")?.extract()?;
+    let number = |name: &str| -> PyResult<usize> { item(value, name)?.extract() };
+    let measures = Measures {
+        block_bytes: number("block_bytes")?,
+        horizon: number("horizon_blocks")?,
+        media_blocks: number("media_blocks")?,
+        longest_model: number("longest_model")?,
+    };
     let mut formats = Vec::new();
     for entry in item(value, "formats")?.try_iter()? {
-        let (api, suffixes, shape): (String, Vec<String>, Option<Bound<'_, PyDict>>) =
-            entry?.extract()?;
-        let program = match shape {
-            Some(shape) => Some(Arc::new(Program::new(
-                &Shape::read(&shape)?,
-                block_bytes,
-                horizon,
-            ))),
-            None => None,
-        };
+        let (api, suffixes, shape): (String, Vec<String>, Bound<'_, PyDict>) = entry?.extract()?;
         formats.push(Format {
             api: Arc::from(api),
             suffixes,
-            program,
+            program: Arc::new(Program::new(&Shape::read(&shape)?, measures)),
         });
     }
     Ok(Settings {
         names: names(item(value, "names")?.cast::<PyDict>()?)?,
         formats,
         nonce: item(value, "nonce")?.extract()?,
-        body_limit: item(value, "body_limit")?.extract()?,
+        body_limit: number("body_limit")?,
+        odd_body_limit: number("odd_body_limit")?,
+        media_tokens: number("media_tokens")?,
+        most_media: number("most_media")?,
+        longest_id: number("longest_id")?,
+        longest_path: number("longest_path")?,
+        longest_endpoint: number("longest_endpoint")?,
+        most_subset: number("most_subset")?,
         subset_filter: item(value, "subset_filter")?.extract()?,
     })
 }

@@ -17,10 +17,8 @@ use tokio::sync::watch;
 use crate::accesslog::read_entries;
 use crate::conversation::{Conversation, PREFIX_BYTES};
 use crate::hub::{Answer, Hub, lock};
-use crate::program::Program;
-use crate::scan::{Reading, Scanner};
+use crate::scan::Scanner;
 use crate::server::{Limits, Services, Tls};
-use crate::shape::Shape;
 use crate::threads::{Address, Threads};
 use crate::usage::UsageReader;
 
@@ -238,10 +236,13 @@ impl Dialogue {
 
     /// Takes a serialised message; what was said. Raises ValueError when the peer broke the protocol.
     fn receive<'py>(&mut self, py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyList>> {
-        let all = self
+        let mut all = self
             .talk
             .receive(Bytes::copy_from_slice(data))
             .map_err(|error| PyValueError::new_err(error.0))?;
+        while self.talk.scanning() {
+            all.extend(self.talk.scan_on());
+        }
         let rows = PyList::empty(py);
         for said in &all {
             rows.append(said_row(py, &mut self.words, self.number, "", said)?)?;
@@ -303,42 +304,50 @@ impl Dialogue {
 }
 
 type ReadingRow<'py> = (
-    String,
+    Option<String>,
     bool,
     Option<i64>,
     usize,
+    usize,
+    Bound<'py, PyBytes>,
     Bound<'py, PyBytes>,
     Vec<(usize, usize)>,
+    u64,
 );
 
-/// Reads a body in chunks by a shape: model, stream, token limit, prompt bytes, blocks, spans of the model's value.
+/// Reads a body in chunks by the format of this number: model, stream, token limit, prompt bytes, media, blocks,
+/// blocks with the tools first, spans of the model's value, and how many steps it took.
 /// None: the format's own reader must judge it.
 #[pyfunction]
 fn scan<'py>(
     py: Python<'py>,
-    shape: &Bound<'py, PyDict>,
+    settings: &Bound<'py, PyDict>,
+    number: usize,
     chunks: Vec<Vec<u8>>,
-    block_bytes: usize,
-    horizon_blocks: usize,
 ) -> PyResult<Option<ReadingRow<'py>>> {
-    let program = Program::new(&Shape::read(shape)?, block_bytes, horizon_blocks);
-    let mut scanner = Scanner::new(Arc::new(program));
+    let settings = given::settings(settings)?;
+    let format = settings
+        .formats
+        .get(number)
+        .ok_or_else(|| PyValueError::new_err("no such format"))?;
+    let mut scanner = Scanner::new(format.program.clone());
     for chunk in &chunks {
         scanner.feed(chunk);
     }
-    let Some(reading) = scanner.finish() else {
-        return Ok(None);
-    };
-    let Reading {
-        model,
-        stream,
-        limit,
-        prompt_bytes,
-        blocks,
-        spans,
-    } = reading;
-    let blocks = PyBytes::new(py, &blocks);
-    Ok(Some((model, stream, limit, prompt_bytes, blocks, spans)))
+    let steps = scanner.steps;
+    Ok(scanner.finish().map(|reading| {
+        (
+            reading.model,
+            reading.stream,
+            reading.limit,
+            reading.prompt_bytes,
+            reading.media,
+            PyBytes::new(py, &reading.blocks),
+            PyBytes::new(py, &reading.tools_first),
+            reading.spans,
+            steps,
+        )
+    }))
 }
 
 /// `body` with `name` as the value of every top-level `model` key that holds a string.
@@ -396,19 +405,6 @@ fn read_log<'py>(
     Ok(rows)
 }
 
-/// Chained block hashes of a prompt.
-#[pyfunction]
-fn chain<'py>(
-    py: Python<'py>,
-    prompt: &[u8],
-    model: &str,
-    block_bytes: usize,
-    horizon_blocks: usize,
-) -> Bound<'py, PyBytes> {
-    let blocks = crate::text::chain([prompt], model.as_bytes(), block_bytes, horizon_blocks);
-    PyBytes::new(py, &blocks)
-}
-
 #[pymodule]
 pub fn headgate_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -420,7 +416,6 @@ pub fn headgate_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(restore_model, module)?)?;
     module.add_function(wrap_pyfunction!(read_usage, module)?)?;
     module.add_function(wrap_pyfunction!(read_log, module)?)?;
-    module.add_function(wrap_pyfunction!(chain, module)?)?;
     for (name, value) in [
         ("ARRIVED", kind::ARRIVED),
         ("UNREAD", kind::UNREAD),

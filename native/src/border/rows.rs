@@ -83,7 +83,7 @@ fn arrived<'py>(
         Some(list) => Some(PyTuple::new(py, list)?),
         None => None,
     };
-    let items: [Bound<'py, PyAny>; 19] = [
+    let items: [Bound<'py, PyAny>; 21] = [
         kind::ARRIVED.into_pyobject(py)?.into_any(),
         stream.into_pyobject(py)?.into_any(),
         pool.clone().into_any(),
@@ -91,7 +91,8 @@ fn arrived<'py>(
         words.get(py, &arrival.api).into_any(),
         words.get(py, text(&arrival.path)).into_any(),
         reading
-            .map(|reading| words.get(py, &reading.model))
+            .and_then(|reading| reading.model.as_deref())
+            .map(|model| words.get(py, model))
             .into_pyobject(py)?,
         reading
             .is_some_and(|reading| reading.stream)
@@ -114,6 +115,8 @@ fn arrived<'py>(
         arrival.session.as_ref().map(text).into_pyobject(py)?,
         arrival.body_bytes.into_pyobject(py)?.into_any(),
         arrival.unseen.into_pyobject(py)?.to_owned().into_any(),
+        arrival.media_tokens.into_pyobject(py)?.into_any(),
+        PyBytes::new(py, reading.map_or(&[], |reading| &reading.tools_first)).into_any(),
     ];
     PyTuple::new(py, items)
 }

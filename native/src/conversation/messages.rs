@@ -1,5 +1,7 @@
 //! Protocol messages as the conversation reads and writes them.
 
+use std::collections::HashMap;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
@@ -8,6 +10,7 @@ use crate::proto::{
     BodyMutation, CommonResponse, HttpHeaders, Kind, Mutation, PhaseResponse, ProcessingResponse,
     Response, StreamedBodyResponse, Struct, Value,
 };
+use crate::text::beginning;
 
 /// Names and values, each text in a slice of the message it came in.
 pub type Headers = Vec<(Bytes, Bytes)>;
@@ -17,8 +20,16 @@ pub fn text(bytes: &Bytes) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
 
+/// More headers than this have an index.
+const MANY: usize = 64;
+
 fn is_text(bytes: &[u8]) -> bool {
     bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
+}
+
+/// The first characters of a text that fit so many bytes; a copy, which keeps no message alive.
+pub(super) fn cut(value: &Bytes, longest: usize) -> Bytes {
+    Bytes::copy_from_slice(beginning(text(value), longest).as_bytes())
 }
 
 pub(super) fn find<'a>(headers: &'a Headers, name: &str) -> Option<&'a Bytes> {
@@ -35,6 +46,8 @@ pub(super) fn not_a_request() -> WireError {
 pub(super) fn read_headers(message: HttpHeaders) -> Result<Headers, WireError> {
     let all = message.headers.unwrap_or_default().headers;
     let mut found: Headers = Vec::with_capacity(all.len());
+    // Of a few names a walk is the quickest; of many it would cost their square.
+    let mut places: Option<HashMap<Bytes, usize>> = (all.len() > MANY).then(HashMap::new);
     for header in all {
         if !is_text(&header.key) || !is_text(&header.value) {
             return Err(not_a_request());
@@ -52,15 +65,30 @@ pub(super) fn read_headers(message: HttpHeaders) -> Result<Headers, WireError> {
             header.key
         };
         // A header that comes twice counts as its last value.
-        match found.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, slot)) => *slot = value,
+        let place = match &mut places {
+            Some(places) => places.insert(key.clone(), found.len()),
+            None => found.iter().position(|(known, _)| *known == key),
+        };
+        match place {
+            Some(place) => {
+                found[place].1 = value;
+                if let Some(places) = &mut places {
+                    places.insert(key, place);
+                }
+            }
             None => found.push((key, value)),
         }
     }
     Ok(found)
 }
 
-pub(super) fn read_subset(metadata: &Struct, key: &str) -> Option<Vec<String>> {
+/// At most `most` entries, each of at most `longest` bytes: a longer one names no endpoint.
+pub(super) fn read_subset(
+    metadata: &Struct,
+    key: &str,
+    most: usize,
+    longest: usize,
+) -> Option<Vec<String>> {
     let value = metadata.fields.get(key)?;
     let text = |value: &Value| match &value.kind {
         Some(Kind::String(text)) => text.clone(),
@@ -74,8 +102,9 @@ pub(super) fn read_subset(metadata: &Struct, key: &str) -> Option<Vec<String>> {
     Some(
         found
             .iter()
+            .take(most)
             .map(|entry| entry.trim().to_owned())
-            .filter(|entry| !entry.is_empty())
+            .filter(|entry| !entry.is_empty() && entry.len() <= longest)
             .collect(),
     )
 }

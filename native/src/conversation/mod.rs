@@ -23,7 +23,7 @@ mod request;
 mod response;
 
 pub use messages::{Headers, PREFIX_BYTES, framed, text};
-use messages::{find, not_a_request};
+use messages::{cut, find, not_a_request};
 use response::is_local;
 
 /// Header and metadata names; they come from `headgate.model.headers`.
@@ -60,9 +60,9 @@ pub struct Names {
 /// An API whose requests are understood.
 pub struct Format {
     pub api: Arc<str>,
+    /// Ends of paths; none: all that no other format claims.
     pub suffixes: Vec<String>,
-    /// None: its bodies are read in Python.
-    pub program: Option<Arc<Program>>,
+    pub program: Arc<Program>,
 }
 
 /// How this process talks on every stream.
@@ -71,6 +71,18 @@ pub struct Settings {
     pub formats: Vec<Format>,
     pub nonce: String,
     pub body_limit: usize,
+    /// A larger body that the scanner does not accept is routed without being understood.
+    pub odd_body_limit: usize,
+    /// Prompt tokens that an image, a sound or a file counts for.
+    pub media_tokens: usize,
+    /// How many of them are counted.
+    pub most_media: usize,
+    /// Bytes of ids and names in headers that are kept.
+    pub longest_id: usize,
+    pub longest_path: usize,
+    pub longest_endpoint: usize,
+    /// Entries of a subset hint that are looked at.
+    pub most_subset: usize,
     pub subset_filter: bool,
 }
 
@@ -92,6 +104,7 @@ pub struct Arrival {
     pub slo_tpot_ms: Option<Bytes>,
     pub session: Option<Bytes>,
     pub body_bytes: usize,
+    pub media_tokens: usize,
     /// Nothing of the answer will be told but its end.
     pub unseen: bool,
 }
@@ -165,6 +178,10 @@ pub struct Conversation {
     body: Vec<Bytes>,
     body_size: usize,
     scanner: Option<Scanner>,
+    /// What the scanner has not seen of the newest body message.
+    unscanned: Bytes,
+    /// What to do once it has seen all: hand the request over, its body seen whole or not.
+    then: Option<bool>,
     format: Option<usize>,
     spans: Option<Vec<(usize, usize)>>,
     trailers: bool,
@@ -177,6 +194,8 @@ pub struct Conversation {
     status: Option<u64>,
     served: Option<String>,
     sse: bool,
+    /// Of an answer whose headers are not sent here, until it is known what it is.
+    beginning: Vec<u8>,
     response_seen: bool,
     restorer: Option<Restorer>,
     usage: Option<UsageReader>,
@@ -210,6 +229,8 @@ impl Conversation {
             body: Vec::new(),
             body_size: 0,
             scanner: None,
+            unscanned: Bytes::new(),
+            then: None,
             format: None,
             spans: None,
             trailers: false,
@@ -222,6 +243,7 @@ impl Conversation {
             status: None,
             served: None,
             sse: false,
+            beginning: Vec::new(),
             response_seen: false,
             restorer: None,
             usage: None,
@@ -285,7 +307,7 @@ impl Conversation {
             .iter()
             .filter_map(|name| find(&self.headers, name))
             .find(|value| !value.is_empty())
-            .cloned()
+            .map(|value| cut(value, self.settings.longest_id))
     }
 
     fn over(

@@ -5,16 +5,20 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::messages::{common, empty, encode, find, read_headers, read_subset, streamed, text};
-use super::{Arrival, Conversation, Phase, Said, WireError, whole_number};
+use super::messages::{
+    common, cut, empty, encode, find, read_headers, read_subset, streamed, text,
+};
+use super::{Arrival, Conversation, Format, Phase, Said, WireError, whole_number};
 use crate::proto::{
     BodyMutation, CommonResponse, HeaderMutation, HttpBody, HttpHeaders, Kind, Mutation,
     PhaseResponse, ProtocolConfiguration, Response, Struct, TrailersResponse, body_mode, texts,
 };
 use crate::rewrite::{replace_model, replace_spans};
 use crate::scan::Scanner;
+use crate::text::beginning;
 
-const LONGEST_ID: usize = 256;
+/// Bytes that are scanned before other streams have their turn.
+const SLICE: usize = 64 * 1024;
 
 impl Conversation {
     pub(super) fn request_headers(
@@ -37,13 +41,18 @@ impl Conversation {
         let settings = self.settings.clone();
         self.request_id = match find(&self.headers, &settings.names.request_id) {
             // A copy: a slice would keep the connection's read buffer for as long as the stream lasts.
-            Some(id) if !id.is_empty() => Bytes::copy_from_slice(id),
+            Some(id) if !id.is_empty() => cut(id, settings.longest_id),
             _ => self.key().into(),
         };
         if settings.subset_filter
             && let Some(hint) = metadata.get(&settings.names.subset_namespace)
         {
-            self.subset = read_subset(hint, &settings.names.subset);
+            self.subset = read_subset(
+                hint,
+                &settings.names.subset,
+                settings.most_subset,
+                settings.longest_endpoint,
+            );
         }
         if end {
             self.headers_only = true;
@@ -80,7 +89,9 @@ impl Conversation {
                         Some(Kind::String(text)) => text.as_str(),
                         _ => "",
                     };
-                    found.push(text.strip_prefix("pool/").unwrap_or(text).to_owned());
+                    let text = text.strip_prefix("pool/").unwrap_or(text);
+                    let longest = 2 * self.settings.longest_id;
+                    found.push(beginning(text, longest).to_owned());
                 }
             }
         }
@@ -104,18 +115,28 @@ impl Conversation {
 
     /// Finds the format of the path and starts its scanner.
     fn claim(&mut self) {
-        if self.header(":method") != Some("POST") || !self.is_json() {
+        if !self.is_json() {
             return;
         }
         let path = self.path();
+        let posted = self.header(":method") == Some("POST");
+        // The longest end of the path; the format without ends is that of all other paths.
+        let fit = |format: &Format| match format.suffixes.as_slice() {
+            [] => Some(0),
+            ends => ends
+                .iter()
+                .filter(|end| posted && path.ends_with(end.as_str()))
+                .map(String::len)
+                .max(),
+        };
         let formats = &self.settings.formats;
-        self.format = formats
-            .iter()
-            .position(|format| format.suffixes.iter().any(|end| path.ends_with(end)));
+        self.format = (0..formats.len())
+            .filter_map(|index| Some((fit(&formats[index])?, index)))
+            .max_by_key(|(length, _)| *length)
+            .map(|(_, index)| index);
         self.scanner = self
             .format
-            .and_then(|index| formats[index].program.clone())
-            .map(Scanner::new);
+            .map(|index| Scanner::new(formats[index].program.clone()));
     }
 
     fn path(&self) -> &str {
@@ -159,17 +180,38 @@ impl Conversation {
         if self.body_size > self.settings.body_limit {
             return Ok(self.too_large());
         }
-        if let Some(scanner) = &mut self.scanner {
-            scanner.feed(&message.body);
+        if self.scanner.is_some() {
+            self.unscanned = message.body.clone();
         }
         self.body.push(message.body);
         if self.mode == body_mode::BUFFERED_PARTIAL && !message.end_of_stream {
-            return Ok(self.arrive(false));
+            self.then = Some(false);
+        } else if message.end_of_stream || !self.duplex {
+            self.then = Some(true);
         }
-        if message.end_of_stream || !self.duplex {
-            return Ok(self.arrive(true));
+        Ok(self.scan_on())
+    }
+
+    /// A body message is not scanned to its end: see [`Conversation::scan_on`].
+    pub fn scanning(&self) -> bool {
+        !self.unscanned.is_empty()
+    }
+
+    /// Scans the next slice of a body message; hands the request over when that was the last one.
+    ///
+    /// To be called again, with other streams having their turn in between, before another message is received.
+    pub fn scan_on(&mut self) -> Vec<Said> {
+        let slice = self.unscanned.split_to(self.unscanned.len().min(SLICE));
+        if let Some(scanner) = &mut self.scanner {
+            scanner.feed(&slice);
         }
-        Ok(Vec::new())
+        if self.scanning() {
+            return Vec::new();
+        }
+        self.unscanned = Bytes::new();
+        self.then
+            .take()
+            .map_or_else(Vec::new, |seen| self.arrive(seen))
     }
 
     pub(super) fn request_trailers(&mut self) -> Result<Vec<Said>, WireError> {
@@ -194,13 +236,16 @@ impl Conversation {
         let scanner = self.scanner.take();
         let format = if seen { self.format } else { None };
         let unseen = self.response_bodyless && !self.lean;
-        let reading = match format {
+        let strict = format.is_some_and(|index| self.settings.formats[index].program.strict());
+        let mut reading = match format {
             Some(_) => scanner.and_then(Scanner::finish),
             None => None,
         };
-        // JSON on a path that no format claims may name a model, too: that is read in Python.
-        let glanced = format.is_none() && seen && self.body_size > 0 && self.is_json();
-        if glanced || (format.is_some() && reading.is_none()) {
+        if format.is_some()
+            && reading.is_none()
+            && self.body_size <= self.settings.odd_body_limit
+            && (self.body_size > 0 || strict)
+        {
             return vec![Said::Unread {
                 headers: self.headers.clone(),
                 body: self.whole_body(),
@@ -210,23 +255,22 @@ impl Conversation {
         }
         let names = &self.settings.names;
         let path = self.path();
-        let api = match format {
-            Some(index) => self.settings.formats[index].api.clone(),
-            None if self.header(":method") == Some("GET")
-                && path.ends_with(&names.models_suffix) =>
-            {
-                Arc::from("models")
-            }
-            None => Arc::from("other"),
+        let lists_models =
+            self.header(":method") == Some("GET") && path.ends_with(&names.models_suffix);
+        let api = match (format, &reading) {
+            _ if lists_models => Arc::from("models"),
+            (Some(index), Some(_)) => self.settings.formats[index].api.clone(),
+            _ => Arc::from("other"),
         };
-        // Cut where it is longer than that many characters.
-        let id = &self.request_id;
-        let end = text(id).char_indices().nth(LONGEST_ID);
-        let id = id.slice(..end.map_or(id.len(), |(end, _)| end));
+        let longest = beginning(path, self.settings.longest_path).len();
         let path =
-            find(&self.headers, ":path").map_or_else(Bytes::new, |whole| whole.slice(..path.len()));
-        let mut arrival = Arrival {
-            id,
+            find(&self.headers, ":path").map_or_else(Bytes::new, |whole| whole.slice(..longest));
+        let media = reading.as_ref().map_or(0, |reading| reading.media);
+        if let Some(reading) = &mut reading {
+            self.spans = Some(std::mem::take(&mut reading.spans));
+        }
+        let arrival = Arrival {
+            id: self.request_id.clone(),
             api,
             path,
             subset: self.subset.clone(),
@@ -236,12 +280,12 @@ impl Conversation {
             slo_tpot_ms: self.first(&names.slo_tpot_ms),
             session: self.first(&names.session),
             body_bytes: if seen { self.body_size } else { 0 },
+            media_tokens: media.min(self.settings.most_media) * self.settings.media_tokens,
             unseen,
             reading,
         };
-        if let Some(reading) = &mut arrival.reading {
-            self.asked_model = Some(reading.model.clone());
-            self.spans = Some(std::mem::take(&mut reading.spans));
+        if let Some(reading) = &arrival.reading {
+            self.asked_model.clone_from(&reading.model);
             self.streaming = reading.stream;
         }
         vec![Said::Arrived(Box::new(arrival))]
@@ -262,6 +306,7 @@ impl Conversation {
         self.phase = Phase::Refusing;
         self.body.clear();
         self.scanner = None;
+        self.unscanned = Bytes::new();
         vec![Said::TooLarge {
             request_id: self.request_id.clone(),
         }]

@@ -13,7 +13,28 @@ use crate::rewrite::Restorer;
 use crate::usage::{Usage, UsageReader};
 
 const VIA_UPSTREAM: &str = "via_upstream";
-const SSE_BEGINNINGS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
+const EVENT_LINES: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// Bytes of a piece that tell whether an answer is an event stream.
+const LONGEST_BEGINNING: usize = 64;
+
+/// Whether an answer that begins so is an event stream; None: more of it must be seen.
+///
+/// A byte order mark and empty lines may come first.
+fn begins_events(beginning: &[u8]) -> Option<bool> {
+    let line = match beginning.strip_prefix(BYTE_ORDER_MARK) {
+        Some(rest) => rest,
+        None if BYTE_ORDER_MARK.starts_with(beginning) => return None,
+        None => beginning,
+    };
+    let blank = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let line = &line[line.iter().take_while(|byte| blank(byte)).count()..];
+    if EVENT_LINES.iter().any(|each| line.starts_with(each)) {
+        return Some(true);
+    }
+    let may = EVENT_LINES.iter().any(|each| each.starts_with(line));
+    (!may).then_some(false)
+}
 
 impl Conversation {
     pub(super) fn response_headers(
@@ -48,7 +69,7 @@ impl Conversation {
         self.status = Some(status);
         self.served = served;
         let kind = header("content-type").unwrap_or_default();
-        self.sse = kind.starts_with("text/event-stream");
+        self.sse = kind.to_lowercase().starts_with("text/event-stream");
         if let (Some(_), Some(asked), false) =
             (&self.target, &self.asked_model, self.response_bodyless)
         {
@@ -100,6 +121,7 @@ impl Conversation {
             .filter_metadata
             .get(&self.settings.names.lb_namespace)
             .and_then(|lb| lb.text(&self.settings.names.served))
+            .filter(|served| served.len() <= self.settings.longest_endpoint)
             .map(str::to_owned)
     }
 
@@ -109,12 +131,22 @@ impl Conversation {
         if message.body.is_empty() && !message.end_of_stream {
             return Vec::new();
         }
+        let piece = &message.body[..message.body.len().min(LONGEST_BEGINNING)];
+        self.beginning.extend_from_slice(piece);
+        let events = begins_events(&self.beginning);
+        if events.is_none() && !message.end_of_stream {
+            if self.beginning.len() > LONGEST_BEGINNING {
+                // Empty lines, for the most part.
+                let blank =
+                    |byte: &&u8| BYTE_ORDER_MARK.contains(byte) || matches!(byte, b'\r' | b'\n');
+                let blanks = self.beginning.iter().take_while(blank).count();
+                self.beginning.drain(..blanks);
+            }
+            return Vec::new();
+        }
         self.phase = Phase::Started;
         self.leaving = true;
-        if !SSE_BEGINNINGS
-            .iter()
-            .any(|beginning| message.body.starts_with(beginning))
-        {
+        if events != Some(true) {
             return Vec::new(); // an error, most likely: the access log tells
         }
         vec![

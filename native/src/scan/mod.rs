@@ -1,34 +1,44 @@
 //! One pass over a JSON body, in chunks as they arrive, without building a tree.
 //!
-//! The scanner executes a [`Program`]. It accepts only what it reads beyond doubt: strict JSON in UTF-8 whose fields
-//! have the forms that the shape names. Everything else (broken or exotic bodies) makes it `unsure`, and the
-//! caller then asks the format's own reader in Python, so that answers and errors cannot differ.
+//! The scanner executes a [`Program`]. It accepts only what it reads beyond doubt: strict JSON in UTF-8 with what the
+//! shape needs. Everything else (broken or exotic bodies) makes it `unsure`, and the caller then asks the format's
+//! own reader in Python, so that answers and errors cannot differ. Its work is proportional to the bytes: nothing is
+//! looked at twice, and of keys only those are kept that the shape names.
 
 use std::sync::Arc;
 
-use crate::program::{Node, Program};
-use crate::text::{Media, Text, chain};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::program::{ID, Node, PROMPT, Program, SKIP};
+use crate::shape::Piece;
+use crate::text::{Digest, Text, chain, model_mask, no_salt};
 
 mod fields;
 #[cfg(test)]
 mod tests;
 
 /// Containers within containers that are followed.
-const DEPTH: usize = 64;
-const LONGEST_KEY: usize = 256;
-const LONGEST_MODEL: usize = 64 * 1024;
+const DEPTH: usize = 256;
+/// Bytes of a key that are kept: no shape names a longer one.
+const LONGEST_KEY: usize = 64;
 /// Digits that surely fit a signed 64-bit number.
 const LONGEST_NUMBER: usize = 18;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What a shape found in a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
-    pub model: String,
+    /// None: the engine's default.
+    pub model: Option<String>,
     pub stream: bool,
     pub limit: Option<i64>,
     pub prompt_bytes: usize,
+    /// Images, sounds and files.
+    pub media: usize,
     /// See [`chain`].
     pub blocks: Vec<u8>,
+    /// The blocks with the tools before the system text; empty: no other order.
+    pub tools_first: Vec<u8>,
     /// Where the values of top-level model fields stand, quotes included.
     pub spans: Vec<(usize, usize)>,
 }
@@ -47,18 +57,72 @@ enum State {
     /// Behind a value within a container.
     After,
     String,
-    Number,
+    Number(Digits),
     Word,
     /// Behind the whole text.
     End,
+}
+
+/// Where a number stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Digits {
+    /// Behind the sign.
+    Sign,
+    /// Behind a leading zero.
+    Zero,
+    Whole,
+    /// Behind the point.
+    Point,
+    Fraction,
+    /// Behind `e`.
+    Exponent,
+    /// Behind the sign of the exponent.
+    ExponentSign,
+    Power,
+}
+
+impl Digits {
+    fn first(byte: u8) -> Digits {
+        match byte {
+            b'-' => Digits::Sign,
+            b'0' => Digits::Zero,
+            _ => Digits::Whole,
+        }
+    }
+
+    /// With the next byte; None: the byte does not belong to the number.
+    fn next(self, byte: u8) -> Option<Digits> {
+        use Digits::{Exponent, ExponentSign, Fraction, Point, Power, Sign, Whole, Zero};
+        Some(match (self, byte) {
+            (Sign, b'0') => Zero,
+            (Sign | Whole, b'0'..=b'9') => Whole,
+            (Zero | Whole, b'.') => Point,
+            (Point | Fraction, b'0'..=b'9') => Fraction,
+            (Zero | Whole | Fraction, b'e' | b'E') => Exponent,
+            (Exponent, b'+' | b'-') => ExponentSign,
+            (Exponent | ExponentSign | Power, b'0'..=b'9') => Power,
+            _ => return None,
+        })
+    }
+
+    /// The number may end here.
+    fn whole(self) -> bool {
+        matches!(
+            self,
+            Digits::Zero | Digits::Whole | Digits::Fraction | Digits::Power
+        )
+    }
 }
 
 /// Where a string's bytes go.
 enum Sink {
     Nowhere,
     Key,
-    Text { text: Text, keep: usize },
-    Media(Media, usize),
+    Text(Text),
+    Media(Digest),
+    /// A model's name; longer than allowed: None.
+    Name(Option<Vec<u8>>),
+    Salt(Box<Xxh3>),
 }
 
 enum Frame {
@@ -74,29 +138,31 @@ enum Frame {
     List {
         rule: usize,
         out: Text,
+        first: bool,
     },
-    Part {
+    /// An object that refers to media.
+    Media {
         rule: usize,
-        text: Option<Text>,
-        kind: Option<Vec<u8>>,
-        members: Vec<(Vec<u8>, Option<Media>)>,
-        key: Vec<u8>,
-    },
-    /// An object that is a member of a part.
-    Member {
-        rule: usize,
-        url: Option<Media>,
-        is_url: bool,
+        found: Vec<Option<Digest>>,
+        key: Option<usize>,
     },
     Prompts {
         rule: usize,
         out: Text,
         first: bool,
-        ids: bool,
     },
     Ids {
         out: Text,
     },
+}
+
+/// What stands at the model's field.
+enum Model {
+    Missing,
+    Name(Vec<u8>),
+    TooLong,
+    /// No string.
+    Other,
 }
 
 /// The scanner met something it will not judge.
@@ -119,19 +185,29 @@ pub struct Scanner {
     /// A high surrogate that waits for its low one.
     high: Option<u32>,
     word: Vec<u8>,
+    /// The first digits of the open number.
     number: Vec<u8>,
     /// Depth of the container whose end ends the raw value, with its bytes; None: no raw value is open.
     raw: Option<(usize, Text)>,
     /// The last bytes of a chunk that may be the start of a UTF-8 character.
     partial: Vec<u8>,
+    /// Bytes of a byte order mark so far.
+    mark: usize,
     /// Bytes of earlier chunks.
     base: usize,
-    model: Option<Vec<u8>>,
+    /// Steps so far: bytes looked at or moved, tokens and comparisons of keys.
+    pub steps: u64,
+    model: Model,
     stream: bool,
+    salt: Option<u64>,
     limits: Vec<Option<i64>>,
+    /// For each need, whether the body has it.
+    met: Vec<bool>,
     start: usize,
     spans: Vec<(usize, usize)>,
-    prompt: Option<Text>,
+    lead: Option<Text>,
+    /// What the top-level fields gave.
+    given: Option<Vec<Option<Text>>>,
 }
 
 fn blank(byte: u8) -> bool {
@@ -160,32 +236,16 @@ fn plain(bytes: &[u8]) -> usize {
 
 /// An integer without sign, fraction, exponent and leading zero.
 fn integer(number: &[u8]) -> Option<i64> {
-    let simple = number.len() <= LONGEST_NUMBER
-        && number.iter().all(u8::is_ascii_digit)
-        && (number.len() == 1 || number.first() != Some(&b'0'));
+    let simple = number.len() <= LONGEST_NUMBER && number.iter().all(u8::is_ascii_digit);
     if !simple {
         return None;
     }
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// A number that every JSON reader takes in the same way.
-fn harmless(number: &[u8]) -> bool {
-    let number = number.strip_prefix(b"-").unwrap_or(number);
-    let mut halves = number.splitn(2, |byte| *byte == b'.');
-    let whole = halves.next().unwrap_or_default();
-    let fraction = halves.next();
-    integer(whole).is_some()
-        && fraction.is_none_or(|digits| {
-            !digits.is_empty()
-                && digits.len() <= LONGEST_NUMBER
-                && digits.iter().all(u8::is_ascii_digit)
-        })
-}
-
 impl Scanner {
     pub fn new(program: Arc<Program>) -> Scanner {
-        let (root, limits) = (program.root, program.limits);
+        let (root, limits, needs) = (program.root, program.limits, program.need.len());
         Scanner {
             program,
             state: State::Value { close: false },
@@ -200,13 +260,18 @@ impl Scanner {
             number: Vec::new(),
             raw: None,
             partial: Vec::new(),
+            mark: 0,
             base: 0,
-            model: None,
+            steps: 0,
+            model: Model::Missing,
             stream: false,
+            salt: None,
             limits: vec![None; limits],
+            met: vec![false; needs],
             start: 0,
             spans: Vec::new(),
-            prompt: None,
+            lead: None,
+            given: None,
         }
     }
 
@@ -223,27 +288,73 @@ impl Scanner {
         if self.unsure || self.state != State::End || !self.partial.is_empty() {
             return None;
         }
-        let model = String::from_utf8(self.model?)
-            .ok()
-            .filter(|name| !name.is_empty())?;
-        let prompt = self.prompt?;
-        Some(Reading {
+        let program = &self.program;
+        if program.strict() && !self.met.iter().any(|met| *met) {
+            return None;
+        }
+        let model = match self.model {
+            Model::Missing => None,
+            Model::Name(name) => {
+                Some(String::from_utf8(name).ok()?).filter(|name| !name.is_empty())
+            }
+            Model::TooLong => return None,
+            Model::Other if program.strict() => return None,
+            Model::Other => None,
+        };
+        let given = self.given?;
+        let Node::Object { layout, .. } = &program.nodes[program.root] else {
+            return None;
+        };
+        let (salt, mask) = (
+            self.salt.unwrap_or_else(no_salt),
+            model_mask(model.as_deref()),
+        );
+        let hashes = |layout: &[&Piece]| {
+            if !program.cached {
+                return Vec::new();
+            }
+            let pieces = layout
+                .iter()
+                .flat_map(|piece| placed(piece, &given, self.lead.as_ref()));
+            let measures = program.measures;
+            chain(pieces, salt, mask, measures.block_bytes, measures.horizon)
+        };
+        let usual: Vec<&Piece> = layout.iter().collect();
+        let others = tools_first(&usual, program.tools, &given, self.lead.as_ref());
+        let mut reading = Reading {
             stream: self.stream,
             limit: self.limits.into_iter().flatten().next(),
-            prompt_bytes: prompt.total,
-            blocks: chain(
-                prompt.pieces(),
-                model.as_bytes(),
-                self.program.block_bytes,
-                self.program.horizon,
-            ),
+            prompt_bytes: 0,
+            media: 0,
+            blocks: hashes(&usual),
+            tools_first: others.map_or_else(Vec::new, |order| hashes(&order)),
             spans: self.spans,
             model,
-        })
+        };
+        for piece in layout {
+            let (text, around) = match piece {
+                Piece::Literal(bytes) => (None, bytes.len()),
+                Piece::Lead => (self.lead.as_ref(), 0),
+                Piece::Field {
+                    before,
+                    slot,
+                    after,
+                } => (given[*slot].as_ref(), before.len() + after.len()),
+            };
+            if let Some(text) = text {
+                reading.prompt_bytes += text.total;
+                reading.media += text.media;
+            }
+            if text.is_some() || matches!(piece, Piece::Literal(_)) {
+                reading.prompt_bytes += around;
+            }
+        }
+        Some(reading)
     }
 
     /// Checks that the chunks together are UTF-8.
     fn characters(&mut self, chunk: &[u8]) -> Step<()> {
+        self.steps += chunk.len() as u64;
         let mut rest = chunk;
         while !self.partial.is_empty() && !rest.is_empty() {
             self.partial.push(rest[0]);
@@ -270,6 +381,7 @@ impl Scanner {
         let mut from = 0;
         while at < chunk.len() {
             let byte = chunk[at];
+            self.steps += 1;
             match self.state {
                 State::String => {
                     at = self.string(chunk, at)?;
@@ -277,16 +389,18 @@ impl Scanner {
                         self.raw_end(chunk, &mut from, at)?;
                     }
                 }
-                State::Number => {
-                    if byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E') {
-                        if self.number.len() > 2 * LONGEST_NUMBER {
-                            return Err(Unsure);
+                State::Number(digits) => {
+                    if let Some(digits) = digits.next(byte) {
+                        if self.number.len() <= LONGEST_NUMBER {
+                            self.number.push(byte);
                         }
-                        self.number.push(byte);
+                        self.state = State::Number(digits);
                         at += 1;
-                    } else {
-                        self.number_end()?;
+                    } else if digits.whole() {
+                        self.number_end();
                         self.raw_end(chunk, &mut from, at)?;
+                    } else {
+                        return Err(Unsure);
                     }
                 }
                 State::Word => {
@@ -298,6 +412,13 @@ impl Scanner {
                     }
                 }
                 _ if blank(byte) => at += 1,
+                State::Value { .. }
+                    if BYTE_ORDER_MARK.get(self.base + at) == Some(&byte)
+                        && self.mark == self.base + at =>
+                {
+                    self.mark += 1;
+                    at += 1;
+                }
                 State::Value { close } => {
                     if close && byte == b']' {
                         at += 1;
@@ -339,7 +460,7 @@ impl Scanner {
                     match byte {
                         b',' if object => self.state = State::Key { close: false },
                         b',' => {
-                            self.next_item()?;
+                            self.next_item();
                             self.state = State::Value { close: false };
                         }
                         b'}' if object => self.close(true)?,
@@ -353,8 +474,9 @@ impl Scanner {
                 State::End => return Err(Unsure),
             }
         }
-        let keep = self.program.keep();
+        let keep = self.raw_keep();
         if let Some((_, text)) = &mut self.raw {
+            self.steps += (chunk.len() - from) as u64;
             text.push(&chunk[from..], keep);
         }
         Ok(())
@@ -363,27 +485,35 @@ impl Scanner {
     fn in_object(&self) -> bool {
         match self.stack.last() {
             Some(Frame::Skip { object }) => *object,
-            Some(Frame::Object { .. } | Frame::Part { .. } | Frame::Member { .. }) => true,
+            Some(Frame::Object { .. } | Frame::Media { .. }) => true,
             Some(Frame::List { .. } | Frame::Prompts { .. } | Frame::Ids { .. }) | None => false,
         }
     }
 
     /// The node of the next item of the list on top.
-    fn next_item(&mut self) -> Step<()> {
+    fn next_item(&mut self) {
         self.node = match self.stack.last() {
             Some(Frame::List { rule, .. }) => match &self.program.nodes[*rule] {
-                Node::List(item) => *item,
-                _ => return Err(Unsure),
+                Node::List { item, .. } => *item,
+                _ => SKIP,
             },
-            _ => 0,
+            Some(Frame::Prompts { .. }) => PROMPT,
+            Some(Frame::Ids { .. }) => ID,
+            _ => SKIP,
         };
-        Ok(())
     }
 
     /// The first byte of a value.
     fn value(&mut self, byte: u8) -> Step<()> {
+        if matches!(self.mark, 1 | 2) {
+            return Err(Unsure);
+        }
+        self.begin(byte);
         match byte {
-            b'"' => self.string_start(),
+            b'"' => {
+                self.string_start();
+                Ok(())
+            }
             b'{' => self.open(true),
             b'[' => self.open(false),
             b't' | b'f' | b'n' => {
@@ -395,7 +525,7 @@ impl Scanner {
             b'-' | b'0'..=b'9' => {
                 self.number.clear();
                 self.number.push(byte);
-                self.state = State::Number;
+                self.state = State::Number(Digits::first(byte));
                 Ok(())
             }
             _ => Err(Unsure),
@@ -410,22 +540,21 @@ impl Scanner {
                 at += 1;
                 continue;
             }
+            self.steps += 1;
             let length = plain(&chunk[at..]);
             if length > 0 {
-                if self.high.is_some() {
-                    return Err(Unsure);
-                }
-                self.put(&chunk[at..at + length])?;
+                self.half()?;
+                self.put(&chunk[at..at + length]);
                 at += length;
                 continue;
             }
             match chunk[at] {
-                b'"' if self.high.is_none() => {
-                    self.string_end(self.base + at + 1)?;
+                b'"' => {
+                    self.half()?;
+                    self.string_end(self.base + at + 1);
                     return Ok(at + 1);
                 }
-                // A key with escapes is left to the format's own reader.
-                b'\\' if !matches!(self.sink, Sink::Key) => self.escape = Some(None),
+                b'\\' => self.escape = Some(None),
                 _ => return Err(Unsure),
             }
             at += 1;
@@ -433,15 +562,43 @@ impl Scanner {
         Ok(at)
     }
 
-    fn put(&mut self, piece: &[u8]) -> Step<()> {
+    /// A high surrogate whose low one did not come is replaced; not in raw values, which keep their bytes.
+    fn half(&mut self) -> Step<()> {
+        if self.high.take().is_none() {
+            return Ok(());
+        }
+        self.replaced()
+    }
+
+    fn replaced(&mut self) -> Step<()> {
+        if self.raw.is_some() {
+            return Err(Unsure);
+        }
+        self.put("\u{fffd}".as_bytes());
+        Ok(())
+    }
+
+    fn put(&mut self, piece: &[u8]) {
+        self.steps += piece.len() as u64;
         match &mut self.sink {
             Sink::Nowhere => {}
-            Sink::Key if self.key.len() + piece.len() > LONGEST_KEY => return Err(Unsure),
-            Sink::Key => self.key.extend_from_slice(piece),
-            Sink::Text { text, keep } => text.push(piece, *keep),
-            Sink::Media(media, longest) => media.push(piece, *longest),
+            Sink::Key => {
+                let room = LONGEST_KEY.saturating_sub(self.key.len());
+                self.key.extend_from_slice(&piece[..piece.len().min(room)]);
+            }
+            Sink::Text(text) => text.push(piece, self.program.keep()),
+            Sink::Media(digest) => digest.push(piece),
+            Sink::Name(name) => {
+                let most = self.program.measures.longest_model;
+                match name {
+                    Some(known) if known.len() + piece.len() <= most => {
+                        known.extend_from_slice(piece);
+                    }
+                    _ => *name = None,
+                }
+            }
+            Sink::Salt(hash) => hash.update(piece),
         }
-        Ok(())
     }
 
     fn escape_byte(&mut self, byte: u8) -> Step<()> {
@@ -462,11 +619,10 @@ impl Scanner {
                 b't' => b'\t',
                 _ => return Err(Unsure),
             };
-            if self.high.is_some() {
-                return Err(Unsure);
-            }
+            self.half()?;
             self.escape = None;
-            return self.put(&[plain]);
+            self.put(&[plain]);
+            return Ok(());
         };
         let value = char::from(byte).to_digit(16).ok_or(Unsure)?;
         let code = code * 16 + value;
@@ -475,30 +631,29 @@ impl Scanner {
             return Ok(());
         }
         self.escape = None;
+        let low = matches!(code, 0xDC00..=0xDFFF);
+        if !low {
+            self.half()?;
+        }
         let code = match (self.high.take(), code) {
             (None, 0xD800..=0xDBFF) => {
                 self.high = Some(code);
                 return Ok(());
             }
-            (Some(high), 0xDC00..=0xDFFF) => 0x10000 + ((high - 0xD800) << 10) + (code - 0xDC00),
-            (Some(_), _) => return Err(Unsure),
+            (Some(high), _) => 0x10000 + ((high - 0xD800) << 10) + (code - 0xDC00),
+            (None, _) if low => return self.replaced(),
             (None, code) => code,
         };
         let mut buffer = [0; 4];
         let character = char::from_u32(code).ok_or(Unsure)?;
         let encoded = character.encode_utf8(&mut buffer).len();
-        self.put(&buffer[..encoded])
+        self.put(&buffer[..encoded]);
+        Ok(())
     }
 
-    fn number_end(&mut self) -> Step<()> {
-        if !harmless(&self.number) {
-            return Err(Unsure);
-        }
-        if self.number == b"-0" {
-            return Err(Unsure);
-        }
+    fn number_end(&mut self) {
         let value = integer(&self.number);
-        self.scalar(value, None)
+        self.scalar(value, None);
     }
 
     fn word_byte(&mut self) -> Step<()> {
@@ -508,10 +663,8 @@ impl Scanner {
             (b"null", None),
         ] {
             if self.word == word {
-                return match value {
-                    None => self.null(),
-                    Some(value) => self.scalar(None, Some(value)),
-                };
+                self.scalar(None, value);
+                return Ok(());
             }
             if word.starts_with(&self.word) {
                 return Ok(());
@@ -519,4 +672,52 @@ impl Scanner {
         }
         Err(Unsure)
     }
+}
+
+/// The bytes of one piece of the top-level layout.
+fn placed<'a>(
+    piece: &'a Piece,
+    given: &'a [Option<Text>],
+    lead: Option<&'a Text>,
+) -> impl Iterator<Item = &'a [u8]> {
+    let (before, text, after): (&[u8], Option<&Text>, &[u8]) = match piece {
+        Piece::Literal(bytes) => (bytes, None, &[]),
+        Piece::Lead => (&[], lead, &[]),
+        Piece::Field {
+            before,
+            slot,
+            after,
+        } => match &given[*slot] {
+            Some(text) => (before, Some(text), after),
+            None => (&[], None, &[]),
+        },
+    };
+    let pieces = text.into_iter().flat_map(Text::pieces);
+    std::iter::once(before)
+        .chain(pieces)
+        .chain(std::iter::once(after))
+}
+
+/// The layout with the tools first; None: nothing stands before them.
+fn tools_first<'a>(
+    layout: &[&'a Piece],
+    tools: Option<usize>,
+    given: &[Option<Text>],
+    lead: Option<&Text>,
+) -> Option<Vec<&'a Piece>> {
+    let is_tools =
+        |piece: &&&Piece| matches!(piece, Piece::Field { slot, .. } if Some(*slot) == tools);
+    let at = layout.iter().position(|piece| is_tools(&piece))?;
+    given[tools?].as_ref()?;
+    let stands = |piece: &&Piece| match piece {
+        Piece::Lead => lead.is_some(),
+        Piece::Field { slot, .. } => given[*slot].is_some(),
+        Piece::Literal(_) => true,
+    };
+    layout[..at].iter().any(stands).then(|| {
+        let mut order = vec![layout[at]];
+        order.extend(&layout[..at]);
+        order.extend(&layout[at + 1..]);
+        order
+    })
 }

@@ -104,7 +104,7 @@ impl Session {
             };
             let message = message?;
             reader.hold(self.lane.wait_for_room()).await?;
-            if let Some(answer) = self.take(message, std::mem::take(&mut first))? {
+            if let Some(answer) = self.take(message, std::mem::take(&mut first)).await? {
                 waiting = Some(answer);
             }
             self.flush(reader, writer).await?;
@@ -133,17 +133,21 @@ impl Session {
     }
 
     /// Hears one message; where the answer to it will come, when it asks for one.
-    fn take(
+    async fn take(
         &mut self,
         message: Bytes,
         first: bool,
     ) -> Result<Option<oneshot::Receiver<Answer>>, Stop> {
         // A test of what a fault of ours does to the streams around it.
         assert!(!(cfg!(test) && message.ends_with(b"panic")), "asked for");
-        let all = self
+        let mut all = self
             .talk
             .receive(message)
             .map_err(|error| Stop::Refused(INVALID_ARGUMENT, error.0))?;
+        while self.talk.scanning() {
+            tokio::task::yield_now().await;
+            all.extend(self.talk.scan_on());
+        }
         if first && !self.named {
             self.find_pool();
         }

@@ -41,6 +41,13 @@ fn settings() -> Settings {
         formats: Vec::<Format>::new(),
         nonce: "n".into(),
         body_limit: 1000,
+        odd_body_limit: 500,
+        media_tokens: 10,
+        most_media: 3,
+        longest_id: 256,
+        longest_path: 1024,
+        longest_endpoint: 64,
+        most_subset: 100,
         subset_filter: true,
     }
 }

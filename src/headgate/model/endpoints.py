@@ -67,5 +67,7 @@ class Pool(msgspec.Struct, frozen=True):
     """None: our own picker serves this pool."""
     models: tuple[ModelRule, ...] = ()
     """Empty: every model name passes as it is."""
+    tools_first: frozenset[str] = frozenset()
+    """Models whose chat templates have the tools before the system text; `*`: all."""
     objectives: Mapping[str, int] = msgspec.field(default_factory=dict)
     """InferenceObjective name → priority."""

@@ -6,14 +6,25 @@ import msgspec
 
 from headgate.model.ids import EndpointId, RequestId
 
-Api = Literal["chat", "completions", "models", "other"]
-"""`models` is `GET /v1/models`; `other` is routed without being understood."""
+Api = Literal["chat", "completions", "responses", "messages", "generate", "pooling", "models", "other"]
+"""`models` is `GET /v1/models`; `pooling` is embeddings, scores and the like; of `other` only the model is
+known."""
 
 BLOCK_BYTES = 128
 """Prompt bytes per prefix block: about 32 tokens of English text."""
 
 BYTES_PER_TOKEN = 4.0
 """First estimate of prompt bytes per token, before any answer told the true number."""
+
+MEDIA_TOKENS = 1024
+"""Prompt tokens that an image, a sound or a file counts for, whatever its size and the API it came by.
+
+What vision models make of one megapixel (LLaVA 576, Qwen2.5-VL 1,369) and audio models of 40 seconds (25 a
+second).
+"""
+
+MOST_MEDIA = 64
+"""Images, sounds and files of one prompt that are counted; more of them weigh no more."""
 
 
 class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
@@ -29,7 +40,7 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     """Chained hashes of the prompt's whole blocks of `BLOCK_BYTES`, up to the horizon: 8 bytes each,
     little-endian."""
     prompt_bytes: int = 0
-    """All prompt text, the part past the horizon too."""
+    """All prompt text, the part past the horizon too, without media."""
     max_tokens: int | None = None
     subset: tuple[str, ...] | None = None
     """Only these may serve (`ip:port` or bare `ip`); None: no restriction; empty: nobody may."""
@@ -41,6 +52,11 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     body_bytes: int = 0
     unseen: bool = False
     """Nothing of the answer will be told but its end: the data plane does not show the response phase."""
+    media_tokens: int = 0
+    """What the prompt's images, sounds and files count for, at most `MOST_MEDIA` times `MEDIA_TOKENS`."""
+    tools_first: bytes = b""
+    """The prompt's blocks for a model whose template has the tools before the system text; empty: as
+    `blocks`."""
     target_model: str | None = None
     """Target model forced by a trusted header (`x-llm-d-model-name-rewrite`)."""
 

@@ -31,6 +31,11 @@ from headgate.model.snapshot import Snapshot
 ACTIVE_PORTS = "inference.networking.k8s.io/active-ports"
 """Pod annotation: which of the pool's target ports are live on this pod."""
 
+TOOLS_FIRST = "headgate.dev/tools-before-system"
+"""Pool annotation: names of the models, after InferenceModels' rewriting, whose chat templates render the
+tools before the system text, separated by commas; `*`: all. By default tools stand behind it, as in the
+templates of Qwen 2.5 and 3, Llama 3 and gpt-oss."""
+
 PICKER_TLS = "headgate.dev/picker-tls"
 """Service annotation: `"false"` turns TLS towards a foreign picker off."""
 
@@ -96,7 +101,9 @@ class _Resolver:
             message = f"the pool has no ready endpoint: {self._why_empty(pool)}"
             self.problems.append(Problem(pool.place("spec.selector"), "NoEndpoints", message, "warning"))
         ref = pool.spec.endpoint_picker_ref
+        tools_first = pool.metadata.annotations.get(TOOLS_FIRST, "").split(",")
         return Pool(
+            tools_first=frozenset(name.strip() for name in tools_first if name.strip()),
             key=pool_key(pool.namespace, pool.name),
             endpoints=tuple(endpoints[key] for key in sorted(endpoints)),
             failure_mode=ref.failure_mode if ref else "FailClose",

@@ -6,6 +6,7 @@ from heapq import heappop, heappush
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import EndpointId
 from headgate.model.load import Load
+from headgate.model.requests import BYTES_PER_TOKEN
 from headgate.picker.doubts import Doubts
 from headgate.picker.events import ModelsListed, Scraped
 from headgate.picker.listings import Listings, lengths
@@ -18,6 +19,13 @@ from headgate.scheduling.prefix import DEFAULT_KV_TOKENS, BlockIndex, PrefixInde
 
 SILENT = frozenset({"refused", "unreachable", "reset", "timeout", "tls", "not-sent"})
 """Errors of a page that no server answered: what it said before stands."""
+
+
+FIRST_PROMPT_SHARE = 0.8
+"""`Fleet.prompt_share` before any answer was seen."""
+
+SAME_CAPACITY = 0.02
+"""Share of an index's capacity by which another one is not worth the change."""
 
 
 class Fleet:
@@ -38,6 +46,10 @@ class Fleet:
         self.listings = Listings()
         self.doubts = Doubts(settings.health.first_backoff_s, settings.health.longest_backoff_s)
         self.concerns = Concerns()
+        self.bytes_per_token = BYTES_PER_TOKEN
+        """Of the prompts of late."""
+        self.prompt_share = FIRST_PROMPT_SHARE
+        """Of the tokens that enter the engines' caches, those that are prompts: answers stay there, too."""
         self.paces_moved = False
         """An answer taught a pace since they were compared last."""
         self._free: list[int] = []
@@ -219,12 +231,16 @@ class Fleet:
                 self.concerns.unwell.add(member)
             if member.state.load is not None and member.state.load.waiting:
                 self.concerns.queueing.add(member)
-        self.index.open(member.state.slot, capacity_blocks(DEFAULT_KV_TOKENS))
+        self.index.open(member.state.slot, self._capacity(DEFAULT_KV_TOKENS))
         if slowly:
             member.health.start_slowly(now)
         return member
 
     def _compare_paces(self, now: float) -> None:
+        self.bytes_per_token = BYTES_PER_TOKEN
+        """Of the prompts of late."""
+        self.prompt_share = FIRST_PROMPT_SHARE
+        """Of the tokens that enter the engines' caches, those that are prompts: answers stay there, too."""
         self.paces_moved = False
         for member in self.members.values():
             if member.pace.answers and now - member.pace.heard_at > KEPT_S:
@@ -254,13 +270,17 @@ class Fleet:
         for tracked in member.holds.values():
             tracked.expected = b""
 
+    def _capacity(self, kv_tokens: int) -> int:
+        return capacity_blocks(kv_tokens, self.bytes_per_token, self.prompt_share)
+
     def _size(self, member: Member, load: Load) -> None:
-        if load.kv_blocks and load.block_tokens:
-            slot = member.state.slot
-            capacity = capacity_blocks(load.kv_blocks * load.block_tokens)
-            if capacity != self.index.capacity(slot):
-                self.index.open(slot, capacity)
-                self._refill(member)
+        kv_tokens = (load.kv_blocks or 0) * (load.block_tokens or 0) or DEFAULT_KV_TOKENS
+        slot = member.state.slot
+        capacity = self._capacity(kv_tokens)
+        before = self.index.capacity(slot)
+        if abs(capacity - before) > SAME_CAPACITY * before:
+            self.index.open(slot, capacity)
+            self._refill(member)
 
     def _collect_models(self) -> None:
         self.listings.collect(self.members.values())

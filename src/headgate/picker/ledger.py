@@ -9,12 +9,12 @@ from headgate.model.requests import Ending, Outcome, Usage
 from headgate.picker.actions import Conclude
 from headgate.picker.doubts import REFUSALS
 from headgate.picker.events import FirstToken, RequestEnded, ResponseStarted
-from headgate.picker.fleet import Fleet
+from headgate.picker.fleet import FIRST_PROMPT_SHARE, Fleet
 from headgate.picker.member import Member
 from headgate.picker.pace import FEWEST_TOKENS
 from headgate.picker.tracked import Tracked
 from headgate.scheduling.costs import H100_8B, StepCosts, step_s, ttft_s
-from headgate.scheduling.tokens import TokenEstimator
+from headgate.scheduling.tokens import FIRST_OUTPUT_TOKENS, TokenEstimator
 
 GAIN = 0.02
 """Weight of one request in the running means of uncached and context tokens."""
@@ -35,6 +35,10 @@ class Ledger:
         self.requests: dict[StreamId, Tracked] = {}
         """In order of arrival."""
         self.estimator = TokenEstimator()
+        self._computed = FIRST_OUTPUT_TOKENS * FIRST_PROMPT_SHARE / (1 - FIRST_PROMPT_SHARE)
+        self._generated = FIRST_OUTPUT_TOKENS
+        """Of answered requests, the running means of prompt tokens that were not cached and of answer
+        tokens."""
         self.mean_own = 0.0
         self.mean_context = 0.0
         self.prompt_tokens = 0
@@ -258,6 +262,11 @@ class Ledger:
 
     def _learn(self, tracked: Tracked, usage: Usage) -> None:
         self.estimator.learn(tracked.model, tracked.prompt_bytes, usage)
+        if usage.completion_tokens > 0:
+            self._computed += GAIN * (tracked.own_tokens - self._computed)
+            self._generated += GAIN * (usage.completion_tokens - self._generated)
+            self._fleet.bytes_per_token = self.estimator.bytes_per_token
+            self._fleet.prompt_share = self._computed / (self._computed + self._generated)
         if usage.cached_tokens is not None:
             self._reported_prompt = FADE * self._reported_prompt + usage.prompt_tokens
             self._reported_cached = FADE * self._reported_cached + usage.cached_tokens

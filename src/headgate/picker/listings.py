@@ -31,6 +31,9 @@ class Listings:
         """Anybody's names are known."""
         self._untold: tuple[Member, ...] = ()
         """Members whose names are not known, or not any more."""
+        self.aliases: dict[str, str] = {}
+        """Name → the first one of the same base model (its card has the same `root`), where there are
+        several."""
         self._joined: frozenset[int] = NOBODY
         """Slots of engines that also take `BASE:ADAPTER` for an adapter."""
 
@@ -40,6 +43,7 @@ class Listings:
         untold = []
         joined = set()
         self._told = False
+        roots: dict[str, set[str]] = {}
         for member in members:
             slot = member.state.slot
             if member.knows_models:
@@ -48,10 +52,16 @@ class Listings:
                 untold.append(member)
             for card in member.models:
                 homes.setdefault(card.id, set()).add(slot)
+                if card.parent is None and card.root:
+                    roots.setdefault(card.root, set()).add(card.id)
                 if card.owned_by == "sglang":
                     joined.add(slot)
         self._homes = {name: frozenset(slots) for name, slots in homes.items()}
         self._untold = tuple(untold)
+        self.aliases = {}
+        for names in roots.values():
+            if len(names) > 1:
+                self.aliases.update(dict.fromkeys(names, min(names)))
         self._joined = frozenset(joined)
 
     def may_serve(self, name: str | None) -> frozenset[int] | None:

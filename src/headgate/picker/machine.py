@@ -1,10 +1,8 @@
 """The machine of one pool: events in, actions out. It never awaits, logs or reads a clock."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import assert_never
-
-import xxhash
 
 from headgate.model.decisions import Candidate, Decision
 from headgate.model.endpoints import Pool
@@ -29,6 +27,7 @@ from headgate.scheduling.placement import Placement
 from headgate.scheduling.prefix import BlockIndex
 from headgate.scheduling.scheduler import Scheduler
 from headgate.scheduling.tokens import Averages
+from headgate.wire.blocks import of_model
 
 RELIST_S = 1.0
 """Model lists are asked for out of turn at most so often, seconds."""
@@ -235,7 +234,7 @@ class PoolMachine:
         request, model, fleet = case.request, case.model, self._fleet
         averages = self._ledger.estimator.of(model)
         prompt_tokens = averages.prompt_tokens(request)
-        blocks = case.blocks()
+        blocks = case.blocks(self.pool, fleet.listings.aliases)
         matched: dict[int, int] = {}
         prefix = b""
         if blocks and (found := fleet.index.match(blocks)):
@@ -292,7 +291,7 @@ class PoolMachine:
             now,
             request.streaming,
             request.unseen,
-            request.prompt_bytes,
+            0 if request.media_tokens else request.prompt_bytes,
             blocks,
             BLOCK_BYTES / averages.bytes_per_token,
             prompt_tokens,
@@ -417,11 +416,12 @@ class _Case:
         """Name to put into the body, when it is another one than the client's."""
         return None if self.model == self.request.model else self.model
 
-    def blocks(self) -> bytes:
-        """The prompt's blocks; a rewritten model has keys of its own: other adapter, other KV cache."""
-        blocks = self.request.blocks
-        if self.rewritten is not None:
-            salt = xxhash.xxh3_64_digest(self.rewritten.encode()) * (len(blocks) // 8)
-            salted = int.from_bytes(blocks, "little") ^ int.from_bytes(salt, "little")
-            blocks = salted.to_bytes(len(blocks), "little")
-        return blocks
+    def blocks(self, pool: Pool, aliases: Mapping[str, str]) -> bytes:
+        """The prompt's blocks as the model that is served has them, by whatever name the client knows it."""
+        request, model = self.request, self.model
+        blocks = request.blocks
+        if request.tools_first and (model in pool.tools_first or "*" in pool.tools_first):
+            blocks = request.tools_first
+        if model is not None and aliases:
+            model = aliases.get(model, model)
+        return blocks if model == request.model else of_model(blocks, request.model, model)

@@ -14,9 +14,14 @@ DEFAULT_KV_TOKENS = 31_250 * 16
 """KV capacity assumed of an engine that does not report its own: 31,250 blocks of 16 tokens."""
 
 
-def capacity_blocks(kv_tokens: int, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
-    """How many prompt blocks of `BLOCK_BYTES` a KV cache of *kv_tokens* tokens holds; at least one."""
-    return max(1, int(kv_tokens * bytes_per_token / BLOCK_BYTES))
+def capacity_blocks(
+    kv_tokens: int, bytes_per_token: float = BYTES_PER_TOKEN, prompt_share: float = 1.0
+) -> int:
+    """How many prompt blocks of `BLOCK_BYTES` a KV cache of *kv_tokens* tokens holds; at least one.
+
+    *prompt_share*: of the tokens that enter the cache, those that are prompts; the others are answers.
+    """
+    return max(1, int(kv_tokens * prompt_share * bytes_per_token / BLOCK_BYTES))
 
 
 class BlockIndex(Protocol):

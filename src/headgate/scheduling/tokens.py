@@ -12,6 +12,10 @@ SMALLEST_SAMPLE_BYTES = 256
 DENSEST, SPARSEST = 1.0, 12.0
 """Bytes per token that text in any language and vocabulary stays within."""
 
+NOT_UNDERSTOOD_TOKENS = 256
+"""What a body of which no prompt is known counts for at most: an upload of audio, an adapter, tokens to
+count."""
+
 FIRST_OUTPUT_TOKENS = 256.0
 """Expected answer length before any answer was seen."""
 
@@ -31,11 +35,17 @@ class Averages(msgspec.Struct, frozen=True, gc=False):
     """Tokens of an answer."""
 
     def prompt_tokens(self, request: InferenceRequest) -> int:
-        """Estimated prompt tokens, at least 1. A body that was not understood counts whole."""
-        return max(1, round((request.prompt_bytes or request.body_bytes) / self.bytes_per_token))
+        """Estimated prompt tokens, at least 1; `NOT_UNDERSTOOD_TOKENS` at most where no prompt is known."""
+        text = request.prompt_bytes / self.bytes_per_token
+        media = request.media_tokens
+        if not text and not media:
+            text = min(NOT_UNDERSTOOD_TOKENS, request.body_bytes / self.bytes_per_token)
+        return max(1, round(text) + media)
 
     def output_tokens(self, request: InferenceRequest) -> int:
-        """Expected answer tokens: the average, no more than the request allows."""
+        """Expected answer tokens: the average, no more than the request allows; none of a pooled prompt."""
+        if request.api == "pooling":
+            return 0
         most = request.max_tokens
         return round(self.output if most is None else min(self.output, most))
 
@@ -49,6 +59,8 @@ class TokenEstimator:
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, Averages] = OrderedDict()
+        self.bytes_per_token = BYTES_PER_TOKEN
+        """Of all models together, by their requests."""
 
     def of(self, model: str | None) -> Averages:
         """The averages of *model*."""
@@ -63,6 +75,7 @@ class TokenEstimator:
             sample = prompt_bytes / usage.prompt_tokens
             if DENSEST <= sample <= SPARSEST:
                 ratio += GAIN * (sample - ratio)
+                self.bytes_per_token += GAIN * (sample - self.bytes_per_token)
         if usage.completion_tokens > 0:
             output += GAIN * (usage.completion_tokens - output)
         self._known[key] = Averages(ratio, output)

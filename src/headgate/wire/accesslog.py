@@ -72,9 +72,13 @@ def _usage(metadata: Mapping[str, Struct]) -> Usage | None:
         return None
     values = metadata[names.USAGE_NAMESPACE]
     prompt = _count(values, "prompt")
-    return (
-        None if prompt is None else Usage(prompt, _count(values, "completion") or 0, _count(values, "cached"))
-    )
+    if prompt is None:
+        return None
+    # Anthropic's input tokens are those that were neither read from a cache nor written to one.
+    read, created = _count(values, "cache_read"), _count(values, "cache_creation")
+    cached = _count(values, "cached")
+    completion = _count(values, "completion") or 0
+    return Usage(prompt + (read or 0) + (created or 0), completion, read if cached is None else cached)
 
 
 def _served(entry: HTTPAccessLogEntry, metadata: Mapping[str, Struct]) -> EndpointId | None:

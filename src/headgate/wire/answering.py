@@ -15,6 +15,27 @@ from headgate.wire.said import FirstBytes, Over, Said, Started
 from headgate.wire.usage import UsageReader
 
 _VIA_UPSTREAM = "via_upstream"
+LONGEST_ENDPOINT = 64
+"""Bytes of an endpoint's name, `ip:port`; a longer text names none."""
+
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_EVENT_LINES = (b"data:", b"event:", b"id:", b"retry:", b":")
+LONGEST_BEGINNING = 64
+"""Bytes of a piece that tell whether an answer is an event stream."""
+
+
+def begins_events(beginning: bytes) -> bool | None:
+    """Whether an answer that begins so is an event stream; None: more of it must be seen.
+
+    A byte order mark and empty lines may come first.
+    """
+    if not beginning.startswith(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(beginning):
+        return None
+    line = beginning.removeprefix(_BYTE_ORDER_MARK).lstrip(b"\r\n")
+    if line.startswith(_EVENT_LINES):
+        return True
+    return None if any(each.startswith(line) for each in _EVENT_LINES) else False
 
 
 def read_headers(message: pb.HttpHeaders) -> dict[str, str]:
@@ -48,7 +69,8 @@ def served_endpoint(message: pb.ProcessingRequest) -> EndpointId | None:
     if names.LB_NAMESPACE not in metadata:
         return None
     served = metadata[names.LB_NAMESPACE].fields.get(names.SERVED)
-    return EndpointId(served.string_value) if served is not None and served.string_value else None
+    name = "" if served is None else served.string_value
+    return EndpointId(name) if 0 < len(name.encode()) <= LONGEST_ENDPOINT else None
 
 
 class Answering:
@@ -95,7 +117,7 @@ class Answering:
         self.status = whole_number(headers.get(":status", "")) or 0
         self.served = served_endpoint(message)
         kind = headers.get("content-type", "")
-        self._sse = kind.startswith("text/event-stream")
+        self._sse = kind.lower().startswith("text/event-stream")
         if asked_model is not None:
             self._restorer = restorer(kind, headers.get("content-encoding", ""), asked_model)
         put = dict(additions)

@@ -1,25 +1,37 @@
-"""The contract of an API format: which requests it claims and what it reads from their bodies.
+"""The contract of an API format: which requests it claims and what is read from their bodies.
 
 A format is one module in `formats/` with a module-level `Format` value; nothing else names it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from headgate.model.requests import Api
+from headgate.wire.shape import Text, count, execute, kind_of, media_tokens, string
+
+LONGEST_MODEL = 512
+"""Bytes of a model's name; a body with a longer one is refused."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What a format read from one body."""
 
-    model: str
-    """Empty: the body names none."""
+    model: str | None
+    """None: the engine's default; never empty."""
     streaming: bool = False
     prompt: bytes = b""
-    """All prompt text in the order the engine sees it: a longer conversation extends a shorter one."""
+    """All of the prompt in the order the engine sees it: a longer conversation extends a shorter one. Empty
+    where nothing stays in the KV cache."""
+    tools_first: bytes = b""
+    """The same with the tools before the system text; empty: no other order."""
+    prompt_bytes: int = 0
+    """Bytes of its text."""
+    media_tokens: int = 0
     max_tokens: int | None = None
+    salt: str = ""
+    """Part of the cache's key, as the client asked."""
 
 
 class BadRequest(msgspec.Struct, frozen=True):
@@ -35,29 +47,51 @@ class Format(msgspec.Struct, frozen=True):
 
     api: Api
     suffixes: tuple[str, ...]
-    """Ends of the paths (without query) that it claims, for POST."""
-    read: Callable[[bytes], Reading | BadRequest]
-    """Decodes a body; raises `msgspec.DecodeError` for text that is no JSON object of the right shape."""
-    shape: Mapping[str, Any] | None = None
-    """What the native scanner may read by itself (the language: `native/src/shape.rs`).
+    """Ends of the paths (without query) that it claims, for POST; none: all that no other claims, by any
+    method."""
+    shape: Mapping[str, Any]
+    """What is read; see `shape`."""
 
-    It must give what `read` gives, for every body it accepts; all others it leaves to `read`. None: all.
-    """
+    @property
+    def strict(self) -> bool:
+        """Whether a body that cannot be read is refused; else it is routed without being understood."""
+        return bool(self.shape["need"])
 
+    def read(self, body: bytes) -> Reading | BadRequest:
+        """Reads a body. Raises as `shape.execute` does."""
+        shape = self.shape
+        found = execute(shape, body)
+        model_field = shape["model"]
+        raw = found.fields.get(model_field)
+        model = string(raw)
+        if model is not None and len(model.encode()) > LONGEST_MODEL:
+            return BadRequest(f"{model_field} is longer than {LONGEST_MODEL} bytes", model_field)
+        if self.strict:
+            if kind_of(raw) not in ("missing", "null", "string"):
+                return BadRequest(f"{model_field} must be a string", model_field)
+            if (missing := self._missing(found.fields)) is not None:
+                return missing
+        limits = (count(found.fields.get(name)) for name in shape["limits"])
+        stream = found.fields.get(shape["stream"])
+        text: Text = found.text
+        return Reading(
+            model=model or None,
+            streaming=stream is not None and bytes(stream) == b"true",
+            prompt=text.bytes() if shape["cached"] else b"",
+            tools_first=found.tools_first.bytes() if shape["cached"] and found.tools_first else b"",
+            prompt_bytes=text.size,
+            media_tokens=media_tokens(text),
+            max_tokens=next((limit for limit in limits if limit is not None), None),
+            salt=(string(found.fields.get(shape["salt"])) or "") if shape["salt"] else "",
+        )
 
-def model_name(value: Any) -> str | BadRequest:
-    """The `model` field's value as a name, or what is wrong with it.
-
-    Empty for a body without one, also with null or "": engines serve their own model then.
-    """
-    if value is msgspec.UNSET or value is None:
-        return ""
-    return value if isinstance(value, str) else BadRequest("model must be a string", "model")
-
-
-def token_limit(*values: Any) -> int | None:
-    """The first value that is a usable token count; engines judge the others."""
-    for value in values:
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
-    return None
+    def _missing(self, fields: Mapping[str, msgspec.Raw]) -> BadRequest | None:
+        """What is wrong with a body that has none of the fields that its path needs."""
+        need = self.shape["need"]
+        for name, kinds in need.items():
+            if kind_of(fields.get(name)) in kinds:
+                return None
+        name, kinds = next(iter(need.items()))
+        if kind_of(fields.get(name)) in ("missing", "null"):
+            return BadRequest(f"you must provide {name}", name)
+        return BadRequest(f"{name} must be a {' or a '.join(kinds)}", name)

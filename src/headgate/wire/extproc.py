@@ -23,21 +23,29 @@ from headgate.model.ids import EndpointId
 from headgate.model.load import ModelCard
 from headgate.model.requests import Ending
 from headgate.wire import answers
-from headgate.wire.answering import Answering, pass_body, read_headers, served_endpoint
+from headgate.wire.answering import (
+    LONGEST_BEGINNING,
+    LONGEST_ENDPOINT,
+    Answering,
+    begins_events,
+    pass_body,
+    read_headers,
+    served_endpoint,
+)
 from headgate.wire.api import BadRequest
-from headgate.wire.numbers import whole_number
-from headgate.wire.parse import understand
+from headgate.wire.numbers import cut, whole_number
+from headgate.wire.parse import LONGEST_ID, ODD_BODY_BYTES, understand
 from headgate.wire.rewrite import replace_model
 from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
 
 BODY_LIMIT_BYTES = 64 * 1024 * 1024
 """Request bodies above this are refused with 413."""
 
+MOST_SUBSET = 4096
+"""Entries of a subset hint that are looked at."""
+
 _MODES = ProcessingMode
 STRIPPED = frozenset(names.NEVER_FROM_CLIENTS) | frozenset(names.NEVER_TO_SERVERS)
-
-
-_SSE_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
 class WireError(Exception):
@@ -47,12 +55,21 @@ class WireError(Exception):
 class Settings:
     """How this process talks on every stream."""
 
-    __slots__ = ("body_limit", "nonce", "subset_filter")
+    __slots__ = ("body_limit", "nonce", "odd_body_limit", "subset_filter")
 
-    def __init__(self, nonce: str, *, body_limit: int = BODY_LIMIT_BYTES, subset_filter: bool = True) -> None:
+    def __init__(
+        self,
+        nonce: str,
+        *,
+        body_limit: int = BODY_LIMIT_BYTES,
+        odd_body_limit: int = ODD_BODY_BYTES,
+        subset_filter: bool = True,
+    ) -> None:
         self.nonce = nonce
         """Tells this process's streams from those of another run, in access logs."""
         self.body_limit = body_limit
+        self.odd_body_limit = odd_body_limit
+        """See `parse.ODD_BODY_BYTES`."""
         self.subset_filter = subset_filter
         """False: the subset hint is not looked at."""
 
@@ -80,13 +97,14 @@ def _subset(metadata: Struct) -> tuple[str, ...] | None:
         found = value.string_value.split(",")
     else:
         found = []
-    return tuple(entry.strip() for entry in found if entry.strip())
+    entries = (entry.strip() for entry in found[:MOST_SUBSET])
+    return tuple(entry for entry in entries if 0 < len(entry.encode()) <= LONGEST_ENDPOINT)
 
 
 def _pool_names(message: pb.ProcessingRequest) -> tuple[str, ...]:
     """What the request's attributes call the pool, if they do."""
     told = [
-        values.fields[name].string_value.removeprefix("pool/")
+        cut(values.fields[name].string_value.removeprefix("pool/"), LONGEST_ID * 2)
         for name in names.POOL_ATTRIBUTES
         for values in message.attributes.values()
         if name in values.fields
@@ -103,6 +121,7 @@ class Conversation:
     __slots__ = (
         "_answering",
         "_asked_model",
+        "_beginning",
         "_body",
         "_body_size",
         "_chosen",
@@ -161,6 +180,8 @@ class Conversation:
         self._streaming = False
         self._chosen = ""
         self._decision = ""
+        self._beginning = b""
+        """Of an answer whose headers are not sent here, until it is known what it is."""
         self._answering: Answering | None = None
 
     @property
@@ -207,7 +228,7 @@ class Conversation:
             self._configure(message.protocol_config)
         self.pool_names = _pool_names(message)
         self._headers = read_headers(message.request_headers)
-        self._request_id = self._headers.get(names.REQUEST_ID) or self.key
+        self._request_id = cut(self._headers.get(names.REQUEST_ID, ""), LONGEST_ID) or self.key
         context = message.metadata_context.filter_metadata
         if self._settings.subset_filter and names.SUBSET_NAMESPACE in context:
             self._subset = _subset(context[names.SUBSET_NAMESPACE])
@@ -276,6 +297,7 @@ class Conversation:
             fallback_id=self.key,
             subset=self._subset,
             unseen=self._response_bodyless and not self._lean,
+            odd_limit=self._settings.odd_body_limit,
         )
         if isinstance(request, BadRequest):
             self._refuse(400, "bad-request", request.message, request.param, None)
@@ -335,8 +357,14 @@ class Conversation:
         pass_body(self.outbox, piece.body, piece.end_of_stream, duplex=self._response_duplex)
         if not piece.body and not piece.end_of_stream:
             return []
+        self._beginning += piece.body[:LONGEST_BEGINNING]
+        events = begins_events(self._beginning)
+        if events is None and not piece.end_of_stream:
+            if len(self._beginning) > LONGEST_BEGINNING:
+                self._beginning = self._beginning.lstrip(b"\xef\xbb\xbf\r\n")
+            return []
         self._phase, self.leaving = _Phase.STARTED, True
-        if not piece.body.startswith(_SSE_BEGINNINGS):
+        if not events:
             return []  # an error, most likely: the access log tells
         return [Started(200, served_endpoint(message)), FirstBytes()]
 

@@ -8,12 +8,14 @@ from typing import Any
 
 from headgate.model import headers as names
 from headgate.model.ids import EndpointId
-from headgate.model.requests import BLOCK_BYTES, InferenceRequest, Usage
-from headgate.wire.api import Format
+from headgate.model.requests import BLOCK_BYTES, MEDIA_TOKENS, MOST_MEDIA, InferenceRequest, Usage
+from headgate.wire.answering import LONGEST_ENDPOINT
+from headgate.wire.api import LONGEST_MODEL, Format
 from headgate.wire.blocks import HORIZON_BLOCKS
-from headgate.wire.extproc import STRIPPED, Settings
-from headgate.wire.parse import FORMATS, MODELS_SUFFIX, number
+from headgate.wire.extproc import MOST_SUBSET, STRIPPED, Settings
+from headgate.wire.parse import FORMATS, LONGEST_ID, LONGEST_PATH, MODELS_SUFFIX, number
 from headgate.wire.said import Over
+from headgate.wire.shape import MEDIA_BLOCKS
 from headgate.wire.usage import find_usage
 
 Row = Sequence[Any]
@@ -48,6 +50,15 @@ def native_settings(settings: Settings, formats: Sequence[Format] = FORMATS) -> 
     return {
         "names": dict(_NAMES),
         "formats": [(each.api, list(each.suffixes), each.shape) for each in formats],
+        "media_blocks": MEDIA_BLOCKS,
+        "media_tokens": MEDIA_TOKENS,
+        "most_media": MOST_MEDIA,
+        "longest_model": LONGEST_MODEL,
+        "longest_id": LONGEST_ID,
+        "longest_path": LONGEST_PATH,
+        "longest_endpoint": LONGEST_ENDPOINT,
+        "most_subset": MOST_SUBSET,
+        "odd_body_limit": settings.odd_body_limit,
         "nonce": settings.nonce,
         "body_limit": settings.body_limit,
         "subset_filter": settings.subset_filter,

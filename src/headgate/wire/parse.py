@@ -12,12 +12,25 @@ from headgate.model.requests import InferenceRequest
 from headgate.wire import formats
 from headgate.wire.api import BadRequest, Format, Reading
 from headgate.wire.blocks import chain
-from headgate.wire.glance import glance
+from headgate.wire.numbers import cut
 
 FORMATS: tuple[Format, ...] = registry.values(formats, Format)
+OTHER = next(each for each in FORMATS if not each.suffixes)
+"""The format of what no other one claims."""
 MODELS_SUFFIX = "/v1/models"
+ODD_BODY_BYTES = 256 * 1024
+"""A body that is no strict JSON of its format's form is mended, or its fault explained, up to this size.
+
+A larger one is routed without being understood, so that no client costs more than a moment of the thread that
+decides. A body in good form is read whatever its size.
+"""
 LONGEST_ID = 256
-"""Characters of a client's `x-request-id` that are kept."""
+"""Bytes of a client's `x-request-id`, objective, fairness id and session that are kept; the rest is cut
+off."""
+LONGEST_PATH = 1024
+"""Bytes of a path that are kept; the rest is cut off."""
+LONGEST_NUMBER = 32
+"""Bytes of a header that may be a number."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SURROGATE = re.compile(
@@ -26,14 +39,12 @@ _SURROGATE = re.compile(
 """An escaped surrogate, with its second half where it has one."""
 
 
-def claimed_by(method: str, path: str) -> Format | None:
-    """The format whose path this is (query already removed); None: not understood."""
+def claimed_by(method: str, path: str) -> Format:
+    """The format whose path this is (query already removed): that with the longest end of it."""
     if method != "POST":
-        return None
-    for candidate in FORMATS:
-        if path.endswith(candidate.suffixes):
-            return candidate
-    return None
+        return OTHER
+    ends = ((len(end), each) for each in FORMATS for end in each.suffixes if path.endswith(end))
+    return max(ends, key=lambda found: found[0], default=(0, OTHER))[1]
 
 
 def is_json(headers: Mapping[str, str]) -> bool:
@@ -43,27 +54,39 @@ def is_json(headers: Mapping[str, str]) -> bool:
     return plain and (not kind or kind == "application/json" or kind.endswith("+json"))
 
 
-def read_body(format_: Format, body: bytes) -> Reading | BadRequest:
-    """Reads a body on a claimed path.
+def read_body(format_: Format, body: bytes, odd_limit: int = ODD_BODY_BYTES) -> Reading | BadRequest | None:
+    """Reads a body on a claimed path; None: it is routed without being understood.
 
     What engines, which read with Python's `json`, let pass is not refused: a byte order mark, half a
-    surrogate pair (an emoji cut in two). Bytes inside strings that are no UTF-8 are replaced. All that
-    concerns only what is read here: the body goes on as it came.
+    surrogate pair (an emoji cut in two). Bytes inside strings that are no UTF-8 are replaced, in a body of
+    up to
+    *odd_limit* bytes. All that concerns only what is read here: the body goes on as it came.
     """
+    small = len(body) <= odd_limit
+    found: Reading | BadRequest | None
     try:
-        try:
-            return format_.read(body)
-        except UnicodeDecodeError:
-            return format_.read(body.decode("utf-8", "replace").encode())
-        except msgspec.DecodeError:
-            mended = _mend(body)
-            if mended == body:
-                raise
-            return format_.read(mended)
-    except msgspec.ValidationError as error:
-        return BadRequest(*_explain(error))
-    except (msgspec.DecodeError, RecursionError) as error:
-        return BadRequest(f"the body is not valid JSON: {error}")
+        found = _read(format_, body, small)
+    except msgspec.ValidationError:
+        found = BadRequest("the body must be a JSON object") if format_.strict else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        found = BadRequest(f"the body is not valid JSON: {error}") if format_.strict else None
+    return found if small or not isinstance(found, BadRequest) else None
+
+
+def _read(format_: Format, body: bytes, small: bool) -> Reading | BadRequest:
+    if not small:
+        body.decode()
+    try:
+        return format_.read(body)
+    except UnicodeDecodeError:
+        return format_.read(body.decode("utf-8", "replace").encode())
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        mended = _mend(body)
+        if mended == body:
+            raise
+        return format_.read(mended)
 
 
 def _mend(body: bytes) -> bytes:
@@ -71,17 +94,10 @@ def _mend(body: bytes) -> bytes:
     return whole.removeprefix(_BYTE_ORDER_MARK)
 
 
-def _explain(error: msgspec.ValidationError) -> tuple[str, str | None]:
-    text, _, place = str(error).partition(" - at `$")
-    if not place:
-        return "the body must be a JSON object", None
-    return f"{text} at {place.strip('`.')}", place.strip("`.").partition("[")[0].partition(".")[0] or None
-
-
 def number(text: str | None) -> float | None:
     """A positive finite number; None for anything else."""
     try:
-        value = float(text) if text else None
+        value = float(text) if text and len(text) <= LONGEST_NUMBER else None
     except ValueError:
         return None
     return value if value is not None and 0 < value < float("inf") else None
@@ -91,7 +107,7 @@ def _first(headers: Mapping[str, str], keys: tuple[str, ...]) -> str | None:
     for key in keys:
         value = headers.get(key)
         if value:
-            return value
+            return cut(value, LONGEST_ID)
     return None
 
 
@@ -102,30 +118,32 @@ def understand(
     fallback_id: str,
     subset: tuple[str, ...] | None = None,
     unseen: bool = False,
+    odd_limit: int = ODD_BODY_BYTES,
 ) -> InferenceRequest | BadRequest:
     """One request as the picker's machine wants it.
 
     *headers* have lower-case names and include `:method` and `:path`; *body* is None when it will not be
     seen, and the request is then routed without being understood. *fallback_id* names a request that
-    came without `x-request-id`; *unseen*: its answer will not be seen.
+    came without `x-request-id`; *unseen*: its answer will not be seen. *odd_limit*: see `read_body`.
 
-    JSON on a path that no format claims is never refused here; its model, if it names one, counts.
+    JSON on a path that no format claims is refused only for a model's name that is too long.
     """
     method, path = headers.get(":method", ""), headers.get(":path", "").partition("?")[0]
-    readable = body if body and is_json(headers) else None
-    format_ = claimed_by(method, path) if body is not None and is_json(headers) else None
-    lists_models = method == "GET" and path.endswith(MODELS_SUFFIX)
-    reading = read_body(format_, body or b"") if format_ else glance(readable) if readable else None
+    format_ = claimed_by(method, path)
+    reading: Reading | BadRequest | None = None
+    if body is not None and is_json(headers) and (body or format_.strict):
+        reading = read_body(format_, body, odd_limit)
     if isinstance(reading, BadRequest):
         return reading
+    lists_models = method == "GET" and path.endswith(MODELS_SUFFIX)
     return InferenceRequest(
-        id=RequestId(headers.get(names.REQUEST_ID, "")[:LONGEST_ID] or fallback_id),
-        api=format_.api if format_ else "models" if lists_models else "other",
-        path=path,
-        model=(reading.model or None) if reading else None,
+        id=RequestId(cut(headers.get(names.REQUEST_ID, ""), LONGEST_ID) or fallback_id),
+        api="models" if lists_models else "other" if reading is None else format_.api,
+        path=cut(path, LONGEST_PATH),
+        model=reading.model if reading else None,
         streaming=reading.streaming if reading else False,
-        blocks=chain(reading.prompt, reading.model) if reading else b"",
-        prompt_bytes=len(reading.prompt) if reading else 0,
+        blocks=chain(reading.prompt, reading.model, reading.salt) if reading else b"",
+        prompt_bytes=reading.prompt_bytes if reading else 0,
         max_tokens=reading.max_tokens if reading else None,
         subset=subset,
         unseen=unseen,
@@ -135,4 +153,6 @@ def understand(
         slo_tpot_ms=number(_first(headers, names.SLO_TPOT_MS)),
         session=_first(headers, names.SESSION),
         body_bytes=len(body) if body is not None else 0,
+        media_tokens=reading.media_tokens if reading else 0,
+        tools_first=chain(reading.tools_first, reading.model, reading.salt) if reading else b"",
     )

@@ -1,72 +1,165 @@
-"""The top-level `model` value in request and response bodies; every other byte stays as it is."""
+"""The `model` values in request and response bodies; every other byte stays as it is."""
 
 import re
-from collections.abc import Iterator
+from enum import Enum, auto
 
 import msgspec
 
 HOLD_BYTES = 1024 * 1024
 """An answer is held back at most this long while its model is looked for; then it passes unchanged."""
 
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[{}\[\]]', re.DOTALL)
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
-_COLON = re.compile(rb"[ \t\r\n]*+(:?)[ \t\r\n]*+")
+LONGEST_KEY = 64
+"""Bytes of a key that are kept; escaped, the longest of those that count has 54."""
+
+_MARK = re.compile(rb'["{}\[\]]')
+_INNER = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_BLANKS = re.compile(rb"[ \t\r\n]*+")
+_ESCAPE = re.compile(rb"\\(?:u00([0-9a-fA-F]{2}))?")
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+Span = tuple[int, int]
 
 
-def _is_model(key: bytes) -> bool:
-    if key == b'"model"':
-        return True
-    if b"\\" not in key:
-        return False
-    try:
-        return bool(msgspec.json.decode(key) == "model")
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
+class _Key(Enum):
+    PLAIN = auto()
+    MODEL = auto()
+    NEST = auto()
+    """`response` or `message`: in events, the model is within."""
 
 
-class _Scan:
-    """Walks one JSON text that may still grow; remembers where it stood."""
+class _State(Enum):
+    BETWEEN = auto()
+    STRING = auto()
+    AFTER_STRING = auto()
+    """Behind a string that may be a key."""
+    AFTER_COLON = auto()
 
-    __slots__ = ("depth", "position")
 
-    def __init__(self) -> None:
-        self.position = 0
-        self.depth = 0
+def _unescaped(key: bytes) -> bytes | None:
+    """A key's text, when every escape in it is that of a small letter; None: it is no key that counts."""
+    if len(key) > LONGEST_KEY:
+        return None
+    for found in _ESCAPE.finditer(key):
+        if found[1] is None or not 0x61 <= int(found[1], 16) <= 0x7A:
+            return None
+    return _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), key)
 
-    def spans(self, text: bytes) -> Iterator[tuple[int, int]]:
-        """Spans of the string values (quotes included) of top-level `model` keys.
 
-        Stops before a token that *text* does not hold whole; a later call with a longer text goes on there.
-        """
-        while token := _TOKEN.search(text, self.position):
-            start, mark = token.start(), text[token.start()]
-            if mark != 0x22:
-                self.position = token.end()
-                self.depth += 1 if mark in b"{[" else -1
-                continue
-            if not token.group(1):
-                self.position = start
-                return
-            if self.depth != 1:
-                self.position = token.end()
-                continue
-            colon = _COLON.match(text, token.end())
-            assert colon is not None
-            if colon.end() == len(text):
-                self.position = start
-                return
-            if not colon.group(1) or not _is_model(token.group()):
-                self.position = colon.end()
-                continue
-            value = _STRING.match(text, colon.end())
-            if value is None:
-                self.position = colon.end()
-                continue
-            if not value.group(1):
-                self.position = start
-                return
-            self.position = value.end()
-            yield value.start(), value.end()
+class ModelScan:
+    """Walks one JSON text that comes in pieces; no byte is looked at twice."""
+
+    __slots__ = ("_depth", "_escaped", "_inside", "_key", "_nested", "_start", "_state", "_value", "at")
+
+    def __init__(self, *, nested: bool = False) -> None:
+        """*nested*: an event, where `response.model` and `message.model` count, too."""
+        self.at = 0
+        """Where the walk stands in the text; the caller may set it for another text."""
+        self._nested = nested
+        self._depth = 0
+        self._inside = False
+        """Within the object at `response` or `message`."""
+        self._state = _State.BETWEEN
+        self._start = 0
+        self._value: _Key | None = None
+        """The key whose value the open string is, or the next value will be; None: the string may be a
+        key."""
+        self._escaped = False
+        self._key = bytearray()
+
+    def line_end(self) -> None:
+        """A line of an event ended: no string goes on behind it."""
+        if self._state is _State.STRING:
+            self._state = _State.BETWEEN
+
+    def next(self, text: bytes | bytearray) -> Span | None:
+        """The next span (quotes included) of a string value of a model key; None: *text* is at its end."""
+        while self.at < len(text):
+            match self._state:
+                case _State.STRING:
+                    if (span := self._string(text)) is not None:
+                        return span
+                case _State.BETWEEN:
+                    self._between(text)
+                case _:
+                    self._after(text)
+        return None
+
+    def _string(self, text: bytes | bytearray) -> Span | None:
+        begins = self.at
+        if self._escaped:
+            self.at += 1
+            self._escaped = False
+        found = _INNER.match(text, self.at)
+        assert found is not None
+        self.at = found.end()
+        self._escaped = text[self.at : self.at + 1] == b"\\"
+        self.at += self._escaped
+        if self._value is None and len(self._key) <= LONGEST_KEY:
+            self._key += text[begins : min(self.at, begins + LONGEST_KEY + 1)]
+        if self._escaped or self.at == len(text):
+            return None
+        self.at += 1
+        self._state = _State.AFTER_STRING if self._value is None else _State.BETWEEN
+        return (self._start, self.at) if self._value is _Key.MODEL else None
+
+    def _open_string(self, value: _Key | None) -> None:
+        self._start, self._value, self._escaped = self.at, value, False
+        self._key.clear()
+        self._state = _State.STRING
+        self.at += 1
+
+    def _between(self, text: bytes | bytearray) -> None:
+        found = _MARK.search(text, self.at)
+        if found is None:
+            self.at = len(text)
+            return
+        self.at = found.start()
+        mark = found.group()
+        if mark == b'"':
+            keyed = self._depth == 1 or (self._inside and self._depth == 2)
+            self._open_string(None if keyed else _Key.PLAIN)
+            return
+        self.at += 1
+        self._depth += 1 if mark in b"{[" else -1
+        self._inside &= self._depth > 1
+
+    def _after(self, text: bytes | bytearray) -> None:
+        found = _BLANKS.match(text, self.at)
+        assert found is not None
+        self.at = found.end()
+        if self.at == len(text):
+            return
+        mark = text[self.at : self.at + 1]
+        if self._state is _State.AFTER_STRING:
+            self._state = _State.BETWEEN
+            if mark == b":":
+                self._state, self._value = _State.AFTER_COLON, self._what()
+                self.at += 1
+            return
+        self._state = _State.BETWEEN
+        if mark == b'"':
+            self._open_string(self._value)
+        elif mark == b"{" and self._value is _Key.NEST:
+            self._depth += 1
+            self._inside = True
+            self.at += 1
+
+    def _what(self) -> _Key:
+        key = _unescaped(bytes(self._key))
+        if key == b"model":
+            return _Key.MODEL
+        nests = self._nested and self._depth == 1 and key in (b"response", b"message")
+        return _Key.NEST if nests else _Key.PLAIN
+
+
+def _replace(text: bytes, spans: list[Span], value: bytes) -> bytes:
+    parts: list[bytes] = []
+    done = 0
+    for start, end in spans:
+        parts += (text[done:start], value)
+        done = end
+    return b"".join((*parts, text[done:])) if parts else text
 
 
 def replace_model(body: bytes, name: str) -> bytes:
@@ -74,13 +167,8 @@ def replace_model(body: bytes, name: str) -> bytes:
 
     Every one, should the key stand twice: parsers differ in which one they believe.
     """
-    value = msgspec.json.encode(name)
-    parts: list[bytes] = []
-    done = 0
-    for start, end in _Scan().spans(body):
-        parts += (body[done:start], value)
-        done = end
-    return b"".join((*parts, body[done:])) if parts else body
+    scan = ModelScan()
+    return _replace(body, list(iter(lambda: scan.next(body), None)), msgspec.json.encode(name))
 
 
 class JsonRestorer:
@@ -90,8 +178,8 @@ class JsonRestorer:
 
     def __init__(self, name: str) -> None:
         self._name = msgspec.json.encode(name)
-        self._held = b""
-        self._scan = _Scan()
+        self._held = bytearray()
+        self._scan = ModelScan()
         self._passing = False
 
     def feed(self, chunk: bytes) -> bytes:
@@ -99,50 +187,83 @@ class JsonRestorer:
         if self._passing:
             return chunk
         self._held += chunk
-        for start, end in self._scan.spans(self._held):
-            self._passing = True
-            held, self._held = self._held, b""
-            return held[:start] + self._name + held[end:]
-        if len(self._held) > HOLD_BYTES:
-            self._passing = True
-            return self.finish()
-        return b""
+        span = self._scan.next(self._held)
+        if span is None and len(self._held) <= HOLD_BYTES:
+            return b""
+        self._passing = True
+        held = self.finish()
+        return held if span is None else _replace(held, [span], self._name)
 
     def finish(self) -> bytes:
         """What was held when the answer ended."""
-        held, self._held = self._held, b""
+        held, self._held = bytes(self._held), bytearray()
         return held
 
 
 class SseRestorer:
-    """Puts *name* into every `data:` line of an event stream that comes in chunks."""
+    """Puts *name* into the data of every event, on however many lines, of a stream that comes in chunks."""
 
-    __slots__ = ("_held", "_name", "_overlong")
+    __slots__ = ("_first", "_held", "_name", "_overlong", "_returned", "_scan")
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._held = b""
+        self._name = msgspec.json.encode(name)
+        self._held = bytearray()
+        """A line without its end so far."""
         self._overlong = False
+        """The line got too long to be held: it passes as it is."""
+        self._returned = False
+        """The last byte was a carriage return, which ended a line."""
+        self._first = True
+        """No line has ended."""
+        self._scan = ModelScan(nested=True)
 
     def feed(self, chunk: bytes) -> bytes:
         """The whole lines so far; an unfinished line waits for its end, or passes when it gets too long."""
-        lines = (self._held + chunk).split(b"\n")
-        self._held = lines.pop()
-        parts = [self._line(line) + b"\n" for line in lines]
-        if len(self._held) > HOLD_BYTES:
-            parts.append(self._held)
-            self._held, self._overlong = b"", True
-        return b"".join(parts)
+        out: list[bytes] = []
+        at = 0
+        if self._returned and chunk.startswith(b"\n"):
+            out.append(b"\n")
+            at = 1
+            self._returned = False
+        self._returned = self._returned and at == len(chunk)
+        for end in _LINE_END.finditer(chunk, at):
+            line = chunk[at : end.start()]
+            if self._overlong:
+                out.append(line)
+                self._overlong, self._scan = False, ModelScan(nested=True)
+            else:
+                out.append(self._line(bytes(self._held + line) if self._held else line))
+                self._held.clear()
+            self._first = False
+            out.append(end.group())
+            at = end.end()
+            self._returned = at == len(chunk) and end.group() == b"\r"
+        if self._overlong:
+            out.append(chunk[at:])
+        else:
+            self._held += chunk[at:]
+            if len(self._held) > HOLD_BYTES:
+                self._overlong = True
+                out.append(bytes(self._held))
+                self._held.clear()
+        return b"".join(out)
 
     def _line(self, line: bytes) -> bytes:
-        if self._overlong:
-            self._overlong = False
+        mark = len(_BYTE_ORDER_MARK) if self._first and line.startswith(_BYTE_ORDER_MARK) else 0
+        if len(line) == mark:
+            self._scan = ModelScan(nested=True)
+        if not line.startswith(b"data:", mark):
             return line
-        return replace_model(line, self._name) if line.startswith(b"data:") else line
+        scan = self._scan
+        scan.at = mark + len(b"data:")
+        spans = list(iter(lambda: scan.next(line), None))
+        scan.line_end()
+        return _replace(line, spans, self._name)
 
     def finish(self) -> bytes:
         """The last line, when it had no end."""
-        held, self._held = self._held, b""
+        held = bytes(self._held)
+        self._held.clear()
         return self._line(held)
 
 

@@ -8,7 +8,7 @@ from headgate.model.decode import decode
 from headgate.model.endpoints import ModelRule, Pool, TargetModel
 from headgate.model.problems import Problem
 from headgate.model.snapshot import Snapshot
-from headgate.model.topology import ServerUrl, is_ip, parse_url, resolve_pools
+from headgate.model.topology import TOOLS_FIRST, ServerUrl, is_ip, parse_url, resolve_pools
 
 VERSIONS = {
     "InferencePool": "inference.networking.k8s.io/v1",
@@ -177,6 +177,12 @@ def model(name: str, model_name: str, created: str | None = None, **spec: Any) -
     return make(
         "InferenceModel", name, meta, spec={"modelName": model_name, "poolRef": {"name": "llm"}, **spec}
     )
+
+
+def test_models_with_tools_before_the_system_text_are_named_on_the_pool() -> None:
+    found, _ = resolve({**pool(), "metadata": {"name": "llm", "annotations": {TOOLS_FIRST: "a, b ,,org/c"}}})
+    assert found.tools_first == {"a", "b", "org/c"}
+    assert resolve(pool())[0].tools_first == frozenset()
 
 
 def test_the_oldest_model_object_wins_a_name() -> None:

@@ -63,11 +63,12 @@ def arrives(stream: int, prompt: str = "", **fields: object) -> RequestArrived:
         "model": "m",
         "streaming": True,
         "prompt_bytes": 128 * len(prompt),
+        "blocks": blocks(prompt),
     }
     values |= fields
     return RequestArrived(
         StreamId(stream),
-        InferenceRequest(id=RequestId(f"r{stream}"), blocks=blocks(prompt), **values),  # type: ignore[arg-type]
+        InferenceRequest(id=RequestId(f"r{stream}"), **values),  # type: ignore[arg-type]
     )
 
 

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from tests.unit.picker.picker_builders import (
     KEY,
@@ -11,6 +12,7 @@ from tests.unit.picker.picker_builders import (
     a_pool,
     address,
     arrives,
+    blocks,
     ends,
     lists,
     no_scrape,
@@ -33,6 +35,7 @@ from headgate.picker.events import Event, PoolChanged, RequestArrived, Woken
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.profiles import PROFILES
+from headgate.wire.blocks import of_model
 
 
 @pytest.fixture
@@ -232,6 +235,53 @@ def test_rewritten_models_do_not_share_prefixes(machine: PoolMachine) -> None:
         matches.setdefault(route.target_model, []).append(route.decision.candidates[0].matched_tokens)
     assert all(seen[0] == 0 and min(seen[1:]) > 100 for seen in matches.values())
     assert set(matches) == {"food-1", "food-2"}
+
+
+def named(stream: int, model: str | None, text: str = "abcd", tools_first: bytes = b"") -> RequestArrived:
+    """A request as the wire reads it: its blocks are those of the name that the client uses."""
+    own = of_model(blocks(text), None, model)
+    return arrives(stream, text, model=model, blocks=own, tools_first=tools_first)
+
+
+ALIASES = (
+    ModelRule("alias", "default/alias", 0, (TargetModel("base", 1),)),
+    ModelRule("nick", "default/nick", 0, (TargetModel("base", 1),)),
+    ModelRule("base", "default/base", 0, (TargetModel("base", 1),)),
+    ModelRule("other", "default/other", 0, (TargetModel("other", 1),)),
+)
+
+
+def matched(machine: PoolMachine, event: RequestArrived, now: float) -> int:
+    return routed(machine, event, now).decision.candidates[0].matched_tokens
+
+
+def test_names_of_one_target_share_its_prefixes(machine: PoolMachine) -> None:
+    machine.handle(a_pool("a", ALIASES), 0.0)
+    assert matched(machine, named(1, "alias"), 0.1) == 0
+    assert [matched(machine, named(n, name), 0.2) for n, name in enumerate(("nick", "base", "alias"), 2)] == [
+        127
+    ] * 3
+    assert matched(machine, named(9, "other"), 0.3) == 0
+
+
+def test_names_that_an_engine_serves_one_base_model_by_share_its_prefixes(machine: PoolMachine) -> None:
+    machine.handle(a_pool("a"), 0.0)
+    cards = (ModelCard("m", root="/models/m"), ModelCard("gpt-4", root="/models/m"))
+    adapter = ModelCard("sql", root="/models/m", parent="m")
+    machine.handle(lists("a", *cards, adapter), 0.0)
+    assert matched(machine, named(1, "m"), 0.1) == 0
+    assert matched(machine, named(2, "gpt-4"), 0.2) == 127
+    assert matched(machine, named(3, "sql"), 0.3) == 0
+
+
+@pytest.mark.parametrize(("setting", "kept"), [((), 0), (("m",), 96), (("*",), 96), (("other",), 0)])
+def test_tools_are_hashed_where_the_model_s_template_has_them(setting: tuple[str, ...], kept: int) -> None:
+    """Two agents with the same tools and system texts of their own."""
+    machine = a_machine("a")
+    machine.handle(PoolChanged(msgspec.structs.replace(machine.pool, tools_first=frozenset(setting))), 0.0)
+    routed(machine, named(1, "m", "xtuv", tools_first=of_model(blocks("tuvx"), None, "m")), 0.1)
+    second = named(2, "m", "ytuv", tools_first=of_model(blocks("tuvy"), None, "m"))
+    assert matched(machine, second, 0.2) == kept
 
 
 def test_models_are_listed_or_asked_of_an_endpoint(machine: PoolMachine) -> None:

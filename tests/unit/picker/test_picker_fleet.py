@@ -131,6 +131,20 @@ def test_the_index_takes_the_size_that_the_engine_tells(fleet: Fleet) -> None:
     fleet.check()
 
 
+def test_the_index_follows_what_the_cache_holds_of_prompts(fleet: Fleet) -> None:
+    """A block is 128 bytes: 32 tokens at first, 64 where a token has two bytes; answers stand in the cache, too."""
+    slot = fleet.members[address("a")].state.slot
+    fleet.scraped(scrape("a", kv_blocks=1000, block_tokens=16), 1.0, 0.0, 0.0)
+    assert fleet.index.capacity(slot) == 400
+    fleet.bytes_per_token, fleet.prompt_share = 2.0, 0.5
+    fleet.scraped(scrape("a", kv_blocks=1000, block_tokens=16), 2.0, 0.0, 0.0)
+    assert fleet.index.capacity(slot) == 125
+    fleet.prompt_share = 0.505
+    fleet.scraped(scrape("a", kv_blocks=1000, block_tokens=16), 3.0, 0.0, 0.0)
+    assert fleet.index.capacity(slot) == 125, "not for a trifle"
+    fleet.check()
+
+
 def test_a_scrape_too_old_is_not_believed(fleet: Fleet) -> None:
     fleet.scraped(scrape("a", waiting=3), 1.0, 0.0, 0.0)
     state = fleet.members[address("a")].state

@@ -124,7 +124,7 @@ def test_what_was_cached_before_or_is_wanted_by_another_request_stays(machine: P
 
 
 def test_a_refused_prompt_displaces_nothing(machine: PoolMachine) -> None:
-    machine.handle(scrape("a", kv_blocks=16, block_tokens=16), 0.5)  # room for eight blocks
+    machine.handle(scrape("a", kv_blocks=20, block_tokens=16), 0.5)  # room for eight blocks
     feed(machine, arrives(1, "abcdefg", subset=ONLY_A), starts(1), token(1), ends(1))
     feed(machine, arrives(2, "uvwxyz", subset=ONLY_A), starts(2, 400), ends(2, "complete", 400))
     assert cached(machine, "abcdefgh") == 7 * 32

@@ -2,10 +2,11 @@
 
 import struct
 
+import pytest
 import xxhash
 
 from headgate.model.requests import BLOCK_BYTES
-from headgate.wire.blocks import HORIZON_BLOCKS, chain
+from headgate.wire.blocks import HORIZON_BLOCKS, chain, of_model
 
 
 def test_only_whole_blocks_have_a_hash() -> None:
@@ -35,6 +36,21 @@ def test_equal_blocks_have_different_hashes_by_position() -> None:
 
 
 def test_hashes_are_little_endian_and_seed_each_other() -> None:
-    model = xxhash.xxh3_64_intdigest(b"m")
-    first = xxhash.xxh3_64_intdigest(b"a" * BLOCK_BYTES, model)
-    assert chain(b"a" * BLOCK_BYTES, "m") == first.to_bytes(8, "little")
+    link = xxhash.xxh3_64_intdigest(b"salt")
+    hashes = []
+    for block in (b"a" * BLOCK_BYTES, b"b" * BLOCK_BYTES):
+        link = xxhash.xxh3_64_intdigest(block, link)
+        hashes.append(link ^ xxhash.xxh3_64_intdigest(b"m"))
+    assert chain(b"a" * BLOCK_BYTES + b"b" * BLOCK_BYTES, "m", "salt") == struct.pack("<2Q", *hashes)
+
+
+def test_salts_do_not_share_hashes() -> None:
+    prompt = b"a" * BLOCK_BYTES
+    assert len({chain(prompt, "m"), chain(prompt, "m", "s"), chain(prompt, "m", "t")}) == 3
+
+
+@pytest.mark.parametrize("asked", ["alias", None, "target"])
+def test_blocks_of_an_alias_become_those_of_the_target(asked: str | None) -> None:
+    prompt = bytes(range(256)) * 4
+    assert of_model(chain(prompt, asked, "s"), asked, "target") == chain(prompt, "target", "s")
+    assert of_model(b"", asked, "target") == b""

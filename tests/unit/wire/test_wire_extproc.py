@@ -376,6 +376,68 @@ def test_our_own_envoy_may_send_the_body_without_the_headers() -> None:
     assert stream.talk.awaits_log()
 
 
+PIECES = [
+    [b"\n", b"data: {}\n\n"],
+    [b"da", b"ta: {}"],
+    [b"\xef\xbb\xbf", b"\r\n", b"event: x\n"],
+    [b"\xef", b"\xbb", b"\xbfda", b"ta:"],
+    [b"\n" * 100] * 3 + [b": ping"],
+]
+
+
+@pytest.mark.parametrize("pieces", PIECES)
+def test_an_event_stream_may_begin_with_little(pieces: list[bytes]) -> None:
+    stream = Stream(lean=True)
+    stream.tell(request(modes=(BUFFERED, STREAMED)))
+    stream.routed(body(BODY[:-1] + b',"stream":true}'))
+    for piece in pieces[:-1]:
+        assert stream.tell(chunk(piece)) == []
+        assert not stream.left()
+    assert stream.tell(chunk(pieces[-1])) == [Started(200, None), FirstBytes()]
+    assert stream.left()
+
+
+@pytest.mark.parametrize("pieces", [[b"\n", b"{"], [b"dat", b"e"], [b"\xef\xbb", b"data:"], [b"\n"]])
+def test_what_turns_out_to_be_no_event_stream_is_left_to_the_log(pieces: list[bytes]) -> None:
+    stream = Stream(lean=True)
+    stream.tell(request(modes=(BUFFERED, STREAMED)))
+    stream.routed(body(BODY[:-1] + b',"stream":true}'))
+    for index, piece in enumerate(pieces):
+        assert not stream.left()
+        assert stream.tell(chunk(piece, end=index == len(pieces) - 1)) == []
+    assert stream.left()
+
+
+def test_a_name_too_long_is_refused() -> None:
+    stream = Stream()
+    long = json.dumps({"model": "m" * 10_000, "messages": []}).encode()
+    assert stream.tell(request(), body(long)) == []
+    status, _, said = error(stream)
+    assert (status, said["param"], said["code"]) == (400, "model", "bad_request")
+    assert len(said["message"]) < 100
+
+
+def test_a_large_body_is_read_whole_and_an_odd_one_is_not() -> None:
+    large = json.dumps({"messages": [{"role": "user", "content": "é" * 300_000}], "model": "m"}).encode()
+    for data, model in ((large, "m"), (large[:-1], None), (large.replace(b'"m"', b'"\xff"'), None)):
+        stream = Stream()
+        said = stream.tell(request(), body(data[:70_000], end=False), body(data[70_000:]))
+        assert isinstance(said[-1], Arrived)
+        found = said[-1].request
+        assert (found.model, found.body_bytes) == (model, len(data))
+        assert (found.prompt_bytes > 0) == (model is not None)
+
+
+def test_a_hint_of_endpoints_is_bounded() -> None:
+    stream = Stream()
+    message = request()
+    hint = message.metadata_context.filter_metadata["envoy.lb.subset_hint"]
+    hint["x-gateway-destination-endpoint-subset"] = ",".join(["x" * 65, *["10.0.0.1:1"] * 5000])
+    said = stream.tell(message, body(BODY))
+    assert isinstance(said[-1], Arrived)
+    assert said[-1].request.subset == ("10.0.0.1:1",) * 4095
+
+
 def test_an_error_without_headers_is_left_to_the_log() -> None:
     stream = Stream(lean=True)
     stream.tell(request(modes=(BUFFERED, STREAMED)))

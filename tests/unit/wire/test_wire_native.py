@@ -23,7 +23,22 @@ READ = ("chat", "/v1/chat/completions", "m", True, packed(1, 2), 300, 5)
     ],
 )
 def test_a_request(slo: tuple[str | None, str | None], ttft_ms: float | None, tpot_ms: float | None) -> None:
-    row = (KIND, STREAM, POOL, "id", *READ, ("10.0.0.1",), "gold", "team", *slo, "s", 400, True, "forced")
+    row = (
+        KIND,
+        STREAM,
+        POOL,
+        "id",
+        *READ,
+        ("10.0.0.1",),
+        "gold",
+        "team",
+        *slo,
+        "s",
+        400,
+        True,
+        1024,
+        packed(3),
+    )
     assert request_of(row) == InferenceRequest(
         id="id",  # type: ignore[arg-type]
         api="chat",
@@ -41,14 +56,15 @@ def test_a_request(slo: tuple[str | None, str | None], ttft_ms: float | None, tp
         session="s",
         body_bytes=400,
         unseen=True,
-        target_model="forced",
+        media_tokens=1024,
+        tools_first=packed(3),
     )
 
 
 def test_a_request_has_as_many_entries_as_a_row_from_the_fourth_on() -> None:
     told = (None, None, None, None, None, None, 400, False)
     found = request_of((KIND, STREAM, POOL, "id", *READ, *told))
-    assert (found.body_bytes, found.unseen, found.target_model) == (400, False, None)
+    assert (found.body_bytes, found.unseen, found.tools_first) == (400, False, b"")
 
 
 def test_the_end_that_the_access_log_tells() -> None:

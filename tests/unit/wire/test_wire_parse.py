@@ -2,9 +2,10 @@
 
 import pytest
 
+from headgate.model.headers import FAIRNESS_ID, OBJECTIVE
 from headgate.model.requests import InferenceRequest
 from headgate.wire.api import BadRequest
-from headgate.wire.parse import understand
+from headgate.wire.parse import LONGEST_ID, LONGEST_PATH, ODD_BODY_BYTES, understand
 
 CHAT = {":method": "POST", ":path": "/v1/chat/completions?x=1", "content-type": "application/json"}
 GOOD = b'{"model":"m","messages":[{"role":"user","content":"' + b"hello " * 100 + b'"}]}'
@@ -33,7 +34,11 @@ def test_a_chat_request_is_understood() -> None:
         ({"content-type": ""}, "chat"),
         ({"content-type": "text/plain"}, "other"),
         ({"content-encoding": "gzip"}, "other"),
-        ({":path": "/v1/embeddings"}, "other"),
+        ({":path": "/v1/embeddings"}, "pooling"),
+        ({":path": "/v1/responses"}, "responses"),
+        ({":path": "/v1/messages"}, "messages"),
+        ({":path": "/v1/messages/count_tokens"}, "other"),
+        ({":path": "/inference/v1/generate"}, "generate"),
         ({":method": "PUT"}, "other"),
         ({":method": "GET", ":path": "/v1/models"}, "models"),
         ({":method": "POST", ":path": "/v1/models"}, "other"),
@@ -57,8 +62,8 @@ def test_a_body_that_is_not_seen_is_not_refused() -> None:
         (b"[" * 100_000, None),
         (b'{"model":"m","messages":[{"content":' + b"[" * 100_000, None),
         (b'{"model":"m","messages":3}', "messages"),
-        (b'{"model":"m","messages":[3]}', "messages"),
-        (b'{"model":[],"messages":[]}', "model"),
+        (b'{"model":3,"messages":[]}', "model"),
+        (b'{"model":"' + b"m" * 10_000 + b'","messages":[]}', "model"),
     ],
 )
 def test_bad_bodies(body: bytes, param: str | None) -> None:
@@ -70,6 +75,41 @@ def test_bad_bodies(body: bytes, param: str | None) -> None:
 
 def test_bytes_that_are_no_utf8_inside_a_string_are_routed() -> None:
     assert request(CHAT, GOOD.replace(b"hello", b"h\xff")).model == "m"
+
+
+def test_a_prompt_without_a_model_is_for_the_engine_s_default() -> None:
+    for model in (b"", b'"model":null,', b'"model":"",'):
+        assert request(CHAT, b"{" + model + b'"messages":[]}').model is None
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{", b'{"messages":3}', b'{"messages":[],"x":"\xff"}'])
+def test_only_a_small_odd_body_is_explained(body: bytes) -> None:
+    large = body + b" " * ODD_BODY_BYTES
+    found = request(CHAT, large)
+    assert (found.api, found.model, found.blocks) == ("other", None, b"")
+    assert found.body_bytes == len(large)
+
+
+def test_a_large_body_in_good_form_is_read() -> None:
+    found = request(CHAT, GOOD + b" " * ODD_BODY_BYTES)
+    assert (found.model, found.blocks) == ("m", request(CHAT, GOOD).blocks)
+
+
+def test_what_is_kept_of_headers_is_bounded_in_bytes() -> None:
+    long = dict.fromkeys(("x-request-id", "x-session-id", OBJECTIVE[0], FAIRNESS_ID[0]), "é" * 10000)
+    found = request({**CHAT, **long, ":path": "/" + "é" * 10_000 + "/v1/chat/completions"}, GOOD)
+    assert found.api == "chat"
+    for value in (found.id, found.session, found.objective, found.fairness_id):
+        assert value is not None
+        assert len(value.encode()) == LONGEST_ID
+    assert len(found.path.encode()) <= LONGEST_PATH
+    assert request({**CHAT, "x-slo-ttft-ms": "1" * 10_000}, GOOD).slo_ttft_ms is None
+
+
+def test_a_salt_is_part_of_the_blocks() -> None:
+    salted = GOOD.replace(b'"model":"m"', b'"model":"m","cache_salt":"s"')
+    assert len(request(CHAT, salted).blocks) == len(request(CHAT, GOOD).blocks)
+    assert request(CHAT, salted).blocks[:8] != request(CHAT, GOOD).blocks[:8]
 
 
 def test_ids_and_trusted_headers() -> None:

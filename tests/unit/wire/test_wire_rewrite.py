@@ -2,7 +2,7 @@
 
 import pytest
 
-from headgate.wire.rewrite import HOLD_BYTES, JsonRestorer, SseRestorer, replace_model, restorer
+from headgate.wire.rewrite import HOLD_BYTES, JsonRestorer, ModelScan, SseRestorer, replace_model, restorer
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,46 @@ def test_nothing_is_held_for_ever() -> None:
     stream = SseRestorer("asked")
     assert stream.feed(line) == line
     assert stream.feed(b'"}\n' + SSE) == b'"}\n' + SSE.replace(b"target", b"asked")
+
+
+EVENTS = [
+    b'data: {"type":"response.created","response":{"id":"1","model":"target","tools":[{"model":"kept"}]}}\n\n',
+    b'event: message_start\ndata: {"type":"message_start","message":{"role":"x","model":"target"}}\n\n',
+    b'\xef\xbb\xbfdata: {"model":"target"}\n\n',
+    b'\n\ndata: {"model":"target"}\r\rdata: {"model":"target"}\r\r',
+    b'data: {"id":1,\ndata: "model":"target"}\n\ndata:{"model":\r\ndata: "target"\r\ndata:}\r\n\r\n',
+    b'data: {"choices":[{"message":{"model":"kept"}}],"x":{"response":{"model":"kept"}}}\n\n',
+]
+
+
+@pytest.mark.parametrize("events", EVENTS)
+def test_events_of_every_api_and_form(events: bytes) -> None:
+    wanted = events.replace(b"target", b"asked")
+    for cut in range(len(events) + 1):
+        work = SseRestorer("asked")
+        assert work.feed(events[:cut]) + work.feed(events[cut:]) + work.finish() == wanted
+
+
+def test_lines_that_end_with_a_carriage_return_are_not_held() -> None:
+    work = SseRestorer("asked")
+    assert work.feed(b'data: {"model":"t"}\r') == b'data: {"model":"asked"}\r'
+    assert work.feed(b"\n") == b"\n"
+    assert work.feed(b"\r\rdata: 1\r") == b"\r\rdata: 1\r"
+
+
+def test_a_plain_answer_has_its_model_at_the_top() -> None:
+    body = b'{"response":{"model":"kept"},"message":{"model":"kept"},"model":"target"}'
+    work = JsonRestorer("asked")
+    assert work.feed(body) + work.finish() == body.replace(b"target", b"asked")
+
+
+@pytest.mark.parametrize("unit", [b'"a', b"\\n", b" ", b'"k":1,', b"[", b"x"])
+def test_no_byte_is_walked_twice(unit: bytes) -> None:
+    text, scan = bytearray(b'{"model"'), ModelScan()
+    for _ in range(500):
+        text += unit
+        assert scan.next(text) is None
+        assert scan.at == len(text)
 
 
 @pytest.mark.parametrize(

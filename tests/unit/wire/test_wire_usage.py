@@ -36,6 +36,41 @@ def test_usage(answer: bytes, expected: Usage | None) -> None:
     assert reader.usage() == expected
 
 
+RESPONSES = (
+    b'{"type":"response.completed","response":{"model":"m","usage":{"input_tokens":7,'
+    b'"input_tokens_details":{"cached_tokens":4},"output_tokens":3,"total_tokens":10}}}'
+)
+START = b'event: message_start\ndata: {"message":{"usage":{"input_tokens":5,"output_tokens":1%s}}}\n\n'
+DELTA = b'event: message_delta\ndata: {"delta":{},"usage":{"output_tokens":9%s}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"data: " + RESPONSES + b"\n\n", Usage(7, 3, 4)),
+        (b'{"output":[],"usage":{"input_tokens":7,"output_tokens":3}}', Usage(7, 3)),
+        (b'{"content":[],"usage":{"input_tokens":5,"output_tokens":9}}', Usage(5, 9)),
+        (START % b"" + DELTA % b"", Usage(5, 9)),
+        (START % b"" + DELTA % b',"input_tokens":6', Usage(6, 9)),
+        (
+            START % b',"cache_read_input_tokens":20,"cache_creation_input_tokens":null' + DELTA % b"",
+            Usage(25, 9, 20),
+        ),
+        (START % b"" + b"x" * 100_000 + DELTA % b"", Usage(5, 9)),
+        (START % b"" + b'data: {"usage":{"output_tokens":2}}\n\n' * 3 + DELTA % b"", Usage(5, 9)),
+        (DELTA % b"", None),
+        (b'{"usage":{"prompt_tokens":-1}}', None),
+        (b'{"usage":{"prompt_tokens":%d}}' % 10**30, None),
+    ],
+)
+def test_usage_of_responses_and_messages(answer: bytes, expected: Usage | None) -> None:
+    for size in (1, 1000, len(answer)):
+        reader = UsageReader()
+        for at in range(0, len(answer), size):
+            reader.feed(answer[at : at + size])
+        assert reader.usage() == expected
+
+
 def test_memory_is_bounded() -> None:
     reader = UsageReader()
     for _ in range(1000):

@@ -3,6 +3,8 @@
 A listener that changes costs the streams that outlive the drain time: what routes need is switched on in RDS.
 """
 
+from collections.abc import Sequence
+
 from headgate.gateway.envoy import body_budget, model_routing, names, replies
 from headgate.gateway.envoy.names import Json, duration, extension
 from headgate.gateway.settings import GatewaySettings
@@ -11,7 +13,28 @@ from headgate.model import headers
 _FILTERS = "envoy.extensions.filters.http"
 _EXT_PROC = f"{_FILTERS}.ext_proc.v3.ExternalProcessor"
 
-MAX_EVENT_BYTES = 64 * 1024
+USAGE = (
+    ("prompt", ("usage", "prompt_tokens")),
+    ("completion", ("usage", "completion_tokens")),
+    ("cached", ("usage", "prompt_tokens_details", "cached_tokens")),
+    ("prompt", ("usage", "input_tokens")),
+    ("completion", ("usage", "output_tokens")),
+    ("cached", ("usage", "input_tokens_details", "cached_tokens")),
+    ("cache_read", ("usage", "cache_read_input_tokens")),
+    ("cache_creation", ("usage", "cache_creation_input_tokens")),
+)
+"""Where chat completions, Responses and Anthropic Messages say what of the usage."""
+USAGE_OF_EVENTS = (
+    ("prompt", ("response", "usage", "input_tokens")),
+    ("completion", ("response", "usage", "output_tokens")),
+    ("cached", ("response", "usage", "input_tokens_details", "cached_tokens")),
+    ("prompt", ("message", "usage", "input_tokens")),
+    ("cache_read", ("message", "usage", "cache_read_input_tokens")),
+    ("cache_creation", ("message", "usage", "cache_creation_input_tokens")),
+)
+"""The same in the events of Responses and of Anthropic Messages."""
+MAX_EVENT_BYTES = 1024 * 1024
+"""Longest event whose usage is read: the last one of Responses has the whole answer."""
 """Longest server-sent event that is searched for token usage."""
 
 JSON_TYPES = r"application/json\s*(;.*)?"
@@ -101,18 +124,13 @@ def _health() -> Json:
     )
 
 
-def _usage_rules() -> list[Json]:
-    paths = {
-        "prompt": ("usage", "prompt_tokens"),
-        "completion": ("usage", "completion_tokens"),
-        "cached": ("usage", "prompt_tokens_details", "cached_tokens"),
-    }
+def _usage_rules(places: Sequence[tuple[str, tuple[str, ...]]]) -> list[Json]:
     return [
         {
             "selectors": [{"key": key} for key in path],
             "on_present": {"metadata_namespace": headers.USAGE_NAMESPACE, "key": name, "type": "NUMBER"},
         }
-        for name, path in paths.items()
+        for name, path in places
     ]
 
 
@@ -120,7 +138,7 @@ def _json_usage() -> Json:
     return extension(
         "envoy.filters.http.json_to_metadata",
         f"{_FILTERS}.json_to_metadata.v3.JsonToMetadata",
-        response_rules={"rules": _usage_rules(), "allow_content_types_regex": {"regex": JSON_TYPES}},
+        response_rules={"rules": _usage_rules(USAGE), "allow_content_types_regex": {"regex": JSON_TYPES}},
     )
 
 
@@ -128,7 +146,7 @@ def _sse_usage() -> Json:
     parser = extension(
         "envoy.content_parsers.json",
         "envoy.extensions.content_parsers.json.v3.JsonContentParser",
-        rules=[{"rule": rule} for rule in _usage_rules()],
+        rules=[{"rule": rule} for rule in _usage_rules((*USAGE, *USAGE_OF_EVENTS))],
     )
     return extension(
         "envoy.filters.http.sse_to_metadata",

@@ -22,7 +22,8 @@ from headgate.wire.accesslog import Entry
 from headgate.wire.api import BadRequest
 from headgate.wire.extproc import Settings
 from headgate.wire.native import Row, logged, native_settings, request_of, usage_of
-from headgate.wire.parse import understand
+from headgate.wire.numbers import cut
+from headgate.wire.parse import LONGEST_ID, understand
 
 log = logging.getLogger(__name__)
 
@@ -211,9 +212,16 @@ class NativeWire:
     def _unread(self, row: Row) -> None:
         _, stream, pool, headers, body, subset, unseen = row
         fallback = f"{self._settings.nonce}-{stream}"
-        request = understand(headers, body, fallback_id=fallback, subset=subset, unseen=unseen)
+        request = understand(
+            headers,
+            body,
+            fallback_id=fallback,
+            subset=subset,
+            unseen=unseen,
+            odd_limit=self._settings.odd_body_limit,
+        )
         if isinstance(request, BadRequest):
-            request_id = headers.get("x-request-id") or fallback
+            request_id = cut(headers.get("x-request-id", ""), LONGEST_ID) or fallback
             self._refuse(stream, 400, "bad-request", request.message, request_id, request.param)
             return
         self._read[stream] = request.model, request.streaming

@@ -49,7 +49,7 @@ BODIES: dict[str, tuple[bytes, str | None]] = {
         + b',"max_tokens":9007199254740993,"seed":123456789012345678901234567890}',
         "m",
     ),
-    "beyond all numbers": (b'{"model":"m",' + MESSAGES + b',"max_tokens":1e400}', None),
+    "beyond all numbers": (b'{"model":"m",' + MESSAGES + b',"max_tokens":1e400}', "m"),
     "twice": (b'{"model":"a",' + MESSAGES + b',"model":"b","max_tokens":1,"max_tokens":2}', "b"),
     "inside": (b'{"metadata":{"model":"x"},"model":"m","messages":[{"model":"y","content":"z"}]}', "m"),
     "a mark": (b'\xef\xbb\xbf {"model":"m",' + MESSAGES + b"}", "m"),

@@ -11,10 +11,10 @@ def read(**body: object) -> Reading | BadRequest:
     return FORMAT.read(msgspec.json.encode(body))
 
 
-def prompt(**body: object) -> bytes:
-    reading = read(model="m", **body)
-    assert isinstance(reading, Reading)
-    return reading.prompt
+def reading(**body: object) -> Reading:
+    found = read(model="m", **body)
+    assert isinstance(found, Reading)
+    return found
 
 
 TURNS: list[dict[str, object]] = [
@@ -24,46 +24,37 @@ TURNS: list[dict[str, object]] = [
     {"role": "tool", "tool_call_id": "c1", "content": "42"},
     {"role": "user", "content": [{"type": "text", "text": "What is this?"}, "plain"]},
 ]
+TOOLS = [{"type": "function"}]
 
 
 @pytest.mark.parametrize("turns", range(1, len(TURNS)))
 def test_a_longer_conversation_extends_the_shorter(turns: int) -> None:
-    assert prompt(messages=TURNS[: turns + 1]).startswith(prompt(messages=TURNS[:turns]))
+    for tools in ([], TOOLS):
+        longer = reading(messages=TURNS[: turns + 1], tools=tools).prompt
+        assert longer.startswith(reading(messages=TURNS[:turns], tools=tools).prompt)
 
 
-def test_tools_come_before_messages() -> None:
-    with_tools = prompt(tools=[{"type": "function"}], messages=TURNS)
-    assert with_tools.startswith(b'[{"type":"function"}]')
-    assert with_tools.endswith(prompt(messages=TURNS))
-    assert prompt(tools=[], messages=TURNS) == prompt(messages=TURNS)
+def test_tools_come_behind_the_system_text_or_first_of_all() -> None:
+    found = reading(tools=TOOLS, messages=TURNS)
+    assert found.prompt.startswith(b'system\x1fYou are kind.\x1e[{"type":"function"}]\x1euser\x1f')
+    assert found.tools_first.startswith(b'[{"type":"function"}]\x1esystem\x1fYou are kind.\x1euser\x1f')
+    alone = reading(tools=TOOLS, messages=TURNS[1:])
+    assert (alone.prompt[:1], alone.tools_first) == (b"[", b"")
+    assert reading(tools=[], messages=TURNS) == reading(messages=TURNS)
 
 
 def test_roles_and_contents_do_not_run_together() -> None:
-    assert prompt(messages=[{"role": "ab", "content": "c"}]) != prompt(
-        messages=[{"role": "a", "content": "bc"}]
-    )
-
-
-def test_an_image_counts_by_its_url_and_inline_data_by_a_digest() -> None:
-    def image(url: str) -> bytes:
-        return prompt(
-            messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]
-        )
-
-    assert b"http://pictures/cat" in image("http://pictures/cat")
-    long = "data:image/png;base64," + "A" * 100_000
-    assert len(image(long)) < 100
-    assert image(long) != image(long + "B")
+    one, other = ([{"role": role, "content": content}] for role, content in (("ab", "c"), ("a", "bc")))
+    assert reading(messages=one).prompt != reading(messages=other).prompt
 
 
 @pytest.mark.parametrize(
     ("body", "param"),
     [
         ({"model": 3, "messages": []}, "model"),
-        ({"model": ["m"], "messages": []}, "model"),
-        ({}, "messages"),
         ({"model": "m"}, "messages"),
         ({"model": "m", "messages": None}, "messages"),
+        ({"model": "m", "messages": "text"}, "messages"),
     ],
 )
 def test_what_is_missing_is_named(body: dict[str, object], param: str) -> None:
@@ -72,10 +63,8 @@ def test_what_is_missing_is_named(body: dict[str, object], param: str) -> None:
     assert found.param == param
 
 
-def test_limits_and_streaming() -> None:
-    reading = read(model="m", messages=[], stream=True, max_tokens=5, max_completion_tokens=7)
-    assert isinstance(reading, Reading)
-    assert (reading.streaming, reading.max_tokens) == (True, 7)
-    strange = read(model="m", messages=[], stream="yes", max_tokens="many")
-    assert isinstance(strange, Reading)
-    assert (strange.streaming, strange.max_tokens) == (False, None)
+def test_limits_streaming_and_salt() -> None:
+    found = reading(messages=[], stream=True, max_tokens=5, max_completion_tokens=7, cache_salt="s")
+    assert (found.streaming, found.max_tokens, found.salt) == (True, 7, "s")
+    strange = reading(messages=[], stream="yes", max_tokens="many")
+    assert (strange.streaming, strange.max_tokens, strange.salt) == (False, None, "")

@@ -18,7 +18,6 @@ def read(**body: object) -> Reading | BadRequest:
         (["a", "b"], b"a\x1eb"),
         ([1, 258], b"\x01\x00\x00\x00\x02\x01\x00\x00"),
         ([[1], [2]], b"\x01\x00\x00\x00\x1e\x02\x00\x00\x00"),
-        ([-1], b"\xff\xff\xff\xff"),
         ([], b""),
         ("é", "é".encode()),
     ],
@@ -26,15 +25,15 @@ def read(**body: object) -> Reading | BadRequest:
 def test_prompt_shapes(prompt: object, expected: bytes) -> None:
     reading = read(model="m", prompt=prompt)
     assert isinstance(reading, Reading)
-    assert reading.prompt == expected
+    assert (reading.prompt, reading.prompt_bytes) == (expected, len(expected))
 
 
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"model": 3, "prompt": "x"}, "model"),
         ({"model": "m"}, "prompt"),
         ({"model": "m", "prompt": {}}, "prompt"),
+        ({"prompt": "", "model": 1}, "model"),
     ],
 )
 def test_what_is_missing_is_named(body: dict[str, object], param: str) -> None:
@@ -44,4 +43,6 @@ def test_what_is_missing_is_named(body: dict[str, object], param: str) -> None:
 
 
 def test_embeddings_stand_for_a_prompt() -> None:
-    assert isinstance(read(model="m", prompt_embeds="AAAA"), Reading)
+    reading = read(model="m", prompt_embeds=["AAAA", "BBBB"])
+    assert isinstance(reading, Reading)
+    assert reading.media_tokens == 2048

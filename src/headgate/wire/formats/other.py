@@ -1,0 +1,20 @@
+"""JSON on every other path (`/tokenize`, `/v1/messages/count_tokens`, an adapter to load): the model
+alone."""
+
+from headgate.wire.api import Format
+
+FORMAT = Format(
+    "other",
+    (),
+    {
+        "model": "model",
+        "stream": "stream",
+        "salt": None,
+        "limits": (),
+        "need": {},
+        "cached": False,
+        "fields": {},
+        "layout": (),
+        "tools": None,
+    },
+)
