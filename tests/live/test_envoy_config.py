@@ -239,7 +239,7 @@ async def four(tmp_path: Path) -> AsyncIterator[tuple[Lab, list[ScriptedModelSer
         manifest.gateway(),
         manifest.route(
             manifest.rule("close", path="/close"),
-            manifest.rule("close", path="/soon", timeouts={"backendRequest": "500ms"}),
+            manifest.rule("close", path="/soon", timeouts={"backendRequest": "1500ms"}),
         ),
         manifest.pool("close", app="llm"),
         *manifest.model_servers(addresses, app="llm"),
@@ -276,7 +276,7 @@ async def test_a_silent_server_loses_its_request_to_the_next_and_running_streams
     four: tuple[Lab, list[ScriptedModelServer]],
 ) -> None:
     lab, servers = four
-    servers[0].mode, servers[1].mode, servers[1].gaps_s = "hang", "sse", 0.2
+    servers[0].mode, servers[1].mode, servers[1].gaps_s = "hang", "sse", 0.3
     response, body = await lab.ask("/soon")
     assert response.status == 200
     assert body.endswith(b"data: [DONE]\n\n")  # it took longer than a server may be silent at first

@@ -61,7 +61,7 @@ async def test_few_are_held_and_none_for_long(tmp_path: Path) -> None:
         picker_address=picker.address,
         body_limit_bytes=2 * MIB,
         body_budget_bytes=8 * MIB,
-        body_timeout_s=1.5,
+        body_timeout_s=4,
     )
     found = manifest.snapshot(
         manifest.gateway(),
