@@ -130,12 +130,12 @@ def batches(mode: str, blocks: int, requests: int) -> list[list[Row]]:
             if mode == "unseen":
                 ends.append((native.OVER, stream, POOL, "lost", None, None, None))
             elif mode == "plain":
-                rows.append((native.LEFT, stream, POOL))
+                rows.append((native.LEFT, stream, POOL, 1))
                 ends.append((native.LOGGED, f"bench-{stream}", "complete", 200, (32 * blocks, 16, 0), None))
             else:
                 ends.append((native.STARTED, stream, POOL, 200, None, False, False))
                 ends.append((native.FIRST_BYTES, stream, POOL))
-                ends.append((native.LEFT, stream, POOL))
+                ends.append((native.LEFT, stream, POOL, 1))
                 ends.append((native.LOGGED, f"bench-{stream}", "complete", 200, (32 * blocks, 16, 0), None))
         found.append(rows)
         ending = ends
