@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::accesslog::Ending;
 use crate::program::Program;
-use crate::proto::{ProcessingRequest, Request, body_mode};
+use crate::proto::{HttpBody, ProcessingRequest, Request, body_mode};
 use crate::rewrite::Restorer;
 use crate::scan::{Reading, Scanner};
 use crate::usage::{Usage, UsageReader};
@@ -199,6 +200,32 @@ pub struct Conversation {
     response_seen: bool,
     restorer: Option<Restorer>,
     usage: Option<UsageReader>,
+    request_end: Ended,
+    response_end: Ended,
+}
+
+/// The last message of a body that is carried in full duplex: length and hash, until it came twice.
+#[derive(Default)]
+struct Ended(Option<(usize, u64)>);
+
+impl Ended {
+    /// Whether a body's last message comes a second time. Envoy 1.35 to 1.37 do that with bodies of more than a MB.
+    fn repeats(&mut self, message: &HttpBody) -> bool {
+        if !message.end_of_stream {
+            return false;
+        }
+        let mark = (message.body.len(), xxh3_64(&message.body));
+        match self.0 {
+            None => self.0 = Some(mark),
+            Some(ended) if ended == mark => {
+                // Not a third time.
+                self.0 = Some((usize::MAX, 0));
+                return true;
+            }
+            Some(_) => {}
+        }
+        false
+    }
 }
 
 impl Conversation {
@@ -247,6 +274,8 @@ impl Conversation {
             response_seen: false,
             restorer: None,
             usage: None,
+            request_end: Ended::default(),
+            response_end: Ended::default(),
         }
     }
 
@@ -276,6 +305,11 @@ impl Conversation {
                 let local = is_local(message.attributes.values());
                 let served = self.served_endpoint(message.metadata_context);
                 self.response_headers(headers, served, local)
+            }
+            Some(Request::ResponseBody(body))
+                if self.response_duplex && self.response_end.repeats(&body) =>
+            {
+                Ok(Vec::new())
             }
             Some(Request::ResponseBody(body)) if self.lean && self.phase == Phase::Routed => {
                 let served = self.served_endpoint(message.metadata_context);

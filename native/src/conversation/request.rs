@@ -165,7 +165,9 @@ impl Conversation {
     }
 
     pub(super) fn request_body(&mut self, message: HttpBody) -> Result<Vec<Said>, WireError> {
-        if matches!(self.phase, Phase::Over | Phase::Refusing) {
+        if matches!(self.phase, Phase::Over | Phase::Refusing)
+            || (self.duplex && self.request_end.repeats(&message))
+        {
             return Ok(Vec::new());
         }
         if self.picks_on_headers && self.phase != Phase::Start {

@@ -127,6 +127,7 @@ class Conversation:
         "_chosen",
         "_decision",
         "_duplex",
+        "_ended",
         "_headers",
         "_headers_only",
         "_lean",
@@ -183,6 +184,8 @@ class Conversation:
         self._beginning = b""
         """Of an answer whose headers are not sent here, until it is known what it is."""
         self._answering: Answering | None = None
+        self._ended: dict[str, tuple[int, int]] = {}
+        """Of a body that ended, by direction: length and hash of its last message, until it came twice."""
 
     @property
     def key(self) -> str:
@@ -261,8 +264,22 @@ class Conversation:
         self._response_duplex = config.response_body_mode == _MODES.FULL_DUPLEX_STREAMED
         self._response_bodyless = config.response_body_mode == _MODES.NONE
 
+    def _repeats(self, direction: str, message: pb.HttpBody) -> bool:
+        """Whether a body's last message comes a second time.
+
+        Envoy 1.35 to 1.37 do that in full duplex with bodies of more than a MB.
+        """
+        if not message.end_of_stream:
+            return False
+        mark = len(message.body), hash(message.body)
+        if self._ended.get(direction) == mark:
+            self._ended[direction] = (-1, 0)  # not a third time
+            return True
+        self._ended.setdefault(direction, mark)
+        return False
+
     def _request_body(self, message: pb.HttpBody) -> list[Said]:
-        if self._phase is _Phase.OVER:
+        if self._phase is _Phase.OVER or (self._duplex and self._repeats("request", message)):
             return []
         if self._picks_on_headers and self._phase is not _Phase.START:
             self.outbox.append(answers.EMPTY_REQUEST_BODY)
@@ -341,6 +358,8 @@ class Conversation:
 
     def _response_body(self, message: pb.ProcessingRequest) -> list[Said]:
         piece = message.response_body
+        if self._response_duplex and self._repeats("response", piece):
+            return []
         left = self._lean and self._phase is _Phase.STARTED and self._answering is None
         if self._phase is _Phase.OVER or left:
             pass_body(self.outbox, piece.body, piece.end_of_stream, duplex=self._response_duplex)

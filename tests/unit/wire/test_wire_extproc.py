@@ -622,3 +622,50 @@ def test_a_broken_protocol_fails_the_stream(messages: list[Any]) -> None:
 def test_bytes_that_are_no_message_fail_the_stream() -> None:
     with pytest.raises(WireError):
         Stream().talk.receive(b"\xff\xff\xff")
+
+
+@pytest.mark.parametrize("when", ["waiting", "routed", "answering"])
+def test_a_last_body_message_that_comes_twice_is_heard_once(when: str) -> None:
+    stream, last = Stream(), body(BODY[9:])
+    messages = [request(), body(BODY[:9], end=False), last]
+    if when == "waiting":
+        said = stream.tell(*messages, last)
+        assert [type(each) for each in said] == [Arrived]
+        stream.talk.route([A, B], None, "why")
+    else:
+        stream.routed(*messages)
+        if when == "answering":
+            stream.tell(response(SSE))
+        stream.answers()
+        assert stream.tell(last) == []
+        assert stream.answers() == []
+    with pytest.raises(WireError):
+        stream.tell(last)
+
+
+def test_another_body_message_after_the_last_one_is_a_fault() -> None:
+    for late in (body(BODY[:9]), body(BODY[9:], end=False), body(b"")):
+        stream = Stream()
+        stream.routed(request(), body(BODY[:9], end=False), body(BODY[9:]))
+        with pytest.raises(WireError):
+            stream.tell(late)
+
+
+def test_the_last_message_of_an_answer_that_comes_twice_is_sent_on_once() -> None:
+    stream, end = Stream(), chunk(b"data: [DONE]\n\n", end=True)
+    stream.routed(request(), body(BODY))
+    stream.tell(response(SSE))
+    stream.answers()
+    assert [type(each) for each in stream.tell(chunk(b"data: {}\n\n"), end)] == [FirstBytes, Over]
+    assert stream.kinds() == ["response_body"] * 2
+    assert stream.tell(end) == []
+    assert stream.kinds() == []
+
+
+def test_equal_messages_before_the_last_one_are_all_heard() -> None:
+    stream = Stream()
+    stream.routed(request(), body(BODY))
+    stream.tell(response(SSE))
+    stream.answers()
+    stream.tell(*[chunk(b"data: {}\n\n")] * 3)
+    assert stream.kinds() == ["response_body"] * 3
