@@ -19,6 +19,7 @@ from headgate.io.extproc.native import IDLE_S, PING_S, Limits, load
 from headgate.io.extproc.native_wire import NativePorts, NativeWire
 from headgate.io.extproc.server import Ports, listen
 from headgate.io.extproc.service import ACCESS_LOG, EXT_PROC, Services
+from headgate.io.extproc.tls import Certificates, server_credentials
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
@@ -137,6 +138,7 @@ async def serving(
     ping_s: float = PING_S,
     idle_s: float = IDLE_S,
     silence_s: float = SILENCE_S,
+    certificates: Certificates | None = None,
 ) -> AsyncIterator[Served]:
     """*machine* as the one pool behind *wire*; *path*: a Unix socket in place of the port."""
     hub = Hub("n", listener or Silent(), time.monotonic, silence_s=silence_s)
@@ -148,7 +150,7 @@ async def serving(
         assert native is not None
         limits = Limits(message_bytes=message_bytes, backlog=backlog, ping_s=ping_s, idle_s=idle_s)
         made = NativeWire(native, hub, settings, limits)
-        native_ports = made.start("127.0.0.1", 0, health_port, None, path)
+        native_ports = made.start("127.0.0.1", 0, health_port, certificates, path)
         following = asyncio.create_task(made.follow(health))
         try:
             yield Served(hub, native_ports, health, made)
@@ -156,12 +158,15 @@ async def serving(
             following.cancel()
             await native_ports.stop(1.0)
         return
+    if certificates is not None and certificates.reload:
+        certificates.files.follow()
     ports = await listen(
         Services(hub, settings),
         health,
         host="127.0.0.1",
         port=0,
         health_port=health_port,
+        credentials=None if certificates is None else server_credentials(certificates),
         max_receive_bytes=message_bytes,
         path=path,
         ping_s=ping_s,
@@ -171,6 +176,8 @@ async def serving(
         yield Served(hub, ports, health, None)
     finally:
         await ports.stop(0)
+        if certificates is not None:
+            certificates.files.stop()
 
 
 def fill(target: Any, headers: Mapping[str, str]) -> None:

@@ -121,12 +121,14 @@ impl Server {
     #[pyo3(signature = (chain, key, *, min_version = "1.2", client_ca = None))]
     fn set_tls(
         &self,
+        py: Python<'_>,
         chain: &[u8],
         key: &[u8],
         min_version: &str,
         client_ca: Option<&[u8]>,
     ) -> PyResult<()> {
-        let config = crate::tls::config(chain, key, min_version, client_ca)
+        let config = py
+            .detach(|| crate::tls::config(chain, key, min_version, client_ca))
             .map_err(PyValueError::new_err)?;
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
         Ok(())

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-import grpc
 import msgspec
 import uvloop
 
@@ -29,14 +28,7 @@ from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.server import UNLIMITED, Ports, listen
 from headgate.io.extproc.service import Services
-from headgate.io.extproc.tls import (
-    KeyPair,
-    fixed_credentials,
-    read_authorities,
-    read_pair,
-    reloading_credentials,
-    self_signed,
-)
+from headgate.io.extproc.tls import CertificateFiles, Certificates, server_credentials
 from headgate.io.scrape.scraper import AT_REST_S
 from headgate.io.sources.api import Source, open_source
 from headgate.io.trust import Trust
@@ -74,37 +66,17 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
     client_ca: Path | None = None
     """Certificates, PEM: clients must show one signed by one of these."""
 
-    def credentials(self) -> grpc.ServerCredentials:
-        """For the gRPC server."""
-        if self.min_version != "1.2":
-            raise ValueError(
-                f"the portable wire cannot refuse TLS below {self.min_version}: "
-                "leave --tls-min-version at 1.2, or use the native wire"
-            )
-        if self.folder is not None and self.reload:
-            return reloading_credentials(self.folder, self._authorities())
-        return fixed_credentials(self._pair(), self._authorities())
-
-    def certificates(self) -> native.Certificates:
-        """For the native wire."""
-        return native.Certificates(
-            pair=self._pair(),
-            folder=self.folder if self.reload else None,
+    def certificates(self) -> Certificates:
+        """What the files hold now."""
+        return Certificates(
+            files=CertificateFiles(self.folder, self.client_ca),
+            reload=self.reload,
             min_version=self.min_version,
-            client_ca=self._authorities(),
         )
 
     def files(self) -> str:
         """Where its certificates come from."""
         return ", ".join(str(path) for path in (self.folder, self.client_ca) if path is not None)
-
-    def _pair(self) -> KeyPair:
-        if self.folder is None:
-            return self_signed(datetime.datetime.now(datetime.UTC))
-        return read_pair(self.folder)
-
-    def _authorities(self) -> bytes | None:
-        return None if self.client_ca is None else read_authorities(self.client_ca)
 
 
 class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -238,13 +210,25 @@ class Picker:
             return await self._listen_natively(stack, self._native)
         if options.wire_threads != 1:
             log.warning("--wire-threads has no effect: only the native wire has transport threads")
+        credentials = None
+        if options.tls is not None:
+            if options.tls.min_version != "1.2":
+                raise ValueError(
+                    f"the portable wire cannot refuse TLS below {options.tls.min_version}: "
+                    "leave --tls-min-version at 1.2, or use the native wire"
+                )
+            certificates = options.tls.certificates()
+            credentials = server_credentials(certificates)
+            if certificates.reload:
+                certificates.files.follow()
+                stack.callback(certificates.files.stop)
         ports = await listen(
             Services(self._hub, self._wire),
             self._health,
             host=options.host,
             port=options.grpc_port,
             health_port=options.health_port,
-            credentials=options.tls.credentials() if options.tls else None,
+            credentials=credentials,
             max_receive_bytes=options.max_receive_bytes,
             path=options.grpc_socket,
         )

@@ -6,18 +6,13 @@ everything there is, hands it to the hub in order, and gives all answers back in
 
 import logging
 import os
-from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
 import msgspec
 
-from headgate.io.extproc.tls import KeyPair
-
 Choice = Literal["native", "portable", "auto"]
 VARIABLE = "HEADGATE_WIRE"
-RELOAD_S = 1.0
-"""How often certificate files are looked at."""
 PING_S = 10.0
 IDLE_S = 300.0
 MESSAGE_BYTES = 128 * 1024 * 1024
@@ -66,14 +61,3 @@ def load(choice: str | None = None) -> ModuleType | None:
             ) from error
         return None
     return headgate_native
-
-
-class Certificates(msgspec.Struct, frozen=True, kw_only=True):
-    """What the main port shows, and asks for."""
-
-    pair: KeyPair
-    folder: Path | None = None
-    """Where to read it again; None: it stays."""
-    min_version: Literal["1.2", "1.3"] = "1.2"
-    client_ca: bytes | None = None
-    """PEM; clients must show a certificate signed by one of these."""

@@ -8,10 +8,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, assert_never
 
+from headgate.io.bounded_log import BoundedLog
 from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub
-from headgate.io.extproc.native import RELOAD_S, Certificates, Limits
-from headgate.io.extproc.tls import KeyPair, read_pair
+from headgate.io.extproc.native import Limits
+from headgate.io.extproc.tls import Certificates, Material
 from headgate.io.unix import private_socket, remove_socket
 from headgate.model.ids import PoolKey, RequestId, StreamId
 from headgate.model.requests import InferenceRequest
@@ -26,6 +27,7 @@ from headgate.wire.numbers import cut
 from headgate.wire.parse import LONGEST_ID, understand
 
 log = logging.getLogger(__name__)
+log.addFilter(BoundedLog())
 
 
 class NativeWire:
@@ -50,7 +52,7 @@ class NativeWire:
         """Request ids of the streams that wait for a list of models."""
         self._read: dict[StreamId, tuple[str | None, bool]] = {}
         """Model and streaming of waiting requests whose bodies were read in Python."""
-        self._reload: asyncio.TimerHandle | None = None
+        self._certificates: Certificates | None = None
         self._asking = (module.ARRIVED, module.UNREAD, module.TOO_LARGE, module.UNKNOWN_POOL)
         """Rows whose streams wait for an answer."""
         self._take: dict[int, Callable[[Row], None]] = {
@@ -85,9 +87,10 @@ class NativeWire:
         bound, ValueError for certificates that cannot be used.
         """
         if certificates is not None:
-            self._certify(certificates.pair, certificates)
-            if certificates.folder is not None:
-                self._watch(certificates.folder, certificates)
+            self._certificates = certificates
+            self._certify(certificates.files.current)
+            if certificates.reload:
+                certificates.files.follow(self._certify)
         self._hub.watch_pools(self._pools_changed)
         self._hub.count_streams = lambda: int(self._server.counters()["streams"])
         asyncio.get_running_loop().add_reader(self._server.fileno(), self._wake)
@@ -118,8 +121,8 @@ class NativeWire:
     def stop(self, grace_s: float) -> None:
         """Ends everything still open, within *grace_s* seconds."""
         asyncio.get_running_loop().remove_reader(self._server.fileno())
-        if self._reload is not None:
-            self._reload.cancel()
+        if self._certificates is not None:
+            self._certificates.files.stop()
         self._server.stop(grace_s)
 
     # ---- events in, answers out
@@ -261,25 +264,10 @@ class NativeWire:
     def _pools_changed(self) -> None:
         self._server.set_pools(list(self._hub.pools), self._hub.unnamed() or None)
 
-    def _certify(self, pair: KeyPair, how: Certificates) -> None:
-        self._server.set_tls(pair.chain, pair.key, min_version=how.min_version, client_ca=how.client_ca)
-
-    def _watch(self, folder: Path, how: Certificates) -> None:
-        current = how.pair
-
-        def look() -> None:
-            nonlocal current
-            try:
-                pair = read_pair(folder)
-                if pair != current:
-                    self._certify(pair, how)
-                    current = pair
-                    log.info("new certificate from %s", folder)
-            except (OSError, ValueError) as error:
-                log.debug("certificate kept: %s", error)
-            self._reload = asyncio.get_running_loop().call_later(RELOAD_S, look)
-
-        self._reload = asyncio.get_running_loop().call_later(RELOAD_S, look)
+    def _certify(self, material: Material) -> None:
+        assert self._certificates is not None
+        pair, lowest = material.pair, self._certificates.min_version
+        self._server.set_tls(pair.chain, pair.key, min_version=lowest, client_ca=material.client_ca)
 
 
 class NativePorts:

@@ -11,6 +11,7 @@ from typing import Any, assert_never
 import grpc
 import grpc.aio
 
+from headgate.io.bounded_log import BoundedLog
 from headgate.io.extproc.hub import Hub
 from headgate.model import headers as names
 from headgate.model.ids import PoolKey, RequestId, StreamId
@@ -25,6 +26,9 @@ ACCESS_LOG = "envoy.service.accesslog.v3.AccessLogService"
 EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in the stubs
 
 log = logging.getLogger(__name__)
+log.addFilter(BoundedLog())
+logging.getLogger("grpc._cython.cygrpc").addFilter(BoundedLog())
+"""Where grpc.aio tells of faults in its streams."""
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 

@@ -18,9 +18,9 @@ from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from tests.choices import a_choice
 
 from headgate.io.extproc.hub import Hub
-from headgate.io.extproc.native import Certificates, Limits
+from headgate.io.extproc.native import Limits
 from headgate.io.extproc.native_wire import NativeWire
-from headgate.io.extproc.tls import self_signed
+from headgate.io.extproc.tls import CertificateFiles, Certificates, self_signed
 from headgate.model.decisions import Decision
 from headgate.model.ids import PoolKey, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
@@ -103,18 +103,18 @@ def _handshake(port: int, context: ssl.SSLContext) -> str | None:
 
 
 async def test_tls_has_a_lowest_version_and_may_ask_for_certificates(tmp_path: Path) -> None:
-    pair = self_signed(datetime.datetime.now(datetime.UTC))
+    (tmp_path / "ca.pem").write_bytes(self_signed(datetime.datetime.now(datetime.UTC)).chain)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
-    with _serving(Certificates(pair=pair, min_version="1.3")) as (_, port):
+    with _serving(Certificates(files=CertificateFiles(None, None), min_version="1.3")) as (_, port):
         assert await asyncio.to_thread(_handshake, port, context) == "TLSv1.3"
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         with pytest.raises(ssl.SSLError):
             await asyncio.to_thread(_handshake, port, context)
     context.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
     with (
-        _serving(Certificates(pair=pair, client_ca=pair.chain)) as (_, port),
+        _serving(Certificates(files=CertificateFiles(None, tmp_path / "ca.pem"))) as (_, port),
         pytest.raises(OSError, match=r"(?i)certificate|closed|reset|EOF"),
     ):
         await asyncio.to_thread(_handshake, port, context)

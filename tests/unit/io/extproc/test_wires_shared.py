@@ -247,3 +247,17 @@ def say(peer: Peer, stream: StreamId) -> None:
     """The peer's access log tells an end."""
     log = peer.open(LOGS)
     peer.send(log, logs([stream]))
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_streams_that_fail_do_not_fill_the_log(wire: str, caplog: pytest.LogCaptureFixture) -> None:
+    def talk(port: int) -> None:
+        with Peer(port) as peer:
+            for _ in range(200):
+                stream = peer.open(PROCESS, NAMED)
+                peer.send(stream, b"\xff\xff")
+                peer.end_of(stream)
+
+    async with serving(wire, Scripted()) as served:
+        await asyncio.to_thread(talk, served.port)
+    assert len(caplog.records) < 100
