@@ -30,14 +30,15 @@ class Peer:
     What comes for a stream of `unread` is kept, and its room in the window is not given back.
     """
 
-    def __init__(self, where: int | Path) -> None:
-        """*where*: a port of this machine, or the path of a Unix socket."""
+    def __init__(self, where: int | Path | tuple[str, int]) -> None:
+        """*where*: a port of this machine, the path of a Unix socket, or an address and a port."""
         if isinstance(where, Path):
             self._socket = socket.socket(socket.AF_UNIX)
             self._socket.settimeout(PATIENCE_S)
             self._socket.connect(str(where))
         else:
-            self._socket = socket.create_connection(("127.0.0.1", where), PATIENCE_S)
+            address = ("127.0.0.1", where) if isinstance(where, int) else where
+            self._socket = socket.create_connection(address, PATIENCE_S)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._http = h2.connection.H2Connection(h2.config.H2Configuration())
         self.unread: set[int] = set()

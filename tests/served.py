@@ -139,6 +139,7 @@ async def serving(
     idle_s: float = IDLE_S,
     silence_s: float = SILENCE_S,
     certificates: Certificates | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[Served]:
     """*machine* as the one pool behind *wire*; *path*: a Unix socket in place of the port."""
     hub = Hub("n", listener or Silent(), time.monotonic, silence_s=silence_s)
@@ -150,7 +151,7 @@ async def serving(
         assert native is not None
         limits = Limits(message_bytes=message_bytes, backlog=backlog, ping_s=ping_s, idle_s=idle_s)
         made = NativeWire(native, hub, settings, limits)
-        native_ports = made.start("127.0.0.1", 0, health_port, certificates, path)
+        native_ports = made.start(host, 0, health_port, certificates, path)
         following = asyncio.create_task(made.follow(health))
         try:
             yield Served(hub, native_ports, health, made)
@@ -163,7 +164,7 @@ async def serving(
     ports = await listen(
         Services(hub, settings),
         health,
-        host="127.0.0.1",
+        host=host,
         port=0,
         health_port=health_port,
         credentials=None if certificates is None else server_credentials(certificates),
