@@ -82,6 +82,45 @@ async def test_many_streams_that_are_not_read_do_not_stall_another(wire: str, si
 
 
 @pytest.mark.parametrize("wire", WIRES)
+async def test_what_lies_unread_has_a_budget_and_comes_back(wire: str) -> None:
+    """Without it 400 streams would have 100 MiB here."""
+    machine = Scripted()
+    frames = framed(chunk(b"x" * 16_000)) * 8
+
+    def talk(port: int) -> None:
+        with Peer(port) as peer:
+            streams = [started(peer) for _ in range(400)]
+            peer.unread.update(streams)
+            taken = dict.fromkeys(streams, 0)
+            for _ in range(6):
+                for stream in streams:
+                    start = taken[stream] % len(frames)
+                    taken[stream] += peer.offer(stream, frames[start:])
+                while peer.listen_for(0.1):
+                    pass
+            # Each stream's answers fill 64 KiB of the peer's own window first.
+            assert sum(taken.values()) - 400 * 64 * KIB < 80 << 20
+            assert not peer.ended.keys() & set(streams)
+            live = started(peer)
+            for _ in range(10):
+                peer.send(live, chunk(b"y" * 50_000))
+                peer.take(live, 1)
+            one = streams[0]
+            peer.read_again(one)
+            peer.take(one, taken[one] // (len(frames) // 8))
+            peer.reset(*streams[1:])
+            for _ in range(10):
+                peer.send(live, chunk(b"y" * 50_000))
+                peer.take(live, 1)
+            assert peer.lost is None
+
+    async with serving(wire, machine) as served:
+        await asyncio.to_thread(talk, served.port)
+        await served.quiet()
+    assert machine.ends() == dict.fromkeys(machine.streams(), 1)
+
+
+@pytest.mark.parametrize("wire", WIRES)
 async def test_a_connection_carries_very_many_small_messages(wire: str) -> None:
     """While our event loop stands still: nothing of them is heard before all have been sent."""
     machine = Scripted()
