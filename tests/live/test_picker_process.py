@@ -200,6 +200,17 @@ async def ask(port: int, *messages: bytes, pool: str = "") -> list[Any]:
         return [pb.ProcessingResponse.FromString(data) async for data in call]
 
 
+@contextlib.asynccontextmanager
+async def held(port: int, pool: str) -> AsyncIterator[Any]:
+    """A stream that was answered and stays open."""
+    channel: Any
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.stream_stream(PROCESS)(metadata=(("x-headgate-pool", pool),) if pool else ())
+        await call.write(GET)
+        assert pb.ProcessingResponse.FromString(await call.read()).HasField("dynamic_metadata")
+        yield call
+
+
 async def check(port: int, service: str) -> bytes:
     channel: Any
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -209,6 +220,10 @@ async def check(port: int, service: str) -> bytes:
 
 
 GET = message({":method": "GET", ":path": "/x"}, end=True)
+_ANSWER = pb.ProcessingRequest()
+_ANSWER.response_headers.headers.headers.add(key=":status", raw_value=b"200")
+_ANSWER.response_headers.end_of_stream = True
+ANSWER = _ANSWER.SerializeToString()
 
 
 async def test_pools_health_and_drain(tmp_path: Path) -> None:
@@ -234,13 +249,31 @@ async def test_pools_health_and_drain(tmp_path: Path) -> None:
         assert await check(process.grpc, "envoy.service.ext_proc.v3.ExternalProcessor") == b"\x08\x01"
         with pytest.raises(grpc.aio.AioRpcError):
             await check(process.health, "nobody")
-        process.child.signal(signal.SIGTERM)
-        await asyncio.sleep(0.3)
-        assert await check(process.health, "readiness") == b"\x08\x02"
-        assert await check(process.health, "liveness") == b"\x08\x01"
-        (answer,) = await ask(process.grpc, GET, pool="default/a")
-        assert answer.HasField("dynamic_metadata")
-        assert await asyncio.to_thread(process.child.end, 5) == 0
+        async with held(process.grpc, "default/a") as call:
+            process.child.signal(signal.SIGTERM)
+            while await check(process.health, "readiness") != b"\x08\x02":
+                await asyncio.sleep(0.05)
+            assert await check(process.health, "liveness") == b"\x08\x01"
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await ask(process.grpc, GET, pool="default/a")
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+            await call.write(ANSWER)
+            said = pb.ProcessingResponse.FromString(await call.read())
+            assert said.HasField("response_headers")
+            await call.done_writing()
+            assert await call.code() is grpc.StatusCode.OK
+        assert await asyncio.to_thread(process.child.end, 20) == 0
+
+
+async def test_a_stream_that_outlives_the_drain_is_cut(tmp_path: Path) -> None:
+    async with picker(
+        "--endpoints", "127.0.0.1:1", "--secure-serving=false", "-drainTimeout", "1s"
+    ) as process:
+        await process.until_ready()
+        async with held(process.grpc, "") as call:
+            process.child.signal(signal.SIGTERM)
+            assert await call.code() is not grpc.StatusCode.OK
+        assert await asyncio.to_thread(process.child.end, 20) == 0
 
 
 async def test_a_certificate_is_made_at_start() -> None:
