@@ -32,7 +32,9 @@ def no_path(words: Iterable[str]) -> None:
     """Raises typer.BadParameter when what should be a URL is a file or a folder."""
     for word in words:
         if word.endswith(SUFFIXES) or ("://" not in word and Path(word).exists()):
-            raise typer.BadParameter(f"{word!r} is no URL; for manifests write -f {word}", param_hint="URL")
+            raise typer.BadParameter(
+                f"{word!r} is no URL; for manifests write -f {printable(word)}", param_hint="URL"
+            )
 
 
 def must_exist(files: Iterable[Path], hint: str = "-f") -> None:

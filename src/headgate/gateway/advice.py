@@ -10,7 +10,8 @@ from headgate.gateway.attach import Attached, Bound
 from headgate.model.absent import Absent
 from headgate.model.endpoints import Pool
 from headgate.model.ids import PoolKey, pool_key
-from headgate.model.meta import HEADGATE_GROUP, LLM_D_GROUP, has_labels
+from headgate.model.labels import ByLabels, label_text
+from headgate.model.meta import HEADGATE_GROUP, LLM_D_GROUP
 from headgate.model.objects import (
     BackendRef,
     Gateway,
@@ -25,7 +26,7 @@ from headgate.model.objects import (
 from headgate.model.problems import Problem
 from headgate.model.services import Services
 from headgate.model.snapshot import Snapshot
-from headgate.model.topology import OWN_PICKER_SERVICE, label_text
+from headgate.model.topology import OWN_PICKER_SERVICE
 
 OWN_CLASS = "headgate"
 """The name that says that a Gateway is ours where no file defines its class."""
@@ -146,19 +147,28 @@ def _unselected_servers(snapshot: Snapshot, routes: Sequence[HTTPRoute]) -> Iter
         for route, ref in _backends(routes)
         if (ref.group, ref.kind) == (HEADGATE_GROUP, "ModelServer")
     }
-    pools = of_type(snapshot.objects, InferencePool)
-    for server in of_type(snapshot.objects, ModelServer):
-        here = [pool for pool in pools if pool.namespace == server.namespace]
-        labels = server.metadata.labels
-        if (server.namespace, server.name) in named or any(
-            has_labels(labels, pool.spec.selector.match_labels) for pool in here
-        ):
+    pools: dict[str, list[InferencePool]] = {}
+    for pool in of_type(snapshot.objects, InferencePool):
+        pools.setdefault(pool.namespace, []).append(pool)
+    servers = of_type(snapshot.objects, ModelServer)
+    index = ByLabels(servers)
+    selected = {
+        (server.namespace, server.name)
+        for namespace, its in pools.items()
+        for pool in its
+        for server in index.selected(namespace, pool.spec.selector.match_labels)
+    }
+    used = named | selected
+    for server in servers:
+        if (server.namespace, server.name) in used:
             continue
+        here = pools.get(server.namespace, [])
+        labels = server.metadata.labels
         wanted = "; ".join(
             f"{pool.name} selects {label_text(pool.spec.selector.match_labels)}" for pool in here[:3]
         )
-        others = sorted({pool.namespace for pool in pools if pool not in here})
-        hint = wanted or (f"pools are in namespace {others[0]}" if others else "there is no InferencePool")
+        elsewhere = f"pools are in namespace {min(pools)}" if pools else "there is no InferencePool"
+        hint = wanted or elsewhere
         message = (
             f"no InferencePool of namespace {server.namespace} selects this server, whose labels are "
             f"{label_text(labels)}, so it gets no requests ({hint})"

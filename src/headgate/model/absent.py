@@ -11,6 +11,9 @@ UNREADABLE = frozenset({"InvalidYAML", "Unreadable", "TooLarge", "Refused"})
 MOST_NAMED = 5
 """Objects that a sentence lists."""
 
+MOST_COMPARED = 200
+"""Names that are looked through for one that is nearly the same; who has more is told without a guess."""
+
 
 class Absent:
     """Looks up in one snapshot why a name leads nowhere, and what its author may have meant."""
@@ -63,7 +66,7 @@ class Absent:
 def meant(name: str, known: Iterable[str]) -> str:
     """` (did you mean …?)` or ` (there is …)`, or nothing where there is nothing else."""
     names = sorted(known)
-    near = difflib.get_close_matches(name[:253], names, 1)
+    near = difflib.get_close_matches(name[:253], names, 1) if len(names) <= MOST_COMPARED else []
     if near:
         return f" (did you mean {near[0]}?)"
     if not names:

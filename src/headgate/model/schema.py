@@ -203,7 +203,7 @@ def type_at(cls: type[KubeObject], field: str) -> tuple[Any, tuple[msgspec.Meta,
         elif get_origin(inner) is Mapping:
             return _bare(get_args(inner)[1]), _metas(get_args(inner)[1])
         elif isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-            type_ = {each.encode_name: each.type for each in msgspec.structs.fields(inner)}.get(part, Any)
+            type_ = _members(inner).get(part, Any)
         else:
             return Any, ()
     return _bare(type_), _metas(type_)
@@ -266,7 +266,7 @@ def _below_spec(known: Mapping[str, Any]) -> frozenset[str]:
     spec = _bare(known["spec"]) if "spec" in known else None
     if not (isinstance(spec, type) and issubclass(spec, msgspec.Struct)):
         return frozenset()
-    return frozenset(field.encode_name for field in msgspec.structs.fields(spec))
+    return frozenset(_members(spec))
 
 
 def _bare(type_: Any) -> Any:

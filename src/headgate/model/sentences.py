@@ -16,14 +16,21 @@ from headgate.model.words import counted
 _AT = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `([^`]+)`$")
 _LENGTH = re.compile(r"^Expected `(str|array|object)` of length (>=|<=) ([0-9]+)$")
-_PLACEHOLDER = re.compile(r"\{\{.*?\}\}|\$\{[A-Za-z_][\w.:-]*\}|\$\([A-Za-z_]\w*\)", re.DOTALL)
+_PLACEHOLDER = re.compile(r"\$\{[A-Za-z_][\w.:-]*\}|\$\([A-Za-z_]\w*\)|\A\$[A-Za-z_]\w*\Z")
 
 LONGEST_SHOWN = 80
 """Characters of a value that a sentence quotes."""
 
 
 def placeholder(text: str) -> str | None:
-    """`{{ … }}`, `${NAME}` or `$(NAME)` in *text*, which some program was to fill in; None without."""
+    """`{{ … }}`, `${NAME}` or `$(NAME)` in *text*, or `$NAME` alone, which some program was to fill in.
+
+    None without. Takes time in proportion to the text.
+    """
+    begin = text.find("{{")
+    end = text.find("}}", begin) if begin >= 0 else -1
+    if end >= 0:
+        return text[begin : end + 2]
     found = _PLACEHOLDER.search(text)
     return None if found is None else found[0]
 

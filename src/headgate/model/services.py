@@ -28,6 +28,9 @@ class Services:
 
     def __init__(self, objects: Sequence[KubeObject]) -> None:
         self._services = {(each.namespace, each.name): each for each in of_type(objects, Service)}
+        self._names: dict[str, list[str]] = {}
+        for namespace, name in sorted(self._services):
+            self._names.setdefault(namespace, []).append(name)
         self._slices: dict[tuple[str, str], list[EndpointSlice]] = {}
         for each in of_type(objects, EndpointSlice):
             owner = each.metadata.labels.get(SERVICE_LABEL)
@@ -40,7 +43,7 @@ class Services:
 
     def names(self, namespace: str) -> list[str]:
         """Names of the Services there, in order."""
-        return sorted(name for its, name in self._services if its == namespace)
+        return self._names.get(namespace, [])
 
     def port(self, service: Service, number: int) -> ServicePort | None:
         """The Service's TCP port *number*, or None when it does not have it."""

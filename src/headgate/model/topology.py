@@ -15,7 +15,8 @@ from headgate.model.absent import Absent
 from headgate.model.core import Pod
 from headgate.model.endpoints import Endpoint, ForeignPicker, ModelRule, Pool, TargetModel
 from headgate.model.ids import endpoint_id, pool_key
-from headgate.model.meta import KubeObject, has_labels, of_type
+from headgate.model.labels import ByLabels, label_text
+from headgate.model.meta import KubeObject, of_type
 from headgate.model.objects import (
     InferenceModel,
     InferenceObjective,
@@ -82,11 +83,11 @@ class _Resolver:
         self._services = Services(snapshot.objects)
         self._absent = Absent(snapshot)
         self._pool_names = {(each.namespace, each.name) for each in of_type(snapshot.objects, InferencePool)}
-        self._pods = _by_namespace(of_type(snapshot.objects, Pod))
+        self._pods = ByLabels(of_type(snapshot.objects, Pod))
         self._models = _by_namespace(of_type(snapshot.objects, InferenceModel))
         self._objectives = _by_namespace(of_type(snapshot.objects, InferenceObjective))
         servers = of_type(snapshot.objects, ModelServer)
-        self._servers = _by_namespace(servers)
+        self._servers = ByLabels(servers)
         self._server_endpoints: dict[str, tuple[Endpoint, ...]] = {}
         for server in servers:
             endpoints, problem = server_endpoints(server, snapshot)
@@ -120,8 +121,8 @@ class _Resolver:
     def _endpoints(self, pool: InferencePool) -> Iterator[Endpoint]:
         wanted = pool.spec.selector.match_labels
         ports = [port.number for port in pool.spec.target_ports]
-        for pod in self._pods.get(pool.namespace, ()):
-            if pod.ip is not None and pod.ready and has_labels(pod.metadata.labels, wanted):
+        for pod in self._pods.selected(pool.namespace, wanted):
+            if pod.ip is not None and pod.ready:
                 for port in self._active(pod, ports):
                     yield Endpoint(
                         id=endpoint_id(pod.ip, port),
@@ -131,9 +132,8 @@ class _Resolver:
                         namespace=pod.namespace,
                         labels=pod.metadata.labels,
                     )
-        for server in self._servers.get(pool.namespace, ()):
-            if has_labels(server.metadata.labels, wanted):
-                yield from self._server_endpoints[f"{server.namespace}/{server.name}"]
+        for server in self._servers.selected(pool.namespace, wanted):
+            yield from self._server_endpoints[f"{server.namespace}/{server.name}"]
 
     def look_for_pools(self, members: tuple[InferenceModel | InferenceObjective, ...]) -> None:
         """Note those whose pool is not there."""
@@ -148,25 +148,24 @@ class _Resolver:
 
     def _why_empty(self, pool: InferencePool) -> str:
         wanted = pool.spec.selector.match_labels
-        pods, servers = self._pods.get(pool.namespace, ()), self._servers.get(pool.namespace, ())
-        for kind, members in (("Pod", pods), ("ModelServer", servers)):
-            chosen = [each for each in members if has_labels(each.metadata.labels, wanted)]
-            if chosen:
-                state = "is not ready" if kind == "Pod" else "has no address (see there)"
-                return f"{kind} {chosen[0].name} has its labels, but {state}"
+        for pod in self._pods.selected(pool.namespace, wanted)[:1]:
+            return f"Pod {pod.name} has its labels, but is not ready"
+        for server in self._servers.selected(pool.namespace, wanted)[:1]:
+            return f"ModelServer {server.name} has its labels, but has no address (see there)"
         if self._absent.any_broken("ModelServer"):
             return "a ModelServer is wrong and not used (see there)"
         said = f"no Pod or ModelServer of namespace {pool.namespace} has its labels {label_text(wanted)}"
-        others = [f"{each.name} has {label_text(each.metadata.labels)}" for each in (*servers, *pods)[:3]]
-        elsewhere = [
-            f"{each.name} of namespace {namespace} has them"
-            for by_namespace in (self._servers, self._pods)
-            for namespace, members in by_namespace.items()
-            for each in members
-            if has_labels(each.metadata.labels, wanted)
-        ]
-        hint = "; ".join(elsewhere[:1] or others)
-        return f"{said} ({hint})" if hint else said
+        near: list[KubeObject] = [*self._servers.of(pool.namespace)[:3], *self._pods.of(pool.namespace)[:3]]
+        hints = [f"{each.name} has {label_text(each.metadata.labels)}" for each in near[:3]]
+        for namespace in (*self._servers.namespaces, *self._pods.namespaces):
+            far = [
+                *self._servers.selected(namespace, wanted)[:1],
+                *self._pods.selected(namespace, wanted)[:1],
+            ]
+            if far:
+                hints = [f"{far[0].name} of namespace {namespace} has them"]
+                break
+        return f"{said} ({'; '.join(hints)})" if hints else said
 
     def _active(self, pod: Pod, ports: list[int]) -> list[int]:
         text = pod.metadata.annotations.get(ACTIVE_PORTS)
@@ -228,11 +227,6 @@ class _Resolver:
             )
             self.problems.append(Problem(model.place("spec.modelName"), "ModelNameInUse", message))
         return tuple(_model_rule(winners[name]) for name in sorted(winners))
-
-
-def label_text(labels: Mapping[str, str]) -> str:
-    """`app=vllm,tier=prod`, as selectors are written; `none` without labels."""
-    return ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "none"
 
 
 def _model_rule(model: InferenceModel) -> ModelRule:

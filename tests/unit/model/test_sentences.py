@@ -66,7 +66,11 @@ def test_any_wrong_value_is_told_in_plain_words(place: tuple[int, tuple[Any, ...
         ("${NAME:-default}", "${NAME:-default}"),
         ("$(NAME)", "$(NAME)"),
         ("^/v1/(a|b){2}$", None),
+        ("$NAME", "$NAME"),
         ("costs $5", None),
+        ("a $NAME b", None),
+        ("{{" * 1_000_000, None),
+        ("${a" * 1_000_000, None),
         ("${}", None),
     ],
 )
