@@ -14,7 +14,7 @@ from tests.live.harness.certificates import Authority, write_pair
 from tests.live.harness.envoy_with_picker import envoy_with_picker
 from tests.live.harness.model_server import ScriptedModelServer
 from tests.live.harness.picker import picker
-from tests.live.harness.processes import run_headgate
+from tests.live.harness.processes import HEADGATE, Child, eventually, run_headgate
 
 from headgate.io.extproc.tls import KeyPair
 
@@ -196,3 +196,15 @@ async def test_transport_threads_are_as_many_as_asked_for(wire: str) -> None:
         assert threads(process.child.process.pid) == (3 if wire == "native" else 0)
         warned = [line for line in process.child.err if "--wire-threads has no effect" in line]
         assert len(warned) == (0 if wire == "native" else 1)
+
+
+@pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False)])
+def test_a_picker_that_all_may_reach_says_what_that_means(host: str, warned: bool) -> None:
+    child = Child([*HEADGATE, "picker", *ENDPOINT, *NO_PORTS, "--host", host, "--no-secure-serving"])
+    try:
+        child.wait_for(lambda line: line.startswith("picker: "))
+        if warned:
+            eventually(lambda: "asks nobody who they are" in "\n".join(child.err))
+    finally:
+        child.stop()
+    assert ("asks nobody who they are" in "\n".join(child.err)) == warned

@@ -189,3 +189,33 @@ def test_nothing_of_its_own_can_be_reached_by_another_user(tmp_path: Path) -> No
             ("0.0.0.0", ports["gateway"]),
             *(("127.0.0.1", ports[name]) for name in ("admin", "metrics")),
         }
+
+
+ROUTE = """
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r}
+spec:
+  parentRefs: [{name: g}]
+  rules: [{backendRefs: [{group: headgate.dev, kind: ModelServer, name: m}]}]
+---
+apiVersion: headgate.dev/v1alpha1
+kind: ModelServer
+metadata: {name: m}
+spec: {url: "URL"}
+"""
+
+
+def test_a_route_to_the_gateways_own_ports_publishes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "all.yaml"
+    file.write_text(MANIFEST + ROUTE.replace("URL", NOBODY))
+    with running("-f", str(file), folder=tmp_path) as run:
+        for name in ("admin", "metrics", "gateway"):
+            url = f"http://127.0.0.1:{run.info['ports'][name]}"
+            assert name == "gateway" or status_of(f"{url}/healthz") in (200, 404)
+            file.write_text(MANIFEST + ROUTE.replace("URL", url))
+            within(30, lambda: "ForbiddenAddress" in run.problems())
+            within(30, lambda: status_of(f"{run.url}/healthz") == 503)
+            file.write_text(MANIFEST + ROUTE.replace("URL", NOBODY))
+            within(30, lambda: "ForbiddenAddress" not in run.problems())

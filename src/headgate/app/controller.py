@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from headgate.gateway.linger import Linger
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import Translation, translate
+from headgate.io.here import local_addresses
 from headgate.io.sources.api import Source
 from headgate.io.web.admin import AdminServer, Reply, reply
 from headgate.io.xds.server import XdsServer
+from headgate.model.forbidden import Own
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import Snapshot
 from headgate.model.words import counted
@@ -69,9 +72,17 @@ class ProblemBook:
 class Controller:
     """The gateway half, running. `run` serves until cancelled."""
 
-    def __init__(self, source: Source, translator: Callable[[Snapshot], Translation]) -> None:
-        """Serve what *translator* makes of what *source* yields; nothing runs yet."""
-        self.xds = XdsServer(on_change=self._note_problems)
+    def __init__(
+        self,
+        source: Source,
+        translator: Callable[[Snapshot], Translation],
+        nodes: frozenset[str] | None = None,
+        own: Own = Own(),  # noqa: B008 - frozen
+    ) -> None:
+        """Serve what *translator* makes of what *source* yields to *nodes*; nothing runs yet."""
+        self.xds = XdsServer(nodes=nodes, on_change=self._note_problems)
+        self.own = own
+        """Where the gateway's processes listen."""
         self._source = source
         self._translator = translator
         self._snapshot: Snapshot | None = None
@@ -122,7 +133,7 @@ class Controller:
             try:
                 async for snapshot in self._source.snapshots():
                     self._snapshots += 1
-                    self._snapshot = snapshot
+                    self._snapshot = replace(snapshot, own=self.own)
                     self._changed.set()
             except Exception:
                 log.exception(
@@ -183,16 +194,24 @@ async def serve(
     xds_port: int,
     xds_socket: Path | None,
     admin_socket: Path | None,
+    nodes: frozenset[str],
+    own_ports: frozenset[int] = frozenset(),
 ) -> None:
     """Run a controller until cancelled; *started* is told the xDS port, 0 when it is *xds_socket* instead.
+
+    *nodes*: the ids of the Envoys that are served. *own_ports*: of the gateway's processes, which no backend
+    may have.
 
     Raises:
         RuntimeError: the xDS port is taken.
         OSError: the socket cannot be bound.
     """
-    controller = Controller(source, lambda snapshot: translate(snapshot, settings))
+    own = Own(own_ports | {settings.port}, await asyncio.to_thread(local_addresses))
+    controller = Controller(source, lambda snapshot: translate(snapshot, settings), nodes, own)
     if xds_socket is None:
-        started(await controller.xds.start(host, xds_port))
+        bound = await controller.xds.start(host, xds_port)
+        controller.own = replace(own, ports=own.ports | {bound})
+        started(bound)
     else:
         await controller.xds.start_unix(xds_socket)
         started(0)

@@ -29,12 +29,14 @@ from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.server import UNLIMITED, Ports, listen
 from headgate.io.extproc.service import Services
 from headgate.io.extproc.tls import CertificateFiles, Certificates, server_credentials
+from headgate.io.here import local_addresses
 from headgate.io.scrape.scraper import AT_REST_S
 from headgate.io.sources.api import Source, open_source
 from headgate.io.trust import Trust
 from headgate.io.web.counts import Counts
 from headgate.io.web.metrics import PickerMetrics, Reading
 from headgate.model.decisions import Decision
+from headgate.model.forbidden import Own
 from headgate.model.ids import EndpointId, PoolKey, StreamId, pool_key
 from headgate.model.problems import Place, Problem
 from headgate.model.requests import InferenceRequest, Outcome
@@ -114,6 +116,8 @@ class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`native`, `portable` or `auto`; None: as `HEADGATE_WIRE` says, else `auto`."""
     wire_threads: int = 1
     """Transport threads of the native wire."""
+    own_ports: frozenset[int] = frozenset()
+    """Ports of the gateway's other processes, which no model server may have."""
 
 
 def _wall_time(at: float) -> float:
@@ -196,7 +200,7 @@ class Picker:
             async with asyncio.TaskGroup() as group:
                 background = [
                     group.create_task(self._pools.scraper.run()),
-                    group.create_task(self._follow(source)),
+                    group.create_task(self._follow(source, await self._own(status()))),
                     group.create_task(self._sweep()),
                 ]
                 await self._stopping.wait()
@@ -293,7 +297,17 @@ class Picker:
             admin_port = site.port
         return status
 
-    async def _follow(self, source: Source | None) -> None:
+    async def _own(self, status: Status) -> Own:
+        """Where no model server may be."""
+        mine = (status.grpc_port, status.health_port, status.metrics_port, status.admin_port)
+        ports = self._options.own_ports.union(port for port in mine if port)
+        return Own(ports, await asyncio.to_thread(local_addresses))
+
+    async def _follow(
+        self,
+        source: Source | None,
+        own: Own = Own(),  # noqa: B008 - frozen
+    ) -> None:
         options = self._options
         if source is None:
             pool = fixed_pool(options.pool or pool_key("default", "default"), options.endpoints)
@@ -304,7 +318,7 @@ class Picker:
             try:
                 async with aclosing(source.snapshots()) as snapshots:
                     async for snapshot in snapshots:
-                        self._take(snapshot)
+                        self._take(msgspec.structs.replace(snapshot, own=own))
                         await self._health.set_ready(not self._stopping.is_set())
             except Exception:
                 log.exception(

@@ -76,6 +76,7 @@ def controller_command(settings: RunSettings, folder: Folder) -> list[str]:
         *("--body-budget", str(settings.envoy_memory_bytes // 2)),
         *("--body-timeout", f"{settings.body_timeout_s:f}"),
         *("--rescue-after", f"{settings.rescue_s:f}"),
+        *_own_ports(settings),
         *("--admin-socket", str(folder.controller_socket)),
     ]
 
@@ -91,6 +92,7 @@ def picker_command(settings: RunSettings, folder: Folder) -> list[str]:
         *("--body-limit", str(settings.body_limit_bytes)),
         *("--scrape-interval", str(settings.scrape_interval_s)),
         *("--drain-timeout", "3s"),  # Envoy has been drained before the picker is asked to end
+        *_own_ports(settings),
         *("--admin-socket", str(folder.picker_socket)),
     ]
 
@@ -105,6 +107,12 @@ def envoy_options(settings: RunSettings, folder: Folder, binary: Path, concurren
         heap_bytes=settings.envoy_memory_bytes,
         log_level=settings.log_level,
     )
+
+
+def _own_ports(settings: RunSettings) -> list[str]:
+    """Ports that no model server may have."""
+    ports = msgspec.structs.astuple(settings.ports)
+    return [part for port in ports if port is not None for part in ("--own-port", str(port))]
 
 
 def _headgate(verb: str, settings: RunSettings) -> list[str]:

@@ -81,7 +81,7 @@ def warnings(
 
 def notes(snapshot: Snapshot) -> Iterator[Problem]:
     """What is as it should be on a plain machine, and may surprise."""
-    services = Services(snapshot.objects)
+    services = Services(snapshot.objects, snapshot.own)
     for pool in of_type(snapshot.objects, InferencePool):
         ref = pool.spec.endpoint_picker_ref
         if ref is None or ref.name == OWN_PICKER_SERVICE or (ref.group, ref.kind) != ("", "Service"):

@@ -24,7 +24,7 @@ class BackendRefs:
         self._grants = of_type(snapshot.objects, ReferenceGrant)
         self._world = World(
             pools={each.key: each for each in pools},
-            services=Services(snapshot.objects),
+            services=Services(snapshot.objects, snapshot.own),
             servers={(each.namespace, each.name): each for each in of_type(snapshot.objects, ModelServer)},
             snapshot=snapshot,
             settings=settings,

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from headgate.gateway import advice, attach, virtual_hosts
 from headgate.gateway.backend_refs import BackendRefs
@@ -53,8 +54,11 @@ class Translation(msgspec.Struct, frozen=True):
 
 def translate(snapshot: Snapshot, settings: GatewaySettings) -> Translation:
     """Translate everything. Never raises for wrong objects: each is a Problem and the rest is served."""
-    pools, pool_problems = resolve_pools(snapshot)
     bounds, bind_problems = attach.bind(snapshot, settings)
+    if snapshot.own.ports:
+        ports = snapshot.own.ports | {bound.port for bound in bounds}
+        snapshot = replace(snapshot, own=replace(snapshot.own, ports=ports))
+    pools, pool_problems = resolve_pools(snapshot)
     attached, attach_problems = attach.attach(snapshot, bounds)
     refs = BackendRefs(snapshot, pools, settings)
     compiler = Compiler(refs)

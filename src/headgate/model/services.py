@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from headgate.model.core import EndpointSlice, Service, ServicePort, SliceEndpoint
+from headgate.model.forbidden import Own, refusal
 from headgate.model.ids import EndpointId, endpoint_id
 from headgate.model.meta import KubeObject, of_type
+from headgate.model.problems import Problem
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 
@@ -24,9 +26,10 @@ class ServiceAddress(msgspec.Struct, frozen=True, order=True):
 
 
 class Services:
-    """Services of one snapshot with their ready addresses, indexed once."""
+    """Services of one snapshot with their ready addresses, indexed once; forbidden addresses are left out."""
 
-    def __init__(self, objects: Sequence[KubeObject]) -> None:
+    def __init__(self, objects: Sequence[KubeObject], own: Own = Own()) -> None:  # noqa: B008 - frozen
+        self._own = own
         self._services = {(each.namespace, each.name): each for each in of_type(objects, Service)}
         self._names: dict[str, list[str]] = {}
         for namespace, name in sorted(self._services):
@@ -53,7 +56,26 @@ class Services:
     def addresses(self, service: Service, port: ServicePort) -> tuple[ServiceAddress, ...]:
         """Ready addresses behind *port*, ordered; slices are joined to it by port name."""
         slices = self._slices.get((service.namespace, service.name), [])
-        return tuple(sorted({address for each in slices for address in _of_slice(each, port)}))
+        found = {address for each in slices for address in _of_slice(each, port)}
+        return tuple(sorted(each for each in found if refusal(each.ip, each.port, self._own) is None))
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Addresses of EndpointSlices that are left out."""
+        return [
+            Problem(each.place(f"endpoints[{index}].addresses[0]"), "ForbiddenAddress", message)
+            for slices in self._slices.values()
+            for each in slices
+            for index, endpoint in enumerate(each.endpoints)
+            for message in self._refusals(each, endpoint)
+        ]
+
+    def _refusals(self, found: EndpointSlice, endpoint: SliceEndpoint) -> Iterator[str]:
+        for port in found.ports:
+            if endpoint.addresses and port.port is not None and found.address_type != "FQDN":
+                ip = endpoint.addresses[0]
+                if why := refusal(ip, port.port, self._own):
+                    yield f"{endpoint_id(ip, port.port)} is not used: {why}"
 
 
 def _of_slice(found: EndpointSlice, port: ServicePort) -> Iterator[ServiceAddress]:

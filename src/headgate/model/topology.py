@@ -14,6 +14,7 @@ import msgspec
 from headgate.model.absent import Absent
 from headgate.model.core import Pod
 from headgate.model.endpoints import Endpoint, ForeignPicker, ModelRule, Pool, TargetModel
+from headgate.model.forbidden import refusal
 from headgate.model.ids import endpoint_id, pool_key
 from headgate.model.labels import ByLabels, label_text
 from headgate.model.meta import KubeObject, of_type
@@ -80,7 +81,9 @@ class _Resolver:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.problems: list[Problem] = []
-        self._services = Services(snapshot.objects)
+        self._own = snapshot.own
+        self._services = Services(snapshot.objects, snapshot.own)
+        self.problems += self._services.problems
         self._absent = Absent(snapshot)
         self._pool_names = {(each.namespace, each.name) for each in of_type(snapshot.objects, InferencePool)}
         self._pods = ByLabels(of_type(snapshot.objects, Pod))
@@ -124,6 +127,10 @@ class _Resolver:
         for pod in self._pods.selected(pool.namespace, wanted):
             if pod.ip is not None and pod.ready:
                 for port in self._active(pod, ports):
+                    if why := refusal(pod.ip, port, self._own):
+                        message = f"{endpoint_id(pod.ip, port)} is not used: {why}"
+                        self.problems.append(Problem(pod.place("status.podIP"), "ForbiddenAddress", message))
+                        continue
                     yield Endpoint(
                         id=endpoint_id(pod.ip, port),
                         ip=pod.ip,
@@ -256,6 +263,7 @@ def server_endpoints(server: ModelServer, snapshot: Snapshot) -> tuple[tuple[End
     tls = server.spec.tls or ServerTls()
     if tls.ca_file and tls.ca_file not in snapshot.authorities:
         return (), None
+    refused = {ip: why for ip in found if (why := refusal(ip, parsed.port, snapshot.own))}
     endpoints = tuple(
         Endpoint(
             id=endpoint_id(ip, parsed.port),
@@ -270,7 +278,13 @@ def server_endpoints(server: ModelServer, snapshot: Snapshot) -> tuple[tuple[End
             insecure=tls.insecure_skip_verify,
         )
         for ip in sorted(found)
+        if ip not in refused
     )
+    if refused:
+        ip, why = min(refused.items())
+        meant = "" if ip == parsed.host else f" ({parsed.host})"
+        message = f"{endpoint_id(ip, parsed.port)}{meant} is not used: {why}; name the model server's own"
+        return endpoints, Problem(place, "ForbiddenAddress", message)
     return endpoints, None
 
 

@@ -9,6 +9,7 @@ from headgate.model.core import (
     SliceEndpoint,
     SlicePort,
 )
+from headgate.model.forbidden import Own
 from headgate.model.meta import Meta
 from headgate.model.services import SERVICE_LABEL, Services
 
@@ -46,3 +47,14 @@ def test_only_tcp_ports_are_ports() -> None:
     assert services.port(SERVICE, 80) == HTTP
     assert services.port(SERVICE, 82) is None and services.port(SERVICE, 1) is None
     assert services.get("other", "s") is None
+
+
+def test_addresses_that_no_backend_may_have_are_left_out_and_told() -> None:
+    places = [SliceEndpoint((ip,)) for ip in ("10.0.0.1", "169.254.169.254", "127.0.0.1")]
+    services = Services([SERVICE, piece(*places, http=15000)], Own(frozenset({15000})))
+    assert [each.id for each in services.addresses(SERVICE, HTTP)] == ["10.0.0.1:15000"]
+    told = [(each.place.field, each.reason, each.message.split()[0]) for each in services.problems]
+    assert told == [
+        ("endpoints[1].addresses[0]", "ForbiddenAddress", "169.254.169.254:15000"),
+        ("endpoints[2].addresses[0]", "ForbiddenAddress", "127.0.0.1:15000"),
+    ]

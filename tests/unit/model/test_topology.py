@@ -6,6 +6,7 @@ import pytest
 
 from headgate.model.decode import decode
 from headgate.model.endpoints import ModelRule, Pool, TargetModel
+from headgate.model.forbidden import Own
 from headgate.model.problems import Problem
 from headgate.model.snapshot import Snapshot
 from headgate.model.topology import TOOLS_FIRST, ServerUrl, is_ip, parse_url, resolve_pools
@@ -43,12 +44,14 @@ def server(name: str, url: str) -> dict[str, Any]:
 
 
 def resolve(
-    *raw: dict[str, Any], addresses: dict[str, tuple[str, ...]] | None = None
+    *raw: dict[str, Any],
+    addresses: dict[str, tuple[str, ...]] | None = None,
+    own: Own = Own(),  # noqa: B008 - frozen
 ) -> tuple[Pool, list[Problem]]:
     decoded = [decode(each, "", lambda _: 0) for each in raw]
     assert not [problem for each in decoded for problem in each.problems]
     objects = tuple(each.object for each in decoded if each.object is not None)
-    pools, problems = resolve_pools(Snapshot(objects, addresses or {}))
+    pools, problems = resolve_pools(Snapshot(objects, addresses or {}, own=own))
     [only] = pools
     return only, list(problems)
 
@@ -94,6 +97,26 @@ def test_model_servers_by_address_and_by_name() -> None:
         ("HostNotResolved", "warning"),
         ("InvalidURL", "error"),
     ]
+
+
+def test_an_address_that_no_backend_may_have_is_left_out_and_named() -> None:
+    found, problems = resolve(
+        pool(),
+        pod("fine", "10.0.0.1"),
+        pod("strange", "169.254.0.7"),
+        server("fine", "http://127.0.0.1:9500"),
+        server("admin", "http://127.0.0.1:15000"),
+        server("metadata", "http://meta.example"),
+        addresses={"meta.example": ("169.254.169.254", "10.0.0.2")},
+        own=Own(frozenset({15000})),
+    )
+    assert ids(found) == ["10.0.0.1:8000", "10.0.0.2:80", "127.0.0.1:9500"]
+    told = {str(each.place): (each.reason, each.message.partition(" is ")[0]) for each in problems}
+    assert told == {
+        "ModelServer default/admin spec.url": ("ForbiddenAddress", "127.0.0.1:15000"),
+        "ModelServer default/metadata spec.url": ("ForbiddenAddress", "169.254.169.254:80 (meta.example)"),
+        "Pod default/strange status.podIP": ("ForbiddenAddress", "169.254.0.7:8000"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,15 @@ def controller(
     log_level: Annotated[
         Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
     ] = "info",
+    node: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="HEADGATE_XDS_NODE",
+            help="Id of an Envoy node that is served (headgate when not given); may be repeated. "
+            "An id that nobody can guess keeps strangers from the configuration.",
+        ),
+    ] = None,
+    own_port: Annotated[list[int] | None, typer.Option(hidden=True)] = None,
     probe_socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
     supervised: Annotated[
         bool, typer.Option("--supervised", hidden=True, help="Whoever started this tells of its ports.")
@@ -134,6 +143,8 @@ def controller(
                 xds_port=xds_port,
                 xds_socket=xds_socket,
                 admin_socket=admin_socket,
+                nodes=frozenset(node or ("headgate",)),
+                own_ports=frozenset(own_port or ()),
             )
         )
         for number in (signal.SIGINT, signal.SIGTERM, SUPERVISORS_END):

@@ -62,6 +62,25 @@ def tls_version(text: str) -> Literal["1.2", "1.3"]:
     raise typer.BadParameter(f"{text!r} is no TLS version that is served: 1.2 or 1.3")
 
 
+def exposure(host: str, port: int) -> str | None:
+    """What it means that anybody who reaches *host* may speak to the picker; None for loopback."""
+    import ipaddress
+
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        where = host
+    else:
+        if address.is_loopback:
+            return None
+        where = "every address of this machine" if address.is_unspecified else host
+    return (
+        f"ext_proc listens on {where}, and asks nobody who they are: whoever reaches port {port} learns the "
+        "model servers' addresses and can book requests that nobody sent. Keep it to the gateway's network, "
+        "demand certificates with --tls-client-ca, or listen on --host 127.0.0.1 or a --grpc-socket"
+    )
+
+
 def _ignored(*names: str) -> Any:
     return typer.Option(*names, hidden=True, help="Accepted for compatibility; has no effect.")
 
@@ -142,6 +161,7 @@ def picker(
         bool,
         typer.Option("--supervised", hidden=True, help="Whoever started this tells of ports and problems."),
     ] = False,
+    own_port: Annotated[list[int] | None, typer.Option(hidden=True)] = None,
     die_with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
     pool_group: Annotated[str, _ignored("--pool-group")] = "",
     tls_cipher_suites: Annotated[str, _ignored("--tls-cipher-suites")] = "",
@@ -180,6 +200,7 @@ def picker(
     from headgate.io.extproc.native import MissingError
     from headgate.io.sources.urls import BadUrlError
     from headgate.io.terminal.say import say
+    from headgate.model.forbidden import Own, refusal
     from headgate.model.ids import EndpointId, pool_key
     from headgate.picker.settings import MachineSettings
 
@@ -199,10 +220,16 @@ def picker(
     def port(number: int) -> int | None:
         return None if number < 0 else number
 
+    fixed = addresses(endpoints)
+    for each in fixed:
+        ip, _, number = each.rpartition(":")
+        if why := refusal(ip.strip("[]"), int(number), Own()):
+            raise typer.BadParameter(f"{each}: {why}", param_hint="--endpoints")
+
     options = PickerOptions(
         files=tuple(files or ()),
         urls=tuple(url or ()),
-        endpoints=tuple(EndpointId(each) for each in addresses(endpoints)),
+        endpoints=tuple(EndpointId(each) for each in fixed),
         pool=pool_key(pool_namespace, pool_name) if pool_name else None,
         selector=labels(endpoint_selector),
         target_ports=port_list(endpoint_target_ports),
@@ -226,6 +253,7 @@ def picker(
         trust=trust_option(upstream_ca, insecure=insecure_upstream),
         subset_filter=not disable_endpoint_subset_filter,
         wire_threads=wire_threads,
+        own_ports=frozenset(own_port or ()),
     )
 
     def started(status: Status) -> None:
@@ -240,6 +268,9 @@ def picker(
             parts.append(f"admin 127.0.0.1:{status.admin_port}")
         parts.append(f"{status.wire} wire")
         say(", ".join(parts))
+        told = exposure(host, status.grpc_port)
+        if told is not None and grpc_socket is None and tls_client_ca is None:
+            logging.getLogger("headgate.picker").warning("%s", told)
 
     try:
         serve(options, started)

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from headgate.model.decode import decode
+from headgate.model.forbidden import Own, refusal
 from headgate.model.objects import Object
 from headgate.model.topology import parse_url
 
@@ -30,6 +31,8 @@ def normalise(url: str) -> str:
     parsed = parse_url(text)
     if isinstance(parsed, str):
         raise BadUrlError(f"bad model server URL {url!r}: {parsed.removeprefix(repr(text)).strip()}")
+    if why := refusal(parsed.host, parsed.port, Own()):
+        raise BadUrlError(f"bad model server URL {url!r}: {why}")
     host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
     return f"{parsed.scheme}://{host}:{parsed.port}"
 

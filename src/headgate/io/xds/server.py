@@ -25,6 +25,12 @@ log = logging.getLogger(__name__)
 LINGER_S = 30.0
 """How long a removed cluster stays in Envoy after its last use: longer than a request waits in a filter."""
 
+FIRST_S = 30.0
+"""How long a stream may say nothing before it says who it is."""
+LONGEST_NODE = 64
+MOST_STRANGERS = 100
+"""So many refused nodes are told of, each once, by so many characters of their ids."""
+
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _KIND_OF: Mapping[str, Kind] = {type_url(kind): kind for kind in KINDS}
 _OPTIONS = [
@@ -60,7 +66,17 @@ class XdsServer:
     change `streams` or `problems`.
     """
 
-    def __init__(self, *, linger_s: float = LINGER_S, on_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        *,
+        nodes: frozenset[str] | None = None,
+        linger_s: float = LINGER_S,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """*nodes*: ids of the Envoys that are served, others are refused; None: any."""
+        self._nodes = nodes
+        self._strangers: set[str] = set()
+        """Ids that were refused, and told of."""
         self._linger_s = linger_s
         self._on_change = on_change
         self._target = Target()
@@ -164,9 +180,16 @@ class XdsServer:
     ) -> AsyncIterator[discovery_pb2.DeltaDiscoveryResponse]:
         # an Envoy that comes back to a restarted server keeps what it has until there is something better
         await self._first_publish.wait()
+        waiting = aiter(requests)
+        first = await _first(waiting)
+        if first is None:
+            return
+        if self._nodes is not None and first.node.id not in self._nodes:
+            await self._refuse(first.node.id[:LONGEST_NODE], context)
         stream = _Stream(DeltaSession(self._target, linger_s=self._linger_s))
         self._streams.append(stream)
-        reader = asyncio.create_task(self._read(requests, stream))
+        self._take(first, stream)
+        reader = asyncio.create_task(self._read(waiting, stream))
         now = asyncio.get_running_loop().time
         try:
             while True:
@@ -190,14 +213,23 @@ class XdsServer:
     ) -> None:
         try:
             async for request in requests:
-                stream.node = request.node.id or stream.node
-                kind = _KIND_OF.get(request.type_url)
-                if kind is None:
-                    log.debug("Envoy asks for %s, which is not served here", request.type_url)
-                    continue
-                stream.events.put_nowait(_requested(kind, request))
+                self._take(request, stream)
         finally:
             stream.events.put_nowait(None)
+
+    def _take(self, request: discovery_pb2.DeltaDiscoveryRequest, stream: _Stream) -> None:
+        stream.node = request.node.id or stream.node
+        kind = _KIND_OF.get(request.type_url)
+        if kind is None:
+            log.debug("Envoy asks for %s, which is not served here", request.type_url)
+            return
+        stream.events.put_nowait(_requested(kind, request))
+
+    async def _refuse(self, node: str, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+        if node not in self._strangers and len(self._strangers) < MOST_STRANGERS:
+            self._strangers.add(node)
+            log.warning("Envoy node %r (%s) is not served: name it with --node", node, context.peer())
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this node is not served here")
 
     def _message(self, response: Response) -> discovery_pb2.DeltaDiscoveryResponse:
         return discovery_pb2.DeltaDiscoveryResponse(
@@ -211,6 +243,16 @@ class XdsServer:
             ],
             removed_resources=response.removed,
         )
+
+
+async def _first(
+    requests: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest],
+) -> discovery_pb2.DeltaDiscoveryRequest | None:
+    """The first request; None when the stream ends without one, or says nothing for long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_S):
+            return await anext(requests, None)
+    return None
 
 
 def _requested(kind: Kind, request: discovery_pb2.DeltaDiscoveryRequest) -> Requested:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import grpc.aio
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2 as pb
@@ -33,7 +34,8 @@ class Client:
         self.call = call()
 
     async def send(self, kind: Kind, **fields: Any) -> None:
-        await self.call.write(pb.DeltaDiscoveryRequest(type_url=type_url(kind), node={"id": "lab"}, **fields))
+        named = {"node": {"id": "lab"}, **fields}
+        await self.call.write(pb.DeltaDiscoveryRequest(type_url=type_url(kind), **named))
 
     async def read(self) -> Any:
         async with asyncio.timeout(5):
@@ -159,4 +161,26 @@ async def test_a_unix_socket_is_for_this_user_only(tmp_path: Path) -> None:
     await client.send("cluster")
     assert [each.name for each in (await client.read()).resources] == ["a"]
     await client.close()
+    await xds.stop()
+
+
+async def test_a_node_that_is_not_expected_gets_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    xds = XdsServer(nodes=frozenset({"mine"}))
+    port = await xds.start("127.0.0.1", 0)
+    xds.publish({"cluster": {"a": cluster("a")}})
+    for node in ("", "headgate", "headgate", "x" * 10_000):
+        stranger = Client(port)
+        await stranger.send("cluster", node={"id": node})
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stranger.read()
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        await stranger.close()
+    assert not xds.streams
+    assert len(caplog.records) == 3  # each of them once
+    assert all(len(record.getMessage()) < 200 for record in caplog.records)
+    friend = Client(port)
+    await friend.send("cluster", node={"id": "mine"})
+    assert [each.name for each in (await friend.read()).resources] == ["a"]
+    assert [stream.node for stream in xds.streams] == ["mine"]
+    await friend.close()
     await xds.stop()
