@@ -150,7 +150,10 @@ class Reader:
         command = [sys.executable, "-P", "-m", "headgate.io.sources.worker"]
         try:
             with its:
-                self._worker = subprocess.Popen(command, stdin=its.fileno(), stdout=subprocess.DEVNULL)
+                # Its own group: a terminal's Ctrl-C is for those who then close this.
+                self._worker = subprocess.Popen(
+                    command, stdin=its.fileno(), stdout=subprocess.DEVNULL, process_group=0
+                )
             if _loaded(receive(self._line, START_S)) != HELLO:
                 raise EOFError
         except (OSError, EOFError) as error:

@@ -8,7 +8,6 @@ as it was; the answer to `read` is one `Parsed` for every path.
 import contextlib
 import pickle
 import resource
-import signal
 import socket
 import time
 from collections.abc import Sequence
@@ -34,7 +33,6 @@ def cpu_s(size: int) -> float:
 
 def main() -> None:
     """Answer requests until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the whole group
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     last: Listing | None = None
