@@ -22,6 +22,8 @@ FIRST_WAIT_S = 5.0
 LONGEST_WAIT_S = 300.0
 """…up to this."""
 
+KEPT = "; what was read from it before stays in force"
+
 Found = tuple[tuple[Object, ...], tuple[Problem, ...]]
 """Objects in order of identity, and what is wrong with the files."""
 
@@ -66,7 +68,7 @@ class Files:
         try:
             self._refresh(reader)
         except ReaderError as error:
-            message = f"the files cannot be read: {error}; what was read from them before stays in force"
+            message = f"the files cannot be read: {error}{KEPT if self._parsed else ''}"
             place = Place(", ".join(map(str, self._paths)))
             objects, problems = self._found
             return objects, tuple(sorted((*problems, Problem(place, "Unreadable", message))))
@@ -89,7 +91,8 @@ class Files:
             self._take(path, parsed, served)
             self._note_harm(path, parsed)
         objects, duplicates = self._merged()
-        problems = [*listing.problems, *duplicates, *(p for found in self._problems.values() for p in found)]
+        of_files = (problem for found in self._problems.values() for problem in found)
+        problems = [*self._of_listing(), *duplicates, *of_files]
         self._found = objects, tuple(sorted(problems))
 
     def _due(self, path: Path, stamp: Stamp, now: float) -> bool:
@@ -107,6 +110,14 @@ class Files:
                 del self._parsed[path], self._good[path], self._problems[path]
                 self._harm.pop(path, None)
 
+    def _of_listing(self) -> Iterator[Problem]:
+        """What could not be looked at, and whether anything of it is served on."""
+        kept = [path for path in self._parsed if path not in self._listing.files]
+        above = frozenset(str(each) for path in kept for each in (path, *path.parents))
+        for problem in self._listing.problems:
+            note = KEPT if problem.place.file in above else ""
+            yield msgspec.structs.replace(problem, message=problem.message + note)
+
     def _note_harm(self, path: Path, parsed: Parsed) -> None:
         if parsed.again != "later":
             self._harm.pop(path, None)
@@ -120,7 +131,7 @@ class Files:
         last = self._good.get(path, {})
         good: dict[Identity, Object] = {}
         problems: list[Problem] = []
-        note = "; what was read from it before stays in force" if last else ""
+        note = KEPT if last else ""
         for decoded in parsed.decoded:
             if decoded.may_be_any:
                 problems += [_noted(problem, note) for problem in decoded.problems]

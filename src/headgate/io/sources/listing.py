@@ -127,8 +127,7 @@ class _Walk:
     def _unseen(self, path: Path, reason: str, what: str, severity: Severity = "error") -> None:
         self.unseen.append(path)
         if len(self.problems) < MAX_PROBLEMS:
-            message = f"{what}; what was read from it before stays in force"
-            self.problems.append(Problem(Place(str(path)), reason, message, severity))
+            self.problems.append(Problem(Place(str(path)), reason, what, severity))
 
 
 def not_regular(mode: int) -> str:

@@ -17,7 +17,7 @@ from headgate.io.sources.reading import Parsed, refused
 from headgate.io.sources.worker import HELLO, cpu_s
 
 START_S = 30.0
-LIST_S = 10.0
+LIST_S = 30.0
 END_S = 1.0
 
 ENOUGH_BYTES = 8 << 20

@@ -345,6 +345,8 @@ def test_a_link_to_nowhere_keeps_what_was_read_through_it(tmp_path: Path) -> Non
     assert state(files) == ({"a": "9000"}, [])
     target.unlink()
     assert state(files) == ({"a": "9000"}, ["NotFound"])
+    (problem,) = files.refresh(READER)[1]
+    assert problem.message == "links to nothing; what was read from it before stays in force"
     write(target, server("a", 9001))
     assert state(files) == ({"a": "9001"}, [])
     target.unlink()
@@ -377,7 +379,11 @@ def test_only_regular_files_are_read(tmp_path: Path, what: str) -> None:
         return
     (problem,) = files.refresh(READER)[1]
     assert problem.place.file == str(tmp_path / "a.yaml")
-    assert "only regular files are read" in problem.message
+    assert problem.message.endswith(
+        "only regular files are read; what was read from it before stays in force"
+    )
+    (problem,) = Files([tmp_path]).refresh(READER)[1]
+    assert problem.message.endswith("only regular files are read")
     (tmp_path / "a.yaml").unlink()
     assert state(files) == ({"b": "9001"}, [])
     write(tmp_path / "a.yaml", server("a", 9002))
