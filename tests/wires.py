@@ -42,7 +42,7 @@ class NativeConversation:
 
     @property
     def key(self) -> str:
-        return f"{self._settings.nonce}-{self._number}"
+        return self._settings.keys.key(self._number)
 
     @property
     def leaving(self) -> bool:
@@ -72,11 +72,13 @@ class NativeConversation:
             return [Arrived(request)]
         if row[0] == native.UNREAD:
             _, _, _, headers, body, subset, unseen = row
-            self._request_id = cut(headers.get("x-request-id", ""), LONGEST_ID) or self.key
+            self._request_id = cut(headers.get("x-request-id", ""), LONGEST_ID) or self._settings.keys.name(
+                self._number
+            )
             read = understand(
                 headers,
                 body,
-                fallback_id=self.key,
+                fallback_id=self._settings.keys.name(self._number),
                 subset=subset,
                 unseen=unseen,
                 odd_limit=self._settings.odd_body_limit,

@@ -31,7 +31,7 @@ impl Ending {
 /// The end of one request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The stream's name: the process's nonce, a hyphen, the stream's number.
+    /// `Conversation::key` of the stream, when it is one of ours.
     pub stream: String,
     pub ending: Ending,
     pub status: Option<u64>,

@@ -76,6 +76,7 @@ pub fn settings(value: &Bound<'_, PyDict>) -> PyResult<Settings> {
         names: names(item(value, "names")?.cast::<PyDict>()?)?,
         formats,
         nonce: item(value, "nonce")?.extract()?,
+        secret: item(value, "secret")?.extract()?,
         body_limit: number("body_limit")?,
         odd_body_limit: number("odd_body_limit")?,
         media_tokens: number("media_tokens")?,

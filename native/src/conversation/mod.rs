@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
+use ring::digest;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::accesslog::Ending;
@@ -26,6 +27,11 @@ mod response;
 pub use messages::{Headers, PREFIX_BYTES, framed, text};
 use messages::{cut, find, not_a_request};
 use response::is_local;
+
+const SEAL_BYTES: usize = 8;
+const HEX: [char; 16] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+];
 
 /// Header and metadata names; they come from `headgate.model.headers`.
 #[derive(Debug, Default)]
@@ -71,6 +77,8 @@ pub struct Settings {
     pub names: Names,
     pub formats: Vec<Format>,
     pub nonce: String,
+    /// What seals the streams' keys; never leaves the process.
+    pub secret: Vec<u8>,
     pub body_limit: usize,
     /// A larger body that the scanner does not accept is routed without being understood.
     pub odd_body_limit: usize,
@@ -279,9 +287,25 @@ impl Conversation {
         }
     }
 
-    /// The stream's name in Envoy's access log.
-    pub fn key(&self) -> String {
+    /// The stream for people: no secret, and believed by nobody.
+    pub fn name(&self) -> String {
         format!("{}-{}", self.settings.nonce, self.number)
+    }
+
+    /// The stream's name in Envoy's access log, with a seal that other peers cannot guess: see
+    /// `headgate.wire.stream_key`, which reads it.
+    pub fn key(&self) -> String {
+        let mut key = self.name();
+        let mut digest = digest::Context::new(&digest::SHA256);
+        digest.update(&self.settings.secret);
+        digest.update(key.as_bytes());
+        let seal = digest.finish();
+        key.push('-');
+        for byte in &seal.as_ref()[..SEAL_BYTES] {
+            key.push(HEX[usize::from(byte >> 4)]);
+            key.push(HEX[usize::from(byte & 15)]);
+        }
+        key
     }
 
     /// The access log, not this stream, will tell how the request ended.
@@ -326,7 +350,7 @@ impl Conversation {
         self.outbox.clear();
         self.phase = Phase::Refusing;
         if self.request_id.is_empty() {
-            self.request_id = self.key().into();
+            self.request_id = self.name().into();
         }
         self.request_id.clone()
     }

@@ -42,7 +42,7 @@ impl Conversation {
         self.request_id = match find(&self.headers, &settings.names.request_id) {
             // A copy: a slice would keep the connection's read buffer for as long as the stream lasts.
             Some(id) if !id.is_empty() => cut(id, settings.longest_id),
-            _ => self.key().into(),
+            _ => self.name().into(),
         };
         if settings.subset_filter
             && let Some(hint) = metadata.get(&settings.names.subset_namespace)

@@ -40,6 +40,7 @@ fn settings() -> Settings {
         },
         formats: Vec::<Format>::new(),
         nonce: "n".into(),
+        secret: Vec::new(),
         body_limit: 1000,
         odd_body_limit: 500,
         media_tokens: 10,

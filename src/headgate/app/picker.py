@@ -150,10 +150,10 @@ class Picker:
 
     def __init__(self, options: PickerOptions) -> None:
         self._options = options
-        nonce = secrets.token_hex(4)
+        nonce, secret = secrets.token_hex(4), secrets.token_bytes(16)
         self._decisions = DecisionLog(_wall_time)
         self._metrics = PickerMetrics(self._reading, lambda pool, name: self._pools.knows(pool, name))
-        self._hub = Hub(nonce, Listener(self._decisions, self._metrics.counts), time.monotonic)
+        self._hub = Hub(nonce, Listener(self._decisions, self._metrics.counts), time.monotonic, secret=secret)
         self._hub.default = options.pool
         self._native = native.load(options.wire)
         self.wire = "portable" if self._native is None else "native"
@@ -168,7 +168,9 @@ class Picker:
             make_index=PrefixIndex if self._native is None else self._native.PrefixIndex,
             trust=options.trust,
         )
-        self._wire = Settings(nonce, body_limit=options.body_limit, subset_filter=options.subset_filter)
+        self._wire = Settings(
+            nonce, secret=secret, body_limit=options.body_limit, subset_filter=options.subset_filter
+        )
         self._health = Health()
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()

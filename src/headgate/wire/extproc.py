@@ -37,6 +37,7 @@ from headgate.wire.numbers import cut, whole_number
 from headgate.wire.parse import LONGEST_ID, ODD_BODY_BYTES, understand
 from headgate.wire.rewrite import replace_model
 from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
+from headgate.wire.stream_key import StreamKeys
 
 BODY_LIMIT_BYTES = 64 * 1024 * 1024
 """Request bodies above this are refused with 413."""
@@ -55,18 +56,21 @@ class WireError(Exception):
 class Settings:
     """How this process talks on every stream."""
 
-    __slots__ = ("body_limit", "nonce", "odd_body_limit", "subset_filter")
+    __slots__ = ("body_limit", "keys", "nonce", "odd_body_limit", "secret", "subset_filter")
 
     def __init__(
         self,
         nonce: str,
         *,
+        secret: bytes = b"",
         body_limit: int = BODY_LIMIT_BYTES,
         odd_body_limit: int = ODD_BODY_BYTES,
         subset_filter: bool = True,
     ) -> None:
         self.nonce = nonce
-        """Tells this process's streams from those of another run, in access logs."""
+        self.secret = secret
+        self.keys = StreamKeys(nonce, secret)
+        """Names of this process's streams in access logs."""
         self.body_limit = body_limit
         self.odd_body_limit = odd_body_limit
         """See `parse.ODD_BODY_BYTES`."""
@@ -175,7 +179,7 @@ class Conversation:
         self._body: list[bytes] = []
         self._body_size = 0
         self._trailers = False
-        self._request_id = self.key
+        self._request_id = settings.keys.name(number)
         self._asked_model: str | None = None
         self._target: str | None = None
         self._streaming = False
@@ -188,9 +192,14 @@ class Conversation:
         """Of a body that ended, by direction: length and hash of its last message, until it came twice."""
 
     @property
+    def name(self) -> str:
+        """The stream for people, and its request where that has no id."""
+        return self._settings.keys.name(self._number)
+
+    @property
     def key(self) -> str:
         """The stream's name in Envoy's access log."""
-        return f"{self._settings.nonce}-{self._number}"
+        return self._settings.keys.key(self._number)
 
     def awaits_log(self) -> bool:
         """Whether the access log, not this stream, will tell how the request ended."""
@@ -231,7 +240,7 @@ class Conversation:
             self._configure(message.protocol_config)
         self.pool_names = _pool_names(message)
         self._headers = read_headers(message.request_headers)
-        self._request_id = cut(self._headers.get(names.REQUEST_ID, ""), LONGEST_ID) or self.key
+        self._request_id = cut(self._headers.get(names.REQUEST_ID, ""), LONGEST_ID) or self.name
         context = message.metadata_context.filter_metadata
         if self._settings.subset_filter and names.SUBSET_NAMESPACE in context:
             self._subset = _subset(context[names.SUBSET_NAMESPACE])
@@ -311,7 +320,7 @@ class Conversation:
         request = understand(
             self._headers,
             body,
-            fallback_id=self.key,
+            fallback_id=self.name,
             subset=self._subset,
             unseen=self._response_bodyless and not self._lean,
             odd_limit=self._settings.odd_body_limit,

@@ -60,6 +60,7 @@ def native_settings(settings: Settings, formats: Sequence[Format] = FORMATS) -> 
         "most_subset": MOST_SUBSET,
         "odd_body_limit": settings.odd_body_limit,
         "nonce": settings.nonce,
+        "secret": settings.secret,
         "body_limit": settings.body_limit,
         "subset_filter": settings.subset_filter,
         "block_bytes": BLOCK_BYTES,

@@ -14,6 +14,7 @@ from headgate.model.requests import Usage
 from headgate.wire.answers import CHUNK_BYTES
 from headgate.wire.extproc import Settings, WireError
 from headgate.wire.said import Arrived, FirstBytes, Over, Started
+from headgate.wire.stream_key import StreamKeys
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 A, B = EndpointId("10.0.0.1:8000"), EndpointId("[fd00::1]:8000")
@@ -26,6 +27,9 @@ DUPLEX, BUFFERED, STREAMED, NONE = (
 POST = {":method": "POST", ":path": "/v1/chat/completions", "content-type": "application/json"}
 SSE = {":status": "200", "content-type": "text/event-stream"}
 PLAIN = {":status": "200", "content-type": "application/json"}
+
+KEY = StreamKeys("n", b"").key(7)
+"""What the stream that is tested here is called in the access log."""
 
 
 def fill(target: Any, headers: dict[str, str]) -> None:
@@ -127,7 +131,7 @@ def test_full_duplex_in_any_chunking(cut: int) -> None:
     common = head.request_headers.response
     assert put(common.header_mutation)["x-gateway-destination-endpoint"] == f"{A},{B}"
     assert head.dynamic_metadata["envoy.lb"]["x-gateway-destination-endpoint"] == f"{A},{B}"
-    assert dict(head.dynamic_metadata["headgate"]) == {"stream": "n-7", "decision": "why"}
+    assert dict(head.dynamic_metadata["headgate"]) == {"stream": KEY, "decision": "why"}
     assert common.clear_route_cache
     assert returned(rest) == BODY
     ends = [each.request_body.response.body_mutation.streamed_response.end_of_stream for each in rest]
@@ -170,7 +174,7 @@ def test_buffered(lean: bool) -> None:
     assert empty.request_headers == pb.HeadersResponse()
     assert empty.HasField("dynamic_metadata") is lean
     if lean:
-        assert dict(empty.dynamic_metadata["headgate"]) == {"stream": "n-7"}
+        assert dict(empty.dynamic_metadata["headgate"]) == {"stream": KEY}
     (answer,) = stream.routed(body(BODY))
     common = answer.request_body.response
     assert put(common.header_mutation)["x-gateway-destination-endpoint"] == f"{A},{B}"

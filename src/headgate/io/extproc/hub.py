@@ -24,8 +24,8 @@ from headgate.picker.events import (
     Woken,
 )
 from headgate.wire.accesslog import Entry
-from headgate.wire.numbers import whole_number
 from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
+from headgate.wire.stream_key import StreamKeys
 
 LOST_AFTER_S = 3600.0
 """A request left to the access log that is not reported within this time is given up."""
@@ -87,10 +87,11 @@ class Hub:
         listener: Listener,
         clock: Callable[[], float],
         *,
+        secret: bytes = b"",
         lost_after_s: float = LOST_AFTER_S,
         silence_s: float = SILENCE_S,
     ) -> None:
-        self.nonce = nonce
+        self._keys = StreamKeys(nonce, secret)
         self.default: PoolKey | None = None
         """The pool of streams that name none; None: the only pool there is."""
         self.count_streams: Callable[[], int] | None = None
@@ -299,11 +300,10 @@ class Hub:
 
     def logged(self, entry: Entry) -> None:
         """The access log tells an end. Entries of another process's run, or told already, mean nothing."""
-        nonce, _, number = entry.stream.rpartition("-")
-        found_number = whole_number(number)
-        if nonce != self.nonce or found_number is None:
+        number = self._keys.number(entry.stream)
+        if number is None:
             return
-        stream = StreamId(found_number)
+        stream = StreamId(number)
         if left := self._left.pop(stream, None):
             self.said(stream, left[0], entry.over)
         elif found := self._peers.get(stream):

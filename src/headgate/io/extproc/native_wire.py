@@ -214,7 +214,7 @@ class NativeWire:
 
     def _unread(self, row: Row) -> None:
         _, stream, pool, headers, body, subset, unseen = row
-        fallback = f"{self._settings.nonce}-{stream}"
+        fallback = self._settings.keys.name(stream)
         request = understand(
             headers,
             body,

@@ -23,6 +23,7 @@ from headgate.picker.events import (
 )
 from headgate.wire.accesslog import Entry
 from headgate.wire.said import Arrived, FirstBytes, Over, Started
+from headgate.wire.stream_key import StreamKeys
 
 POOL = PoolKey("default/p")
 LINK = 1
@@ -204,7 +205,10 @@ def leave(hub: Hub) -> tuple[Script, StreamId]:
 def test_the_access_log_ends_a_stream_that_was_left_once(hub: Hub) -> None:
     script, number = leave(hub)
     over = Over("complete", 200)
-    for stream in (f"other-{number}", "n-999", "n-x", "", f"n-{number}", f"n-{number}"):
+    mine, other = StreamKeys("n", b""), StreamKeys("n", b"of another process")
+    forged = f"{mine.name(number)}-{mine.key(number + 1).rpartition('-')[2]}"
+    strange = ("n-x", "", mine.name(number), other.key(number), forged, mine.key(999))
+    for stream in (*strange, mine.key(number), mine.key(number)):
         hub.logged(Entry(stream, over))
     assert script.events == [RequestEnded(number, "complete", 200)]
     assert hub.left_streams == 0
@@ -249,7 +253,7 @@ def test_the_log_may_be_quicker_than_the_stream(hub: Hub) -> None:
     script = Script()
     hub.add_pool(POOL, script)
     number = hub.enter(Stream(), POOL)
-    hub.logged(Entry(f"n-{number}", Over("aborted", 200)))
+    hub.logged(Entry(StreamKeys("n", b"").key(number), Over("aborted", 200)))
     hub.leave(number, POOL, LINK)
     hub.forget(number)
     assert script.events == [RequestEnded(number, "aborted", 200)]
@@ -286,7 +290,7 @@ def test_what_was_left_ends_with_its_node_while_another_one_goes_on(hub: Hub, cl
     clock.now += 5
     hub.sweep()
     assert lost(script) == [first, second]
-    hub.logged(Entry(f"n-{other}", Over("complete", 200)))
+    hub.logged(Entry(StreamKeys("n", b"").key(other), Over("complete", 200)))
     assert lost(script) == [first, second, other]
 
 
@@ -306,7 +310,7 @@ def test_a_node_that_comes_back_by_another_connection_loses_nothing(hub: Hub, cl
     clock.now += 20
     hub.sweep()
     assert lost(script) == []
-    hub.logged(Entry(f"n-{number}", Over("complete", 200)))
+    hub.logged(Entry(StreamKeys("n", b"").key(number), Over("complete", 200)))
     assert script.events[-1] == RequestEnded(number, "complete", 200)
 
 
