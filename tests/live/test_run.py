@@ -182,7 +182,7 @@ def test_files_are_served_followed_and_a_refusal_by_envoy_is_shown(fleet: list[s
         assert problem["reason"] == "RefusedByEnvoy"
         assert problem["place"]["object"].startswith("route ")
         assert "{900}" in problem["message"], problem
-        eventually(lambda: problem["text"].split(":")[0] in "\n".join(running.child.err))
+        eventually(lambda: [each for each in running.events if each["event"] == "problem"])
         assert ask(running.url, running.info["model"])[0] == 200  # what was served before is served on
 
         manifest.write(file, *served(fleet[0], {"type": "PathPrefix", "value": "/v1"}))

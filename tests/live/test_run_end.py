@@ -52,7 +52,7 @@ def test_a_running_stream_is_finished_before_the_end(running: Gateway) -> None:
     balancer = http.client.HTTPConnection("127.0.0.1", running.info["ports"]["gateway"], timeout=10)
     assert health(balancer) == 200
     running.child.signal(signal.SIGTERM)
-    note = running.wait_event("note", 5)
+    note = running.wait_event("drain", 5)
     assert "1 request is running" in note["text"]
     assert health(balancer) == 503
     assert running.child.process.poll() is None
@@ -69,7 +69,7 @@ def test_a_running_stream_is_finished_before_the_end(running: Gateway) -> None:
 def test_a_second_signal_ends_at_once(running: Gateway) -> None:
     stream = Streaming(running, max_tokens=100_000)
     running.child.signal(signal.SIGINT)
-    running.wait_event("note", 5)
+    running.wait_event("drain", 5)
     asked = time.monotonic()
     running.child.signal(signal.SIGINT)
     assert running.child.end(5) == 130
@@ -96,7 +96,7 @@ def test_a_signal_to_every_process_of_the_service_finishes_the_streams(
     for pid in (*children.values(), running.child.process.pid):
         os.kill(pid, number)
     if number == signal.SIGTERM:  # and what a wrapper in the same service passes on
-        running.wait_event("note", 20)
+        running.wait_event("drain", 20)
         running.child.signal(number)
     assert sum(stream.whole() for stream in streams) == 6
     assert running.child.end(20) == 0
@@ -106,7 +106,7 @@ def test_a_signal_to_every_process_of_the_service_finishes_the_streams(
 def test_a_slow_answer_of_envoys_admin_does_not_end_the_drain(running: Gateway) -> None:
     stream = Streaming(running, max_tokens=4000)
     running.child.signal(signal.SIGTERM)
-    running.wait_event("note", 20)
+    running.wait_event("drain", 20)
     envoy = pids(running)["envoy"]
     os.kill(envoy, signal.SIGSTOP)
     try:
@@ -121,7 +121,7 @@ def test_a_slow_answer_of_envoys_admin_does_not_end_the_drain(running: Gateway) 
 def test_an_envoy_that_dies_in_the_drain_ends_it(running: Gateway) -> None:
     stream = Streaming(running, max_tokens=100_000)
     running.child.signal(signal.SIGTERM)
-    running.wait_event("note", 20)
+    running.wait_event("drain", 20)
     os.kill(pids(running)["envoy"], signal.SIGKILL)
     assert running.child.end(20) == 0
     assert not stream.whole()
@@ -132,6 +132,6 @@ def test_a_child_that_ran_well_is_started_again_at_once(running: Gateway) -> Non
         eventually(partial(running.served_well, name), 60)
         os.kill(pids(running)[name], signal.SIGKILL)
     eventually(running.ready, 60)
-    again = [line for line in running.child.err if "starting it again" in line]
+    again = [each["text"] for each in running.events if each["event"] == "process"]
     assert len(again) == 6
     assert all("at once" in line for line in again), again

@@ -71,7 +71,9 @@ class Lab:
         self.port, self.xds_port, self.backend = ports.gateway, ports.admin, backend
         self.options = EnvoyOptions(binary=find_envoy(), folder=folder, xds_port=self.xds_port, concurrency=1)
         self.said: list[str] = []
-        self.envoy = Child("envoy", command(self.options), lambda _, line: self.said.append(line), os.environ)
+        self.envoy = Child(
+            "envoy", command(self.options), lambda _, line: self.said.append(line.text), os.environ
+        )
 
     def wanted(self, clusters: set[str], used: str, revision: int = 1) -> dict[str, Mapping[str, Json]]:
         return resources(self.port, self.backend, clusters, used, revision)

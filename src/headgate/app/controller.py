@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from headgate.app.lines import event
 from headgate.gateway.linger import Linger
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import Translation, translate
@@ -164,7 +165,7 @@ class Controller:
         else:
             self._crash = ()
             if self._translation is not None and _served(self._translation) != _served(translation):
-                log.info("applied: %s", counts(translation))
+                log.info("applied: %s", counts(translation), extra=event("applied", **numbers(translation)))
             self._translation = translation
         self._note_problems()
 
@@ -227,9 +228,13 @@ async def serve(
 
 def counts(translation: Translation) -> str:
     """What is served, in a few words."""
+    return ", ".join(counted(count, what[:-1]) for what, count in numbers(translation).items())
+
+
+def numbers(translation: Translation) -> Mapping[str, int]:
+    """How many of each kind are served."""
     summary = translation.summary
-    numbers = {"listener": len(summary.listeners), "route": summary.routes, "pool": len(summary.pools)}
-    return ", ".join(counted(count, what) for what, count in numbers.items())
+    return {"listeners": len(summary.listeners), "routes": summary.routes, "pools": len(summary.pools)}
 
 
 def _served(translation: Translation) -> tuple[object, ...]:

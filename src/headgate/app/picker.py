@@ -47,6 +47,8 @@ from headgate.picker.settings import MachineSettings
 from headgate.scheduling.prefix import PrefixIndex
 from headgate.wire.extproc import BODY_LIMIT_BYTES, Settings
 
+HEALTH_S = 0.25
+"""How often is looked whether an endpoint fell ill or came back, for the log."""
 SWEEP_S = 2.0
 SOURCE_AGAIN_S = 1.0
 QUIET_S = 1.0
@@ -204,6 +206,7 @@ class Picker:
                     group.create_task(self._pools.scraper.run()),
                     group.create_task(self._follow(source, await self._own(status()))),
                     group.create_task(self._sweep()),
+                    group.create_task(self._tell_health()),
                 ]
                 await self._stopping.wait()
                 await self._drain(ports)
@@ -347,6 +350,15 @@ class Picker:
         while True:
             await asyncio.sleep(SWEEP_S)
             self._hub.sweep()
+
+    async def _tell_health(self) -> None:
+        while True:
+            await asyncio.sleep(HEALTH_S)
+            try:
+                self._pools.tell_health()
+            except Exception:  # a bug in what is told ends no serving
+                log.exception("changes of health are not told any more")
+                return
 
     async def _drain(self, ports: Ports | native_wire.NativePorts) -> None:
         """New streams are refused; open ones go on until the time is up, or told to end at once."""

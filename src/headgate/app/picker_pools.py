@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
+from headgate.app.health_changes import HealthChanges
+from headgate.app.lines import event
 from headgate.app.settling import Settling
 from headgate.io.extproc.hub import Hub
 from headgate.io.scrape import Scraper
@@ -36,6 +38,10 @@ SETTLE_S = 0.5
 
 Envoy keeps those that left for longer than this (`gateway.linger`).
 """
+
+
+MOST_NAMED = 8
+"""Endpoints that joined or left, by name in one line."""
 
 
 def fixed_pool(key: PoolKey, endpoints: Iterable[EndpointId]) -> Pool:
@@ -95,6 +101,8 @@ class Pools:
         """As the machines know them."""
         self._machines: dict[PoolKey, PoolMachine] = {}
         self._watchers: dict[EndpointId, tuple[PoolKey, ...]] = {}
+        self._health: dict[PoolKey, HealthChanges] = {}
+        """Of pools that had an endpoint that was not up."""
         self.problems: tuple[Problem, ...] = ()
         hub.relist = self._relist
 
@@ -130,7 +138,8 @@ class Pools:
         for key in self._pools.keys() - wanted.keys():
             self._hub.remove_pool(key)
             del self._machines[key]
-            log.info("pool %s is gone", key)
+            self._health.pop(key, None)
+            log.info("pool %s is gone", key, extra=event("pool", pool=key, endpoints=[]))
         for key, pool in wanted.items():
             if key not in self._machines:
                 machine = self._machines[key] = PoolMachine(
@@ -139,9 +148,36 @@ class Pools:
                 self._hub.add_pool(key, machine)
             if self._pools.get(key) != pool:
                 self._hub.tell(key, PoolChanged(pool))
-                log.info("pool %s has %s", key, counted(len(pool.endpoints), "endpoint"))
+                self._tell_members(self._pools.get(key), pool)
         self._pools = wanted
         self._watch()
+
+    def _tell_members(self, before: Pool | None, pool: Pool) -> None:
+        was = {endpoint.id for endpoint in before.endpoints} if before is not None else set()
+        now = [endpoint.id for endpoint in pool.endpoints]
+        joined = [each for each in now if each not in was]
+        left = sorted(was.difference(now))
+        if before is not None and not joined and not left:
+            return  # names or rules changed
+        words = [f"{', '.join(some)} {what}" for some, what in ((joined, "joined"), (left, "left")) if some]
+        told = f": {'; '.join(words)}" if len(joined) + len(left) <= MOST_NAMED and words else ""
+        fields = event("pool", pool=pool.key, endpoints=now, joined=joined, left=left)
+        log.info("pool %s has %s%s", pool.key, counted(len(now), "endpoint"), told, extra=fields)
+
+    def tell_health(self) -> None:
+        """Log the endpoints that fell ill, got worse or came back; to be called several times a second."""
+        now = time.monotonic()
+        for key, machine in self._machines.items():
+            unwell, known = machine.unwell(), self._health.get(key)
+            if not unwell and known is None:
+                continue
+            if known is None:
+                known = self._health[key] = HealthChanges()
+            members = {endpoint.id for endpoint in self._pools[key].endpoints}
+            for change in known.update(unwell, members, now):
+                level = logging.INFO if change.condition == "up" else logging.WARNING
+                fields = event("endpoint", pool=key, **msgspec.to_builtins(change))
+                log.log(level, "pool %s: %s", key, change, extra=fields)
 
     def _watch(self) -> None:
         endpoints: dict[EndpointId, Endpoint] = {}
@@ -157,9 +193,9 @@ class Pools:
         if (pool := self._pools.get(key)) is not None:
             self.scraper.relist(endpoint.id for endpoint in pool.endpoints)
 
-    def _observed(self, event: Scraped | ModelsListed) -> None:
-        for key in self._watchers.get(event.endpoint, ()):
-            self._hub.tell(key, event)
+    def _observed(self, seen: Scraped | ModelsListed) -> None:
+        for key in self._watchers.get(seen.endpoint, ()):
+            self._hub.tell(key, seen)
 
     def _needs_watching(self, endpoint: EndpointId) -> bool:
         now = time.monotonic()

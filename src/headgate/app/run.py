@@ -6,13 +6,14 @@ import logging
 import os
 import resource
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from headgate import __version__
+from headgate.app.lines import Line, event
 from headgate.app.run_folder import private_folder
 from headgate.app.run_ports import settle
 from headgate.app.run_readiness import Readiness, answers, ask
@@ -23,7 +24,7 @@ from headgate.app.run_settings import (
     envoy_options,
     picker_command,
 )
-from headgate.app.run_view import cut_off_line, drain_line, public_url
+from headgate.app.run_view import cut_off_line, degraded, drain_line, nobody_serves, public_url
 from headgate.app.supervise import Child
 from headgate.io.envoy.admin import EnvoyAdmin
 from headgate.io.envoy.binary import find_envoy
@@ -37,6 +38,8 @@ log = logging.getLogger("headgate.run")
 
 POLL_S = 0.05
 SLOW_START_S = 10.0
+LATE_PROBE_S = 2.0
+"""Between two questions to model servers that have not answered yet."""
 CHILD_GRACE_S = 5.0
 ECHO_S = 1.0
 """A SIGTERM so soon after the first signal is its echo: a wrapper passes on what its whole group was sent."""
@@ -52,11 +55,11 @@ class Reporter(Protocol):
     def ready(self, info: Mapping[str, Any]) -> None:
         """The gateway answers: `url`, `admin`, `ports`, `pids`, `model`, `pools`, `problems`, `listeners`."""
 
-    def child_said(self, name: str, line: str) -> None:
-        """A child process printed a line."""
+    def joined(self, result: ProbeResult) -> None:
+        """A model server given by URL that did not answer at the start answers now."""
 
-    def note(self, text: str) -> None:
-        """Something happened that the user waits for."""
+    def said(self, name: str, line: Line) -> None:
+        """One of our processes told of an event; `headgate` is the supervisor itself."""
 
 
 class Supervisor:
@@ -106,7 +109,7 @@ class Supervisor:
             "envoy": envoy_command(options),
         }
         self._children = {
-            name: Child(name, line, self._reporter.child_said, environ) for name, line in commands.items()
+            name: Child(name, line, self._reporter.said, environ) for name, line in commands.items()
         }
         admin = AdminServer(self._routes())
         async with EnvoyAdmin(options) as self._envoy, asyncio.TaskGroup() as tasks:
@@ -136,6 +139,7 @@ class Supervisor:
             self._reporter.probed(probed)
         await self._until(self._all_ready, "every pool is answered")
         self._reporter.ready(await self._ready_info(probed))
+        await self._await_late(tuple(result.url for result in probed if not result.ok))
 
     async def _until(self, reached: Any, what: str) -> None:
         loop = asyncio.get_running_loop()
@@ -143,7 +147,7 @@ class Supervisor:
         while not await reached():
             if loop.time() >= tell_at:
                 missing = f" (missing: {', '.join(self._waits_for)})" if self._waits_for else ""
-                self._reporter.note(f"still waiting until {what}{missing}")
+                log.info("still waiting until %s%s", what, missing)
                 tell_at += SLOW_START_S
             await asyncio.sleep(POLL_S)
 
@@ -151,6 +155,17 @@ class Supervisor:
         urls = normalise_all(self._settings.urls)
         trust = default_trust(self._settings.upstream_ca, insecure=self._settings.insecure_upstream)
         return tuple(await asyncio.gather(*(probe(url, trust=trust) for url in urls)))
+
+    async def _await_late(self, urls: Iterable[str]) -> None:
+        """Tell of each model server that did not answer at the start, when it does."""
+        trust = default_trust(self._settings.upstream_ca, insecure=self._settings.insecure_upstream)
+        silent = list(urls)
+        while silent:
+            await asyncio.sleep(LATE_PROBE_S)
+            for result in await asyncio.gather(*(probe(url, trust=trust) for url in silent)):
+                if result.ok:
+                    silent.remove(result.url)
+                    self._reporter.joined(result)
 
     async def _controller_ready(self) -> bool:
         return await answers(self._folder.controller_socket, "/readyz")
@@ -203,13 +218,14 @@ class Supervisor:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_timeout_s):
                 active = await self._once_drained(envoy)
-                self._reporter.note(drain_line(active, self._settings.drain_timeout_s))
+                told = event("drain", requests=active, within_s=self._settings.drain_timeout_s)
+                log.info("%s", drain_line(active, self._settings.drain_timeout_s), extra=told)
                 while active and envoy.runs:
                     await asyncio.sleep(2 * POLL_S)
                     active = await self._active_requests(active)
                 return
         if active:
-            self._reporter.note(cut_off_line(active))
+            log.warning("%s", cut_off_line(active), extra=event("cut-off", requests=active))
 
     async def _once_drained(self, envoy: Child) -> int:
         """Envoy's running requests, once it has been told to drain: a slow admin is asked again."""
@@ -265,9 +281,14 @@ class Supervisor:
 
         async def ready(_: Mapping[str, str]) -> Reply:
             missing = await self._missing()
+            picker = await ask(self._folder.picker_socket, "/v1/status") or {}
+            pools = picker.get("pools", ())
             if self._stop.is_set():
                 missing = ["draining"]
-            return reply({"ready": not missing, "waiting_for": missing}, 503 if missing else 200)
+            elif not missing and nobody_serves(pools):
+                missing = ["endpoints"]
+            found = {"ready": not missing, "waiting_for": missing, "degraded": degraded(pools)}
+            return reply(found, 503 if missing else 200)
 
         async def status(_: Mapping[str, str]) -> Reply:
             return reply(await self._status())
@@ -303,10 +324,14 @@ class Supervisor:
             self._missing(),
         )
         ports = self._settings.ports
+        pools = picker.get("pools", ()) if picker is not None else ()
+        if not missing and nobody_serves(pools):
+            missing = ["endpoints"]
         return {
             "version": __version__,
             "ready": not missing and not self._stop.is_set(),
             "waiting_for": missing,
+            "degraded": degraded(pools),
             "draining": self._stop.is_set(),
             "uptime_s": round(asyncio.get_running_loop().time() - self._started_at, 1),
             "url": public_url(self._settings.host, ports.gateway),

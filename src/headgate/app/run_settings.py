@@ -118,8 +118,8 @@ def _own_ports(settings: RunSettings) -> list[str]:
 def _headgate(verb: str, settings: RunSettings) -> list[str]:
     files = [part for path in settings.files for part in ("-f", str(path))]
     urls = [part for url in settings.urls for part in ("--url", url)]
-    level = ("--log-level", settings.log_level)
+    log = ("--log-level", settings.log_level, "--log-format", "json")
     trust = ["--upstream-ca", str(settings.upstream_ca)] if settings.upstream_ca is not None else []
     if settings.insecure_upstream:
         trust.append("--insecure-upstream")
-    return [sys.executable, "-m", "headgate", verb, *files, *urls, *trust, *level, "--supervised"]
+    return [sys.executable, "-m", "headgate", verb, *files, *urls, *trust, *log, "--supervised"]

@@ -35,6 +35,14 @@ def replica_table(results: Sequence[ProbeResult]) -> Table:
     return table
 
 
+def joined_line(result: ProbeResult) -> str:
+    """What is said when a model server that was silent at the start answers."""
+    models = ", ".join(card.id for card in result.models[:3])
+    more = f" and {len(result.models) - 3} more" if len(result.models) > 3 else ""
+    engine = " ".join(part for part in (result.engine, result.version) if part) or "engine unknown"
+    return f"{result.url} answers now: {engine}, {f'models {models}{more}' if models else 'no models'}"
+
+
 def pool_table(pools: Sequence[Mapping[str, Any]]) -> Table:
     """Each pool and its endpoints, as the controller's summary tells them."""
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -97,6 +105,29 @@ def cut_off_line(active: int) -> str:
     """What is said when the time for draining is over."""
     requests = f"{counted(active, 'request')} {'is' if active == 1 else 'are'}"
     return f"{requests} still running after the drain time and cut off"
+
+
+SERVING = ("up", "probing")
+"""Conditions of an endpoint that gets requests."""
+
+
+def degraded(pools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of the picker's *pools* those with an endpoint that gets no requests: `pool`, and how many are `up`, of
+    how many `endpoints`. One that is being tried counts as up: the next request may go there.
+    """
+    found: list[Mapping[str, Any]] = []
+    for pool in pools:
+        members = [each for each in pool["endpoints"] if not each["leaving"]]
+        up = sum(1 for each in members if each["condition"] in SERVING)
+        if up < len(members):
+            found.append({"pool": pool["pool"], "up": up, "endpoints": len(members)})
+    return found
+
+
+def nobody_serves(pools: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether there are endpoints, and none of any pool is up. One dead pool never costs another's."""
+    members = [each for pool in pools for each in pool["endpoints"] if not each["leaving"]]
+    return bool(members) and all(each["condition"] not in SERVING for each in members)
 
 
 CALM = ("work-in-progress", "ENVOY_SIGTERM", "config stream to headgate-xds closed")

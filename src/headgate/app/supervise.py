@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from headgate.app.lines import Line, event, read_line
 from headgate.app.parent import SUPERVISORS_END, supervised_by
 
 log = logging.getLogger("headgate.run")
@@ -68,7 +69,7 @@ class Child:
         self,
         name: str,
         command: Sequence[str],
-        say: Callable[[str, str], None],
+        say: Callable[[str, Line], None],
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """Runs *command*; each line it prints goes to *say* with its name."""
@@ -132,8 +133,9 @@ class Child:
                 served_s = 0.0 if self._serves_since is None else now() - self._serves_since
                 wait = self._backoff.after(now() - self._started_at, served_s)
                 self._state = "waiting"
-                when = f"in {wait:.1f} s" if wait else "at once"
-                log.warning("%s ended (%s); starting it again %s", self.name, how_ended(code), when)
+                when, how = f"in {wait:.1f} s" if wait else "at once", how_ended(code)
+                told = event("process", process=self.name, ended=how, again_in_s=wait)
+                log.warning("%s ended (%s); starting it again %s", self.name, how, when, extra=told)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._stop_asked.wait()
@@ -195,7 +197,7 @@ class Child:
                 continue
             if not line:
                 return
-            self._say(self.name, line.decode(errors="replace").rstrip())
+            self._say(self.name, read_line(line.decode(errors="replace").rstrip()))
 
 
 def how_ended(code: int) -> str:

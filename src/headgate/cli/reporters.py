@@ -4,10 +4,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from headgate.app.run_view import listener_lines, pool_table, replica_table, try_it, worth_saying
+from headgate.app.lines import Line, for_people, now
+from headgate.app.run_view import (
+    joined_line,
+    listener_lines,
+    pool_table,
+    replica_table,
+    try_it,
+    worth_saying,
+)
 from headgate.io.sources.probe import ProbeResult
 from headgate.io.terminal.console import PlainConsole
-from headgate.io.terminal.say import say, say_json
+from headgate.io.terminal.say import say_json
 
 
 class TextReporter:
@@ -36,37 +44,40 @@ class TextReporter:
         self._out.print()
         self._out.print("Stop with Ctrl-C; running requests are finished first.")
 
-    def child_said(self, name: str, line: str) -> None:
-        """Relay a child's line, prefixed."""
-        if worth_saying(name, line):
-            self._err.print(f"{name:<10} | {line}")
+    def joined(self, result: ProbeResult) -> None:
+        """Print what the server said of itself to stderr."""
+        self.said("headgate", Line(time=now(), text=joined_line(result)))
 
-    def note(self, text: str) -> None:
-        """Print to stderr."""
-        self._err.print(text)
+    def said(self, name: str, line: Line) -> None:
+        """Print the event's time, process and text to stderr, and a line for each of its traceback."""
+        if worth_saying(name, line.text):
+            for part in (for_people(line), *line.trace.splitlines()):
+                self._err.print(f"{line.time} {name:<10} | {part}")
 
 
 class JsonReporter:
-    """For programs: one JSON object a line on stdout; children's lines as they are on stderr."""
+    """For programs: one JSON object a line on stdout, each with `event` and `time`."""
 
-    def _event(self, event: str, **content: Any) -> None:
+    def _event(self, event: str, time: str, **content: Any) -> None:
         with suppress(OSError):
-            say_json({"event": event, **content}, indent=False)
+            say_json({"event": event, "time": time, **content}, indent=False)
 
     def probed(self, results: tuple[ProbeResult, ...]) -> None:
         """`{"event": "probed", "replicas": [...]}`."""
-        self._event("probed", replicas=results)
+        self._event("probed", now(), replicas=results)
 
     def ready(self, info: Mapping[str, Any]) -> None:
         """`{"event": "ready", "url": ..., "admin": ..., "ports": {...}, "pids": {...}, ...}`."""
-        self._event("ready", **info)
+        self._event("ready", now(), **info)
 
-    def child_said(self, name: str, line: str) -> None:
-        """Relay a child's line, prefixed."""
-        if worth_saying(name, line):
-            with suppress(OSError):
-                say(f"{name:<10} | {line}", err=True)
+    def joined(self, result: ProbeResult) -> None:
+        """`{"event": "joined", "replica": {...}}`."""
+        self._event("joined", now(), replica=result, text=joined_line(result))
 
-    def note(self, text: str) -> None:
-        """`{"event": "note", "text": ...}`."""
-        self._event("note", text=text)
+    def said(self, name: str, line: Line) -> None:
+        """`{"event": "log", "from": "picker", "level": ..., "text": ...}`; other events have more."""
+        if worth_saying(name, line.text):
+            said = {"from": name, "level": line.level, "text": line.text}
+            if line.trace:
+                said["trace"] = line.trace
+            self._event(line.event, line.time, **{**line.fields, **said})

@@ -16,6 +16,7 @@ from headgate.picker.actions import Action, ListModels, Reason, Reject, Relist, 
 from headgate.picker.admission import GO, Go, Refuse, goes_anyway, saturation, verdict
 from headgate.picker.choice import Choice
 from headgate.picker.fleet import Fleet
+from headgate.picker.health import Condition
 from headgate.picker.ledger import Ledger
 from headgate.picker.member import Member
 from headgate.picker.settings import MachineSettings
@@ -98,6 +99,15 @@ class PoolMachine:
         self._ledger.check()
         self._scheduler.check(self._fleet.states)
         assert len(self._story) <= self._settings.story
+
+    def unwell(self) -> Mapping[EndpointId, tuple[Condition, str]]:
+        """The pool's endpoints that are not `up`, and why."""
+        members = self._fleet.members
+        return {
+            member.state.id: (member.health.condition, member.health.reason)
+            for member in self._fleet.concerns.unwell
+            if member.health.condition != "up" and members.get(member.state.id) is member
+        }
 
     def needs_watching(self, endpoint: EndpointId, now: float) -> bool:
         """Whether a newer scrape of *endpoint* may change what is decided."""

@@ -7,8 +7,10 @@ import pytest
 
 from headgate.app.run_view import (
     curl_line,
+    degraded,
     drain_line,
     listener_lines,
+    nobody_serves,
     pool_table,
     public_url,
     replica_table,
@@ -106,3 +108,39 @@ def test_what_to_try_depends_on_what_there_is() -> None:
     assert '"model": "m"' in try_it(info)[-1]
     assert "MODEL" in try_it({**info, "model": None})[1]
     assert try_it({**info, "listeners": []}) == []
+
+
+def pool(key: str, *endpoints: tuple[str, bool]) -> dict[str, object]:
+    """A picker's view of a pool: conditions, and who left it."""
+    return {"pool": key, "endpoints": [{"condition": each, "leaving": left} for each, left in endpoints]}
+
+
+WELL = pool("default/well", ("up", False), ("up", False))
+HALF = pool("default/half", ("up", False), ("down", False), ("down", True))
+DEAD = pool("default/dead", ("down", False), ("suspect", False))
+TRIED = pool("default/tried", ("down", False), ("probing", False))
+EMPTY = pool("default/empty", ("up", True))
+
+
+def test_pools_that_lack_an_endpoint_are_degraded() -> None:
+    assert degraded([WELL, HALF, DEAD, EMPTY, TRIED]) == [
+        {"pool": "default/half", "up": 1, "endpoints": 2},
+        {"pool": "default/dead", "up": 0, "endpoints": 2},
+        {"pool": "default/tried", "up": 1, "endpoints": 2},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pools", "nobody"),
+    [
+        ([], False),
+        ([WELL], False),
+        ([DEAD], True),
+        ([DEAD, HALF], False),
+        ([DEAD, EMPTY], True),
+        ([DEAD, TRIED], False),
+        ([EMPTY], False),
+    ],
+)
+def test_one_dead_pool_is_not_the_end_of_the_others(pools: list[dict[str, object]], nobody: bool) -> None:
+    assert nobody_serves(pools) is nobody

@@ -32,7 +32,7 @@ def test_an_exit_code_in_words(code: int, words: str) -> None:
 
 @asynccontextmanager
 async def running(program: str, lines: list[tuple[str, str]]) -> AsyncIterator[Child]:
-    child = Child("it", [sys.executable, "-c", program], lambda name, line: lines.append((name, line)))
+    child = Child("it", [sys.executable, "-c", program], lambda name, line: lines.append((name, line.text)))
     task = asyncio.ensure_future(child.run())
     try:
         yield child

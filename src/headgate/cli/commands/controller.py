@@ -71,6 +71,7 @@ def controller(
     log_level: Annotated[
         Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
     ] = "info",
+    log_format: Annotated[Literal["text", "json"], typer.Option(help="json: one event a line.")] = "text",
     node: Annotated[
         list[str] | None,
         typer.Option(
@@ -107,7 +108,7 @@ def controller(
     from headgate.io.sources.urls import BadUrlError
     from headgate.io.terminal.say import say
 
-    log_to_stderr(log_level)
+    log_to_stderr(log_level, log_format)
     if not files and not url:
         raise typer.BadParameter("nothing to serve: name files with -f, or model servers with --url")
     trust = trust_option(upstream_ca, insecure=insecure_upstream)

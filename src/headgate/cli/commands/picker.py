@@ -157,6 +157,7 @@ def picker(
     log_level: Annotated[
         Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
     ] = "info",
+    log_format: Annotated[Literal["text", "json"], typer.Option(help="json: one event a line.")] = "text",
     supervised: Annotated[
         bool,
         typer.Option("--supervised", hidden=True, help="Whoever started this tells of ports and problems."),
@@ -204,7 +205,7 @@ def picker(
     from headgate.model.ids import EndpointId, pool_key
     from headgate.picker.settings import MachineSettings
 
-    log_to_stderr(log_level)
+    log_to_stderr(log_level, log_format)
     if supervised:
         logging.getLogger("headgate.problems").setLevel(logging.CRITICAL)
     if not (files or url or endpoints or endpoint_selector):

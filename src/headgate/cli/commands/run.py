@@ -117,12 +117,13 @@ def run(
         headgate run http://localhost:8000 --policy round-robin --admin-port 0
     """
     import asyncio
+    from functools import partial
 
     from headgate.app.run import Supervisor
     from headgate.app.run_folder import FolderError
     from headgate.app.run_ports import Ports, PortTakenError
     from headgate.app.run_settings import RunSettings
-    from headgate.cli.logs import log_to_stderr
+    from headgate.cli.logs import log_to
     from headgate.cli.manifests import must_exist, no_path
     from headgate.cli.reporters import JsonReporter, TextReporter
     from headgate.io.envoy.binary import EnvoyMissingError
@@ -135,7 +136,8 @@ def run(
         raise typer.Exit(2)
     no_path(urls or ())
     must_exist(files or ())
-    log_to_stderr(log_level, prefix="headgate   | ")
+    reporter = TextReporter() if output == "text" else JsonReporter()
+    log_to(log_level, partial(reporter.said, "headgate"))
     if picker_port or picker_health_port or xds_port:
         say(
             "headgate: --picker-port, --picker-health-port and --xds-port have no effect: "
@@ -165,7 +167,6 @@ def run(
         insecure_upstream=insecure_upstream,
         log_level=log_level,
     )
-    reporter = TextReporter() if output == "text" else JsonReporter()
 
     async def supervise() -> int:
         return await Supervisor(settings, reporter).run()

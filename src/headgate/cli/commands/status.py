@@ -19,7 +19,7 @@ def status(
 ) -> None:
     """Show a running gateway: its processes, ports, pools, endpoints and problems.
 
-    Exit code 0 when it is ready, 1 when it is not or does not answer.
+    Exit code 0 when it is ready, 1 when it is not, when no endpoint of a pool is up, or when nobody answers.
 
     Examples:
 
@@ -39,7 +39,7 @@ def status(
         say_json(content)
     else:
         _print(content)
-    if not content.get("ready"):
+    if not content["ready"] or any(each["up"] == 0 for each in content["degraded"]):
         raise typer.Exit(1)
 
 
@@ -50,6 +50,9 @@ def _print(content: dict[str, Any]) -> None:
     ready = "ready" if content["ready"] else f"not ready, waiting for {', '.join(content['waiting_for'])}"
     state = "draining" if content["draining"] else ready
     console.print(f"headgate {content['version']}  {content['url']}  {state}")
+    if content["degraded"]:
+        pools = [f"{each['pool']} {each['up']} of {each['endpoints']}" for each in content["degraded"]]
+        console.print(f"degraded: {', '.join(pools)}", style="yellow")
     ports = ", ".join(f"{name} {port}" for name, port in content["ports"].items() if port is not None)
     console.print(f"ports: {ports}")
     console.print()
@@ -83,7 +86,9 @@ def _processes(processes: list[dict[str, Any]]) -> "Table":
 
 
 def state_of(endpoint: dict[str, Any]) -> str:
-    """Its condition and the reason, each word once."""
+    """Its condition and the reason, each word once; of one that left the pool what it still has to do."""
+    if endpoint["leaving"]:
+        return f"draining ({endpoint['in_flight']} left)"
     condition, reason = endpoint["condition"], endpoint["reason"]
     return reason if reason.startswith(condition) else f"{condition} {reason}".strip()
 
