@@ -16,6 +16,7 @@ from headgate.model import headers as names
 from headgate.model.ids import EndpointId
 from headgate.model.load import ModelCard
 from headgate.model.printable import printable_json
+from headgate.model.words import counted
 
 CHUNK_BYTES = 62_000
 """Largest body chunk of a full-duplex answer."""
@@ -191,7 +192,7 @@ def model_list(cards: Sequence[ModelCard], *, request_id: str) -> bytes:
     ]
     put = {
         "content-type": "application/json",
-        names.DECISION: f"listed; {len(cards)} models",
+        names.DECISION: f"listed; {counted(len(cards), 'model')}",
         names.REQUEST_ID: request_id,
     }
     return _immediate(200, put, _page({"object": "list", "data": data}), "headgate_models")

@@ -73,3 +73,17 @@ def test_no_path_is_a_usage_error() -> None:
     result = CliRunner().invoke(app, [])
     assert result.exit_code == 2
     assert "manifests/" in result.output
+
+
+def test_a_note_is_no_reason_to_fail(tmp_path: Path) -> None:
+    file = tmp_path / "pool.yaml"
+    picker = "  endpointPickerRef: {name: llm-epp, port: {number: 9002}}\n"
+    server = (
+        "---\napiVersion: headgate.dev/v1alpha1\nkind: ModelServer\nmetadata: {name: a, labels: {app: llm}}\n"
+    )
+    file.write_text(POOL.replace("PORT", "80") + picker + server + "spec: {url: 'http://10.0.0.1:80'}\n")
+    result = CliRunner().invoke(app, [str(file), "--strict"])
+    assert result.exit_code == 0
+    line, summary = result.stdout.splitlines()
+    assert "note: there is no Service default/llm-epp in the files" in line
+    assert summary.endswith("1 pool: 0 errors, 0 warnings, 1 note")
