@@ -91,7 +91,7 @@ async def test_its_requests_end_while_another_envoy_goes_on(wire: str, machine: 
         while not over.is_set():
             peer.listen_for(0.1)
 
-    async with serving(wire, picker, host="0.0.0.0", ping_s=0.5, silence_s=0.5) as served:
+    async with serving(wire, picker, host="0.0.0.0", ping_s=1.0, silence_s=0.5) as served:
         far = await asyncio.to_thread(machine.connect, served.port)
         await asyncio.to_thread(leave, far, "far")
         near = await asyncio.to_thread(Peer, served.port)

@@ -48,6 +48,11 @@ impl Link {
         self.unread.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Whether requests may still run that came by this connection, though it has no stream.
+    pub fn matters(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
+    }
+
     /// Python is to hear of the connection's end.
     pub fn told(&self) {
         self.told.store(true, Ordering::Relaxed);

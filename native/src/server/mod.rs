@@ -254,7 +254,9 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let (mut draining, mut spoke, mut wide) = (false, false, true);
     poll_fn(|context| {
         let heard = || socket.heard();
-        let idle = match pulse.poll(context, heard, || connection.has_streams(), spoke) {
+        // One by which requests were left to the access log is kept: its end would be theirs.
+        let used = || connection.has_streams() || link.matters();
+        let idle = match pulse.poll(context, heard, used, spoke) {
             Some(Finding::Dead) => return Poll::Ready(()),
             Some(Finding::Idle) => true,
             None => false,

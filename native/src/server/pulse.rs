@@ -1,6 +1,6 @@
 //! Whether a connection lives: it says something or answers pings, and has a stream now and then.
 
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Duration;
 
 use h2::{Ping, PingPong};
@@ -53,7 +53,7 @@ impl Pulse {
         if let Some(pings) = &mut self.pings {
             let _ = pings.poll_pong(context);
         }
-        while let Poll::Ready(_) = self.looks.poll_tick(context) {
+        while self.looks.poll_tick(context).is_ready() {
             self.silent = if heard() { 0 } else { self.silent + 1 };
             if self.silent >= SILENT {
                 return Some(Finding::Dead);

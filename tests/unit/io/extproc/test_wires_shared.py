@@ -199,13 +199,13 @@ async def test_a_peer_that_answers_pings_is_kept(wire: str) -> None:
         with Peer(port) as peer:
             stream = peer.open(PROCESS, NAMED)
             peer.send(stream, asks(headers=GET, end=True))
-            end = time.monotonic() + 3
+            end = time.monotonic() + 5
             while time.monotonic() < end:
                 peer.listen_for(0.1)
             assert peer.lost is None
             assert stream not in peer.ended
 
-    async with serving(wire, machine, ping_s=0.3) as served:
+    async with serving(wire, machine, ping_s=1.0) as served:
         await asyncio.to_thread(talk, served.port)
 
 
@@ -215,7 +215,11 @@ async def test_a_connection_without_streams_is_closed(wire: str, spoke: bool) ->
     def talk(port: int) -> None:
         with Peer(port) as peer, Peer(port) as busy:
             if spoke:
-                left(peer)
+                first = peer.open(PROCESS, NAMED)
+                peer.send(first, asks(headers=GET, end=True))
+                peer.take(first, 1)
+                peer.finish(first)
+                peer.end_of(first)
             stream = busy.open(LOGS)
             busy.send(stream, logs([], "envoy"))
             end = time.monotonic() + 20
@@ -226,8 +230,31 @@ async def test_a_connection_without_streams_is_closed(wire: str, spoke: bool) ->
             assert busy.lost is None
             assert not busy.leaving
 
-    async with serving(wire, Scripted(), ping_s=0.5, idle_s=1.0) as served:
+    async with serving(wire, Scripted(), ping_s=1.0, idle_s=1.0) as served:
         await asyncio.to_thread(talk, served.port)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_request_that_was_left_outlives_the_idle_time_of_its_connection(wire: str) -> None:
+    machine = Scripted()
+
+    def talk(port: int) -> None:
+        with Peer(port) as peer:
+            left(peer)
+            end = time.monotonic() + 3
+            while time.monotonic() < end:
+                if peer.lost is None:
+                    peer.listen_for(0.1)
+                else:
+                    time.sleep(0.1)
+
+    async with serving(wire, machine, ping_s=1.0, idle_s=1.0, silence_s=0.3) as served:
+        talking = asyncio.create_task(asyncio.to_thread(talk, served.port))
+        while not talking.done():
+            served.hub.sweep()
+            assert not machine.ends()
+            await asyncio.sleep(0.1)
+        await talking
 
 
 def vanished(peer: Peer) -> None:
@@ -264,7 +291,7 @@ async def test_what_was_left_ends_with_its_envoy_while_another_one_logs(
         while not until_told and time.monotonic() < end:
             peer.listen_for(0.1)
 
-    async with serving(wire, machine, ping_s=0.5, silence_s=0.3) as served:
+    async with serving(wire, machine, ping_s=1.0, silence_s=0.3) as served:
         await asyncio.to_thread(begin, served.port)
         await until(lambda: served.hub.left_streams == 2)
         first, second = machine.streams()
