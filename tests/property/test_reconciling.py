@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from tests.unit.picker.picker_builders import a_machine, address, arrives, ends, scrape, starts, token
 
@@ -22,6 +22,7 @@ END_LAG_S = 1.7
     longest_s=st.sampled_from([1.0, 8.0, 60.0]),
     foreign=st.sampled_from([0, 3]),
 )
+@example(seed=217, every=1.0, lost_share=0.5, load=0.4, longest_s=60.0, foreign=0)
 def test_the_books_heal_and_never_fall_below_the_truth(
     seed: int, every: float, lost_share: float, load: float, longest_s: float, foreign: int
 ) -> None:

@@ -163,7 +163,7 @@ class Ledger:
 
     def _turned_up(self, stream: StreamId) -> None:
         if self._given_up and (member := self._given_up.pop(stream, None)) is not None:
-            member.reconciler.turned_up()
+            member.reconciler.turned_up(stream)
 
     def check(self) -> None:
         """Assert that members hold exactly the requests of the ledger, and that these alone are sharers."""

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Collection
 from operator import attrgetter
 
+from headgate.model.ids import StreamId
 from headgate.model.load import Load
 from headgate.picker.tracked import Tracked
 
@@ -17,6 +18,8 @@ AGED_UNKNOWN_S = 60.0
 """The same where no end was ever told."""
 SCRAPES = 5
 """So many scrapes in a row must contradict what is held."""
+WATCHED = 1000
+"""Requests given up that are watched for."""
 MISTAKES = 2
 """So many requests given up that turned out to live, and more than half of all: the count is not believed."""
 
@@ -41,13 +44,15 @@ class Reconciler:
         self._counts = False
         self._numbers: tuple[int, int, float | None] | None = None
         self._moved_at = float("-inf")
-        self._given_up = 0
-        self._alive = 0
+        self._guesses: dict[StreamId, bool] = {}
+        """Those given up last, and whether the engine still ran some, so that the oldest were taken."""
+        self._given_up = {True: 0, False: 0}
+        self._alive = {True: 0, False: 0}
 
-    @property
-    def believed(self) -> bool:
-        """Whether the engine's count means something."""
-        return self._counts and (self._alive < MISTAKES or 2 * self._alive <= self._given_up)
+    def _believed(self, guess: bool) -> bool:
+        """Whether the engine's count means something, and taking the oldest does where it is a *guess*."""
+        alive = self._alive[guess]
+        return self._counts and (alive < MISTAKES or 2 * alive <= self._given_up[guess])
 
     def restarted(self) -> None:
         """The engine is a new process: what the old one counted says nothing of it."""
@@ -58,9 +63,10 @@ class Reconciler:
         """The end of a request was told, so long after it arrived."""
         self._longest_s = max(self._longest_s, duration_s)
 
-    def turned_up(self) -> None:
+    def turned_up(self, stream: StreamId) -> None:
         """A request that was given up is alive."""
-        self._alive += 1
+        if (guess := self._guesses.pop(stream, None)) is not None:
+            self._alive[guess] += 1
 
     def scraped(self, load: Load, holds: Collection[Tracked], now: float) -> list[Tracked]:
         """A scrape succeeded; those of *holds* to be given up."""
@@ -73,17 +79,22 @@ class Reconciler:
         reports.append((now, load.running + load.waiting))
         while reports and reports[0][0] <= now - TOLD_S:
             self._judge(*reports.popleft(), holds)
-        if len(self._excess) < SCRAPES or not self.believed:
+        guess = any(reported for _, reported, _ in self._excess)
+        if len(self._excess) < SCRAPES or not self._believed(guess):
             return []
         sent_before = min(self._excess[0][0] - COUNTED_S, self._moved_at)
-        if any(reported for _, reported, _ in self._excess):
+        if guess:
             aged_s = max(AGED_S, AGED * self._longest_s) if self._longest_s else AGED_UNKNOWN_S
             sent_before = min(sent_before, now - aged_s)
         old = sorted([one for one in holds if one.sent_at < sent_before], key=attrgetter("sent_at"))
         lost = old[: min(excess for _, _, excess in self._excess)]
         if lost:
-            self._given_up += len(lost)
+            self._given_up[guess] += len(lost)
             self._excess.clear()
+        for one in lost:
+            self._guesses[one.stream] = guess
+            if len(self._guesses) > WATCHED:
+                del self._guesses[next(iter(self._guesses))]
         return lost
 
     def _judge(self, at: float, reported: int, holds: Collection[Tracked]) -> None:
