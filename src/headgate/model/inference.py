@@ -208,6 +208,8 @@ class ModelServerSpec(msgspec.Struct, frozen=True):
     url: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
     """`http://host[:port]` or `https://host[:port]`, without a path."""
     tls: ServerTls | None = None
+    drain: bool = False
+    """No pool gives it new requests; those that run there end in their own time."""
 
 
 class ModelServer(KubeObject, frozen=True, kw_only=True):

@@ -140,7 +140,8 @@ class _Resolver:
                         labels=pod.metadata.labels,
                     )
         for server in self._servers.selected(pool.namespace, wanted):
-            yield from self._server_endpoints[f"{server.namespace}/{server.name}"]
+            if not server.spec.drain:
+                yield from self._server_endpoints[f"{server.namespace}/{server.name}"]
 
     def look_for_pools(self, members: tuple[InferenceModel | InferenceObjective, ...]) -> None:
         """Note those whose pool is not there."""
@@ -157,8 +158,12 @@ class _Resolver:
         wanted = pool.spec.selector.match_labels
         for pod in self._pods.selected(pool.namespace, wanted)[:1]:
             return f"Pod {pod.name} has its labels, but is not ready"
-        for server in self._servers.selected(pool.namespace, wanted)[:1]:
-            return f"ModelServer {server.name} has its labels, but has no address (see there)"
+        servers = self._servers.selected(pool.namespace, wanted)
+        for server in servers:
+            if not server.spec.drain:
+                return f"ModelServer {server.name} has its labels, but has no address (see there)"
+        for server in servers:
+            return f"ModelServer {server.name} has its labels, but spec.drain is true"
         if self._absent.any_broken("ModelServer"):
             return "a ModelServer is wrong and not used (see there)"
         said = f"no Pod or ModelServer of namespace {pool.namespace} has its labels {label_text(wanted)}"

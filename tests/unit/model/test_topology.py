@@ -248,3 +248,15 @@ def test_is_ip() -> None:
         False,
         False,
     ]
+
+
+def test_a_server_that_drains_is_in_no_pool() -> None:
+    first, second = server("a", "http://10.0.0.1:80"), server("b", "http://10.0.0.2:80")
+    first["spec"]["drain"] = True
+    found, problems = resolve(pool(), first, second)
+    assert ids(found) == ["10.0.0.2:80"]
+    assert not problems
+    second["spec"]["drain"] = True
+    found, problems = resolve(pool(), first, second)
+    assert ids(found) == []
+    assert "ModelServer a has its labels, but spec.drain is true" in problems[0].message
