@@ -94,10 +94,9 @@ impl Event {
             Event::Said {
                 said: Said::Arrived(arrival),
                 ..
-            } => arrival
-                .reading
-                .as_ref()
-                .map_or(0, |reading| reading.blocks.len()),
+            } => arrival.reading.as_ref().map_or(0, |reading| {
+                reading.blocks.len() + reading.tools_first.len()
+            }),
             _ => 0,
         }
     }
