@@ -93,7 +93,7 @@ def run_args(scene: Scene, policy: str, urls: Sequence[str]) -> list[str]:
             "2",
         ),
         *(part for name in ports for part in (f"--{name}-port", "0")),
-        *("--output", "json"),
+        *("--output", "json", "--access-log", "off"),
     ]
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import resource
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ from headgate.app.run_settings import (
 )
 from headgate.app.run_view import cut_off_line, degraded, drain_line, nobody_serves, public_url
 from headgate.app.supervise import Child
+from headgate.io.envoy.access_pipe import AccessPipe
 from headgate.io.envoy.admin import EnvoyAdmin
 from headgate.io.envoy.binary import find_envoy
 from headgate.io.envoy.bootstrap import command as envoy_command
@@ -43,6 +44,8 @@ LATE_PROBE_S = 2.0
 CHILD_GRACE_S = 5.0
 ECHO_S = 1.0
 """A SIGTERM so soon after the first signal is its echo: a wrapper passes on what its whole group was sent."""
+PIPE_GRACE_S = 2.0
+"""Longest wait at the end for the last lines of the access log."""
 ENDED_BY_FORCE = 130
 
 
@@ -65,8 +68,18 @@ class Reporter(Protocol):
 class Supervisor:
     """One `headgate run`. `run` returns the exit code."""
 
-    def __init__(self, settings: RunSettings, reporter: Reporter) -> None:
-        """Ports are settled and Envoy is found by `run`."""
+    def __init__(
+        self,
+        settings: RunSettings,
+        reporter: Reporter,
+        log_requests: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """Ports are settled and Envoy is found by `run`.
+
+        *log_requests* gets whole lines of the access log where the settings send it to standard output, on a
+        thread of its own; it must not wait.
+        """
+        self._log_requests = log_requests
         self._settings = settings
         self._reporter = reporter
         self._children: dict[str, Child] = {}
@@ -98,7 +111,19 @@ class Supervisor:
         with private_folder() as path:
             self._folder = Folder(path)
             self._catch_signals()
-            return await self._serve(binary)
+            with self._access_log():
+                return await self._serve(binary)
+
+    @contextlib.contextmanager
+    def _access_log(self) -> Iterator[None]:
+        if self._settings.access_log != "stdout" or self._log_requests is None:
+            yield
+            return
+        pipe = AccessPipe(self._folder.access_pipe, self._log_requests)
+        try:
+            yield
+        finally:
+            pipe.close(PIPE_GRACE_S)
 
     async def _serve(self, binary: Path) -> int:
         options = envoy_options(self._settings, self._folder, binary, os.cpu_count() or 1)

@@ -13,6 +13,10 @@ DRAIN_TIMEOUT_S = 600.0
 """As long as a long answer of a large model takes to stream."""
 
 
+AccessLog = Literal["stdout", "off"] | Path
+"""Where the access log goes; a file is written by Envoy itself."""
+
+
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The command line of `headgate run`. Times in seconds."""
 
@@ -34,6 +38,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     upstream_ca: Path | None = None
     """File of the CA certificates of https model servers; None: as the children find it."""
     insecure_upstream: bool = False
+    access_log: AccessLog = "off"
     log_level: Literal["error", "warning", "info", "debug"] = "info"
 
 
@@ -58,6 +63,11 @@ class Folder(msgspec.Struct, frozen=True):
         return self.path / "probe.sock"
 
     @property
+    def access_pipe(self) -> Path:
+        """Where Envoy writes the access log that goes to standard output."""
+        return self.path / "access.pipe"
+
+    @property
     def extproc_socket(self) -> Path:
         """The picker's ext_proc, access log and health."""
         return self.path / "extproc.sock"
@@ -65,6 +75,8 @@ class Folder(msgspec.Struct, frozen=True):
 
 def controller_command(settings: RunSettings, folder: Folder) -> list[str]:
     """The gateway half as a child process."""
+    path = folder.access_pipe if settings.access_log == "stdout" else settings.access_log
+    logging = [] if path == "off" else ["--access-log", str(path)]
     return [
         *_headgate("controller", settings),
         *("--port", str(settings.ports.gateway), "--host", settings.host),
@@ -78,6 +90,7 @@ def controller_command(settings: RunSettings, folder: Folder) -> list[str]:
         *("--rescue-after", f"{settings.rescue_s:f}"),
         *_own_ports(settings),
         *("--admin-socket", str(folder.controller_socket)),
+        *logging,
     ]
 
 

@@ -93,6 +93,13 @@ def public_url(host: str, port: int) -> str:
     return f"http://{name}:{port}"
 
 
+def lost_requests(count: int, time: str) -> bytes:
+    """The line that stands for *count* lines of the access log that nobody read in time."""
+    text = f"{counted(count, 'line')} of the access log lost: standard output was not read"
+    event = {"event": "access-log", "time": time, "level": "warning", "lost": count, "text": text}
+    return json.dumps(event).encode() + b"\n"
+
+
 def drain_line(active: int, timeout_s: float) -> str:
     """What is said when draining begins."""
     requests = f"{counted(active, 'request')} {'is' if active == 1 else 'are'}"

@@ -1,6 +1,7 @@
 """What several commands take in the same form: sizes, durations, addresses."""
 
 import ipaddress
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +25,22 @@ InsecureUpstream = Annotated[
 
 SCRAPE_INTERVAL_S = 0.5
 """The default of `scrape_interval_option`."""
+
+
+def access_log(value: str) -> "str | Path":
+    """`auto`, `on`, `off`, or a file that can be written; raises typer.BadParameter for another path."""
+    if value in ("auto", "on", "off"):
+        return value
+    if value in ("-", "/dev/stdout"):
+        return "on"
+    path = Path(value).absolute()
+    if path.is_dir():
+        raise typer.BadParameter(f"{value!r} is a folder: name a file, or auto, on or off")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise typer.BadParameter(
+            f"{value!r} cannot be written: name a file in a folder that is yours, or auto, on or off"
+        )
+    return path
 
 
 def duration(least: float = 0.0) -> Callable[[Any], float]:

@@ -34,6 +34,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     rescue_s: float = 600.0
     """A request whose answer has not begun after so long is taken away from its endpoint and given to another
     one, once; 0: never. Plain answers begin when they are whole."""
+    access_log: str | None = None
+    """File that Envoy writes a line to for each request, as Envoy reaches it; None: none."""
     ca_bundle: str = "/etc/ssl/certs/ca-certificates.crt"
     """File with the CA certificates that https model servers are verified by, as Envoy reaches it."""
     insecure: bool = False

@@ -102,7 +102,8 @@ class Gateway:
 def starting(*args: str) -> Iterator[Gateway]:
     """`headgate run ARGS` on loopback and free ports, not waited for; *args* may say otherwise."""
     zeros = [part for port in PORTS for part in (port, "0")]
-    child = Child([*HEADGATE, "run", "--output", "json", "--host", "127.0.0.1", *zeros, *args])
+    quiet = ("--output", "json", "--access-log", "off")
+    child = Child([*HEADGATE, "run", *quiet, "--host", "127.0.0.1", *zeros, *args])
     try:
         yield Gateway(child)
     finally:

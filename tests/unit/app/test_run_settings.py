@@ -2,8 +2,17 @@
 
 from pathlib import Path
 
+import msgspec
+
 from headgate.app.run_ports import Ports
-from headgate.app.run_settings import Folder, RunSettings, controller_command, envoy_options, picker_command
+from headgate.app.run_settings import (
+    AccessLog,
+    Folder,
+    RunSettings,
+    controller_command,
+    envoy_options,
+    picker_command,
+)
 
 SETTINGS = RunSettings(
     urls=("http://a:1",),
@@ -37,3 +46,12 @@ def test_the_processes_find_each_other_on_sockets_in_the_private_folder() -> Non
     assert value(picker, "--policy") == "round-robin"
     assert "--no-secure-serving" in picker
     assert value(picker, "--body-limit") == value(controller, "--body-limit")
+
+
+def test_the_access_log_goes_through_a_pipe_to_standard_output_or_into_a_file_or_nowhere() -> None:
+    def told(where: AccessLog) -> list[str]:
+        return controller_command(msgspec.structs.replace(SETTINGS, access_log=where), FOLDER)
+
+    assert value(told("stdout"), "--access-log") == str(FOLDER.access_pipe)
+    assert value(told(Path("/var/log/x")), "--access-log") == "/var/log/x"
+    assert "--access-log" not in told("off")

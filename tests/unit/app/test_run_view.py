@@ -10,6 +10,7 @@ from headgate.app.run_view import (
     degraded,
     drain_line,
     listener_lines,
+    lost_requests,
     nobody_serves,
     pool_table,
     public_url,
@@ -144,3 +145,11 @@ def test_pools_that_lack_an_endpoint_are_degraded() -> None:
 )
 def test_one_dead_pool_is_not_the_end_of_the_others(pools: list[dict[str, object]], nobody: bool) -> None:
     assert nobody_serves(pools) is nobody
+
+
+def test_lost_lines_of_the_access_log_are_an_event_in_one_line() -> None:
+    line = lost_requests(3, "2026-01-31T12:00:00.000Z")
+    assert line.count(b"\n") == 1
+    event = json.loads(line)
+    assert (event["event"], event["time"], event["lost"]) == ("access-log", "2026-01-31T12:00:00.000Z", 3)
+    assert event["text"].startswith("3 lines of the access log lost")

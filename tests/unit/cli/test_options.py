@@ -1,6 +1,7 @@
 """One form of sizes, durations and addresses in every verb, and helps that say all of it."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from headgate.cli.main import Verbs, app
-from headgate.cli.options import duration, ip_address, ip_and_port, picker_address, size
+from headgate.cli.options import access_log, duration, ip_address, ip_and_port, picker_address, size
 
 VERBS = Verbs(name="headgate").list_commands(None)
 
@@ -105,3 +106,13 @@ def test_a_picker_address_that_is_none_ends_the_controller_at_once() -> None:
     result = CliRunner().invoke(app, args, terminal_width=200)
     assert result.exit_code == 2
     assert "'--picker-address': 'foo' is no address such as 127.0.0.1:9002" in result.output
+
+
+def test_where_the_access_log_goes(tmp_path: Path) -> None:
+    assert [access_log(word) for word in ("auto", "on", "off", "-", "/dev/stdout")] == [
+        *("auto", "on", "off", "on", "on")
+    ]
+    assert access_log(str(tmp_path / "requests.log")) == tmp_path / "requests.log"
+    for bad in (str(tmp_path), str(tmp_path / "nowhere" / "log")):
+        with pytest.raises(typer.BadParameter, match=re.escape(bad)):
+            access_log(bad)

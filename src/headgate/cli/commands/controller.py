@@ -65,6 +65,13 @@ def controller(
     body_timeout: Annotated[
         float, duration_option("Longest time for a request to arrive whole; 0s: any.", default=60.0)
     ] = 60.0,
+    access_log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="File that Envoy writes a JSON line to for each request, such as /dev/stdout; else none.",
+        ),
+    ] = None,
     upstream_ca: UpstreamCa = None,
     insecure_upstream: InsecureUpstream = False,
     admin_socket: Annotated[Path | None, typer.Option(help="Unix socket of the admin API.")] = None,
@@ -122,6 +129,7 @@ def controller(
         body_budget_bytes=body_budget,
         body_timeout_s=body_timeout,
         rescue_s=rescue_after,
+        access_log=access_log or None,
         ca_bundle=trust.ca_file,
         insecure=trust.insecure,
     )

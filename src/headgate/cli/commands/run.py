@@ -1,7 +1,9 @@
 """`headgate run`: gateway, picker and Envoy on this machine."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +18,10 @@ from headgate.cli.options import (
     size_option,
     trust_option,
 )
+from headgate.cli.options import access_log as where_to_log
+
+if TYPE_CHECKING:
+    from headgate.app.run_settings import AccessLog
 
 app = typer.Typer(add_completion=False)
 
@@ -33,6 +39,27 @@ No model server at hand? `headgate demo` simulates some."""
 
 def _no_port(name: str) -> Any:
     return typer.Option(name, min=0, max=65_535, hidden=True, help="Has no effect: a private Unix socket.")
+
+
+def _destination(asked: str | Path) -> "AccessLog":
+    from headgate.io.terminal.say import is_terminal
+
+    if isinstance(asked, Path):
+        return asked
+    return "stdout" if asked == "on" or (asked == "auto" and not is_terminal()) else "off"
+
+
+@contextmanager
+def _requests_on_stdout(where: "AccessLog") -> Iterator[Callable[[bytes], None] | None]:
+    from headgate.app.lines import now
+    from headgate.app.run_view import lost_requests
+    from headgate.io.terminal.outlet import queued_stdout
+
+    if where != "stdout":
+        yield None
+        return
+    with queued_stdout(lambda count: lost_requests(count, now())) as outlet:
+        yield outlet.offer
 
 
 @app.command()
@@ -96,6 +123,14 @@ def run(
     ] = None,
     upstream_ca: UpstreamCa = None,
     insecure_upstream: InsecureUpstream = False,
+    access_log: Annotated[
+        str,
+        typer.Option(
+            parser=where_to_log,
+            metavar="auto|on|off|PATH",
+            help="A JSON line for each request: on standard output, unless that is a terminal; or in a file.",
+        ),
+    ] = "auto",
     log_level: Annotated[
         Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
     ] = "info",
@@ -165,11 +200,13 @@ def run(
         envoy_memory_bytes=envoy_memory or default_heap(machine_memory()),
         upstream_ca=upstream_ca.absolute() if upstream_ca else None,
         insecure_upstream=insecure_upstream,
+        access_log=_destination(access_log),
         log_level=log_level,
     )
 
     async def supervise() -> int:
-        return await Supervisor(settings, reporter).run()
+        with _requests_on_stdout(settings.access_log) as take:
+            return await Supervisor(settings, reporter, take).run()
 
     try:
         raise typer.Exit(asyncio.run(supervise()))

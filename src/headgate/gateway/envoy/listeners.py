@@ -5,7 +5,7 @@ A listener that changes costs the streams that outlive the drain time: what rout
 
 from collections.abc import Sequence
 
-from headgate.gateway.envoy import body_budget, model_routing, names, replies
+from headgate.gateway.envoy import access_log, body_budget, model_routing, names, replies
 from headgate.gateway.envoy.names import Json, duration, extension
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
@@ -92,7 +92,7 @@ def _manager(name: str, settings: GatewaySettings) -> Json:
         },
         "early_header_mutation_extensions": [_strip_on_entry()],
         "local_reply_config": replies.local_reply_config(settings),
-        "access_log": [_access_log()],
+        "access_log": _access_logs(settings),
         "http_filters": [
             _health(),
             *body_budget.filters(settings),
@@ -177,7 +177,12 @@ def ext_proc(settings: GatewaySettings) -> Json:
     ) | {"disabled": True}
 
 
-def _access_log() -> Json:
+def _access_logs(settings: GatewaySettings) -> list[Json]:
+    own = [] if settings.access_log is None else [access_log.access_log(settings.access_log)]
+    return [_ends_of_requests(), *own]
+
+
+def _ends_of_requests() -> Json:
     """Tells our picker how a request ended, when it asked for that by setting its stream key."""
     key = {"filter": headers.OWN_NAMESPACE, "path": [{"key": "stream"}], "value": {"present_match": True}}
     log = extension(

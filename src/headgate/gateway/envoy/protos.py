@@ -8,6 +8,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.extensions.access_loggers.file.v3 import file_pb2 as _file
 from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2 as _cel
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as _als
 from envoy.extensions.common.matching.v3 import extension_matcher_pb2 as _extension_matcher
@@ -43,6 +44,7 @@ from headgate.gateway.envoy import extra_types
 
 TYPES_IN_ANYS = (
     _adaptive_concurrency,
+    _file,
     _cel,
     _als,
     _extension_matcher,

@@ -125,6 +125,10 @@ def _overload(heap_bytes: int) -> Json:
     }
 
 
+FLUSH_MS = 500
+"""Longest time that Envoy keeps lines of the access log to itself; it writes them 64 KB at a time."""
+
+
 def command(options: EnvoyOptions) -> list[str]:
     """Write the bootstrap into the folder; the command line that runs Envoy with it."""
     path = options.folder / "envoy.json"
@@ -135,6 +139,7 @@ def command(options: EnvoyOptions) -> list[str]:
         *("--concurrency", str(options.concurrency)),
         *("--log-level", LOG_LEVELS.get(options.log_level, "warning")),
         *("--log-format", "%l %n: %v"),
+        *("--file-flush-interval-msec", str(FLUSH_MS)),
         "--disable-hot-restart",
         *("--drain-time-s", "10", "--drain-strategy", "immediate"),
     ]
