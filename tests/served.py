@@ -27,6 +27,7 @@ from headgate.picker.actions import Action, Route
 from headgate.picker.choice import Choice
 from headgate.picker.events import Event, RequestArrived, RequestEnded, Woken
 from headgate.wire.extproc import BODY_LIMIT_BYTES, Settings
+from headgate.wire.stream_key import StreamKeys
 
 native = load("auto")
 WIRES = ["portable", *(["native"] if native else [])]
@@ -236,7 +237,9 @@ def logs(streams: list[StreamId], node: str = "") -> bytes:
     message.identifier.node.id = node
     for stream in streams:
         entry = message.http_logs.log_entry.add()
-        entry.common_properties.metadata.filter_metadata["headgate"]["stream"] = f"n-{stream}"
+        entry.common_properties.metadata.filter_metadata["headgate"]["stream"] = StreamKeys("n", b"").key(
+            stream
+        )
         entry.response.response_code.value = 200
     return _bytes(message)
 
