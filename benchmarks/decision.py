@@ -146,7 +146,11 @@ def batches(mode: str, blocks: int, requests: int) -> list[list[Row]]:
 def wire(endpoints: int, floor: bool) -> tuple[NativeWire, _Server]:
     """The border in front of a real machine, or of the floor's."""
     names = [EndpointId(f"10.0.{n // 250}.{n % 250 + 1}:8000") for n in range(endpoints)]
-    listener = _Deaf() if floor else Listener(DecisionLog(float), Counts(lambda pool, name: True))
+    listener = (
+        _Deaf()
+        if floor
+        else Listener(DecisionLog(float), Counts(lambda pool, name: True, lambda pool, name: True))
+    )
     hub = Hub("bench", listener, time.monotonic)
     hub.default = POOL
     if floor:

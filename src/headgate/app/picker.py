@@ -154,7 +154,11 @@ class Picker:
         self._options = options
         nonce, secret = secrets.token_hex(4), secrets.token_bytes(16)
         self._decisions = DecisionLog(_wall_time)
-        self._metrics = PickerMetrics(self._reading, lambda pool, name: self._pools.knows(pool, name))
+        self._metrics = PickerMetrics(
+            self._reading,
+            lambda pool, name: self._pools.knows(pool, name),
+            lambda pool, name: self._pools.has_objective(pool, name),
+        )
         self._hub = Hub(nonce, Listener(self._decisions, self._metrics.counts), time.monotonic, secret=secret)
         self._hub.default = options.pool
         self._native = native.load(options.wire)

@@ -207,6 +207,11 @@ class Pools:
         machine = self._machines.get(key)
         return machine is not None and machine.knows(model)
 
+    def has_objective(self, key: PoolKey, objective: str) -> bool:
+        """Whether *objective* is configured for the pool."""
+        machine = self._machines.get(key)
+        return machine is not None and objective in machine.pool.objectives
+
     def views(self) -> tuple[PoolView, ...]:
         """Every pool now, ordered by key."""
         now = time.monotonic()

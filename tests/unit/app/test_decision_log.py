@@ -108,12 +108,12 @@ def test_large_pools_leave_fewer_records(makes: Sequence[Callable[[str], Choice 
 
 
 def test_a_request_that_outlives_its_record_runs_until_it_is_concluded() -> None:
-    counts = Counts(lambda pool, name: True)
+    counts = Counts(lambda pool, name: True, lambda pool, name: True)
     listener = Listener(DecisionLog(float, capacity=2), counts)
     for stream in range(5):
         listener.decided(StreamId(stream), arrives(stream).request, a_choice(model="m"), 0.0)
     listener.decided(StreamId(9), arrives(9).request, decision("refused"), 0.0)
-    (series,) = [each for (model, _), each in counts.series.items() if model == "m"]
+    (series,) = [each for (_, model, _), each in counts.series.items() if model == "m"]
     assert series.running == 5
     for stream in (0, 0, 4, 9, 77):
         listener.concluded(StreamId(stream), Outcome("complete", 200))
@@ -124,7 +124,7 @@ def test_a_request_that_outlives_its_record_runs_until_it_is_concluded() -> None
 
 
 async def test_no_request_of_a_removed_pool_is_counted_for_ever() -> None:
-    counts = Counts(lambda pool, name: True)
+    counts = Counts(lambda pool, name: True, lambda pool, name: True)
     hub = Hub("nonce", Listener(DecisionLog(float), counts), lambda: 1.0)
     hub.add_pool(KEY, a_machine("ab"))
     for stream in range(4):

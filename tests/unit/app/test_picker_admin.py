@@ -95,9 +95,14 @@ async def test_a_port_in_use_is_an_error(site: Site, log: DecisionLog) -> None:
         await serve_tcp(admin_app(status, log), "127.0.0.1", site.port)
 
 
+def anything(pool: PoolKey, name: str) -> bool:
+    """Every name is known."""
+    return True
+
+
 async def test_metrics() -> None:
     site = await serve_tcp(
-        metrics_app(PickerMetrics(lambda: Reading((), 0, 0, "python"), lambda pool, name: True)),
+        metrics_app(PickerMetrics(lambda: Reading((), 0, 0, "python"), anything, anything)),
         "127.0.0.1",
         0,
     )

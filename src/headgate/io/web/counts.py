@@ -16,10 +16,20 @@ TOKENS = tuple(2.0**power for power in range(0, 21, 2))
 SCHEDULER = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 SERIES_LIMIT = 250
-"""Pairs of model name and target with labels of their own, 12 KB of a page each; later ones are `other`."""
+"""Triples of pool, model name and target with labels of their own, 20 KB of a page each; later ones are of no
+pool and `other`."""
 
-OTHER = ("other", "other")
-"""Labels of every name that is neither configured nor listed by an endpoint: clients may invent any."""
+OTHER = "other"
+"""Label of every name that is neither configured nor listed by an endpoint: clients may invent any."""
+
+CLIENTS_FAULT = frozenset({"saturated", "bad-request", "unknown-model", "too-large"})
+"""Reasons of refusals that are answered with a status of the class 4xx; all others with one of 5xx."""
+
+Key = tuple[str, str, str]
+"""Pool, model name, target."""
+
+Shed = tuple[str, int, str, str]
+"""Pool, priority, objective (`OTHER` when it is not configured, empty when none was asked for), reason."""
 
 
 class Histogram:
@@ -39,18 +49,22 @@ class Histogram:
 
 
 class Series:
-    """What was counted of one model name and its target."""
+    """What was counted in one pool of one model name and its target."""
 
     __slots__ = (
         "cached_tokens",
         "duration",
+        "ended",
         "errors",
         "input_tokens",
         "output_tokens",
+        "prompt_tokens",
         "refused",
+        "reused_tokens",
         "routed",
         "running",
         "sizes",
+        "statuses",
         "ttft",
     )
 
@@ -59,6 +73,13 @@ class Series:
         self.refused = 0
         self.running = 0
         self.errors: Counter[str] = Counter()
+        """As the Inference Extension has them: reasons of refusals, and `ModelServerError` for all else."""
+        self.ended: Counter[str] = Counter()
+        """Refusals and failures by our own reasons."""
+        self.statuses: Counter[str] = Counter()
+        """Requests that have ended, by class of the answer's status."""
+        self.prompt_tokens = 0
+        self.reused_tokens = 0
         self.duration = Histogram(LATENCY)
         self.sizes = Histogram(SIZES)
         self.input_tokens = Histogram(TOKENS)
@@ -68,27 +89,38 @@ class Series:
 
 
 class Counts:
-    """Counters and histograms by model name and target."""
+    """Counters and histograms by pool, model name and target."""
 
-    def __init__(self, knows: Callable[[PoolKey, str], bool]) -> None:
-        """*knows* says whether a model name is configured in a pool or listed by one of its endpoints."""
+    def __init__(
+        self,
+        knows: Callable[[PoolKey, str], bool],
+        knows_objective: Callable[[PoolKey, str], bool],
+    ) -> None:
+        """*knows* says whether a model name is configured in a pool or listed by one of its endpoints.
+
+        *knows_objective* says whether an objective is configured for a pool.
+        """
         self._knows = knows
+        self._knows_objective = knows_objective
         self._running: dict[StreamId, Series] = {}
         """Where the requests that run are counted, until they are concluded."""
-        self.series: dict[tuple[str, str], Series] = {}
+        self.series: dict[Key, Series] = {}
+        self.shed: Counter[Shed] = Counter()
+        """Refused requests."""
         self.scheduler = Histogram(SCHEDULER)
         """Seconds the machine needed for a decision."""
 
     def _of(self, decision: Choice | Decision) -> Series:
         model = decision.model or ""
-        key = (model, decision.target_model or model)
+        target = decision.target_model or model
+        key = (str(decision.pool), model, target)
         found = self.series.get(key)
         if found is not None:
             return found
-        if len(self.series) >= SERIES_LIMIT or not all(
-            not name or self._knows(decision.pool, name) for name in key
-        ):
-            key = OTHER
+        if not all(not name or self._knows(decision.pool, name) for name in (model, target)):
+            key = (str(decision.pool), OTHER, OTHER)
+        if key not in self.series and len(self.series) >= SERIES_LIMIT:
+            key = ("", OTHER, OTHER)
         return self.series.setdefault(key, Series())
 
     def decided(
@@ -103,8 +135,21 @@ class Counts:
             series.routed += 1
             self._running[stream] = series
         else:
+            reason = decision.refused or "unknown"
             series.refused += 1
-            series.errors[decision.refused or "unknown"] += 1
+            series.errors[reason] += 1
+            series.ended[reason] += 1
+            series.statuses["4xx" if reason in CLIENTS_FAULT else "5xx"] += 1
+            self._count_shed(decision, reason)
+
+    def _count_shed(self, decision: Choice | Decision, reason: str) -> None:
+        objective = decision.objective or ""
+        if objective and not self._knows_objective(decision.pool, objective):
+            objective = OTHER
+        key = (str(decision.pool), decision.priority, objective, reason)
+        if key not in self.shed and len(self.shed) >= SERIES_LIMIT:
+            key = ("", 0, OTHER, OTHER)
+        self.shed[key] += 1
 
     def concluded(self, stream: StreamId, outcome: Outcome) -> None:
         """What became of a routed request; nothing for one that is not running."""
@@ -122,5 +167,13 @@ class Counts:
             series.output_tokens.observe(usage.completion_tokens)
             if usage.cached_tokens is not None:
                 series.cached_tokens.observe(usage.cached_tokens)
-        if outcome.ending == "failed" or (outcome.status or 0) >= 400:
+                series.prompt_tokens += usage.prompt_tokens
+                series.reused_tokens += usage.cached_tokens
+        status = outcome.status or 0
+        series.statuses[f"{status // 100}xx" if 100 <= status < 600 else "none"] += 1
+        if outcome.ending == "failed" or status >= 400:
             series.errors["ModelServerError"] += 1
+        if outcome.ending != "complete":
+            series.ended[outcome.ending] += 1
+        elif status >= 400:
+            series.ended["server-4xx" if status < 500 else "server-5xx"] += 1

@@ -3,8 +3,9 @@
 import itertools
 import resource
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,10 +15,11 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from headgate import __version__, core
-from headgate.io.web.counts import Counts, Histogram, Series
+from headgate.io.web.counts import Counts, Histogram, Key, Series
 from headgate.model.ids import PoolKey
 from headgate.model.printable import printable_metrics
-from headgate.picker.view import PoolView
+from headgate.picker.health import Condition
+from headgate.picker.view import EndpointView, PoolView
 
 _LABELS = ("model_name", "target_model_name")
 
@@ -35,9 +37,14 @@ class Reading(msgspec.Struct, frozen=True):
 class PickerMetrics:
     """The page: `counts`, which whoever decides keeps, and what is read when somebody scrapes."""
 
-    def __init__(self, read: Callable[[], Reading], knows: Callable[[PoolKey, str], bool]) -> None:
-        """*knows*: see `Counts`."""
-        self.counts = Counts(knows)
+    def __init__(
+        self,
+        read: Callable[[], Reading],
+        knows: Callable[[PoolKey, str], bool],
+        knows_objective: Callable[[PoolKey, str], bool],
+    ) -> None:
+        """*knows* and *knows_objective*: see `Counts`."""
+        self.counts = Counts(knows, knows_objective)
         self._registry = CollectorRegistry()
         self._registry.register(_Counted(self.counts))
         self._registry.register(_Now(read))
@@ -55,7 +62,7 @@ class _Counted(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The families as they are now."""
-        every = self._counts.series
+        every = _grouped(self._counts.series, lambda key: key[1:])
         name = "inference_objective_"
         total = CounterMetricFamily(f"{name}request", "Requests routed or refused", labels=_LABELS)
         errors = CounterMetricFamily(
@@ -63,23 +70,71 @@ class _Counted(Collector):
         )
         running = GaugeMetricFamily(f"{name}running_requests", "Requests running", labels=_LABELS)
         attempts: Counter[tuple[str, str]] = Counter()
-        for labels, series in every.items():
-            total.add_metric(labels, series.routed + series.refused)
-            running.add_metric(labels, series.running)
-            for code, count in series.errors.items():
+        for labels, group in every.items():
+            total.add_metric(labels, sum(each.routed + each.refused for each in group))
+            running.add_metric(labels, sum(each.running for each in group))
+            for code, count in _sum(each.errors for each in group).items():
                 errors.add_metric((*labels, code), count)
-            attempts["success", labels[1]] += series.routed
-            attempts["failure", labels[1]] += series.refused
+            attempts["success", labels[1]] += sum(each.routed for each in group)
+            attempts["failure", labels[1]] += sum(each.refused for each in group)
         yield from (total, errors, running)
-        yield from self._histograms(name)
+        yield from self._histograms(name, every)
         family = CounterMetricFamily(
             "inference_extension_scheduler_attempts", "Decisions", labels=("status", "target_model_name")
         )
         for both, count in attempts.items():
             family.add_metric(both, count)
         yield family
+        yield from self._of_pools()
+        yield self._shed()
 
-    def _histograms(self, name: str) -> Iterable[Metric]:
+    def _of_pools(self) -> Iterable[Metric]:
+        """By pool and model name, whatever the target."""
+        labels = ("pool", "model")
+        requests = CounterMetricFamily(
+            "headgate_requests",
+            "Requests that have ended, by class of the answer's status; none: there was no answer",
+            labels=(*labels, "status"),
+        )
+        errors = CounterMetricFamily(
+            "headgate_request_errors",
+            "Requests refused, failed, aborted by clients or lost, by reason",
+            labels=(*labels, "reason"),
+        )
+        prompt = CounterMetricFamily(
+            "headgate_prompt_tokens", "Prompt tokens of answers that also tell cached ones", labels=labels
+        )
+        cached = CounterMetricFamily(
+            "headgate_cached_prompt_tokens", "Of these, found in a KV cache by the engine", labels=labels
+        )
+        ttft = HistogramMetricFamily(
+            "headgate_request_ttft_seconds", "Arrival to the first body bytes", labels=labels
+        )
+        duration = HistogramMetricFamily(
+            "headgate_request_duration_seconds", "Arrival to the end", labels=labels
+        )
+        for values, group in _grouped(self._counts.series, lambda key: key[:2]).items():
+            for status, count in _sum(each.statuses for each in group).items():
+                requests.add_metric((*values, status), count)
+            for reason, count in _sum(each.ended for each in group).items():
+                errors.add_metric((*values, reason), count)
+            prompt.add_metric(values, sum(each.prompt_tokens for each in group))
+            cached.add_metric(values, sum(each.reused_tokens for each in group))
+            _add(ttft, values, _merged([each.ttft for each in group]))
+            _add(duration, values, _merged([each.duration for each in group]))
+        yield from (requests, errors, prompt, cached, ttft, duration)
+
+    def _shed(self) -> Metric:
+        family = CounterMetricFamily(
+            "headgate_requests_shed",
+            "Requests refused by the picker, by who was asked for",
+            labels=("pool", "priority", "objective", "reason"),
+        )
+        for (pool, priority, objective, reason), count in self._counts.shed.items():
+            family.add_metric((pool, str(priority), objective, reason), count)
+        return family
+
+    def _histograms(self, name: str, every: Mapping[Sequence[str], Sequence[Series]]) -> Iterable[Metric]:
         which: tuple[tuple[str, str, Callable[[Series], Histogram]], ...] = (
             ("request_duration_seconds", "Arrival to the end", lambda series: series.duration),
             ("request_sizes", "Request bytes", lambda series: series.sizes),
@@ -94,13 +149,39 @@ class _Counted(Collector):
         )
         for suffix, text, of in which:
             family = HistogramMetricFamily(name + suffix, text, labels=_LABELS)
-            for labels, series in self._counts.series.items():
-                _add(family, labels, of(series))
+            for labels, group in every.items():
+                _add(family, labels, _merged([of(each) for each in group]))
             yield family
         decided = "inference_extension_scheduler_e2e_duration_seconds"
         family = HistogramMetricFamily(decided, "Time to decide", labels=())
         _add(family, (), self._counts.scheduler)
         yield family
+
+
+def _grouped(
+    series: Mapping[Key, Series], labels: Callable[[Key], tuple[str, ...]]
+) -> Mapping[Sequence[str], Sequence[Series]]:
+    found: dict[Sequence[str], list[Series]] = {}
+    for key, each in series.items():
+        found.setdefault(labels(key), []).append(each)
+    return found
+
+
+def _sum(counters: Iterable[Counter[str]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in counters:
+        total.update(each)
+    return total
+
+
+def _merged(histograms: Sequence[Histogram]) -> Histogram:
+    """The sum of histograms with the same bounds."""
+    if len(histograms) == 1:
+        return histograms[0]
+    merged = Histogram(histograms[0].bounds)
+    merged.counts = [sum(column) for column in zip(*(each.counts for each in histograms), strict=True)]
+    merged.total = sum(each.total for each in histograms)
+    return merged
 
 
 def _add(family: HistogramMetricFamily, labels: Sequence[str], histogram: Histogram) -> None:
@@ -120,6 +201,15 @@ def _gauge(
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
+
+
+LEAVING = "leaving"
+STATES = (*get_args(Condition), LEAVING)
+"""An endpoint is in one of these."""
+
+
+def _state(endpoint: EndpointView) -> str:
+    return LEAVING if endpoint.leaving else endpoint.condition
 
 
 class _Now(Collector):
@@ -180,6 +270,17 @@ class _Now(Collector):
             ("model_server_pod", "endpoint", "name"),
             queue,
         )
+        yield _gauge(
+            "headgate_endpoint_state",
+            "1 for the state that an endpoint is in, 0 for all others",
+            ("pool", "endpoint", "state"),
+            [
+                ((pool.pool, each.endpoint, state), float(state == _state(each)))
+                for pool in pools
+                for each in pool.endpoints
+                for state in STATES
+            ],
+        )
         yield _gauge("headgate_endpoint_in_flight", "Requests in flight", ("pool", "endpoint"), flight)
         yield _gauge(
             "headgate_pool_saturation",
@@ -192,6 +293,13 @@ class _Now(Collector):
             "Prompt tokens believed cached at the chosen endpoint, recent past, 0..1",
             ("pool",),
             [((pool.pool,), pool.hit_rate) for pool in pools],
+        )
+
+        yield _gauge(
+            "headgate_pool_reported_prefix_hit_rate",
+            "Prompt tokens found cached as the engines counted them, recent past, 0..1",
+            ("pool",),
+            [((pool.pool,), pool.reported_hit_rate) for pool in pools if pool.reported_hit_rate is not None],
         )
 
     @staticmethod

@@ -1,5 +1,9 @@
 """The metrics page after some decisions."""
 
+import re
+from pathlib import Path
+
+import msgspec
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -48,7 +52,7 @@ POOL = PoolView(
     prompt_tokens=0,
     matched_tokens=0,
     hit_rate=0.5,
-    reported_hit_rate=None,
+    reported_hit_rate=0.75,
 )
 
 
@@ -60,7 +64,9 @@ def decision(model: str, *, refused: str | None = None) -> Decision:
 
 
 def metrics() -> PickerMetrics:
-    return PickerMetrics(lambda: Reading((POOL,), 3, 1, "python"), lambda pool, name: True)
+    return PickerMetrics(
+        lambda: Reading((POOL,), 3, 1, "python"), lambda pool, name: True, lambda pool, name: name == "known"
+    )
 
 
 def test_requests_and_outcomes() -> None:
@@ -86,6 +92,51 @@ def test_requests_and_outcomes() -> None:
         assert line in lines
 
 
+def test_what_is_asked_of_pools_and_models_is_on_the_page() -> None:
+    work = metrics()
+    for number, name in enumerate(("known", "unknown")):
+        shed = msgspec.structs.replace(decision("m", refused="saturated"), objective=name, priority=-2)
+        work.counts.decided(StreamId(10 + number), REQUEST, shed, 0.0)
+    for number, pool in enumerate(("default/p", "default/p", "default/q")):
+        routed = msgspec.structs.replace(decision("m"), pool=PoolKey(pool), target_model=f"m-{number}")
+        work.counts.decided(StreamId(number), REQUEST, routed, 0.0)
+        outcome = Outcome("complete", 200 + 300 * number, None, 0.1, 1.0, Usage(10, 5, 8))
+        work.counts.concluded(StreamId(number), outcome)
+    lines = work.page().decode().splitlines()
+    here, there = 'model="m",pool="default/p"', 'model="m",pool="default/q"'
+    for line in (
+        f'headgate_requests_total{{{here},status="2xx"}} 1.0',
+        f'headgate_requests_total{{{here},status="5xx"}} 1.0',
+        f'headgate_requests_total{{{here},status="4xx"}} 2.0',
+        f'headgate_requests_total{{{there},status="none"}} 1.0',
+        f'headgate_request_errors_total{{{here},reason="server-5xx"}} 1.0',
+        f'headgate_request_errors_total{{{here},reason="saturated"}} 2.0',
+        f"headgate_request_ttft_seconds_count{{{here}}} 2.0",
+        f"headgate_request_duration_seconds_sum{{{there}}} 1.0",
+        f"headgate_prompt_tokens_total{{{here}}} 20.0",
+        f"headgate_cached_prompt_tokens_total{{{here}}} 16.0",
+        'headgate_requests_shed_total{objective="known",pool="default/p",priority="-2",reason="saturated"} 1.0',
+        'headgate_requests_shed_total{objective="other",pool="default/p",priority="-2",reason="saturated"} 1.0',
+        'headgate_endpoint_state{endpoint="10.0.0.1:80",pool="default/p",state="up"} 1.0',
+        'headgate_endpoint_state{endpoint="10.0.0.2:80",pool="default/p",state="up"} 0.0',
+        'headgate_endpoint_state{endpoint="10.0.0.2:80",pool="default/p",state="down"} 1.0',
+        'headgate_pool_reported_prefix_hit_rate{pool="default/p"} 0.75',
+    ):
+        assert line in lines
+
+
+def test_names_of_the_inference_extension_are_sums_over_pools() -> None:
+    work = metrics()
+    for number, pool in enumerate(("default/p", "default/q")):
+        routed = msgspec.structs.replace(decision("m"), pool=PoolKey(pool))
+        work.counts.decided(StreamId(number), REQUEST, routed, 0.0)
+        work.counts.concluded(StreamId(number), Outcome("complete", 200, None, 0.1, 1.0))
+    lines = work.page().decode().splitlines()
+    labels = 'model_name="m",target_model_name="m"'
+    assert f"inference_objective_request_total{{{labels}}} 2.0" in lines
+    assert f"inference_objective_request_ttft_seconds_count{{{labels}}} 2.0" in lines
+
+
 FAMILIES = {
     "inference_objective_request": "counter",
     "inference_objective_request_error": "counter",
@@ -104,7 +155,16 @@ FAMILIES = {
     "inference_pool_ready_pods": "gauge",
     "inference_pool_ready_endpoints": "gauge",
     "inference_pool_per_pod_queue_size": "gauge",
+    "headgate_requests": "counter",
+    "headgate_request_errors": "counter",
+    "headgate_request_ttft_seconds": "histogram",
+    "headgate_request_duration_seconds": "histogram",
+    "headgate_prompt_tokens": "counter",
+    "headgate_cached_prompt_tokens": "counter",
+    "headgate_requests_shed": "counter",
+    "headgate_endpoint_state": "gauge",
     "headgate_endpoint_in_flight": "gauge",
+    "headgate_pool_reported_prefix_hit_rate": "gauge",
     "headgate_pool_saturation": "gauge",
     "headgate_pool_prefix_hit_rate": "gauge",
     "headgate_extproc_streams": "gauge",
@@ -119,6 +179,26 @@ def test_names_and_types_are_kept() -> None:
     empty = {family.name: family.type for family in parsed(work)}
     work.counts.decided(STREAM, REQUEST, decision("m"), 0.0005)
     assert {family.name: family.type for family in parsed(work)} == empty == FAMILIES
+
+
+def test_the_documentation_has_every_family_with_its_type_and_labels() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "metrics.md").read_text().split("## Answers that")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([\w, ]*)\|", text, re.MULTILINE)
+    work = metrics()
+    work.counts.decided(STREAM, REQUEST, decision("m"), 0.0005)
+    work.counts.decided(StreamId(2), REQUEST, decision("m", refused="saturated"), 0.0005)
+    work.counts.concluded(STREAM, Outcome("complete", 500, usage=Usage(10, 5, 8)))
+    real = {
+        family.name + ("_total" if family.type == "counter" else ""): (
+            family.type,
+            {name for sample in family.samples for name in sample.labels} - {"le"},
+        )
+        for family in parsed(work)
+    }
+    documented = {
+        name: (type_, set(filter(None, labels.strip().split(", ")))) for name, type_, labels in rows
+    }
+    assert documented == real
 
 
 def parsed(work: PickerMetrics) -> list[Metric]:
@@ -171,7 +251,9 @@ def test_pools_are_read_when_asked() -> None:
 
 
 def test_clients_cannot_make_labels() -> None:
-    work = PickerMetrics(lambda: Reading((POOL,), 3, 1, "python"), lambda pool, name: name == "m")
+    work = PickerMetrics(
+        lambda: Reading((POOL,), 3, 1, "python"), lambda pool, name: name == "m", lambda pool, name: True
+    )
     before = len(work.page())
     for number in range(200):
         work.counts.decided(STREAM, REQUEST, decision(f"invented-{number}", refused="unknown-model"), 0.0)
