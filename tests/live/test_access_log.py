@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,14 @@ def ask(gate: Gateway, request: bytes) -> int:
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(request)
         return int(connection.recv(4096).split()[1])
+
+
+def counted(gate: Gateway) -> dict[str, int]:
+    """Errors that no server gave, by reason, as the admin API's metrics page says."""
+    with urllib.request.urlopen(f"{gate.admin}/metrics", timeout=30) as answer:
+        page = answer.read().decode()
+    found = re.findall(r'^headgate_gateway_errors_total\{reason="([a-z-]+)"\} ([\d.]+)$', page, re.MULTILINE)
+    return {reason: int(float(count)) for reason, count in found}
 
 
 def post(path: str, body: bytes, *more: bytes) -> bytes:
@@ -57,6 +66,7 @@ def test_every_request_is_one_line_that_says_what_happened_and_no_secret() -> No
             eventually(lambda: len(lines()) >= 4, within_s=30)
             assert not any("s3cr3t" in line or "pa55phrase" in line for line in gate.child.out)
             served, large, broken, nonsense = lines()
+            assert counted(gate) == {"too-large": 1, "bad-request": 2}
             endpoint = fleet.urls[0].removeprefix("http://")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", served["time"])
     assert (served["request_id"], served["status"], served["method"]) == ("the-one", 200, "POST")
@@ -84,6 +94,7 @@ def test_a_file_has_the_requests_that_met_no_route(tmp_path: Path) -> None:
     )
     path = tmp_path / "requests.log"
     with gateway("-f", str(tmp_path / "gate.yaml"), "--access-log", str(path)) as gate:
+        before = counted(gate).get("no-route", 0)  # its own questions at the start
         assert ask(gate, post("/nowhere?key=s3cr3t", CHAT)) == 404
 
         def lines() -> list[Any]:
@@ -91,5 +102,6 @@ def test_a_file_has_the_requests_that_met_no_route(tmp_path: Path) -> None:
 
         eventually(lines, within_s=30)
         (line,) = lines()
+        assert counted(gate) == {"no-route": before + 1}
         assert (line["status"], line["reason"], line["path"]) == (404, "no-route", "/nowhere")
         assert not any('"request"' in said for said in gate.child.out)

@@ -33,6 +33,7 @@ from headgate.io.envoy.bootstrap import command as envoy_command
 from headgate.io.sources.probe import ProbeResult, probe
 from headgate.io.sources.urls import normalise_all
 from headgate.io.trust import default_trust
+from headgate.io.web import gateway_metrics
 from headgate.io.web.admin import AdminServer, Handler, Reply, failure, fetch, reply
 
 log = logging.getLogger("headgate.run")
@@ -328,7 +329,15 @@ class Supervisor:
                 return failure(404, "unknown-request", "no decision has this request id")
             return await self._of_picker(f"/v1/decisions/{name}")
 
+        async def metrics(_: Mapping[str, str]) -> Reply:
+            assert self._envoy is not None
+            try:
+                return gateway_metrics.page(await self._envoy.own_answers())
+            except OSError:
+                return failure(503, "envoy-away", "Envoy does not answer now; it is being restarted")
+
         return {
+            "/metrics": metrics,
             "/healthz": healthy,
             "/readyz": ready,
             "/v1/status": status,

@@ -5,7 +5,7 @@ A listener that changes costs the streams that outlive the drain time: what rout
 
 from collections.abc import Sequence
 
-from headgate.gateway.envoy import access_log, body_budget, model_routing, names, replies
+from headgate.gateway.envoy import access_log, body_budget, model_routing, names, own_answers, replies
 from headgate.gateway.envoy.names import Json, duration, extension
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
@@ -179,7 +179,7 @@ def ext_proc(settings: GatewaySettings) -> Json:
 
 def _access_logs(settings: GatewaySettings) -> list[Json]:
     own = [] if settings.access_log is None else [access_log.access_log(settings.access_log)]
-    return [_ends_of_requests(), *own]
+    return [_ends_of_requests(), own_answers.counter(settings), *own]
 
 
 def _ends_of_requests() -> Json:

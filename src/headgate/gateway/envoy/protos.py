@@ -11,6 +11,7 @@ from envoy.config.route.v3 import route_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2 as _file
 from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2 as _cel
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as _als
+from envoy.extensions.access_loggers.stats.v3 import stats_pb2 as _stats
 from envoy.extensions.common.matching.v3 import extension_matcher_pb2 as _extension_matcher
 from envoy.extensions.filters.common.matcher.action.v3 import skip_action_pb2 as _skip_action
 from envoy.extensions.filters.http.adaptive_concurrency.v3 import (
@@ -47,6 +48,7 @@ TYPES_IN_ANYS = (
     _file,
     _cel,
     _als,
+    _stats,
     _extension_matcher,
     _skip_action,
     _buffer,

@@ -1,5 +1,6 @@
 """Talks to a running Envoy's admin: is it ready, how many requests run, drain."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ from headgate.io.envoy.bootstrap import EnvoyOptions
 
 TIMEOUT_S = 2.0
 
+_OWN_ANSWERS = r"^headgate\.answers\.reason\."
 _RUNNING = "downstream_(rq_active|cx_tx_bytes_buffered)$"
 
 
@@ -50,6 +52,14 @@ class EnvoyAdmin:
         page = await self._page("GET", f"/stats?filter={_RUNNING}&format=json")
         try:
             return count_active(page)
+        except (msgspec.DecodeError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise OSError(f"Envoy's admin does not tell its statistics: {error!r}") from error
+
+    async def own_answers(self) -> Mapping[str, int]:
+        """Errors that no server gave, by reason, since this Envoy started."""
+        page = await self._page("GET", f"/stats?filter={_OWN_ANSWERS}&format=json")
+        try:
+            return count_by_tag(page)
         except (msgspec.DecodeError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise OSError(f"Envoy's admin does not tell its statistics: {error!r}") from error
 
@@ -101,6 +111,16 @@ def count_active(page: bytes) -> int:
         elif what == "downstream_cx_tx_bytes_buffered" and int(stat["value"]):
             waiting.add(manager)
     return sum(active.values()) + sum(1 for manager in waiting if not active.get(manager))
+
+
+def count_by_tag(page: bytes) -> Mapping[str, int]:
+    """Counters by the value of their only tag, the last part of their names, from a page of statistics.
+
+    Raises:
+        msgspec.DecodeError, AttributeError, LookupError, TypeError, ValueError: it is no such page.
+    """
+    stats: list[dict[str, Any]] = msgspec.json.decode(page)["stats"]
+    return {str(stat["name"]).rpartition(".")[2]: int(stat["value"]) for stat in stats if "name" in stat}
 
 
 def _address(status: dict[str, Any]) -> str:

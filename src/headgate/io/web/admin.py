@@ -21,10 +21,11 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer: a status and a JSON document."""
+    """An answer: a status and a document, JSON unless said otherwise."""
 
     status: int
     body: bytes
+    content_type: str = "application/json"
 
 
 Handler = Callable[[Mapping[str, str]], Awaitable[Reply]]
@@ -127,5 +128,5 @@ def _adapter(handler: Handler) -> Callable[[web.Request], Awaitable[web.Response
 def _response(answer: Reply) -> web.Response:
     headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
     return web.Response(
-        status=answer.status, body=answer.body, content_type="application/json", headers=headers
+        status=answer.status, body=answer.body, content_type=answer.content_type, headers=headers
     )

@@ -6,13 +6,20 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from headgate.io.envoy.admin import EnvoyAdmin, count_active
+from headgate.io.envoy.admin import EnvoyAdmin, count_active, count_by_tag
 from headgate.io.envoy.bootstrap import EnvoyOptions
 
 
 def stats(**values: int) -> bytes:
     named = [{"name": name.replace("__", "."), "value": value} for name, value in values.items()]
     return msgspec.json.encode({"stats": [*named, {"histograms": {}}]})
+
+
+def test_counters_by_the_value_of_their_tag() -> None:
+    page = msgspec.json.encode(
+        {"stats": [{"name": "headgate.answers.reason.no-route", "value": 3}, {"histograms": {}}]}
+    )
+    assert count_by_tag(page) == {"no-route": 3}
 
 
 def test_the_admins_own_requests_do_not_count() -> None:
