@@ -1,15 +1,23 @@
 """The access log of a running gateway: every request is a line, and nothing secret is in any."""
 
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.live.harness.fleet import replicas
-from tests.live.harness.gateway import Gateway, gateway
-from tests.live.harness.processes import eventually
+from tests.live.harness.gateway import PORTS, Gateway, gateway
+from tests.live.harness.processes import HEADGATE, eventually, get_json
+
+from headgate.app.parent import end_with_parent
+
+pytestmark = pytest.mark.live
 
 CHAT = b'{"model":"m","messages":[{"role":"user","content":"pa55phrase"}]}'
 
@@ -105,3 +113,35 @@ def test_a_file_has_the_requests_that_met_no_route(tmp_path: Path) -> None:
         assert counted(gate) == {"no-route": before + 1}
         assert (line["status"], line["reason"], line["path"]) == (404, "no-route", "/nowhere")
         assert not any('"request"' in said for said in gate.child.out)
+
+
+def test_a_reader_of_standard_output_that_reads_no_more_holds_nobody_up() -> None:
+    zeros = [part for port in PORTS for part in (port, "0")]
+    run = subprocess.Popen(
+        [*HEADGATE, "run", "http://127.0.0.1:3", "--host", "127.0.0.1", "--output", "json", *zeros],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=end_with_parent(os.getpid()),
+    )
+    assert run.stdout is not None
+    try:
+        events = (json.loads(line) for line in run.stdout)
+        info = next(event for event in events if event["event"] == "ready")
+        request = b"GET /x HTTP/1.1\r\nhost: x\r\nuser-agent: %s\r\n\r\n" % (b"x" * 200)
+        with socket.create_connection(("127.0.0.1", info["ports"]["gateway"]), timeout=60) as connection:
+            for _ in range(300):  # more than the pipes hold
+                connection.sendall(request)
+                while b"\r\n\r\n" not in connection.recv(65536):
+                    pass
+        os.kill(info["pids"]["controller"], signal.SIGKILL)  # an event more, and work for the supervisor
+
+        def restarted() -> bool:
+            found = get_json(info["admin"] + "/v1/status")["processes"]
+            return any(each["name"] == "controller" and each["restarts"] and each["pid"] for each in found)
+
+        eventually(restarted, within_s=60)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(60) == 0
+    finally:
+        run.kill()
+        run.stdout.close()

@@ -46,7 +46,8 @@ def ask(base: str, model: str, max_tokens: int = 3, **headers: str) -> tuple[int
 
 
 def test_it_answers_explains_and_stops(running: Gateway, fleet: list[str]) -> None:
-    assert [r["ok"] for r in running.events[0]["replicas"]] == [True, True]
+    probed = next(event for event in running.events if event["event"] == "probed")
+    assert [replica["ok"] for replica in probed["replicas"]] == [True, True]
     status, headers, _ = ask(running.url, running.info["model"])
     assert status == 200
     assert f"http://{headers['x-headgate-endpoint']}" in fleet

@@ -127,7 +127,12 @@ def test_a_gateway_whose_output_nobody_reads_serves_on(tmp_path: Path) -> None:
         assert run.process.stdout is not None
         run.process.stdout.close()
         os.kill(run.info["pids"]["picker"], signal.SIGKILL)
-        within(10, lambda: run.status()["picker"] is not None and run.status()["ready"])
+
+        def back() -> bool:
+            status = run.status()
+            return status["picker"] is not None and status["waiting_for"] in ([], ["endpoints"])
+
+        within(60, back)
         (picker,) = (each for each in run.status()["processes"] if each["name"] == "picker")
         assert picker["restarts"] == 1, "it said so, to nobody"
         assert status_of(f"{run.url}/v1/models") in (200, 503)
