@@ -31,7 +31,7 @@ LEFT: Final[int]
 CLOSED: Final[int]
 """`(CLOSED, stream)`: the stream is gone and has nothing more to say."""
 LOGGED: Final[int]
-"""`(LOGGED, stream name, ending, status, usage, served)`: an entry of the access log."""
+"""`(LOGGED, stream name, ending, status, usage, served, details, attempts)`: an entry of the access log."""
 LOG_OPENED: Final[int]
 """`(LOG_OPENED, connection)`: an access-log stream was opened."""
 LOG_CLOSED: Final[int]

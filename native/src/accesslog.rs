@@ -6,6 +6,9 @@ use crate::conversation::{Names, whole_number};
 use crate::proto::{HttpAccessLogEntry, Kind, ResponseFlags, StreamAccessLogsMessage, Struct};
 use crate::usage::Usage;
 
+/// Envoy's details of an answer that a server gave.
+const VIA_UPSTREAM: &str = "via_upstream";
+
 /// Bytes of a node's id that is believed.
 const LONGEST_NODE: usize = 256;
 
@@ -37,6 +40,9 @@ pub struct Entry {
     pub status: Option<u64>,
     pub usage: Usage,
     pub served: Option<String>,
+    /// Why no other endpoint was tried, else Envoy's response code details, in printable ASCII.
+    pub details: Option<String>,
+    pub attempts: Option<u32>,
 }
 
 fn ending(flags: &ResponseFlags) -> Ending {
@@ -97,6 +103,28 @@ fn endpoint(address: &str, port: u32) -> String {
     }
 }
 
+/// *failure*: why a connection could not be made.
+fn details(said: &str, failure: &str, longest: usize) -> Option<String> {
+    let more = if failure.is_empty() || said.contains(failure) {
+        String::new()
+    } else {
+        format!("{{{failure}}}")
+    };
+    (!said.is_empty() && said != VIA_UPSTREAM).then(|| {
+        said.chars()
+            .chain(more.chars())
+            .take(longest)
+            .map(|letter| {
+                if (' '..='~').contains(&letter) {
+                    letter
+                } else {
+                    '?'
+                }
+            })
+            .collect()
+    })
+}
+
 fn read_entry(entry: HttpAccessLogEntry, names: &Names) -> Option<Entry> {
     let common = entry.common?;
     let metadata = common.metadata?.filter_metadata;
@@ -109,12 +137,21 @@ fn read_entry(entry: HttpAccessLogEntry, names: &Names) -> Option<Entry> {
         .get(&names.lb_namespace)
         .and_then(|lb| lb.text(&names.served))
         .map(str::to_owned);
+    let response = entry.response.unwrap_or_default();
+    let refused = metadata
+        .get(&names.attempts_namespace)
+        .and_then(|attempts| attempts.text("reason"));
     Some(Entry {
         stream,
         ending: ending(&common.response_flags.unwrap_or_default()),
-        status: entry
-            .response
-            .and_then(|response| response.response_code)
+        details: details(
+            refused.unwrap_or(&response.response_code_details),
+            &common.upstream_transport_failure_reason,
+            names.longest_details,
+        ),
+        attempts: Some(common.upstream_request_attempt_count).filter(|count| *count != 0),
+        status: response
+            .response_code
             .map(|code| u64::from(code.value))
             .filter(|code| *code != 0),
         usage: usage(metadata.get(&names.usage_namespace)),

@@ -317,6 +317,10 @@ pub struct AccessLogCommon {
     pub response_flags: Option<ResponseFlags>,
     #[prost(message, optional, tag = "17")]
     pub metadata: Option<Metadata>,
+    #[prost(string, tag = "18")]
+    pub upstream_transport_failure_reason: String,
+    #[prost(uint32, tag = "24")]
+    pub upstream_request_attempt_count: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -379,6 +383,8 @@ pub struct UInt32Value {
 pub struct HttpResponseProperties {
     #[prost(message, optional, tag = "1")]
     pub response_code: Option<UInt32Value>,
+    #[prost(string, tag = "6")]
+    pub response_code_details: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

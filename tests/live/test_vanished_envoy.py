@@ -13,6 +13,7 @@ import pytest
 from tests.peer import Peer
 from tests.served import BUFFERED, LEAN, LOGS, PROCESS, WIRES, Scripted, asks, logs, serving, until
 
+from headgate.model.requests import LOST_PEER
 from headgate.picker.events import RequestEnded
 
 NEW_NETWORK = 0x40000000
@@ -107,7 +108,7 @@ async def test_its_requests_end_while_another_envoy_goes_on(wire: str, machine: 
         await until(ends)
         over.set()
         await living
-        assert ends() == [RequestEnded(first, "lost")]
+        assert ends() == [RequestEnded(first, "lost", details=LOST_PEER)]
         assert near.lost is None
         near.__exit__()
         far.__exit__()

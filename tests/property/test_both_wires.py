@@ -239,6 +239,10 @@ _COUNT = st.integers(0, 9) | st.sampled_from(["12", "x", "", True])
     served=st.sampled_from(["1.1.1.1:1", "", None]),
     address=st.sampled_from([("10.0.0.1", 80), ("fd00::1", 80), ("", 0)]),
     status=st.sampled_from([0, 200]),
+    details=st.sampled_from(["", "via_upstream", "response_timeout", "a{b|c}", "é\n" * 200]) | st.text(),
+    failure=st.sampled_from(["", "b", "delayed_connect_error:_Connection_refused"]),
+    attempts=st.integers(0, 3),
+    refused=st.none() | st.sampled_from(["", "gave-up"]) | st.integers(0, 1),
 )
 def test_an_access_log_entry_is_the_same(
     flags: set[str],
@@ -247,6 +251,10 @@ def test_an_access_log_entry_is_the_same(
     served: str | None,
     address: tuple[str, int],
     status: int,
+    details: str,
+    failure: str,
+    attempts: int,
+    refused: str | int | None,
 ) -> None:
     message = StreamAccessLogsMessage()
     entry = message.http_logs.log_entry.add()
@@ -262,6 +270,11 @@ def test_an_access_log_entry_is_the_same(
     where = entry.common_properties.upstream_remote_address.socket_address
     where.address, where.port_value = address
     entry.response.response_code.value = status
+    entry.response.response_code_details = details
+    entry.common_properties.upstream_transport_failure_reason = failure
+    entry.common_properties.upstream_request_attempt_count = attempts
+    if refused is not None:
+        metadata["headgate.attempts"]["reason"] = refused
     data = message.SerializeToString()
     rows = native.read_log(native_settings(Settings("n")), data)
     assert tuple(Entry(*logged(row)) for row in rows) == read_entries(data).entries

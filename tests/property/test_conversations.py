@@ -129,7 +129,7 @@ class Desk:
                 event = ResponseStarted(stream, status, served, local, plain)
             case FirstBytes():
                 event = FirstToken(stream)
-            case Over(ending, status, usage, served):
+            case Over(ending, status, usage, served, _, _):
                 event = RequestEnded(stream, ending, status, usage, served)
         self.now += 0.01
         for action in self.machine.handle(event, self.now):

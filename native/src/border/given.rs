@@ -25,7 +25,7 @@ fn item<'py>(value: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAn
         .ok_or_else(|| PyValueError::new_err(format!("{name} is missing")))
 }
 
-fn names(value: &Bound<'_, PyDict>) -> PyResult<Names> {
+fn names(value: &Bound<'_, PyDict>, longest_details: usize) -> PyResult<Names> {
     let text = |name: &str| -> PyResult<String> { item(value, name)?.extract() };
     let mut stripped = text_list(value, "stripped")?;
     stripped.sort_unstable();
@@ -41,6 +41,7 @@ fn names(value: &Bound<'_, PyDict>) -> PyResult<Names> {
         request_id: text("request_id")?,
         own_namespace: text("own_namespace")?,
         usage_namespace: text("usage_namespace")?,
+        attempts_namespace: text("attempts_namespace")?,
         decision: text("decision")?,
         endpoint: text("endpoint")?,
         models_suffix: text("models_suffix")?,
@@ -51,6 +52,7 @@ fn names(value: &Bound<'_, PyDict>) -> PyResult<Names> {
         slo_tpot_ms: text_list(value, "slo_tpot_ms")?,
         session: text_list(value, "session")?,
         stripped,
+        longest_details,
     })
 }
 
@@ -73,7 +75,10 @@ pub fn settings(value: &Bound<'_, PyDict>) -> PyResult<Settings> {
         });
     }
     Ok(Settings {
-        names: names(item(value, "names")?.cast::<PyDict>()?)?,
+        names: names(
+            item(value, "names")?.cast::<PyDict>()?,
+            number("longest_details")?,
+        )?,
         formats,
         nonce: item(value, "nonce")?.extract()?,
         secret: item(value, "secret")?.extract()?,

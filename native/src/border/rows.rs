@@ -195,6 +195,11 @@ pub fn logged<'py>(py: Python<'py>, words: &mut Words, entry: &Entry) -> Row<'py
         entry.status,
         usage(py, &entry.usage)?,
         entry.served.as_deref().map(|served| words.get(py, served)),
+        entry
+            .details
+            .as_deref()
+            .map(|details| words.get(py, details)),
+        entry.attempts,
     )
         .into_pyobject(py)
 }

@@ -52,6 +52,7 @@ pub struct Names {
     pub request_id: String,
     pub own_namespace: String,
     pub usage_namespace: String,
+    pub attempts_namespace: String,
     pub decision: String,
     pub endpoint: String,
     pub objective: Vec<String>,
@@ -62,6 +63,8 @@ pub struct Names {
     /// Request headers that go no further, in order.
     pub stripped: Vec<String>,
     pub models_suffix: String,
+    /// Characters of what is kept of Envoy's words for an end.
+    pub longest_details: usize,
 }
 
 /// An API whose requests are understood.

@@ -1,10 +1,15 @@
 """The last decisions of a process, by request id and by age. Pure: the shell gives the clocks' difference."""
 
+import heapq
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import msgspec
+
+from headgate.app.lines import written_time
 from headgate.model.decisions import Decision, DecisionRecord
+from headgate.model.endings import why
 from headgate.model.ids import RequestId, StreamId
 from headgate.model.requests import Outcome
 from headgate.picker.choice import Choice
@@ -30,14 +35,17 @@ class _Entry:
         self.outcome: Outcome | None = None
 
 
+def _looked_at(decision: Choice | Decision) -> int:
+    return decision.looked_at if isinstance(decision, Choice) else len(decision.candidates)
+
+
 def _size(decision: Choice | Decision) -> int:
     """About how many bytes a record takes; strings of clients count with their length."""
-    looked_at = decision.looked_at if isinstance(decision, Choice) else len(decision.candidates)
     texts = len(decision.request_id)
     for text in (decision.model, decision.target_model, decision.objective):
         if text is not None:
             texts += len(text)
-    return RECORD_BYTES + CANDIDATE_BYTES * looked_at + 4 * texts
+    return RECORD_BYTES + CANDIDATE_BYTES * _looked_at(decision) + 4 * texts
 
 
 class DecisionLog:
@@ -91,8 +99,48 @@ class DecisionLog:
             found.append(self._written(entry))
         return found
 
-    def _written(self, entry: _Entry) -> DecisionRecord:
-        decision = entry.decision.written() if isinstance(entry.decision, Choice) else entry.decision
+    def recent(self, limit: int) -> list[DecisionRecord]:
+        """As `last`, without candidates."""
+        return self._brief(itertools.islice(reversed(self._entries.values()), max(0, limit)))
+
+    def slowest(self, limit: int) -> list[DecisionRecord]:
+        """The remembered requests that took longest, slowest first, without candidates.
+
+        By time to first token, else by duration; those that still run and refusals are left out.
+        """
+        ended = (entry for entry in self._entries.values() if entry.outcome is not None)
+        return self._brief(heapq.nlargest(max(0, limit), ended, key=_took_s))
+
+    def _brief(self, entries: Iterable[_Entry]) -> list[DecisionRecord]:
+        found: list[DecisionRecord] = []
+        room = ANSWER_BYTES
+        for entry in entries:
+            room -= entry.size - CANDIDATE_BYTES * _looked_at(entry.decision)
+            if room < 0 and found:
+                break
+            found.append(self._written(entry, brief=True))
+        return found
+
+    def _written(self, entry: _Entry, *, brief: bool = False) -> DecisionRecord:
+        decision = entry.decision
+        if isinstance(decision, Choice):
+            decision = decision.written(brief=brief)
+        elif brief:
+            decision = msgspec.structs.replace(decision, candidates=())
+        outcome, at = entry.outcome, self._wall_time(decision.at)
+        lasted_s = None if outcome is None else outcome.duration_s
         return DecisionRecord(
-            decision=decision, wall_time=self._wall_time(decision.at), outcome=entry.outcome
+            decision=decision,
+            wall_time=at,
+            time=written_time(at),
+            ended=None if lasted_s is None else written_time(at + lasted_s),
+            outcome=outcome,
+            why=why(decision, outcome),
         )
+
+
+def _took_s(entry: _Entry) -> float:
+    outcome = entry.outcome
+    if outcome is None:
+        return 0.0
+    return outcome.duration_s or 0.0 if outcome.ttft_s is None else outcome.ttft_s

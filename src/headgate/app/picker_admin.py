@@ -57,9 +57,18 @@ def admin_app(status: Callable[[], Status], decisions: DecisionLog) -> web.Appli
 
     async def newest(request: web.Request) -> web.Response:
         text = request.query.get("limit", "100")
-        if not text.isdigit():
+        if not (text.isascii() and text.isdigit()):
             return _json({"error": "limit must be a number"}, 400)
-        return _json(decisions.last(min(int(text), MOST_DECISIONS)))
+        limit = min(int(text[:9]), MOST_DECISIONS)
+        match request.query.get("order"):
+            case None:
+                return _json(decisions.last(limit))
+            case "recent":
+                return _json(decisions.recent(limit))
+            case "slowest":
+                return _json(decisions.slowest(limit))
+            case _:
+                return _json({"error": "order must be recent or slowest"}, 400)
 
     async def last(_: web.Request) -> web.Response:
         found = decisions.last(1)

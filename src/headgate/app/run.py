@@ -321,7 +321,11 @@ class Supervisor:
 
         async def decisions(query: Mapping[str, str]) -> Reply:
             limit = query.get("limit", "100")
-            return await self._of_picker(f"/v1/decisions?limit={limit if limit.isdigit() else 100}")
+            path = f"/v1/decisions?limit={limit if limit.isascii() and limit.isdigit() else 100}"
+            order = query.get("order")
+            if order is not None and order not in ("recent", "slowest"):
+                return failure(400, "bad-order", "order must be recent or slowest")
+            return await self._of_picker(path if order is None else f"{path}&order={order}")
 
         async def decision(query: Mapping[str, str]) -> Reply:
             name = query["request_id"]

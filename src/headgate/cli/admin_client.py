@@ -4,9 +4,11 @@ import http.client
 import urllib.error
 import urllib.parse
 import urllib.request
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 TIMEOUT_S = 10.0
 ADVICE = "name the admin address that the gateway printed: --admin URL or HEADGATE_ADMIN"
@@ -23,7 +25,12 @@ class NotKnownError(AdminError):
 
 
 def get_json(admin: str, path: str) -> dict[str, Any]:
-    """The JSON object at *path* of the admin API at base URL *admin*.
+    """The JSON object at *path* of the admin API at base URL *admin*. Raises as `get_as` does."""
+    return get_as(admin, path, dict[str, Any])
+
+
+def get_as(admin: str, path: str, kind: type[T]) -> T:
+    """The JSON value of type *kind* at *path* of the admin API at base URL *admin*.
 
     Raises:
         NotKnownError: there is no such thing.
@@ -34,7 +41,7 @@ def get_json(admin: str, path: str) -> dict[str, Any]:
         raise AdminError(f"--admin {admin!r} is no http URL")
     try:
         with NO_PROXY.open(base + path, timeout=TIMEOUT_S) as answer:
-            return msgspec.json.decode(answer.read(), type=dict[str, Any])
+            return msgspec.json.decode(answer.read(), type=kind)
     except urllib.error.HTTPError as error:
         with error:
             message = _message(error.read())

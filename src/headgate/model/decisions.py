@@ -67,4 +67,10 @@ class DecisionRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     decision: Decision
     wall_time: float
     """Unix seconds of the decision, stamped by the shell."""
+    time: str = ""
+    """The same as UTC in ISO 8601, `2026-01-31T12:00:00.000Z`."""
+    ended: str | None = None
+    """When it ended, likewise; None while it runs."""
     outcome: Outcome | None = None
+    why: str = ""
+    """What ended it, in plain words."""

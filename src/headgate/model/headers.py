@@ -24,6 +24,8 @@ take the whole list for one address, and fail; they are told the first endpoint 
 
 OWN_NAMESPACE = "headgate"
 """Dynamic metadata that the picker sets: `stream` (its key for the access log) and `decision`."""
+ATTEMPTS_NAMESPACE = "headgate.attempts"
+"""Dynamic metadata about a request's attempts at model servers; `reason` is why there was no other one."""
 USAGE_NAMESPACE = "headgate.usage"
 """Dynamic metadata set by Envoy's json_to_metadata and sse_to_metadata: `prompt`, `completion`, `cached`,
 and of Anthropic's `cache_read` and `cache_creation`, which are prompt besides `prompt`."""

@@ -83,3 +83,20 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """Arrival at the picker to the first body bytes; None when none came or none were seen."""
     duration_s: float | None = None
     usage: Usage | None = None
+    details: str | None = None
+    """What ended it, in the words of who saw that: Envoy's response code details, `gave-up` where a last
+    attempt was refused, or one of `LOST_…`; None: nothing but the server's answer, or nobody said."""
+    attempts: int | None = None
+    """How often the data plane sent it to a model server; None: unknown."""
+    trouble: str | None = None
+    """What was held against `chosen[0]` while the request waited there."""
+
+
+LOST_BY_COUNT = "engine-count"
+"""Details of a lost request: its engine's count of running requests showed it to be over."""
+LOST_TOO_LONG = "too-long"
+"""It ran longer than any request is remembered."""
+LOST_POOL = "pool-removed"
+"""Its pool is served no more."""
+LOST_PEER = "data-plane-gone"
+"""Envoy went away, or its access log did not tell the end in time."""

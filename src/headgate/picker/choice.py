@@ -45,8 +45,8 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
         """How many endpoints that are."""
         return len(self.placement.seen)
 
-    def written(self) -> Decision:
-        """The record that people and other processes read."""
+    def written(self, *, brief: bool = False) -> Decision:
+        """The record that people and other processes read; *brief*: without candidates."""
         return Decision(
             request_id=self.request_id,
             pool=self.pool,
@@ -61,7 +61,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
             waited_s=self.waited_s,
             chosen=self.chosen,
             runner_up=self.chosen[1] if len(self.chosen) > 1 else None,
-            candidates=self.candidates,
+            candidates=() if brief else self.candidates,
             predicted_ttft_s=self.predicted_ttft_s,
         )
 

@@ -51,6 +51,10 @@ class RequestEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     status: int | None = None
     usage: Usage | None = None
     served: EndpointId | None = None
+    details: str | None = None
+    """As `Outcome.details`."""
+    attempts: int | None = None
+    """As `Outcome.attempts`."""
 
 
 class Scraped(msgspec.Struct, frozen=True, tag=True):

@@ -166,6 +166,7 @@ class Fleet:
                 member.forget_scrape()
             if member.holds and (reason := member.overdue(self._settings.health, now)) is not None:
                 member.health.hanging(now, reason)
+                member.note_trouble(now)
 
         if self.paces_moved:
             self._compare_paces(now)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 
 from headgate.model.ids import EndpointId, StreamId
-from headgate.model.requests import Ending, Outcome, Usage
+from headgate.model.requests import LOST_BY_COUNT, Ending, Outcome, Usage
 from headgate.picker.actions import Conclude
 from headgate.picker.doubts import REFUSALS
 from headgate.picker.events import FirstToken, RequestEnded, ResponseStarted
@@ -92,6 +92,8 @@ class Ledger:
             self._turned_up(event.stream)
             return
         tracked.status = event.status
+        if tracked.member is not None:
+            tracked.member.note_trouble_of(tracked, now)
         if event.local:
             self._local(tracked, event.status, now)
             return
@@ -129,6 +131,8 @@ class Ledger:
         if tracked is None:
             self._turned_up(event.stream)
             return []
+        if tracked.member is not None:
+            tracked.member.note_trouble_of(tracked, now)
         if tracked.status is None:
             tracked.status = event.status
             self._served(tracked, event.served, now)
@@ -138,16 +142,16 @@ class Ledger:
         if event.ending == "complete" and event.usage is not None and (tracked.status or 200) < 400:
             self._learn(tracked, event.usage)
             self._learn_pace(tracked, event.usage.completion_tokens, now)
-        return [self._close(tracked, event.ending, event.usage, event.served, now)]
+        return [self._close(tracked, event, now)]
 
-    def expire(self, sent_before: float, now: float) -> list[Conclude]:
-        """Give up requests that arrived before then: nobody tells their end."""
+    def expire(self, sent_before: float, now: float, details: str) -> list[Conclude]:
+        """Give up requests that arrived before then: nobody tells their end; *details* says why."""
         lost: list[Conclude] = []
         while self.requests:
             oldest = next(iter(self.requests.values()))
             if oldest.arrived_at >= sent_before:
                 break
-            lost.append(self._close(oldest, "lost", None, None, now))
+            lost.append(self._close(oldest, RequestEnded(oldest.stream, "lost", details=details), now))
         return lost
 
     def give_up(self, tracked: Iterable[Tracked], now: float) -> list[Conclude]:
@@ -158,7 +162,7 @@ class Ledger:
                 self._given_up[one.stream] = one.member
                 if len(self._given_up) > GIVEN_UP:
                     del self._given_up[next(iter(self._given_up))]
-            lost.append(self._close(one, "lost", None, None, now))
+            lost.append(self._close(one, RequestEnded(one.stream, "lost", details=LOST_BY_COUNT), now))
         return lost
 
     def _turned_up(self, stream: StreamId) -> None:
@@ -201,6 +205,7 @@ class Ledger:
         really = self._fleet.find(served)
         if really is None:
             return
+        tracked.moved = True
         picked.health.passed_over(now, served)
         self._fleet.conclude_prompt(tracked, computed=False)
         picked.close(tracked)
@@ -280,23 +285,31 @@ class Ledger:
         member.pace.learn((now - first_at) / (tokens - 1), predicted_s, now)
         self._fleet.paces_moved = True
 
-    def _close(
-        self, tracked: Tracked, ending: Ending, usage: Usage | None, served: EndpointId | None, now: float
-    ) -> Conclude:
+    def _close(self, tracked: Tracked, event: RequestEnded, now: float) -> Conclude:
         del self.requests[tracked.stream]
         if tracked.prefix:
             left = self.sharers.pop(tracked.prefix) - 1
             if left:
                 self.sharers[tracked.prefix] = left
-        member = tracked.member
+        member, served = tracked.member, event.served
         if member is not None:
-            self._fleet.conclude_prompt(tracked, computed=_computed(tracked, ending, now))
+            self._fleet.conclude_prompt(tracked, computed=_computed(tracked, event.ending, now))
             served = served or (member.state.id if tracked.status is not None else None)
             member.close(tracked)
             self._fleet.left(member)
         arrived_at, first_at = tracked.arrived_at, tracked.first_at
         ttft_s = None if first_at is None else first_at - arrived_at
-        outcome = Outcome(ending, tracked.status, served, ttft_s, now - arrived_at, usage)
+        outcome = Outcome(
+            event.ending,
+            tracked.status,
+            served,
+            ttft_s,
+            now - arrived_at,
+            event.usage,
+            event.details,
+            event.attempts,
+            tracked.trouble,
+        )
         return Conclude(tracked.stream, outcome)
 
 

@@ -10,7 +10,7 @@ from headgate.model.headers import HEALTH_PATH
 from headgate.model.ids import EndpointId, PoolKey, StreamId
 from headgate.model.load import ModelCard
 from headgate.model.ports import Rng
-from headgate.model.requests import BLOCK_BYTES, InferenceRequest
+from headgate.model.requests import BLOCK_BYTES, LOST_POOL, LOST_TOO_LONG, InferenceRequest
 from headgate.picker import events, targets
 from headgate.picker.actions import Action, ListModels, Reason, Reject, Relist, Route, WakeAt
 from headgate.picker.admission import GO, Go, Refuse, goes_anyway, saturation, verdict
@@ -155,7 +155,7 @@ class PoolMachine:
             case events.ModelsListed():
                 self._fleet.listed(event)
             case events.PoolRemoved():
-                return self._ledger.expire(float("inf"), now)
+                return self._ledger.expire(float("inf"), now, LOST_POOL)
             case events.Woken():
                 self._wake_at = None
             case _:
@@ -169,7 +169,7 @@ class PoolMachine:
         self._next_tick = now + self._settings.tick_s
         self._fleet.tick(now)
         self._fleet.settle(now)
-        return self._ledger.expire(now - self._settings.longest_request_s, now)
+        return self._ledger.expire(now - self._settings.longest_request_s, now, LOST_TOO_LONG)
 
     def _ask_for_lists(self, made: list[Action], now: float) -> None:
         """A name was refused that an endpoint may have loaded just now."""

@@ -234,6 +234,19 @@ class Member:
         oldest = next(iter(self.unsigned.values()), None)
         return oldest is not None and now - oldest.sent_at > self.lateness * oldest.predicted_s
 
+    def note_trouble(self, now: float) -> None:
+        """Keep what is held against the endpoint now in every request that waits there."""
+        for tracked in self.holds.values():
+            self.note_trouble_of(tracked, now)
+
+    def note_trouble_of(self, tracked: Tracked, now: float) -> None:
+        """The same for one request: the first that there was, and only of the endpoint that was picked."""
+        health = self.health
+        if health.plain or tracked.trouble is not None or tracked.moved:
+            return
+        if health.condition in ("suspect", "down"):
+            tracked.trouble = health.severity(now)[1]
+
     def overdue(self, settings: HealthSettings, now: float) -> str | None:
         """Why the endpoint seems to hang; None while it does not."""
         if not self.unsigned:

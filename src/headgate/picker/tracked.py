@@ -47,5 +47,9 @@ class Tracked(msgspec.Struct, eq=False):
     prefix: bytes = b""
     """The last block that the best-matching endpoint held of it at its decision; empty: nobody held any."""
     status: int | None = None
+    trouble: str | None = None
+    """As `Outcome.trouble`."""
+    moved: bool = False
+    """Another endpoint than the picked one serves it."""
     judged: bool = False
     """Its success or failure has been told to the endpoint's health."""

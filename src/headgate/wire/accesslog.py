@@ -14,6 +14,11 @@ from headgate.model.requests import Ending, Usage
 from headgate.wire.numbers import whole_number
 from headgate.wire.said import Over
 
+LONGEST_DETAILS = 160
+"""Characters of what is kept of Envoy's words for an end."""
+VIA_UPSTREAM = "via_upstream"
+"""Envoy's details of an answer that a server gave."""
+
 LONGEST_NODE = 256
 """Bytes of a node's id that is believed."""
 
@@ -90,6 +95,24 @@ def _served(entry: HTTPAccessLogEntry, metadata: Mapping[str, Struct]) -> Endpoi
     return endpoint_id(address.address, address.port_value) if address.address else None
 
 
+def _details(entry: HTTPAccessLogEntry, metadata: Mapping[str, Struct]) -> str | None:
+    """Why no other endpoint was tried, else Envoy's response code details, in printable ASCII.
+
+    With `{the reason}` behind them where a connection could not be made and they do not say that themselves.
+    """
+    text = entry.response.response_code_details
+    failure = entry.common_properties.upstream_transport_failure_reason
+    if names.ATTEMPTS_NAMESPACE in metadata:
+        reason = metadata[names.ATTEMPTS_NAMESPACE].fields.get("reason")
+        if reason is not None and reason.string_value:
+            text = reason.string_value
+    if not text or text == VIA_UPSTREAM:
+        return None
+    if failure and failure not in text:
+        text = f"{text}{{{failure}}}"
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text[:LONGEST_DETAILS])
+
+
 def read_entries(data: bytes) -> Told:
     """What one serialised `StreamAccessLogsMessage` tells.
 
@@ -112,6 +135,8 @@ def read_entries(data: bytes) -> Told:
             status=entry.response.response_code.value or None,
             usage=_usage(metadata),
             served=_served(entry, metadata),
+            details=_details(entry, metadata),
+            attempts=entry.common_properties.upstream_request_attempt_count or None,
         )
         found.append(Entry(stream.string_value, over))
     node = message.identifier.node.id

@@ -9,6 +9,7 @@ from typing import Any
 from headgate.model import headers as names
 from headgate.model.ids import EndpointId
 from headgate.model.requests import BLOCK_BYTES, MEDIA_TOKENS, MOST_MEDIA, InferenceRequest, Usage
+from headgate.wire.accesslog import LONGEST_DETAILS
 from headgate.wire.answering import LONGEST_ENDPOINT
 from headgate.wire.api import LONGEST_MODEL, Format
 from headgate.wire.blocks import HORIZON_BLOCKS
@@ -33,6 +34,7 @@ _NAMES: Mapping[str, Any] = {
     "request_id": names.REQUEST_ID,
     "own_namespace": names.OWN_NAMESPACE,
     "usage_namespace": names.USAGE_NAMESPACE,
+    "attempts_namespace": names.ATTEMPTS_NAMESPACE,
     "decision": names.DECISION,
     "endpoint": names.ENDPOINT,
     "objective": names.OBJECTIVE,
@@ -59,6 +61,7 @@ def native_settings(settings: Settings, formats: Sequence[Format] = FORMATS) -> 
         "longest_endpoint": LONGEST_ENDPOINT,
         "most_subset": MOST_SUBSET,
         "odd_body_limit": settings.odd_body_limit,
+        "longest_details": LONGEST_DETAILS,
         "nonce": settings.nonce,
         "secret": settings.secret,
         "body_limit": settings.body_limit,
@@ -80,7 +83,7 @@ def request_of(row: Row) -> InferenceRequest:
 def logged(row: Row) -> tuple[str, Over]:
     """A LOGGED row: the stream's name, and how its request ended."""
     served: EndpointId | None = row[5]
-    return row[1], Over(row[2], row[3], usage_of(row[4]), served)
+    return row[1], Over(row[2], row[3], usage_of(row[4]), served, row[6], row[7])
 
 
 def usage_of(found: tuple[int, int, int | None] | bytes | None) -> Usage | None:

@@ -34,6 +34,10 @@ class Over(msgspec.Struct, frozen=True):
     status: int | None = None
     usage: Usage | None = None
     served: EndpointId | None = None
+    details: str | None = None
+    """As `Outcome.details`."""
+    attempts: int | None = None
+    """As `Outcome.attempts`."""
 
 
 Said = Arrived | Started | FirstBytes | Over

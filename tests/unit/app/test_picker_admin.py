@@ -10,8 +10,9 @@ import pytest
 from headgate.app.decision_log import DecisionLog
 from headgate.app.picker_admin import Site, Status, admin_app, metrics_app, serve_tcp, serve_unix
 from headgate.io.web.metrics import PickerMetrics, Reading
-from headgate.model.decisions import Decision
-from headgate.model.ids import PoolKey, RequestId, StreamId
+from headgate.model.decisions import Candidate, Decision
+from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId
+from headgate.model.requests import Outcome
 
 
 def status(*, ready: bool = True) -> Status:
@@ -63,6 +64,39 @@ async def test_decisions(site: Site, log: DecisionLog) -> None:
     _, newest = await get(site.port, "/v1/decisions?limit=2")
     assert [each["decision"]["request_id"] for each in newest] == ["c", "b"]
     assert (await get(site.port, "/v1/decisions?limit=x"))[0] == 400
+
+
+async def test_lists_say_when_and_why_without_candidates(site: Site, log: DecisionLog) -> None:
+    for number, (name, ttft_s, lasted_s) in enumerate(
+        [("quick", 0.1, 9.0), ("slow", 3.0, 3.5), ("unstreamed", None, 2.0)]
+    ):
+        decision = Decision(
+            request_id=RequestId(name),
+            pool=PoolKey("d/p"),
+            policy="x",
+            at=float(number),
+            candidates=(Candidate(endpoint=EndpointId("a:1")),),
+        )
+        log.record(StreamId(number), decision)
+        log.conclude(StreamId(number), Outcome("complete", 200, None, ttft_s, lasted_s))
+    log.record(
+        StreamId(9), Decision(request_id=RequestId("running"), pool=PoolKey("d/p"), policy="x", at=86400.0)
+    )
+
+    async def names(query: str) -> list[str]:
+        _, found = await get(site.port, f"/v1/decisions?{query}")
+        assert not any(each["decision"]["candidates"] for each in found)
+        return [each["decision"]["request_id"] for each in found]
+
+    assert await names("order=slowest&limit=9") == ["slow", "unstreamed", "quick"]
+    assert await names("order=slowest&limit=1") == ["slow"]
+    assert await names("order=recent&limit=2") == ["running", "unstreamed"]
+    assert (await get(site.port, "/v1/decisions?order=alphabet"))[0] == 400
+    _, found = await get(site.port, "/v1/decisions/slow")
+    assert (found["time"], found["ended"]) == ("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:04.500Z")
+    assert (found["decision"]["at"], found["why"]) == (1.0, "answered")
+    _, last = await get(site.port, "/v1/decisions/last")
+    assert (last["time"], last["ended"]) == ("1970-01-02T00:00:00.000Z", None)
 
 
 async def test_health_and_status(site: Site) -> None:

@@ -15,7 +15,7 @@ from tests.unit.picker.picker_builders import (
 )
 
 from headgate.model.ids import StreamId
-from headgate.model.requests import Usage
+from headgate.model.requests import LOST_TOO_LONG, Usage
 from headgate.picker.fleet import Fleet
 from headgate.picker.ledger import Ledger
 from headgate.picker.member import Member
@@ -108,10 +108,27 @@ def test_unknown_streams_and_second_ends_say_nothing(ledger: Ledger) -> None:
 def test_requests_nobody_ends_are_given_up_in_order(ledger: Ledger) -> None:
     for stream in (1, 2, 3):
         book(ledger, stream, now=float(stream))
-    lost = ledger.expire(sent_before=3.0, now=100.0)
+    lost = ledger.expire(sent_before=3.0, now=100.0, details=LOST_TOO_LONG)
     assert [(each.stream, each.outcome.ending) for each in lost] == [(1, "lost"), (2, "lost")]
     assert list(ledger.requests) == [StreamId(3)]
     ledger.check()
+
+
+def test_what_was_held_against_the_endpoint_meanwhile_is_in_the_outcome(ledger: Ledger) -> None:
+    for stream in (1, 2, 3):
+        book(ledger, stream, streaming=True)
+    a = member(ledger, "a")
+    a.health.hanging(2.0, "no sign of life for 2.0 s")
+    a.note_trouble(2.0)
+    a.health.alive(2.5)  # signs of life come before the answer
+    book(ledger, 4, now=2.6)
+    (aborted,) = ledger.ended(ends(1, "aborted", None), 3.0)
+    ledger.response_started(starts(2, served="b"), 3.0)
+    (rescued,) = ledger.ended(ends(2, served="b"), 4.0)
+    (late,) = ledger.ended(ends(4), 4.0)
+    hang = "suspect: no sign of life for 2.0 s"
+    assert [each.outcome.trouble for each in (aborted, rescued, late)] == [hang, hang, None]
+    assert ledger.expire(9.0, 9.0, LOST_TOO_LONG)[0].outcome.details == LOST_TOO_LONG
 
 
 def test_hit_rates_are_believed_and_reported(ledger: Ledger) -> None:
@@ -202,5 +219,5 @@ def test_sharers_are_those_in_flight_behind_a_prefix(ledger: Ledger) -> None:
         ledger.ended(ends(1), 1.0)
         assert ledger.sharers == {b"hot": 1, b"cold": 1}
     ledger.ended(ends(4), 1.0)
-    ledger.expire(9.0, 9.0)
+    ledger.expire(9.0, 9.0, LOST_TOO_LONG)
     assert ledger.sharers == {}

@@ -4,7 +4,7 @@ import pytest
 from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 
 from headgate.model.requests import Usage
-from headgate.wire.accesslog import Entry, read_entries
+from headgate.wire.accesslog import LONGEST_DETAILS, Entry, read_entries
 from headgate.wire.said import Over
 
 
@@ -45,6 +45,29 @@ def test_endings(flags: tuple[str, ...], ending: str) -> None:
 
 def test_envoys_own_word_for_the_endpoint_counts_first() -> None:
     assert read_entries(message(served="10.0.0.2:8000")).entries[0].over.served == "10.0.0.2:8000"
+
+
+@pytest.mark.parametrize(
+    ("details", "refused", "kept"),
+    [
+        ("via_upstream", None, None),
+        ("", None, None),
+        ("response_timeout", None, "response_timeout"),
+        ("lua_response", "gave-up", "gave-up"),
+        ("response_timeout", "", "response_timeout"),
+        ("\x1b[2J é", None, "?[2J ?"),
+        ("a" * 9999, None, "a" * LONGEST_DETAILS),
+    ],
+)
+def test_what_ended_it_is_kept_in_short(details: str, refused: str | None, kept: str | None) -> None:
+    log = StreamAccessLogsMessage.FromString(message())
+    entry = log.http_logs.log_entry[0]
+    entry.response.response_code_details = details
+    entry.common_properties.upstream_request_attempt_count = 2
+    if refused is not None:
+        entry.common_properties.metadata.filter_metadata["headgate.attempts"]["reason"] = refused
+    over = read_entries(log.SerializeToString()).entries[0].over
+    assert (over.details, over.attempts) == (kept, 2)
 
 
 def test_usage_may_be_missing() -> None:

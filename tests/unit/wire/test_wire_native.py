@@ -3,6 +3,7 @@
 import pytest
 from tests.blocks import packed
 
+from headgate.model.ids import EndpointId
 from headgate.model.requests import InferenceRequest, Usage
 from headgate.wire.extproc import Settings
 from headgate.wire.native import logged, native_settings, request_of, usage_of
@@ -68,10 +69,13 @@ def test_a_request_has_as_many_entries_as_a_row_from_the_fourth_on() -> None:
 
 
 def test_the_end_that_the_access_log_tells() -> None:
-    assert logged((KIND, "n-7", "aborted", None, None, "a:1")) == ("n-7", Over("aborted", served="a:1"))  # type: ignore[arg-type]
-    assert logged((KIND, "n-7", "complete", 200, (7, 2, None), None)) == (
+    assert logged((KIND, "n-7", "aborted", None, None, "a:1", None, None)) == (
         "n-7",
-        Over("complete", 200, Usage(7, 2, None)),
+        Over("aborted", served=EndpointId("a:1")),
+    )
+    assert logged((KIND, "n-7", "complete", 200, (7, 2, None), None, "gave-up", 2)) == (
+        "n-7",
+        Over("complete", 200, Usage(7, 2, None), None, "gave-up", 2),
     )
 
 

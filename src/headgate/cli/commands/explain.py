@@ -7,7 +7,7 @@ import typer
 from headgate.model.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rich.table import Table
 
@@ -18,6 +18,12 @@ app = typer.Typer(add_completion=False)
 
 ROOMY = 110
 """Columns from which on the parts of a cost have a place in the table."""
+
+LISTED = 20
+"""Requests in a list, unless a number is given."""
+MOST_LISTED = 1000
+ONE_LINE = 1000
+"""Columns of a list that is not for a terminal: each request is one line."""
 
 UNKNOWN = """\
 The request id is the x-request-id header of the response. Recent decisions are remembered, not all of them,
@@ -31,12 +37,18 @@ def explain(
         str | None, typer.Argument(help="The x-request-id of a response.", show_default=False)
     ] = None,
     last: Annotated[bool, typer.Option("--last", help="The newest decision.")] = False,
+    slowest: Annotated[
+        bool, typer.Option("--slowest", help="List the slowest remembered requests, by time to first token.")
+    ] = False,
+    recent: Annotated[bool, typer.Option("--recent", help="List the newest requests.")] = False,
     admin: Annotated[
         str, typer.Option(envvar="HEADGATE_ADMIN", help="Admin API of the gateway.")
     ] = "http://127.0.0.1:15000",
     output: Annotated[Literal["text", "json"], typer.Option()] = "text",
 ) -> None:
     """Explain a routing decision: what each endpoint would have cost, what was filtered, what came of it.
+
+    After --slowest or --recent a number says how many to list (default 20).
 
     Examples:
 
@@ -45,6 +57,8 @@ def explain(
         headgate explain 3f1c9d2e-5a60-4b0e-9a51-0f6c2d7e8b11
 
         headgate explain --last --output json
+
+        headgate explain --slowest 10
     """
     from urllib.parse import quote
 
@@ -55,8 +69,16 @@ def explain(
     from headgate.io.terminal.say import say, say_json
     from headgate.model.decisions import DecisionRecord
 
+    if slowest or recent:
+        if last or (slowest and recent):
+            raise typer.BadParameter("--last, --slowest and --recent exclude each other")
+        how_many = request_id or str(LISTED)
+        if not (how_many.isascii() and how_many.isdigit() and 0 < int(how_many[:9]) <= MOST_LISTED):
+            raise typer.BadParameter(f"how many to list is a number from 1 to {MOST_LISTED}")
+        _list(admin, "slowest" if slowest else "recent", int(how_many), output)
+        return
     if (request_id is None) != last:
-        raise typer.BadParameter("give either a request id or --last")
+        raise typer.BadParameter("give a request id, --last, --slowest or --recent")
     try:
         content = get_json(admin, f"/v1/decisions/{quote(request_id or 'last', safe='')}")
     except NotKnownError as error:
@@ -84,13 +106,68 @@ def explain(
         console.print(line, soft_wrap=True)
 
 
+def _list(admin: str, order: str, limit: int, output: str) -> None:
+    import msgspec
+
+    from headgate.cli.admin_client import AdminError, get_as
+    from headgate.io.terminal.console import PlainConsole
+    from headgate.io.terminal.say import is_terminal, say, say_json
+    from headgate.model.decisions import DecisionRecord
+
+    try:
+        content = get_as(admin, f"/v1/decisions?order={order}&limit={limit}", list[object])
+    except AdminError as error:
+        say(f"headgate: {error}", err=True)
+        raise typer.Exit(1) from None
+    if output == "json":
+        say_json(content)
+        return
+    records = msgspec.convert(content, list[DecisionRecord])
+    if not records:
+        say("no request is remembered that has ended" if order == "slowest" else "no request is remembered")
+        return
+    console = PlainConsole() if is_terminal() else PlainConsole(width=ONE_LINE)
+    console.print(request_table(records))
+
+
+def request_table(records: "Iterable[DecisionRecord]") -> "Table":
+    """A row for each request, in the order given."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("TIME", "REQUEST", "MODEL", "ENDPOINT"):
+        table.add_column(name, overflow="fold")
+    for name in ("STATUS", "TTFT", "DURATION"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("ENDING", no_wrap=True)
+    table.add_column("WHY", overflow="fold")
+    for record in records:
+        decision, outcome = record.decision, record.outcome
+        served = None if outcome is None else outcome.served
+        picked = decision.chosen[0] if decision.chosen else None
+        status = None if outcome is None else outcome.status
+        table.add_row(
+            record.time,
+            decision.request_id,
+            decision.model or "-",
+            served or picked or "-",
+            "-" if status is None else str(status),
+            _maybe(None if outcome is None else outcome.ttft_s),
+            _maybe(None if outcome is None else outcome.duration_s),
+            outcome.ending if outcome is not None else "refused" if decision.refused else "running",
+            record.why,
+        )
+    return table
+
+
+def _maybe(value: float | None) -> str:
+    return "-" if value is None else seconds(value)
+
+
 def headline(record: "DecisionRecord") -> "Iterator[str]":
     """Who asked for what, and where it went."""
-    from datetime import datetime
-
     decision = record.decision
-    when = datetime.fromtimestamp(record.wall_time).astimezone().isoformat(sep=" ", timespec="milliseconds")
-    yield f"request {decision.request_id}  {when}"
+    yield f"request {decision.request_id}  {record.time}"
     model = decision.model or "no model named"
     if decision.target_model is not None:
         model += f" → {decision.target_model}"
@@ -181,8 +258,8 @@ def what_happened(record: "DecisionRecord") -> "Iterator[str]":
     status = f" with status {outcome.status}" if outcome.status is not None else ""
     after = f" after {seconds(outcome.duration_s)}" if outcome.duration_s is not None else ""
     yield f"{outcome.ending}{status}{after}"
-    if outcome.served is not None and outcome.served not in decision.chosen[:1]:
-        yield f"served by {outcome.served}, not by the first choice"
+    if record.why:
+        yield record.why
     if outcome.usage is not None:
         yield f"the engine counted {tokens(outcome.usage)}"
 

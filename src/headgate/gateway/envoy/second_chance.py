@@ -16,8 +16,8 @@ ATTEMPT = "x-envoy-attempt-count"
 _METER = "x-headgate-meter"
 """Request header from the first filter to the second: bytes sent to servers, header bytes that came back."""
 
-_STATE = "headgate.attempts"
-"""Dynamic metadata: what was known when the last attempt began, and `reason` when it was refused."""
+_STATE = headers.ATTEMPTS_NAMESPACE
+"""What was known when the last attempt began, and `reason` when it was refused."""
 
 _FILTERS = "envoy.extensions.filters.http"
 

@@ -9,9 +9,11 @@ import itertools
 from collections.abc import Callable
 from typing import Protocol, TypeAlias, assert_never
 
+import msgspec
+
 from headgate.model.decisions import Decision
 from headgate.model.ids import PoolKey, RequestId, StreamId
-from headgate.model.requests import InferenceRequest, Outcome
+from headgate.model.requests import LOST_PEER, InferenceRequest, Outcome
 from headgate.picker.actions import Action, Conclude, ListModels, Reject, Relist, Route, WakeAt
 from headgate.picker.choice import Choice
 from headgate.picker.events import (
@@ -264,8 +266,8 @@ class Hub:
                 self.tell(pool, ResponseStarted(stream, status, served, local, plain))
             case FirstBytes():
                 self.tell(pool, FirstToken(stream))
-            case Over(ending, status, usage, served):
-                self.tell(pool, RequestEnded(stream, ending, status, usage, served))
+            case Over():
+                self.tell(pool, RequestEnded(stream, *msgspec.structs.astuple(said)))
             case _:
                 assert_never(said)
 
@@ -323,7 +325,7 @@ class Hub:
             lost += self._orphans(now, set(lost))
         for stream in lost:
             pool, _, _ = self._left.pop(stream)
-            self.said(stream, pool, Over("lost"))
+            self.said(stream, pool, Over("lost", details=LOST_PEER))
         if self._nodes or self._gone:
             self._forget_links()
 

@@ -1,8 +1,17 @@
 """What `headgate explain` prints of a decision record."""
 
+import pytest
 from msgspec.structs import replace
+from typer.testing import CliRunner
 
-from headgate.cli.commands.explain import candidate_table, cost_lines, headline, what_happened
+from headgate.cli.commands.explain import (
+    app,
+    candidate_table,
+    cost_lines,
+    headline,
+    request_table,
+    what_happened,
+)
 from headgate.io.terminal.console import PlainConsole
 from headgate.model.decisions import Candidate, Decision, DecisionRecord, Term
 from headgate.model.ids import EndpointId, PoolKey, RequestId
@@ -61,14 +70,62 @@ def test_predicted_and_seen_stand_together() -> None:
     outcome = Outcome(
         ending="complete", status=200, served=B, ttft_s=0.031, duration_s=1.5, usage=Usage(600, 20, 512)
     )
-    lines = list(what_happened(DecisionRecord(decision=DECISION, wall_time=0.0, outcome=outcome)))
+    record = DecisionRecord(
+        decision=DECISION, wall_time=0.0, outcome=outcome, why=f"answered; {A} hung, rescued by {B}"
+    )
+    lines = list(what_happened(record))
     assert lines == [
         "predicted first token after 20 ms",
         "seen      first token after 31 ms",
         "complete with status 200 after 1.50 s",
-        f"served by {B}, not by the first choice",
+        f"answered; {A} hung, rescued by {B}",
         "the engine counted 600 prompt tokens (512 of them cached), 20 completion tokens",
     ]
+
+
+def test_requests_stand_in_a_table_with_their_times_and_ends() -> None:
+    done = DecisionRecord(
+        decision=DECISION,
+        wall_time=0.0,
+        time="2026-01-31T12:00:00.000Z",
+        outcome=Outcome("failed", 504, B, None, 30.0),
+        why="timeout",
+    )
+    running = DecisionRecord(decision=DECISION, wall_time=0.0, time="t", why="still running")
+    console = PlainConsole(width=200, color_system=None)
+    with console.capture() as capture:
+        console.print(request_table([done, running]))
+    head, first, second = (line.split() for line in capture.get().splitlines())
+    assert head == ["TIME", "REQUEST", "MODEL", "ENDPOINT", "STATUS", "TTFT", "DURATION", "ENDING", "WHY"]
+    assert first == [
+        "2026-01-31T12:00:00.000Z",
+        "r-1",
+        "food",
+        B,
+        "504",
+        "-",
+        "30.00",
+        "s",
+        "failed",
+        "timeout",
+    ]
+    assert second == ["t", "r-1", "food", A, "-", "-", "-", "running", "still", "running"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--slowest", "--recent"],
+        ["--slowest", "--last"],
+        ["--slowest", "many"],
+        ["--recent", "0"],
+        ["--recent", "1001"],
+        [],
+        ["id", "--last"],
+    ],
+)
+def test_what_cannot_be_meant_is_a_mistake(arguments: list[str]) -> None:
+    assert CliRunner().invoke(app, arguments).exit_code == 2
 
 
 def test_a_refusal_and_a_running_request() -> None:

@@ -9,7 +9,7 @@ from tests.choices import a_choice
 from headgate.io.extproc.hub import Hub, Link
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId
-from headgate.model.requests import InferenceRequest, Outcome
+from headgate.model.requests import LOST_PEER, InferenceRequest, Outcome
 from headgate.picker.actions import Action, Conclude, ListModels, Reject, Relist, Route, WakeAt
 from headgate.picker.choice import Choice
 from headgate.picker.events import (
@@ -221,7 +221,7 @@ def test_what_is_never_logged_is_lost_after_a_bound(hub: Hub, clock: Clock) -> N
     assert script.events == []
     clock.now += 1
     hub.sweep()
-    assert script.events == [RequestEnded(number, "lost")]
+    assert script.events == [RequestEnded(number, "lost", details=LOST_PEER)]
 
 
 def test_a_log_that_went_silent_loses_what_was_left_before(hub: Hub, clock: Clock) -> None:
@@ -235,7 +235,7 @@ def test_a_log_that_went_silent_loses_what_was_left_before(hub: Hub, clock: Cloc
     assert script.events == []
     clock.now += 1
     hub.sweep()
-    assert script.events == [RequestEnded(number, "lost")]
+    assert script.events == [RequestEnded(number, "lost", details=LOST_PEER)]
     assert hub.left_streams == 1
 
 

@@ -76,7 +76,7 @@ def _event(said: Said) -> Event:
             return ResponseStarted(StreamId(1), status, served, local, plain)
         case FirstBytes():
             return FirstToken(StreamId(1))
-        case Over(ending, status, usage, served):
+        case Over(ending, status, usage, served, _, _):
             return RequestEnded(StreamId(1), ending, status, usage, served)
 
 
