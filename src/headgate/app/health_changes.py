@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection, Mapping
+from typing import Literal
 
 import msgspec
 
@@ -16,12 +17,16 @@ TRIED_S = 2.0
 """An endpoint that waits for its trial for so long is told of: there are no requests to try it with."""
 
 
+Told = Condition | Literal["refusing"]
+"""`refusing`: up, and it refuses what others of its pool answer well."""
+
+
 class HealthChange(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint is in another condition than was told last."""
 
     endpoint: EndpointId
-    condition: Condition
-    """`up`, `suspect` (it shows no sign of life), `down`, or `probing`: the next request may try it."""
+    condition: Told
+    """`up`, `suspect` (it shows no sign of life), `down`, `refusing`, or `probing`: the next one tries it."""
     reason: str = ""
     """Why it is not up."""
     lasted_s: float | None = None
@@ -35,6 +40,8 @@ class HealthChange(msgspec.Struct, frozen=True, kw_only=True):
             return f"{self.endpoint} is up again after {self.lasted_s or 0.0:.1f} s{more}"
         if self.condition == "probing":
             return f"{self.endpoint} may be well again, the next request tries it{more}"
+        if self.condition == "refusing":
+            return f"{self.endpoint} is up and refuses requests: {self.reason}{more}"
         word = "hanging" if self.condition == "suspect" else "down"
         return f"{self.endpoint} is {word}: {self.reason}{more}"
 
@@ -43,9 +50,9 @@ class _Known:
     __slots__ = ("condition", "ill_since", "probing_since", "told", "told_at", "untold")
 
     def __init__(self) -> None:
-        self.condition: Condition = "up"
+        self.condition: Told = "up"
         self.probing_since: float | None = None
-        self.told: Condition = "up"
+        self.told: Told = "up"
         self.told_at: deque[float] = deque(maxlen=MOST_TOLD)
         self.ill_since: float | None = None
         self.untold = 0
@@ -60,7 +67,7 @@ class HealthChanges:
 
     def update(
         self,
-        unwell: Mapping[EndpointId, tuple[Condition, str]],
+        unwell: Mapping[EndpointId, tuple[Told, str]],
         members: Collection[EndpointId],
         now: float,
     ) -> list[HealthChange]:
@@ -86,7 +93,7 @@ class HealthChanges:
         return changes
 
     def _change(
-        self, known: _Known, endpoint: EndpointId, condition: Condition, reason: str, now: float
+        self, known: _Known, endpoint: EndpointId, condition: Told, reason: str, now: float
     ) -> HealthChange | None:
         if condition != known.condition:
             known.condition = condition

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from headgate.app.health_changes import HealthChanges
+from headgate.app.health_changes import HealthChanges, Told
 from headgate.app.lines import event
 from headgate.app.settling import Settling
 from headgate.io.extproc.hub import Hub
@@ -168,7 +168,10 @@ class Pools:
         """Log the endpoints that fell ill, got worse or came back; to be called several times a second."""
         now = time.monotonic()
         for key, machine in self._machines.items():
-            unwell, known = machine.unwell(), self._health.get(key)
+            refusing: dict[EndpointId, tuple[Told, str]] = {
+                each: ("refusing", reason) for each, reason in machine.refusing().items()
+            }
+            unwell, known = {**refusing, **machine.unwell()}, self._health.get(key)
             if not unwell and known is None:
                 continue
             if known is None:

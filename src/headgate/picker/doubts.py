@@ -101,6 +101,16 @@ class Doubts:
         reasons = (self.of(kind, now).get(slot, "") for kind in self._kinds)
         return next((reason for reason in reasons if reason), "")
 
+    def refusing(self) -> Mapping[int, str]:
+        """Slot → what it refuses; until it answers its like well, or a sound one refuses that too."""
+        return {
+            slot: one.reason
+            for kind in self._kinds.values()
+            if kind.refusing and not kind.well_at.keys() <= kind.refusing.keys()
+            for slot, one in kind.refusing.items()
+            if one.reason
+        }
+
     def forget(self, slot: int) -> None:
         """The slot may be another endpoint's from now on."""
         for kind in self._kinds.values():

@@ -109,6 +109,14 @@ class PoolMachine:
             if member.health.condition != "up" and members.get(member.state.id) is member
         }
 
+    def refusing(self) -> Mapping[EndpointId, str]:
+        """The pool's endpoints that refuse what others answer well, and what they say."""
+        refusing = self._fleet.doubts.refusing()
+        if not refusing:
+            return {}
+        members = self._fleet.members.values()
+        return {each.state.id: refusing[each.state.slot] for each in members if each.state.slot in refusing}
+
     def needs_watching(self, endpoint: EndpointId, now: float) -> bool:
         """Whether a newer scrape of *endpoint* may change what is decided."""
         member = self._fleet.members.get(endpoint)
@@ -198,7 +206,7 @@ class PoolMachine:
             return self._no_endpoints(case, f"the pool {self.pool.key} has no endpoint", ())
         if request.path == HEALTH_PATH:
             return ListModels(stream, self._models())
-        if request.api == "models" and (listed := self._models()):
+        if request.api == "models" and ((listed := self._models()) or self.pool.models):
             return ListModels(stream, listed)
         target = targets.target(self.pool, request, self._rng)
         if isinstance(target, targets.Nameless):
@@ -226,8 +234,15 @@ class PoolMachine:
 
     def _models(self) -> tuple[ModelCard, ...]:
         return targets.listing(
-            self.pool, (card for member in self._fleet.members.values() for card in member.models)
+            self.pool,
+            (card for member in self._fleet.members.values() for card in member.models),
+            self._nobody_has,
         )
+
+    def _nobody_has(self, model: str) -> bool:
+        """Every endpoint has told its models, and none lists this one."""
+        found = self._fleet.listings.may_serve(model)
+        return found is not None and not found
 
     def _admit(self, priority: int | None, ask: Ask) -> Go | Refuse:
         settings, fleet = self._settings.admission, self._fleet

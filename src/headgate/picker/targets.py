@@ -1,6 +1,6 @@
 """From the model name a client asked for to the name an engine understands; priorities; the list of names."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -82,18 +82,26 @@ def priority(pool: Pool, request: InferenceRequest) -> int | None:
     return None if rule is None else rule.priority
 
 
-def listing(pool: Pool, reported: Iterable[ModelCard]) -> tuple[ModelCard, ...]:
+def listing(
+    pool: Pool, reported: Iterable[ModelCard], absent: Callable[[str], bool] = lambda target: False
+) -> tuple[ModelCard, ...]:
     """What `GET /v1/models` shows, base models before adapters.
 
     With InferenceModels: their names and no others, since only those are accepted, by name; `root` is the
-    heaviest target, and the rest of its card holds. Without: the union of what the endpoints report,
-    in the order reported, the first card of an id.
+    heaviest target, and the rest of its card holds. One that could not be served is left out: nothing of it
+    has weight, or every target with weight is *absent*, which says that no endpoint has it. Without: the
+    union of what the endpoints report, in the order reported, the first card of an id.
     """
     cards: dict[str, ModelCard] = {}
     for card in reported:
         cards.setdefault(card.id, card)
     if pool.models:
-        rules = sorted(pool.models, key=lambda rule: (_adapts(rule, cards), rule.model_name))
+        usable = [
+            rule
+            for rule in pool.models
+            if any(choice.weight > 0 and not absent(choice.name) for choice in rule.targets)
+        ]
+        rules = sorted(usable, key=lambda rule: (_adapts(rule, cards), rule.model_name))
         return tuple(_listed(rule, cards) for rule in rules)
     return bases_first(cards.values())
 

@@ -3,16 +3,15 @@
 import hypothesis.strategies as st
 from hypothesis import given
 
-from headgate.app.health_changes import MOST_TOLD, WITHIN_S, HealthChanges
+from headgate.app.health_changes import MOST_TOLD, WITHIN_S, HealthChanges, Told
 from headgate.model.ids import EndpointId
-from headgate.picker.health import Condition
 
 A, B = EndpointId("10.0.0.1:80"), EndpointId("10.0.0.2:80")
 BOTH = {A, B}
-ILL: dict[str, tuple[Condition, str]] = {"a": ("down", "x")}
+ILL: dict[str, tuple[Told, str]] = {"a": ("down", "x")}
 
 
-def told(changes: HealthChanges, now: float, **unwell: tuple[Condition, str]) -> list[str]:
+def told(changes: HealthChanges, now: float, **unwell: tuple[Told, str]) -> list[str]:
     names = {"a": A, "b": B}
     return [str(each) for each in changes.update({names[k]: v for k, v in unwell.items()}, BOTH, now)]
 
@@ -28,6 +27,14 @@ def test_a_replica_that_crashes_and_recovers() -> None:
     assert told(changes, 3.5, a=("down", "scrape refused")) == []
     assert told(changes, 4.0) == ["10.0.0.1:80 is up again after 3.0 s"]
     assert told(changes, 5.0) == []
+
+
+def test_one_that_refuses_what_others_answer() -> None:
+    changes = HealthChanges()
+    why = "answered 404, 5 in a row, where others answer well"
+    assert told(changes, 0.0, a=("refusing", why)) == [f"10.0.0.1:80 is up and refuses requests: {why}"]
+    assert told(changes, 5.0, a=("refusing", why)) == []
+    assert told(changes, 9.0) == ["10.0.0.1:80 is up again after 9.0 s"]
 
 
 def test_one_that_nobody_tries_is_told_of() -> None:
@@ -57,17 +64,17 @@ def test_flapping_is_summed_up() -> None:
     assert late == ["10.0.0.1:80 is down: x; 192 more changes before that"]
 
 
-CONDITIONS: st.SearchStrategy[Condition] = st.sampled_from(["up", "suspect", "down", "probing"])
+CONDITIONS: st.SearchStrategy[Told] = st.sampled_from(["up", "suspect", "down", "probing", "refusing"])
 
 
 @given(st.lists(st.tuples(CONDITIONS, st.floats(0.1, 30.0)), max_size=60))
-def test_what_was_told_last_is_true_in_the_end(story: list[tuple[Condition, float]]) -> None:
+def test_what_was_told_last_is_true_in_the_end(story: list[tuple[Told, float]]) -> None:
     changes = HealthChanges()
     now, last = 0.0, "up"
     times: list[float] = []
     for condition, pause_s in [*story, *([(story[-1][0], WITHIN_S)] * 3 if story else [])]:
         now += pause_s
-        unwell = {} if condition == "up" else {A: (condition, "x")}
+        unwell: dict[EndpointId, tuple[Told, str]] = {} if condition == "up" else {A: (condition, "x")}
         for change in changes.update(unwell, BOTH, now):
             assert change.condition != last
             last = change.condition

@@ -91,6 +91,26 @@ def test_a_doubtful_endpoint_is_tried_again_ever_later_until_it_answers_well() -
     assert not made.of(K, now)
 
 
+def test_who_refuses_is_told_until_it_answers_well_whether_it_rests_or_not() -> None:
+    made = doubts(0)
+    assert not made.refusing()
+    refuse(made, 1, IN_A_ROW - 1)
+    assert not made.refusing()
+    refuse(made, 1, 1)
+    assert set(made.refusing()) == {1}
+    assert not made.of(K, 100.0), "it is tried again"
+    assert set(made.refusing()) == {1}
+    made.answered(K, 1, 101.0)
+    assert not made.refusing()
+
+
+def test_what_everybody_refuses_is_nobodys_refusal() -> None:
+    made = doubts(0)
+    refuse(made, 0, 50)
+    refuse(made, 1, 50)
+    assert not made.refusing()
+
+
 def test_what_is_remembered_is_bounded_and_goes_with_the_endpoint() -> None:
     made = doubts(0)
     refuse(made, 1, IN_A_ROW)
@@ -155,6 +175,7 @@ def test_two_of_four_that_refuse_are_both_avoided_and_only_for_that_model() -> N
     for _ in range(1500):
         traffic.ask("m", {"a": 404, "b": 404})
     assert traffic.picks["a"] + traffic.picks["b"] < 250, traffic.picks
+    assert set(traffic.machine.refusing()) == {address("a"), address("b")}
     traffic.picks.clear()
     for _ in range(200):
         traffic.ask("other", {})

@@ -295,7 +295,9 @@ def test_models_are_listed_or_asked_of_an_endpoint(machine: PoolMachine) -> None
             (0.3, a_pool("ac"), []),
             (0.4, arrives(3, api="models", model=None), ["models m z"]),
             (0.5, a_pool("ac", RULES), []),
-            (0.6, arrives(4, api="models", model=None), ["models chat cheap food gone"]),
+            (0.6, arrives(4, api="models", model=None), ["models chat cheap food"]),
+            (0.7, lists("c", ModelCard("m")), []),
+            (0.8, arrives(5, api="models", model=None), ["models"]),
         ],
     )
 

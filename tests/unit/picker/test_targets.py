@@ -65,10 +65,18 @@ def test_a_pool_without_rules_gives_nobody_a_priority() -> None:
 def test_listing() -> None:
     cards = (ModelCard("c", max_model_len=9), ModelCard("a"), ModelCard("c", owned_by="second"))
     assert listing(Pool(KEY), cards) == (ModelCard("c", max_model_len=9), ModelCard("a"))
-    assert listing(POOL, cards) == (
-        ModelCard("chat", owned_by="headgate", root="c", max_model_len=9),
-        ModelCard("none", owned_by="headgate", root="a"),
+    assert listing(POOL, cards) == (ModelCard("chat", owned_by="headgate", root="c", max_model_len=9),)
+
+
+def test_what_could_not_be_served_is_not_listed() -> None:
+    rules = (
+        ModelRule("gone", "d/gone", 0, (TargetModel("nobody-has-it", 1),)),
+        ModelRule("half", "d/half", 0, (TargetModel("nobody-has-it", 1), TargetModel("a", 1))),
+        ModelRule("off", "d/off", 0, (TargetModel("nobody-has-it", 1), TargetModel("a", 0))),
     )
+    pool, cards = Pool(KEY, models=rules), (ModelCard("a"),)
+    assert [card.id for card in listing(pool, cards, lambda target: target != "a")] == ["half"]
+    assert [card.id for card in listing(pool, cards)] == ["gone", "half", "off"], "nobody knows better"
 
 
 def test_base_models_are_listed_first_in_the_engines_order() -> None:

@@ -21,6 +21,9 @@ _HTTP_OPTIONS = f"{_TYPES}.upstreams.http.v3.HttpProtocolOptions"
 LOG_LEVELS: Mapping[str, str] = {"error": "error", "warning": "warning", "info": "warning", "debug": "info"}
 """Our log level → Envoy's: at `info` Envoy tells of every cluster and listener."""
 
+DEPRECATIONS = "misc"
+"""The logger by which Envoy warns of deprecated fields; which we send is nothing that a user could change."""
+
 
 class EnvoyOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How one Envoy process is run."""
@@ -133,11 +136,13 @@ def command(options: EnvoyOptions) -> list[str]:
     """Write the bootstrap into the folder; the command line that runs Envoy with it."""
     path = options.folder / "envoy.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(bootstrap(options))))
+    level = LOG_LEVELS.get(options.log_level, "warning")
     return [
         str(options.binary),
         *("-c", str(path)),
         *("--concurrency", str(options.concurrency)),
-        *("--log-level", LOG_LEVELS.get(options.log_level, "warning")),
+        *("--log-level", level),
+        *("--component-log-level", f"{DEPRECATIONS}:{'info' if level == 'info' else 'error'}"),
         *("--log-format", "%l %n: %v"),
         *("--file-flush-interval-msec", str(FLUSH_MS)),
         "--disable-hot-restart",

@@ -41,6 +41,12 @@ def test_the_xds_server_is_on_a_socket_in_the_folder_unless_a_loopback_port_is_g
     assert by_socket == {"pipe": {"path": str(tmp_path / "xds.sock")}}
 
 
+def test_envoy_warns_of_deprecated_fields_only_where_debugging_is_asked_for(tmp_path: Path) -> None:
+    for level, expected in (("info", "misc:error"), ("warning", "misc:error"), ("debug", "misc:info")):
+        line = command(msgspec.structs.replace(options(tmp_path), log_level=level))
+        assert line[line.index("--component-log-level") + 1] == expected
+
+
 def test_the_command_writes_the_file_it_names(tmp_path: Path) -> None:
     line = command(options(tmp_path))
     written = Path(line[line.index("-c") + 1])
