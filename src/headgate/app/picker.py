@@ -23,6 +23,7 @@ from headgate.app.decision_log import DecisionLog
 from headgate.app.parent import SUPERVISORS_END
 from headgate.app.picker_admin import Status, admin_app, metrics_app, serve_tcp, serve_unix
 from headgate.app.picker_pools import Pools, fixed_pool, with_selector
+from headgate.io.api_keys import KeyFile, Keys
 from headgate.io.extproc import native, native_wire
 from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub
@@ -111,6 +112,8 @@ class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
     scrape_interval_s: float = AT_REST_S
     body_limit: int = BODY_LIMIT_BYTES
     max_receive_bytes: int = UNLIMITED
+    keys: KeyFile | None = None
+    """Keys of model servers whose objects name none."""
     trust: Trust = Trust()
     """What https model servers are scraped by."""
     subset_filter: bool = True
@@ -164,6 +167,7 @@ class Picker:
         self._native = native.load(options.wire)
         self.wire = "portable" if self._native is None else "native"
         """Which wire serves."""
+        self._keys = Keys(options.keys)
         self._pools = Pools(
             self._hub,
             options.policy,
@@ -173,6 +177,7 @@ class Picker:
             options.scrape_interval_s,
             make_index=PrefixIndex if self._native is None else self._native.PrefixIndex,
             trust=options.trust,
+            keys=self._keys,
         )
         self._wire = Settings(
             nonce, secret=secret, body_limit=options.body_limit, subset_filter=options.subset_filter
@@ -342,6 +347,7 @@ class Picker:
         try:
             if options.selector and options.pool is not None:
                 whole = with_selector(snapshot, options.pool, options.selector, options.target_ports)
+            self._keys.named = whole.api_keys
             pools, problems = resolve_pools(whole)
         except Exception as error:
             log.exception("this version of the objects cannot be resolved")

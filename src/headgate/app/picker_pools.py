@@ -10,9 +10,10 @@ import msgspec
 from headgate.app.health_changes import HealthChanges, Told
 from headgate.app.lines import event
 from headgate.app.settling import Settling
+from headgate.io.api_keys import Keys
 from headgate.io.extproc.hub import Hub
 from headgate.io.scrape import Scraper
-from headgate.io.scrape.client import DEFAULT
+from headgate.io.scrape.client import DEFAULT, NONE
 from headgate.io.trust import Trust
 from headgate.model.endpoints import Endpoint, Pool
 from headgate.model.ids import EndpointId, PoolKey
@@ -84,6 +85,7 @@ class Pools:
         settle_s: float = SETTLE_S,
         make_index: Callable[[], BlockIndex] = PrefixIndex,
         trust: Trust = DEFAULT,
+        keys: Keys = NONE,
     ) -> None:
         """*own* is served even when its object names another picker: in a cluster that picker is this one."""
         self._settling = Settling(settle_s)
@@ -95,7 +97,11 @@ class Pools:
         self._make_index = make_index
         self._own = own
         self.scraper = Scraper(
-            self._observed, interval_s=scrape_interval_s, closely=self._needs_watching, trust=trust
+            self._observed,
+            interval_s=scrape_interval_s,
+            closely=self._needs_watching,
+            trust=trust,
+            keys=keys,
         )
         self._pools: Mapping[PoolKey, Pool] = {}
         """As the machines know them."""

@@ -26,6 +26,7 @@ from headgate.app.run_settings import (
 )
 from headgate.app.run_view import cut_off_line, degraded, drain_line, nobody_serves, public_url
 from headgate.app.supervise import Child
+from headgate.io.api_keys import KeyFile
 from headgate.io.envoy.access_pipe import AccessPipe
 from headgate.io.envoy.admin import EnvoyAdmin
 from headgate.io.envoy.binary import find_envoy
@@ -35,6 +36,7 @@ from headgate.io.sources.urls import normalise_all
 from headgate.io.trust import default_trust
 from headgate.io.web import gateway_metrics
 from headgate.io.web.admin import AdminServer, Handler, Reply, failure, fetch, reply
+from headgate.model.api_keys import ApiKey
 
 log = logging.getLogger("headgate.run")
 
@@ -86,6 +88,7 @@ class Supervisor:
         self._children: dict[str, Child] = {}
         self._envoy: EnvoyAdmin | None = None
         self._folder = Folder(Path())
+        self._keys = KeyFile(settings.api_key_file) if settings.api_key_file is not None else None
         self._stop = asyncio.Event()
         self._force = asyncio.Event()
         self._waits_for: list[str] = []
@@ -180,7 +183,10 @@ class Supervisor:
     async def _probe(self) -> tuple[ProbeResult, ...]:
         urls = normalise_all(self._settings.urls)
         trust = default_trust(self._settings.upstream_ca, insecure=self._settings.insecure_upstream)
-        return tuple(await asyncio.gather(*(probe(url, trust=trust) for url in urls)))
+        return tuple(await asyncio.gather(*(probe(url, trust=trust, key=self._key_of(url)) for url in urls)))
+
+    def _key_of(self, url: str) -> ApiKey | None:
+        return None if self._keys is None else self._keys.of_url(url)
 
     async def _await_late(self, urls: Iterable[str]) -> None:
         """Tell of each model server that did not answer at the start, when it does."""
@@ -188,7 +194,9 @@ class Supervisor:
         silent = list(urls)
         while silent:
             await asyncio.sleep(LATE_PROBE_S)
-            for result in await asyncio.gather(*(probe(url, trust=trust) for url in silent)):
+            for result in await asyncio.gather(
+                *(probe(url, trust=trust, key=self._key_of(url)) for url in silent)
+            ):
                 if result.ok:
                     silent.remove(result.url)
                     self._reporter.joined(result)

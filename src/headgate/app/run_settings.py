@@ -38,6 +38,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     upstream_ca: Path | None = None
     """File of the CA certificates of https model servers; None: as the children find it."""
     insecure_upstream: bool = False
+    api_key_file: Path | None = None
+    """Keys of model servers whose objects name none, as `io.api_keys` reads them."""
     access_log: AccessLog = "off"
     log_level: Literal["error", "warning", "info", "debug"] = "info"
 
@@ -105,6 +107,7 @@ def picker_command(settings: RunSettings, folder: Folder) -> list[str]:
         *("--body-limit", str(settings.body_limit_bytes)),
         *("--scrape-interval", str(settings.scrape_interval_s)),
         *("--drain-timeout", "3s"),  # Envoy has been drained before the picker is asked to end
+        *(() if settings.api_key_file is None else ("--api-key-file", str(settings.api_key_file))),
         *_own_ports(settings),
         *("--admin-socket", str(folder.picker_socket)),
     ]

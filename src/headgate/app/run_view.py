@@ -28,11 +28,14 @@ def replica_table(results: Sequence[ProbeResult]) -> Table:
             result.version or "-",
             f"{models} and {more} more" if more > 0 else models or "-",
             str(result.max_model_len or "-"),
-            Text("ok", "green")
-            if result.ok
-            else Text(printable(f"{result.error}; used as soon as it answers"), "yellow"),
+            Text("ok", "green") if result.ok else Text(printable(_lack(result)), "yellow"),
         )
     return table
+
+
+def _lack(result: ProbeResult) -> str:
+    """Why a model server is not ok, and what comes of it."""
+    return f"{result.error}" if result.wants_key else f"{result.error}; used as soon as it answers"
 
 
 def joined_line(result: ProbeResult) -> str:

@@ -11,6 +11,7 @@ import typer
 from headgate.model.units import read_bytes, read_seconds, written_bytes, written_seconds
 
 if TYPE_CHECKING:
+    from headgate.io.api_keys import KeyFile
     from headgate.io.trust import Trust
 
 UpstreamCa = Annotated[
@@ -21,6 +22,14 @@ UpstreamCa = Annotated[
 ]
 InsecureUpstream = Annotated[
     bool, typer.Option("--insecure-upstream", help="Take any certificate of https model servers.")
+]
+
+ApiKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keys by which model servers are probed and scraped: one for all, or lines of URL and key.",
+    ),
 ]
 
 SCRAPE_INTERVAL_S = 0.5
@@ -150,3 +159,15 @@ def trust_option(upstream_ca: Path | None, *, insecure: bool) -> "Trust":
         return default_trust(upstream_ca, insecure=insecure)
     except AuthoritiesError as error:
         raise typer.BadParameter(str(error), param_hint="--upstream-ca") from None
+
+
+def key_file_option(path: Path | None) -> "KeyFile | None":
+    """What `--api-key-file` means; raises typer.BadParameter for a file without usable keys."""
+    from headgate.io.api_keys import KeyFile, KeyFileError
+
+    if path is None:
+        return None
+    try:
+        return KeyFile(path.absolute())
+    except KeyFileError as error:
+        raise typer.BadParameter(f"{path}: {error}", param_hint="--api-key-file") from None

@@ -1,6 +1,6 @@
 """Kubernetes' own objects, as far as a gateway needs them: Service, EndpointSlice, Pod, Namespace."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -29,6 +29,20 @@ class Service(KubeObject, frozen=True, kw_only=True):
 
     KIND: ClassVar[str] = "Service"
     spec: ServiceSpec = ServiceSpec()
+
+
+class Secret(KubeObject, frozen=True, kw_only=True, rename="camel"):
+    """Values that nobody may see. They are looked at where they are used, so that no error shows any."""
+
+    KIND: ClassVar[str] = "Secret"
+    data: Any = None
+    """Name → base64, by rights."""
+    string_data: Any = None
+    """Name → text, by rights."""
+
+    def __repr__(self) -> str:
+        """Its name and no value."""
+        return f"Secret({self.namespace}/{self.name})"
 
 
 class EndpointConditions(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ import msgspec
 
 from headgate.model import schema, sentences
 from headgate.model.meta import Identity, KubeObject, Name, Origin
-from headgate.model.objects import InferencePoolX, Object
+from headgate.model.objects import InferencePoolX, ModelServer, Object, Secret
 from headgate.model.problems import Place, Problem, Severity
 from headgate.model.rules import broken_rules
 
@@ -49,6 +49,9 @@ def _is_list(raw: object) -> TypeGuard[Mapping[str, Any]]:
     return (kind == "List" and raw.get("apiVersion") == schema.CORE) or (
         kind.endswith("List") and "items" in raw
     )
+
+
+_OF_SECRETS = ("apiVersion", "kind", "metadata", "data", "stringData")
 
 
 def decode_all(raw: object, file: str, line_of: LineOf) -> list[Decoded]:
@@ -97,6 +100,8 @@ def decode(raw: object, file: str, line_of: LineOf) -> Decoded:
     if cls is None:
         strange = _unread(data, file, line_of)
         return Decoded(problems=() if strange is None else (strange,))
+    if cls is ModelServer:
+        data = _without_key(data)
     identity = _identity(cls, data)
     origin = Origin(file, {_dotted(path): line_of(path) for path in _paths(raw)})
 
@@ -105,7 +110,11 @@ def decode(raw: object, file: str, line_of: LineOf) -> Decoded:
     def place(field: str) -> Place:
         return Place(file, origin.line(field), shown, field)
 
-    unfilled = list(sentences.placeholders(data))
+    if cls is Secret:  # no message may show a value
+        data = {key: data[key] for key in data if key in _OF_SECRETS}
+        unfilled = []
+    else:
+        unfilled = list(sentences.placeholders(data))
     if unfilled:
         problems = [
             Problem(place(field), "Placeholder", sentences.unfilled(each)) for field, each in unfilled
@@ -132,6 +141,22 @@ def decode(raw: object, file: str, line_of: LineOf) -> Decoded:
             ),
         ),
     )
+
+
+def _without_key(data: dict[str, Any]) -> dict[str, Any]:
+    """The same where a key itself stands in place of what names it: no message may show it."""
+    match data.get("spec"):
+        case {"apiKey": dict() as ref, **rest}:
+            named = {
+                key: value
+                for key, value in ref.items()
+                if isinstance(value, dict if key == "secretRef" else str)
+            }
+        case {"apiKey": _, **rest}:
+            named = {}
+        case _:
+            return data
+    return {**data, "spec": {**rest, "apiKey": named}}
 
 
 def _convert(cls: type[KubeObject], data: dict[str, Any], origin: Origin) -> Any:

@@ -202,12 +202,28 @@ class ServerTls(msgspec.Struct, frozen=True, rename="camel"):
     """Whatever certificate it shows is taken."""
 
 
-class ModelServerSpec(msgspec.Struct, frozen=True):
+class SecretKeyRef(msgspec.Struct, frozen=True):
+    """A value of a Secret in the same namespace."""
+
+    name: Name
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+
+
+class ApiKeyRef(msgspec.Struct, frozen=True, rename="camel"):
+    """Where the key is that the server wants of those who probe and scrape it."""
+
+    file: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    """A file that holds nothing else."""
+    secret_ref: SecretKeyRef | None = None
+
+
+class ModelServerSpec(msgspec.Struct, frozen=True, rename="camel"):
     """Where a model server answers."""
 
     url: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
     """`http://host[:port]` or `https://host[:port]`, without a path."""
     tls: ServerTls | None = None
+    api_key: ApiKeyRef | None = None
     drain: bool = False
     """No pool gives it new requests; those that run there end in their own time."""
 

@@ -12,6 +12,7 @@ from headgate.model.core import (
     PodCondition,
     PodIP,
     PodStatus,
+    Secret,
     Service,
     ServicePort,
     ServiceSpec,
@@ -48,6 +49,7 @@ from headgate.model.gatewayapi import (
     ValueMatch,
 )
 from headgate.model.inference import (
+    ApiKeyRef,
     EndpointPickerRef,
     InferenceModel,
     InferenceModelSpec,
@@ -63,6 +65,7 @@ from headgate.model.inference import (
     PoolRef,
     PoolRefX,
     PortRef,
+    SecretKeyRef,
     ServerTls,
     TargetModelRef,
 )
@@ -83,10 +86,12 @@ Object = (
     | EndpointSlice
     | Pod
     | Namespace
+    | Secret
 )
 
 __all__ = [
     "AllowedRoutes",
+    "ApiKeyRef",
     "BackendRef",
     "EndpointConditions",
     "EndpointPickerRef",
@@ -138,6 +143,8 @@ __all__ = [
     "RouteMatch",
     "RouteNamespaces",
     "RouteRule",
+    "Secret",
+    "SecretKeyRef",
     "ServerTls",
     "Service",
     "ServicePort",

@@ -152,6 +152,12 @@ def _model(model: InferenceModel) -> Broken:
 
 
 def _server(server: ModelServer) -> Broken:
+    key = server.spec.api_key
+    if key is not None:
+        if bool(key.file) == (key.secret_ref is not None):
+            yield "spec.apiKey", "write one of file and secretRef; the key itself does not stand here"
+        if key.file and not key.file.startswith("/"):
+            yield "spec.apiKey.file", "it must be the absolute path of a file that holds the key"
     tls = server.spec.tls
     if tls is None:
         return

@@ -35,6 +35,7 @@ from headgate.model.objects import (
     Namespace,
     Pod,
     ReferenceGrant,
+    Secret,
     Service,
 )
 
@@ -64,6 +65,7 @@ KINDS: Mapping[tuple[str, str], type[KubeObject]] = {
     ("v1", "Service"): Service,
     ("v1", "Pod"): Pod,
     ("v1", "Namespace"): Namespace,
+    ("v1", "Secret"): Secret,
     (f"{meta.DISCOVERY_GROUP}/v1", "EndpointSlice"): EndpointSlice,
 }
 """(apiVersion, kind) → struct."""
@@ -119,13 +121,12 @@ CORE_KINDS = frozenset(
         "PodTemplate",
         "ReplicationController",
         "ResourceQuota",
-        "Secret",
         "ServiceAccount",
     ]
 )
 """Kinds of Kubernetes' core group that we do not read: none of them is a misspelt one of ours."""
 
-LENIENT = (Service, Pod, Namespace, EndpointSlice)
+LENIENT = (Service, Pod, Namespace, EndpointSlice, Secret)
 """Kinds that we read a small part of: unknown fields say nothing there."""
 
 SILENT: Mapping[type, frozenset[str]] = {

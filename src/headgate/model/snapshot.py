@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from headgate.model.api_keys import ApiKey
 from headgate.model.forbidden import Own
 from headgate.model.objects import Object
 from headgate.model.problems import Problem
@@ -20,5 +21,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     """What was wrong with the text the objects came from."""
     authorities: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Path → CA certificates (PEM), for the `caFile` of ModelServers; a missing one could not be read."""
+    api_keys: Mapping[str, ApiKey] = msgspec.field(default_factory=dict)
+    """`namespace/name` of a ModelServer → its key, where it names one that could be read."""
     own: Own = Own()
     """Where the gateway that serves this listens itself."""

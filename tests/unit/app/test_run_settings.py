@@ -35,6 +35,13 @@ def test_both_halves_get_the_same_sources() -> None:
         assert value(line, "--url") == "http://a:1"
 
 
+def test_keys_are_passed_by_the_path_of_their_file_and_to_the_picker_alone() -> None:
+    settings = msgspec.structs.replace(SETTINGS, api_key_file=Path("/etc/keys"))
+    assert value(picker_command(settings, FOLDER), "--api-key-file") == "/etc/keys"
+    assert "--api-key-file" not in controller_command(settings, FOLDER)
+    assert "--api-key-file" not in picker_command(SETTINGS, FOLDER)
+
+
 def test_the_processes_find_each_other_on_sockets_in_the_private_folder() -> None:
     controller, picker = controller_command(SETTINGS, FOLDER), picker_command(SETTINGS, FOLDER)
     envoy = envoy_options(SETTINGS, FOLDER, Path("/bin/envoy"), 2)

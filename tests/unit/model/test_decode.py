@@ -140,7 +140,6 @@ def test_a_field_that_is_not_supported_yet_is_not_called_unknown() -> None:
         ("v1", "Servce", "UnknownKind"),
         ("v1", "pod", "UnknownKind"),
         ("v1", "Lst", "UnknownKind"),
-        ("v1", "Secret", None),
         ("v1", "ServiceAccount", None),
         ("v1", "Endpoints", None),
         ("v1", "Config", None),

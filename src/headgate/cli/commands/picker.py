@@ -10,10 +10,12 @@ import typer
 from headgate.cli.go_flags import GoFlags
 from headgate.cli.options import (
     SCRAPE_INTERVAL_S,
+    ApiKeyFile,
     InsecureUpstream,
     UpstreamCa,
     duration_option,
     ip_and_port,
+    key_file_option,
     scrape_interval_option,
     size_option,
     trust_option,
@@ -146,6 +148,7 @@ def picker(
     ] = 5.0,
     disable_endpoint_subset_filter: Annotated[bool, typer.Option(help="Ignore subset hints.")] = False,
     upstream_ca: UpstreamCa = None,
+    api_key_file: ApiKeyFile = None,
     insecure_upstream: InsecureUpstream = False,
     body_limit: Annotated[int, size_option("Longest request body.", default=64 << 20)] = 64 << 20,
     grpc_max_recv_msg_size: Annotated[
@@ -252,6 +255,7 @@ def picker(
         body_limit=body_limit,
         max_receive_bytes=grpc_max_recv_msg_size,
         trust=trust_option(upstream_ca, insecure=insecure_upstream),
+        keys=key_file_option(api_key_file),
         subset_filter=not disable_endpoint_subset_filter,
         wire_threads=wire_threads,
         own_ports=frozenset(own_port or ()),

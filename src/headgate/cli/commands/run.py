@@ -9,10 +9,12 @@ import typer
 
 from headgate.cli.options import (
     SCRAPE_INTERVAL_S,
+    ApiKeyFile,
     InsecureUpstream,
     UpstreamCa,
     duration_option,
     ip_address,
+    key_file_option,
     scrape_interval_option,
     size,
     size_option,
@@ -122,6 +124,7 @@ def run(
         ),
     ] = None,
     upstream_ca: UpstreamCa = None,
+    api_key_file: ApiKeyFile = None,
     insecure_upstream: InsecureUpstream = False,
     access_log: Annotated[
         str,
@@ -180,6 +183,7 @@ def run(
             err=True,
         )
     trust_option(upstream_ca, insecure=insecure_upstream)
+    key_file_option(api_key_file)
     settings = RunSettings(
         urls=tuple(urls or ()),
         files=tuple(files or ()),
@@ -199,6 +203,7 @@ def run(
         rescue_s=rescue_after,
         envoy_memory_bytes=envoy_memory or default_heap(machine_memory()),
         upstream_ca=upstream_ca.absolute() if upstream_ca else None,
+        api_key_file=api_key_file.absolute() if api_key_file else None,
         insecure_upstream=insecure_upstream,
         access_log=_destination(access_log),
         log_level=log_level,

@@ -66,6 +66,8 @@ def _print(content: dict[str, Any]) -> None:
             console.print()
             console.print(_pool_line(pool), soft_wrap=True)
             console.print(_pool(pool))
+            for line in keys_wanted(pool):
+                console.print(line, style="yellow", soft_wrap=True)
     if gateway is None:
         console.print()
         console.print("The controller does not answer.", style="yellow")
@@ -98,6 +100,17 @@ def _scraped(endpoint: dict[str, Any]) -> str:
     age, error = endpoint["scrape_age_s"], endpoint["scrape_error"]
     when = "never" if age is None else f"{age:.1f} s ago"
     return when if error is None else f"{when}: {error}"
+
+
+def keys_wanted(pool: dict[str, Any]) -> list[str]:
+    """A line for each endpoint that lets nobody look without a right API key."""
+    words = [(each["endpoint"], {each["models_error"], each["scrape_error"]}) for each in pool["endpoints"]]
+    return [
+        f"{endpoint} answers {word.removeprefix('http-')}: it wants an API key: --api-key-file or spec.apiKey"
+        for endpoint, errors in words
+        for word in ("http-401", "http-403")
+        if word in errors
+    ]
 
 
 def _pool_line(pool: dict[str, Any]) -> str:

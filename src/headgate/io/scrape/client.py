@@ -8,6 +8,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import httptools
 
+from headgate.io.api_keys import Keys
 from headgate.io.scrape.connection import Answer, Connection, TooLongError
 from headgate.io.trust import Trust, context
 from headgate.model.endpoints import Endpoint
@@ -19,6 +20,7 @@ _HEADERS = "Accept: text/plain, application/json\r\nAccept-Encoding: identity\r\
 """A compressed page would cost the engine more CPU than the loopback or the rack's network."""
 
 DEFAULT = Trust()
+NONE = Keys()
 
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 """What keeps this process from opening a connection, and says nothing of the other side."""
@@ -44,15 +46,18 @@ class PageError(Exception):
 class PageClient:
     """Asks one endpoint for pages, one at a time, over one kept connection."""
 
-    def __init__(self, endpoint: Endpoint, timeout_s: float, trust: Trust = DEFAULT) -> None:
+    def __init__(
+        self, endpoint: Endpoint, timeout_s: float, trust: Trust = DEFAULT, keys: Keys = NONE
+    ) -> None:
         """*trust*: for an https endpoint that does not say otherwise."""
+        self._keys = keys
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._trust = (
             Trust(endpoint.ca_file, endpoint.insecure) if endpoint.ca_file or endpoint.insecure else trust
         )
         host = endpoint.hostname or endpoint.id
-        self._rest_of_request = f" HTTP/1.1\r\nHost: {host}\r\n{_HEADERS}\r\n".encode()
+        self._rest_of_request = f" HTTP/1.1\r\nHost: {host}\r\n{_HEADERS}".encode()
         self._connection: Connection | None = None
 
     def close(self) -> None:
@@ -84,7 +89,7 @@ class PageClient:
         return _plain(answer)
 
     async def _ask(self, path: str, deadline: float) -> Answer:
-        request = b"GET " + path.encode() + self._rest_of_request
+        request = b"".join((b"GET ", path.encode(), self._rest_of_request, self._authorization(), b"\r\n"))
         kept = self._connection
         if kept is not None and kept.usable:
             try:
@@ -95,6 +100,11 @@ class PageClient:
         async with asyncio.timeout_at(deadline):
             self._connection = await self._connect()
         return await self._connection.ask(request, deadline)
+
+    def _authorization(self) -> bytes:
+        """The header line with the endpoint's key; empty without one. It is sent to this endpoint only."""
+        key = self._keys.of(self._endpoint)
+        return b"" if key is None else f"Authorization: Bearer {key.text}\r\n".encode()
 
     async def _connect(self) -> Connection:
         endpoint = self._endpoint

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 
 from headgate.engines import LoadReader
 from headgate.engines.models import read_models
-from headgate.io.scrape.client import DEFAULT, PageClient, PageError
+from headgate.io.api_keys import Keys
+from headgate.io.scrape.client import DEFAULT, NONE, PageClient, PageError
 from headgate.io.trust import Trust
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import EndpointId
@@ -78,6 +79,7 @@ class Scraper:
         closely: Callable[[EndpointId], bool] = _never,
         rng: random.Random | None = None,
         trust: Trust = DEFAULT,
+        keys: Keys = NONE,
     ) -> None:
         self._emit = emit
         self._interval_s = interval_s
@@ -85,6 +87,7 @@ class Scraper:
         self._closely = closely
         self._timeout_s = timeout_s
         self._trust = trust
+        self._keys = keys
         self._rng = rng or random.Random()
         self._numbers = itertools.count(self._rng.randrange(1 << 16))
         self._wanted: dict[EndpointId, Endpoint] = {}
@@ -118,7 +121,7 @@ class Scraper:
 
     async def _watch(self, endpoint: Endpoint) -> None:
         loop = asyncio.get_running_loop()
-        client = PageClient(endpoint, self._timeout_s, self._trust)
+        client = PageClient(endpoint, self._timeout_s, self._trust, self._keys)
         asked = _Asked(client, endpoint, self._emit, self._closely)
         failures = 0
         models_due = 0.0

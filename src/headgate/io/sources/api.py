@@ -6,6 +6,9 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
+from headgate.io.sources.api_keys import ApiKeys
 from headgate.io.sources.authorities import Authorities
 from headgate.io.sources.files import Files
 from headgate.io.sources.reader import Reader
@@ -13,7 +16,6 @@ from headgate.io.sources.resolve import Resolver, hosts_of
 from headgate.io.sources.urls import objects_of
 from headgate.io.sources.watch import FolderWatch
 from headgate.model.objects import Object
-from headgate.model.problems import Problem
 from headgate.model.snapshot import Snapshot
 
 POLL_S = 1.0
@@ -50,6 +52,7 @@ class LiveSource:
         self._files = Files(files)
         self._fixed = fixed
         self._authorities = Authorities()
+        self._keys = ApiKeys()
 
     async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
         """See `Source`."""
@@ -59,23 +62,25 @@ class LiveSource:
             with Reader() as reader:
                 names = _Names(watch.nudge)
                 while True:
-                    objects, problems, authorities = await asyncio.to_thread(self._read, reader)
+                    read = await asyncio.to_thread(self._read, reader)
                     if await watch.follow(self._files.folders):
                         continue  # what changed before the watch stood is seen by reading again
-                    addresses = await names.of(objects, loop.time())
-                    snapshot = Snapshot(objects, addresses, problems, authorities)
+                    addresses = await names.of(read.objects, loop.time())
+                    snapshot = msgspec.structs.replace(read, addresses=addresses)
                     if last is None or not same(last, snapshot):
                         last = snapshot
                         yield snapshot
                     await watch.changed(POLL_S)
 
-    def _read(self, reader: Reader) -> tuple[tuple[Object, ...], tuple[Problem, ...], Mapping[str, str]]:
+    def _read(self, reader: Reader) -> Snapshot:
+        """Without addresses."""
         objects, problems = self._files.refresh(reader)
         if self._fixed:
             merged = {each.identity: each for each in (*self._fixed, *objects)}
             objects = tuple(merged[identity] for identity in sorted(merged))
         authorities, more = self._authorities.read(objects)
-        return objects, (*problems, *more), authorities
+        keys, wrong = self._keys.read(objects)
+        return Snapshot(objects, {}, (*problems, *more, *wrong), authorities, keys)
 
 
 class _Names:

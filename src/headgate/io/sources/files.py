@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from headgate.io.sources.api_keys import ApiKeys
 from headgate.io.sources.authorities import Authorities
 from headgate.io.sources.listing import Listing, Stamp
 from headgate.io.sources.reader import Reader, ReaderError
@@ -33,7 +34,9 @@ def read_once(paths: Sequence[Path], resolve_s: float = 2.0) -> Snapshot:
     with Reader() as reader:
         objects, problems = Files(paths).refresh(reader)
     authorities, more = Authorities().read(objects)
-    return Snapshot(objects, lookup_all(hosts_of(objects), resolve_s), (*problems, *more), authorities)
+    keys, wrong = ApiKeys().read(objects)
+    addresses = lookup_all(hosts_of(objects), resolve_s)
+    return Snapshot(objects, addresses, (*problems, *more, *wrong), authorities, keys)
 
 
 class _Harm(msgspec.Struct, frozen=True):

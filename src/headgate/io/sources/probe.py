@@ -13,6 +13,7 @@ from headgate.engines import read_load
 from headgate.engines.models import read_models
 from headgate.io.sources.resolve import lookup_aside
 from headgate.io.trust import Trust, context
+from headgate.model.api_keys import ApiKey
 from headgate.model.load import Load, ModelCard
 
 MAX_PAGE_BYTES = 4 << 20
@@ -38,6 +39,8 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     """Longest context of its models, in tokens."""
     error: str | None = None
     """Why it is not ok, in a few words."""
+    wants_key: bool = False
+    """It answers 401 or 403: without a right API key it does not say what it serves."""
 
 
 class _Names(AbstractResolver):
@@ -70,17 +73,20 @@ class _Version(msgspec.Struct):
     version: str
 
 
-async def probe(url: str, timeout_s: float = 2.0, trust: Trust = DEFAULT) -> ProbeResult:
+async def probe(
+    url: str, timeout_s: float = 2.0, trust: Trust = DEFAULT, key: ApiKey | None = None
+) -> ProbeResult:
     """Ask the server at *url* (`scheme://host:port`) for `/v1/models`, `/version`, `/metrics`, all at once.
 
     Never raises for what the server does; ends within *timeout_s* seconds.
     """
     timeout = aiohttp.ClientTimeout(total=timeout_s)
+    headers = {} if key is None else {"Authorization": f"Bearer {key.text}"}
     try:
         connector = aiohttp.TCPConnector(ssl=context(trust), resolver=_Names())
     except OSError as unreadable:
         return ProbeResult(url=url, ok=False, error=f"the CA certificates cannot be read: {unreadable}")
-    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector, headers=headers) as session:
         models, version, metrics = await asyncio.gather(
             _get(session, f"{url}/v1/models"),
             _get(session, f"{url}/version"),
@@ -88,6 +94,10 @@ async def probe(url: str, timeout_s: float = 2.0, trust: Trust = DEFAULT) -> Pro
         )
     load = read_load(metrics) if isinstance(metrics, bytes) else None
     cards, error = _cards(models)
+    wants_key = error is not None and error[:3] in ("401", "403")
+    if wants_key:
+        wants = "it wants an API key" if key is None else "it refuses the API key it was sent"
+        error = f"{wants}: --api-key-file or spec.apiKey ({error})"
     return ProbeResult(
         url=url,
         ok=error is None,
@@ -97,6 +107,7 @@ async def probe(url: str, timeout_s: float = 2.0, trust: Trust = DEFAULT) -> Pro
         kv_tokens=_kv_tokens(load),
         max_model_len=max((card.max_model_len or 0 for card in cards), default=0) or None,
         error=error,
+        wants_key=wants_key,
     )
 
 

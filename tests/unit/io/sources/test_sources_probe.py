@@ -14,6 +14,7 @@ from aiohttp import web
 
 from headgate.io.extproc.tls import self_signed
 from headgate.io.sources.probe import probe
+from headgate.model.api_keys import read_key
 from headgate.model.load import ModelCard
 
 Handler = Callable[[web.Request], web.StreamResponse]
@@ -132,3 +133,35 @@ async def test_names_that_hang_keep_no_other_server_waiting(monkeypatch: pytest.
             await asyncio.gather(*hanging, return_exceptions=True)
     finally:
         go.set()
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (None, "it wants an API key: --api-key-file or spec.apiKey (401 Unauthorized)"),
+        ("sk-wrong", "it refuses the API key it was sent: --api-key-file or spec.apiKey (401 Unauthorized)"),
+        ("sk-right", None),
+    ],
+)
+async def test_a_server_that_wants_a_key_says_so(key: str | None, words: str | None) -> None:
+    asked: set[str] = set()
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.add(request.path)
+        if request.headers.get("authorization") != "Bearer sk-right":
+            return web.json_response({"error": "Unauthorized"}, status=401)
+        return web.json_response(MODELS)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        found = await probe(url, key=None if key is None else read_key(key))
+    finally:
+        await runner.cleanup()
+    assert (found.error, found.wants_key) == (words, words is not None)
+    assert asked == {"/v1/models", "/version", "/metrics"}
+    assert "sk-" not in repr(found)
