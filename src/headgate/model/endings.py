@@ -12,8 +12,10 @@ _LOST: Mapping[str, str] = {
     LOST_PEER: "Envoy went away, or its access log did not tell in time",
 }
 
+_GAVE_UP = "gave-up"
+
 _DETAILS: tuple[tuple[str, str], ...] = (
-    ("gave-up", "gave up: two endpoints in turn took it and did not answer, a third was not tried"),
+    (_GAVE_UP, "gave up: two endpoints in turn took it and did not answer, a third was not tried"),
     ("response_timeout", "timeout: the route's `timeouts.request` was over"),
     (
         "upstream_per_try_timeout",
@@ -97,15 +99,21 @@ def _who(decision: Decision, outcome: Outcome) -> tuple[str, ...]:
     first = decision.chosen[0] if decision.chosen else None
     served, trouble = outcome.served, outcome.trouble
     hung = trouble is not None and trouble.startswith("suspect")
+    gave_up = (outcome.details or "").startswith(_GAVE_UP)
     found = []
     if first is not None and served is not None and served != first:
-        if hung:
+        if gave_up:
+            how = "hung" if hung else "did not answer"
+            found.append(f"{first} {how}{f' ({trouble})' if trouble else ''}, nor did {served} answer")
+        elif hung:
             found.append(f"{first} hung ({trouble}), rescued by {served}")
         else:
             found.append(f"{first} did not answer{f' ({trouble})' if trouble else ''}, served by {served}")
     elif first is not None and trouble is not None:
         held = "hung" if hung else "was held to be unwell"
         found.append(f"{first} {held} while it waited there ({trouble})")
-    if outcome.attempts is not None and outcome.attempts > 1:
+    if (
+        outcome.attempts is not None and outcome.attempts > 1 and not gave_up
+    ):  # Envoy counts the refused third
         found.append(f"{outcome.attempts} attempts")
     return tuple(found)

@@ -118,7 +118,7 @@ class Health:
         """
         self._streak += 1
         if self.condition != "up" or self._streak >= self._settings.error_streak:
-            self.failed(now, f"refused connections or answered 503: {served} served in its place")
+            self.failed(now, f"did not serve: {served} served in its place")
         else:
             self._cool(now, f"{served} served in its place")
 

@@ -40,7 +40,7 @@ HANG = "suspect: no sign of life for 2.0 s"
             Outcome("failed", 200, A, 0.1, details="upstream_reset_after_response_started{remote_reset}"),
             ["broke off"],
         ),
-        (Outcome("failed", 502, details="gave-up", attempts=3), ["gave up: two endpoints", "3 attempts"]),
+        (Outcome("failed", 502, details="gave-up", attempts=3), ["gave up: two endpoints"]),
         (Outcome("failed", 503, details="no_healthy_upstream"), ["no endpoint could be reached"]),
         (
             Outcome("failed", 503, details="no_healthy_upstream{delayed_connect_error:_Connection_refused}"),
@@ -83,6 +83,13 @@ HANG = "suspect: no sign of life for 2.0 s"
 def test_every_end_has_words(outcome: Outcome | None, words: list[str]) -> None:
     told = why(DECISION, outcome)
     assert [word for word in words if word not in told] == []
+
+
+def test_nobody_rescued_what_two_endpoints_gave_up() -> None:
+    told = why(DECISION, Outcome("failed", 502, B, trouble=HANG, details="gave-up", attempts=3))
+    assert f"{A} hung ({HANG}), nor did {B} answer" in told
+    assert "rescued" not in told
+    assert "3 attempts" not in told, "the third was not made"
 
 
 def test_a_healthy_answer_of_the_first_choice_says_no_more() -> None:
