@@ -42,8 +42,41 @@ def regex_problem(pattern: str) -> str | None:
     strange = _NOT_RE2.search(pattern)
     if strange:
         return f"{pattern!r} uses {strange.group()!r}, which RE2 does not know (look-around, back-reference)"
-    if any(
-        int(number) > 1000 for number in re.findall(r"\{,?(\d+)", pattern) + re.findall(r",(\d+)\}", pattern)
-    ):
-        return f"{pattern!r} repeats more than 1000 times, which RE2 refuses"
+    nested, atoms = _unrolled(pattern)
+    if nested > MOST_REPEATS:
+        return f"{pattern!r} repeats more than {MOST_REPEATS} times, which RE2 refuses"
+    if atoms > MOST_ATOMS:
+        return f"{pattern!r} is longer than {MOST_ATOMS} characters once its repeats are written out"
     return None
+
+
+MOST_REPEATS = 1000
+"""Of a part, the repeats around it multiplied: RE2's own bound."""
+MOST_ATOMS = 10_000
+"""RE2 compiles up to a size in memory, which an atom of many characters (`.`) reaches far later than this."""
+
+_TOKEN = re.compile(
+    r"\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]|\{(?P<least>\d*)(?:,(?P<most>\d*))?\}|.", re.DOTALL
+)
+
+
+def _unrolled(pattern: str) -> tuple[int, int]:
+    """The most repeats of a part of *pattern*, those of the groups around it multiplied; the atoms of all."""
+    deepest, atoms = [1], [0]  # of each open group
+    last = (1, 0)
+    for token in _TOKEN.finditer(pattern):
+        if token[0] == "(":
+            deepest.append(1)
+            atoms.append(0)
+            continue
+        if token[0] == ")" and len(atoms) > 1:
+            last = deepest.pop(), atoms.pop()
+        elif token["least"] or token["most"]:
+            times = max(int(token["least"] or 0), int(token["most"] or 0), 1)
+            atoms[-1] -= last[1]
+            last = last[0] * times, last[1] * times
+        else:
+            last = 1, 1
+        deepest[-1] = max(deepest[-1], last[0])
+        atoms[-1] += last[1]
+    return deepest[0], atoms[0]

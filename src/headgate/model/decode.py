@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 import msgspec
 
 from headgate.model import schema, sentences
-from headgate.model.meta import Identity, KubeObject, Name, Origin
+from headgate.model.meta import Identity, KubeObject, Namespace, ObjectName, Origin
 from headgate.model.objects import InferencePoolX, ModelServer, Object, Secret
 from headgate.model.problems import Place, Problem, Severity
 from headgate.model.rules import broken_rules
@@ -179,8 +179,8 @@ def _named(data: Mapping[str, Any]) -> str:
 
 
 class _Named(msgspec.Struct, frozen=True):
-    name: Name
-    namespace: str = "default"
+    name: ObjectName
+    namespace: Namespace = "default"
 
 
 def _identity(cls: type[KubeObject], data: Mapping[str, Any]) -> Identity | None:

@@ -12,6 +12,7 @@ from headgate.model.meta import (
     Hostname,
     KubeObject,
     LabelSelector,
+    Line,
     Name,
     PortNumber,
     Weight,
@@ -97,14 +98,14 @@ class PathMatch(msgspec.Struct, frozen=True, rename="camel"):
     """How a path is matched."""
 
     type: Literal["Exact", "PathPrefix", "RegularExpression"] = "PathPrefix"
-    value: Annotated[str, msgspec.Meta(max_length=1024)] = "/"
+    value: Annotated[Line, msgspec.Meta(max_length=1024)] = "/"
 
 
 class ValueMatch(msgspec.Struct, frozen=True, rename="camel"):
     """How one header or one query parameter is matched."""
 
     name: HeaderName
-    value: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+    value: Annotated[Line, msgspec.Meta(min_length=1, max_length=4096)]
     type: Literal["Exact", "RegularExpression"] = "Exact"
 
 
@@ -139,8 +140,8 @@ class PathModifier(msgspec.Struct, frozen=True, rename="camel"):
     """How a redirect or a rewrite changes the path."""
 
     type: Literal["ReplaceFullPath", "ReplacePrefixMatch"]
-    replace_full_path: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
-    replace_prefix_match: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
+    replace_full_path: Annotated[Line, msgspec.Meta(max_length=1024)] | None = None
+    replace_prefix_match: Annotated[Line, msgspec.Meta(max_length=1024)] | None = None
 
 
 class RequestRedirect(msgspec.Struct, frozen=True, rename="camel"):

@@ -22,7 +22,7 @@ SelectorLabels = Annotated[
             str,
             msgspec.Meta(
                 max_length=253,
-                pattern=r"^([a-z0-9.-]+/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$",
+                pattern=r"^([a-z0-9.-]+/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]\Z",
                 description="a label's name",
             ),
         ],
@@ -30,7 +30,7 @@ SelectorLabels = Annotated[
             str,
             msgspec.Meta(
                 max_length=63,
-                pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
+                pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z",
                 description="a label's value: letters, digits, '-', '_' and '.', at most 63, no spaces",
             ),
         ],
@@ -63,7 +63,7 @@ class EndpointPickerRef(msgspec.Struct, frozen=True, rename="camel"):
     kind: Annotated[
         str,
         msgspec.Meta(
-            pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$",
+            pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?\Z",
             max_length=63,
             description="a kind, such as Service",
         ),

@@ -21,7 +21,32 @@ DISCOVERY_GROUP = "discovery.k8s.io"
 DURATION = "a duration such as 30s, 500ms or 1m30s"
 HOSTNAME = "a host name such as llm.example.com or *.example.com: lower case, no scheme, no port, no path"
 
+OBJECT_NAME = "a name such as gpu-1 or llm.example.com: lower-case letters, digits, '-' and '.'"
+LINE = "text without line breaks and other control characters"
+NAMESPACE = "a namespace such as team-a: lower-case letters, digits and '-', at most 63"
+
+# `\Z` and not `$` ends every pattern: a line break may follow `$`, and Envoy refuses it.
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+ObjectName = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z",
+        description=OBJECT_NAME,
+    ),
+]
+"""Of an object itself, as Kubernetes takes it: no slash can make the key of one object that of another."""
+Namespace = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z", description=NAMESPACE
+    ),
+]
+Line = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]*\Z", description=LINE),
+]
 PortNumber = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Weight = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Hostname = Annotated[
@@ -29,7 +54,7 @@ Hostname = Annotated[
     msgspec.Meta(
         min_length=1,
         max_length=253,
-        pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z",
         description=HOSTNAME,
     ),
 ]
@@ -38,11 +63,11 @@ HeaderName = Annotated[
     msgspec.Meta(
         min_length=1,
         max_length=256,
-        pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$",
+        pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_`|~]+\Z",
         description="a header or parameter name: letters, digits and '-', no spaces or colons",
     ),
 ]
-Duration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$", description=DURATION)]
+Duration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}\Z", description=DURATION)]
 """Gateway API duration, e.g. `1m30s` or `500ms`; `0s` means no limit."""
 
 Labels = Mapping[str, str]
@@ -85,8 +110,8 @@ class Origin(msgspec.Struct, frozen=True, eq=False):
 class Meta(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The parts of `metadata` that mean something to a gateway."""
 
-    name: Name
-    namespace: str = "default"
+    name: ObjectName
+    namespace: Namespace = "default"
     labels: Labels = msgspec.field(default_factory=dict)
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     creation_timestamp: str | None = None

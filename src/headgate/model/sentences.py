@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from headgate.model import schema
-from headgate.model.meta import DURATION, HOSTNAME, KubeObject
+from headgate.model.meta import DURATION, HOSTNAME, LINE, NAMESPACE, OBJECT_NAME, KubeObject
 from headgate.model.objects import InferencePool, InferencePoolX
 from headgate.model.units import read_seconds, written_seconds
 from headgate.model.words import counted
@@ -17,6 +17,9 @@ _AT = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`\$\.?(?P<path>[^`]
 _MISSING = re.compile(r"^Object missing required field `([^`]+)`$")
 _LENGTH = re.compile(r"^Expected `(str|array|object)` of length (>=|<=) ([0-9]+)$")
 _PLACEHOLDER = re.compile(r"\$\{[A-Za-z_][\w.:-]*\}|\$\([A-Za-z_]\w*\)|\A\$[A-Za-z_]\w*\Z")
+
+_TEXTS = frozenset((LINE, NAMESPACE, OBJECT_NAME))
+"""Descriptions that say nothing to who wrote no text at all."""
 
 LONGEST_SHOWN = 80
 """Characters of a value that a sentence quotes."""
@@ -86,7 +89,7 @@ def _sentence(cls: type[KubeObject], data: Mapping[str, Any], field: str, value:
         return f"{shown(value)} is unknown; it can be {', '.join(choices)}{near}"
     if length is not None and not (description and length[1] == "str" and value):
         return _of_length(value, length[1], length[2], int(length[3]))
-    if description is not None:
+    if description is not None and (isinstance(value, str) or description not in _TEXTS):
         return f"must be {description}, not {shown(value)}{_instead(description, value)}"
     if what.startswith("Expected `int"):
         return _number(value, metas)

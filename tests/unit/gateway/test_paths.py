@@ -38,13 +38,40 @@ def test_only_a_prefix_match_can_be_replaced() -> None:
     assert isinstance(prefix_rewrite(PathMatch("Exact", "/a"), "/b"), str)
 
 
-@pytest.mark.parametrize("pattern", [r"/v\d+", r"(?i)abc", r"(?P<name>a|b)", r"a{1,1000}", r"(?:x)*?"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"/v\d+",
+        r"(?i)abc",
+        r"(?P<name>a|b)",
+        r"a{1,1000}",
+        r"(?:x)*?",
+        r"(a{10}){100}",
+        r"(a{99}){9}|(b{99}){9}",
+        r"[{9}(]{9}\){99}",
+        r"[]{99}]{99}",
+    ],
+)
 def test_expressions_that_envoy_takes(pattern: str) -> None:
     assert regex_problem(pattern) is None
 
 
 @pytest.mark.parametrize(
-    "pattern", ["(", r"(?=a)", r"(?<!a)", r"(a)\1", "a{1001}", "a{1,2000}", "a++", r"a\Z"]
+    "pattern",
+    [
+        "(",
+        r"(?=a)",
+        r"(?<!a)",
+        r"(a)\1",
+        "a{1001}",
+        "a{1,2000}",
+        "a++",
+        r"a\Z",
+        "(a{1,100}){11}",
+        "((a{11}){10,}b){,10}",
+        "((a|[)]){99}){99}",
+        ".{999}" * 99,
+    ],
 )
 def test_expressions_that_envoy_refuses(pattern: str) -> None:
     assert regex_problem(pattern) is not None

@@ -272,6 +272,52 @@ def test_rules_of_routes(rule: dict[str, Any], field: str) -> None:
     assert found.object is None
 
 
+REDIRECT = {"type": "ReplaceFullPath", "replaceFullPath": "/{}"}
+PREFIX = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/{}"}
+
+
+@pytest.mark.parametrize("tail", ["\n", "\r\nset-cookie: a=b", "\0", "\x7f"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"hostnames": ["a.example{}"]},
+        {"rules": [{"matches": [{"path": {"value": "/a{}"}}]}]},
+        {"rules": [{"matches": [{"path": {"type": "RegularExpression", "value": "/a{}"}}]}]},
+        {"rules": [{"matches": [{"headers": [{"name": "x-a{}", "value": "b"}]}]}]},
+        {"rules": [{"matches": [{"headers": [{"name": "x-a", "value": "b{}"}]}]}]},
+        {"rules": [{"matches": [{"queryParams": [{"name": "a", "value": "b{}"}]}]}]},
+        {"rules": [{"timeouts": {"request": "1s{}"}}]},
+        {"rules": [{"filters": [{"type": "RequestRedirect", "requestRedirect": {"path": REDIRECT}}]}]},
+        {"rules": [{"filters": [{"type": "RequestRedirect", "requestRedirect": {"hostname": "a.b{}"}}]}]},
+        {"rules": [{"filters": [{"type": "URLRewrite", "urlRewrite": {"path": PREFIX}}]}]},
+        {"rules": [{"filters": [{"type": "URLRewrite", "urlRewrite": {"hostname": "a.b{}"}}]}]},
+        {"rules": [{"filters": [
+            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-a{}", "value": "b"}]}}
+        ]}]},
+        {"rules": [{"filters": [
+            {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["x-a{}"]}}
+        ]}]},
+    ],
+)  # fmt: skip
+def test_what_envoy_refuses_for_a_control_character_does_not_reach_it(
+    spec: dict[str, Any], tail: str
+) -> None:
+    def filled(value: Any, text: str) -> Any:
+        match value:
+            case str():
+                return value.replace("{}", text)
+            case dict():
+                return {key: filled(each, text) for key, each in value.items()}
+            case list():
+                return [filled(each, text) for each in value]
+
+    raw = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r"}}
+    assert decode({**raw, "spec": filled(spec, "")}, "", line_of).problems == ()
+    found = decode({**raw, "spec": filled(spec, tail)}, "", line_of)
+    assert found.object is None
+    assert [problem.severity for problem in found.problems] == ["error"]
+
+
 def test_a_route_without_rules_has_one_that_matches_all() -> None:
     raw = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r"}}
     found = decode({**raw, "spec": {}}, "", line_of).object

@@ -11,6 +11,7 @@ import msgspec
 from headgate.io.sources.listing import not_regular
 from headgate.io.sources.text import Document, read_documents
 from headgate.model.decode import Decoded, decode_all
+from headgate.model.decode import Path as FieldPath
 from headgate.model.problems import Place, Problem
 
 MAX_FILE_BYTES = 64 << 20
@@ -94,7 +95,8 @@ def parse_text(text: bytes, file: str) -> Parsed:
     problems: list[Problem] = []
     whole = True
     left = MAX_PROBLEMS
-    for document in read_documents(text, file):
+    for each_document in read_documents(text, file):
+        document = _torn(each_document, file) or each_document
         found = [document] if isinstance(document, Problem) else list(document.problems)
         objects = [] if isinstance(document, Problem) else _decode(document, file)
         whole = whole and not isinstance(document, Problem)
@@ -122,6 +124,30 @@ def _decode(document: Document, file: str) -> list[Decoded]:
         place = Place(file, document.line_of(()))
         message = f"a bug in Headgate: this document cannot be read ({error!r})"
         return [Decoded(problems=(Problem(place, "InternalError", message),))]
+
+
+_IDENTITY: frozenset[FieldPath] = frozenset(
+    (("apiVersion",), ("kind",), ("metadata",), ("metadata", "name"), ("metadata", "namespace"))
+)
+
+
+def _torn(document: Document | Problem, file: str) -> Problem | None:
+    """What to say of a *document* that has two identities; None: it has one."""
+    if isinstance(document, Problem):
+        return None
+    path = min((path for path in document.twice if _is_identity(path)), key=document.line_of, default=None)
+    if path is None:
+        return None
+    key = str(path[-1])
+    message = f"{key} is written twice, so this may be any object: is a line --- missing before it?"
+    return Problem(Place(file, document.line_of(path), "", key), "InvalidValue", message)
+
+
+def _is_identity(path: FieldPath) -> bool:
+    """Whether the field at *path* says which object a document, or an item of its list, is."""
+    while len(path) > 2 and path[0] == "items" and isinstance(path[1], int):
+        path = path[2:]
+    return path in _IDENTITY
 
 
 def _clipped(problems: Iterable[Problem]) -> tuple[Problem, ...]:

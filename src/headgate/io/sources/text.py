@@ -33,6 +33,8 @@ class Document(msgspec.Struct, frozen=True):
     """Path of keys and indexes → 1-based line in the file."""
     problems: tuple[Problem, ...] = ()
     """Warnings that do not depend on what the document means: a key written twice."""
+    twice: frozenset[Path] = frozenset()
+    """Paths of the keys written twice."""
 
     def line_of(self, path: Path) -> int:
         """The line of the field at *path*; 0 when it is not in the document."""
@@ -115,7 +117,11 @@ def _read(text: str, before: int, file: str, sizes: Sizes) -> Document | None:
             return None
         builder = _Builder(loader, before, file)
         data = builder.build(node, ())
-        return None if data is None else Document(data, builder.lines, tuple(builder.problems))
+        return (
+            None
+            if data is None
+            else Document(data, builder.lines, tuple(builder.problems), frozenset(builder.twice))
+        )
     finally:
         loader.dispose()
 
@@ -135,6 +141,7 @@ class _Builder:
     def __init__(self, loader: _Loader, before: int, file: str) -> None:
         self.lines: dict[Path, int] = {}
         self.problems: list[Problem] = []
+        self.twice: set[Path] = set()
         self._loader = loader
         self._before = before
         self._file = file
@@ -160,6 +167,7 @@ class _Builder:
                 raise yaml.constructor.ConstructorError(None, None, "a key must be text", key.start_mark)
             name = str(key.value)
             if name in written:
+                self.twice.add((*path, name))
                 place = Place(self._file, self._line(key), "", name)
                 self.problems.append(
                     Problem(place, "DuplicateKey", f"{name} is written twice; the last one counts", "warning")

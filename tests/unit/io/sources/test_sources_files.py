@@ -57,6 +57,35 @@ def test_a_folder_is_read_in_all_its_depth(tmp_path: Path) -> None:
     assert state(Files([tmp_path])) == ({"a": "9000", "b": "9000", "c": "9000"}, [])
 
 
+@pytest.mark.parametrize("border", ["", "---", "--- # next\n---"])
+def test_a_lost_border_between_documents_removes_none(tmp_path: Path, border: str) -> None:
+    files = Files([tmp_path])
+    write(tmp_path / "a.yaml", server("a"), server("b"), server("c"))
+    assert state(files)[0] == {"a": "9000", "b": "9000", "c": "9000"}
+    (tmp_path / "a.yaml").write_text(f"{server('a')}{border}{server('b')}---\n{server('c', 9001)}")
+    served, reasons = state(files)
+    assert served == {"a": "9000", "b": "9000", "c": "9001"}
+    assert border == "--- # next\n---" or "InvalidValue" in reasons
+
+
+def test_a_lost_dash_between_items_of_a_list_removes_none(tmp_path: Path) -> None:
+    items = [f"- {server(name)}".replace("\n", "\n  ").rstrip(" ") for name in ("a", "b")]
+    write(tmp_path / "a.yaml", "apiVersion: v1\nkind: List\nitems:\n" + "".join(items))
+    files = Files([tmp_path])
+    assert state(files) == ({"a": "9000", "b": "9000"}, [])
+    write(tmp_path / "a.yaml", "apiVersion: v1\nkind: List\nitems:\n" + items[0] + "  " + items[1][2:])
+    assert state(files) == ({"a": "9000", "b": "9000"}, ["InvalidValue"])
+
+
+@pytest.mark.parametrize("name", ["A", "a b", "a/b", '"a\\n"', "a_b", "-a", "{name: a, namespace: x/y}"])
+def test_a_name_that_no_object_may_have_removes_none(tmp_path: Path, name: str) -> None:
+    files = Files([tmp_path])
+    write(tmp_path / "a.yaml", server("a"))
+    assert state(files) == ({"a": "9000"}, [])
+    write(tmp_path / "a.yaml", server("a").replace("{name: a}", name if "{" in name else f"{{name: {name}}}"))
+    assert state(files) == ({"a": "9000"}, ["InvalidValue"])
+
+
 def test_a_named_file_is_read_whatever_it_is_called(tmp_path: Path) -> None:
     write(tmp_path / "manifest", server("a"))
     assert state(Files([tmp_path / "manifest"])) == ({"a": "9000"}, [])
