@@ -120,7 +120,7 @@ class Desk:
         assert talk.closed() is None
 
     def pass_on(self, talk: Conversation, said: Said) -> None:
-        stream = StreamId(int(talk.key.removeprefix("n-")))
+        stream = StreamId(int(talk.key.split("-")[1]))
         event: Event
         match said:
             case Arrived(request):
