@@ -6,6 +6,8 @@ STAMP := $(VENV)/.headgate-setup
 NATIVE := $(VENV)/.headgate-native
 NATIVE_SOURCES := $(wildcard native/src/*.rs native/src/*/*.rs native/Cargo.* native/pyproject.toml native/*.pyi)
 FAST := tests/unit tests/golden tests/property
+# Tests of a file share what they start; files run side by side. Most of their time is waiting, so more than the cores.
+SIDE_BY_SIDE := -n $(or $(TEST_PROCESSES),3) --dist loadfile
 COMPILED := tests/unit/picker tests/unit/scheduling tests/unit/app/test_decision_log.py tests/unit/io/extproc/test_extproc_hub.py tests/property
 
 .DEFAULT_GOAL := help
@@ -45,15 +47,15 @@ demo: $(STAMP) $(NATIVE) core  ## the gateway over a simulated fleet, with load,
 	@$(BIN)/headgate demo
 
 test: $(NATIVE) core lint types layers rust  ## all checks and all tests, the live ones (real Envoy) too
-	@$(BIN)/python -m pytest $(FAST) tests/live
-	@HEADGATE_CORE=plain $(BIN)/python -m pytest -q $(COMPILED)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(FAST) tests/live
+	@HEADGATE_CORE=plain $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(COMPILED)
 
 fast: $(NATIVE) lint types layers  ## what to run on every save: no processes are started
 	@$(BIN)/python tools/in_use.py
-	@$(BIN)/python -m pytest -q $(FAST)
+	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(FAST)
 
 live: $(STAMP) $(NATIVE) core  ## only the tests that start real processes
-	@$(BIN)/python -m pytest tests/live
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/live
 
 lint: $(STAMP)  ## ruff: lint and format
 	@$(BIN)/ruff check .
