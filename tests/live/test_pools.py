@@ -167,10 +167,10 @@ async def test_a_saturated_pool_refuses_the_sheddable_first(tmp_path: Path) -> N
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
                 long = [
                     asyncio.create_task(ask(http, gate.url, model="chatbot", max_tokens=2000))
-                    for _ in range(24)
+                    for _ in range(60)
                 ]
                 try:
-                    await asyncio.to_thread(eventually, lambda: gate.saturation("default/first") >= 1)
+                    await asyncio.to_thread(eventually, lambda: gate.saturation("default/first") >= 1, 40)
                     refused = await ask(http, gate.url, model="batch")
                     assert refused.status == 429
                     assert refused.headers["x-headgate-reason"] == "saturated"
@@ -184,5 +184,5 @@ async def test_a_saturated_pool_refuses_the_sheddable_first(tmp_path: Path) -> N
                     for each in answers
                     if isinstance(each, aiohttp.ClientResponse) and each.status == 429
                 ]
-                await asyncio.to_thread(eventually, lambda: gate.saturation("default/first") < 1)
+                await asyncio.to_thread(eventually, lambda: gate.saturation("default/first") < 1, 40)
                 assert (await ask(http, gate.url, model="batch")).status == 200

@@ -122,14 +122,19 @@ class Desk:
             )
         )
         log.close()
-        port = self._ports["9500" if verb == "headgate fleet" else "8080"]
-        end = time.monotonic() + 40
+        end = time.monotonic() + 60
         while time.monotonic() < end and self._servers[-1].poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return
+            if self._is_up(verb):
+                return
             time.sleep(0.05)
         raise AssertionError(f"{verb} did not come up:\n{(self._folder / f'{verb}.log').read_text()}")
+
+    def _is_up(self, verb: str) -> bool:
+        """As a reader of the page sees it: the fleet answers, the gateway says that it listens."""
+        if verb == "headgate run":
+            return "Listening on" in (self._folder / f"{verb}.log").read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._ports["9500"])) == 0
 
     def leave(self) -> None:
         """Ctrl-C in both terminals, the gateway's first."""

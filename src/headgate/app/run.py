@@ -159,9 +159,10 @@ class Supervisor:
         return ENDED_BY_FORCE if forced else 0
 
     async def _start(self, tasks: asyncio.TaskGroup, running: list[asyncio.Task[None]]) -> None:
-        """Probe, start Envoy when the controller can serve it, and report when everything answers."""
+        """Probe, start Envoy when controller and picker can serve it, and report when everything answers."""
         probing = tasks.create_task(self._probe())
         await self._until(self._controller_ready, "the controller reads its sources")
+        await self._until(self._picker_ready, "the picker reads its sources")
         running.append(tasks.create_task(self._children["envoy"].run()))
         probed = await probing
         if probed:
@@ -203,6 +204,9 @@ class Supervisor:
 
     async def _controller_ready(self) -> bool:
         return await answers(self._folder.controller_socket, "/readyz")
+
+    async def _picker_ready(self) -> bool:
+        return await answers(self._folder.picker_socket, "/readyz")
 
     async def _all_ready(self) -> bool:
         self._waits_for = await self._missing()
