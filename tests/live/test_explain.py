@@ -97,3 +97,18 @@ async def test_what_ended_a_request_is_named(tmp_path: Path) -> None:
             table = await explain(gate, "--recent", "2")
             assert [line.split()[1] for line in table.splitlines()[1:3]] == ["gone", "reset"]
             assert (await explain(gate, "--slowest", "1")).splitlines()[1].split()[1] == "impatient"
+
+
+async def test_who_rescued_a_request_from_a_hanging_server_is_named() -> None:
+    async with ScriptedModelServer().running() as silent, ScriptedModelServer().running() as lively:
+        silent.mode = "hang"
+        with contextlib.ExitStack() as stack:
+            urls = [f"http://{each.address}" for each in (silent, lively)]
+            started = gateway(*urls, "--rescue-after", "4s", "--policy", "round-robin")
+            gate = await asyncio.to_thread(stack.enter_context, started)
+            assert set(await asyncio.gather(ask(gate, "a"), ask(gate, "b"))) == {200}
+            records = [await ended(gate, name) for name in ("a", "b")]
+            (moved,) = [each for each in records if each["decision"]["chosen"][0] == silent.address]
+            assert moved["outcome"]["served"] == lively.address
+            assert f"{silent.address} hung (suspect: " in moved["why"]
+            assert f"rescued by {lively.address}; 2 attempts" in moved["why"]
