@@ -121,6 +121,25 @@ async def test_a_mistake_is_answered(
             assert "1048576" in error["message"] or "1 MiB" in error["message"]
 
 
+@pytest.mark.parametrize("headers", [{f"x-{n}": "1" for n in range(count)} for count in (90, 200)] + [
+    {f"x-{n}": "1" * 5000 for n in range(20)}
+])  # fmt: skip
+async def test_too_many_headers_are_answered_as_such(gate: Gateway, headers: dict[str, str]) -> None:
+    """Also where only those that the gateway adds are too many for Envoy."""
+    async with (
+        asyncio.timeout(10),
+        aiohttp.ClientSession() as http,
+        http.post(gate.url + "/full/v1/completions", data=good(), headers=headers) as answer,
+    ):
+        error = (await answer.json())["error"]
+        assert (answer.status, error["code"], error["type"]) == (
+            431,
+            "too-many-headers",
+            "invalid_request_error",
+        )
+        assert answer.headers["x-headgate-reason"] == "too-many-headers"
+
+
 @pytest.mark.parametrize(
     ("path", "kind"), [("/full/v1/completions", "text/plain"), ("/full/v1/unheard-of", JSON)]
 )

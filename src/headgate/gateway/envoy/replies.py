@@ -77,6 +77,21 @@ def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
             "invalid_request_error",
             picked=False,
         ),
+        *(
+            Reply(
+                details,
+                "too-many-headers",
+                "The request has more headers than the gateway takes, 85 or 60 KiB; send fewer.",
+                "invalid_request_error",
+                status=431,
+                picked=False,
+            )
+            for details in (
+                "header_mutation_result_exceeds_limit",
+                "http1.too_many_headers",
+                "http1.headers_too_large",
+            )
+        ),
         Reply(
             "cluster_not_found",
             NO_BACKEND,
