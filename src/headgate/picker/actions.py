@@ -16,6 +16,7 @@ Reason = Literal[
     "unknown-model",  # 404: no InferenceModel has this name, or no endpoint lists it
     "no-target-model",  # 503: every target of the InferenceModel has weight 0
     "bad-request",  # 400: the body is not what the path needs (said by the wire), or names no model
+    "unknown-pool",  # 503: the request names a pool that is not served here (said by the wire)
     "too-large",  # 413 (said by the data plane or the wire)
 ]
 

@@ -21,7 +21,10 @@ _CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 _OURS = '!response.code_details.startsWith("via_upstream")'
 """Not a server's answer."""
 
-OF_PICKER = ("saturated", "no-endpoints", "unknown-model", "no-target-model", "bad-request", "too-large")
+OF_PICKER = (
+    *("saturated", "no-endpoints", "unknown-model", "no-target-model", "unknown-pool"),
+    *("bad-request", "too-large"),
+)
 """Reasons of our picker's refusals."""
 
 
