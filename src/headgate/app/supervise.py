@@ -12,6 +12,7 @@ import msgspec
 
 from headgate.app.lines import Line, event, read_line
 from headgate.app.parent import SUPERVISORS_END, supervised_by
+from headgate.io.bounded_log import BoundedLog
 
 log = logging.getLogger("headgate.run")
 
@@ -76,6 +77,8 @@ class Child:
         self.name = name
         self._command = tuple(command)
         self._say = say
+        self._complaints = BoundedLog()
+        """Of what it says of requests: Envoy warns of each one while there is no picker."""
         self._environ = environ
         self._process: asyncio.subprocess.Process | None = None
         self._backoff = Backoff()
@@ -197,7 +200,13 @@ class Child:
                 continue
             if not line:
                 return
-            self._say(self.name, read_line(line.decode(errors="replace").rstrip()))
+            told = read_line(line.decode(errors="replace").rstrip())
+            if told.event == "log" and told.level in ("warning", "error"):
+                text = self._complaints.bounded(told.text)
+                if text is None:
+                    continue
+                told = msgspec.structs.replace(told, text=text)
+            self._say(self.name, told)
 
 
 def how_ended(code: int) -> str:

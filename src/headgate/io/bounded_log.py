@@ -26,6 +26,14 @@ class BoundedLog(logging.Filter):
         """See `logging.Filter`."""
         if record.levelno < logging.WARNING:
             return True
+        text = self.bounded(record.getMessage())
+        if text is None:
+            return False
+        record.msg, record.args = text, ()
+        return True
+
+    def bounded(self, text: str) -> str | None:
+        """What to say of a line that was not said yet; None: nothing, there were too many."""
         now = self._clock()
         left_out = 0
         if now - self._since >= EVERY_S:
@@ -33,11 +41,7 @@ class BoundedLog(logging.Filter):
             self._since, self._count = now, 0
         self._count += 1
         if self._count > MOST:
-            return False
-        text = record.getMessage()
+            return None
         if len(text) > LONGEST:
             text = f"{text[:LONGEST]}…"
-        if left_out:
-            text += f" ({left_out} more lines were left out before)"
-        record.msg, record.args = text, ()
-        return True
+        return text + (f" ({left_out} more lines were left out before)" if left_out else "")

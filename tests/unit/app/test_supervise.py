@@ -56,6 +56,21 @@ async def test_lines_are_relayed_with_the_name_and_too_long_ones_are_dropped() -
     assert max(len(line) for _, line in lines) < 70_000
 
 
+async def test_what_it_says_of_every_request_is_bounded_and_what_it_tells_once_is_not() -> None:
+    lines: list[tuple[str, str]] = []
+    event = '{"time": "", "event": "endpoint", "level": "warning", "text": "down"}'
+    program = (
+        "print('warning ext_proc: no picker\\n' * 2000)\n"
+        f"for _ in range(50): print({event!r})\n"
+        "print('info main: end', flush=True); import time; time.sleep(60)"
+    )
+    async with running(program, lines):
+        await until(lambda: ("it", "main: end") in lines)
+    told = [text for _, text in lines]
+    assert 20 <= sum("no picker" in text for text in told) < 1000
+    assert told.count("down") == 50
+
+
 async def test_one_that_dies_is_started_again() -> None:
     async with running("import time; time.sleep(60)", []) as child:
         await until(lambda: child.state.pid)
