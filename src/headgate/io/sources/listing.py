@@ -75,6 +75,9 @@ class _Walk:
             self._unseen(path, "Unreadable", f"cannot be read: {error.strerror or error}")
 
     def _note(self, path: Path) -> None:
+        if not _is_text(path):  # no log, page or peer could tell of it
+            self._unseen(path, "NotText", "has a name that is not UTF-8 text, and is not read; rename it")
+            return
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
             self._folder(path)
@@ -127,7 +130,17 @@ class _Walk:
     def _unseen(self, path: Path, reason: str, what: str, severity: Severity = "error") -> None:
         self.unseen.append(path)
         if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(Problem(Place(str(path)), reason, what, severity))
+            shown = str(path).encode(errors="backslashreplace").decode()
+            self.problems.append(Problem(Place(shown), reason, what, severity))
+
+
+def _is_text(path: Path) -> bool:
+    """Whether the bytes of its name are UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def not_regular(mode: int) -> str:

@@ -13,6 +13,9 @@ QUIET_MS = 40
 LONGEST_MS = 400
 """…or after this long, if there is no silence."""
 
+AGAIN_S = 1.0
+"""Between a watch that failed and the next."""
+
 
 class FolderWatch:
     """Watches folders, not what is below them, for as long as the context lasts."""
@@ -54,12 +57,15 @@ class FolderWatch:
         self._hint.clear()
 
     async def _watch(self, folders: frozenset[Path]) -> None:
-        # Where the system cannot watch (no permission, too many watches), looking every now and then must do.
-        with contextlib.suppress(OSError, RuntimeError):
-            async for _ in awatch(
-                *sorted(folders), watch_filter=None, debounce=LONGEST_MS, step=QUIET_MS, recursive=False
-            ):
-                self._hint.set()
+        while True:
+            # Where the system cannot watch (no permission, too many watches, a name that is no text), looking
+            # every now and then must do.
+            with contextlib.suppress(Exception):
+                async for _ in awatch(
+                    *sorted(folders), watch_filter=None, debounce=LONGEST_MS, step=QUIET_MS, recursive=False
+                ):
+                    self._hint.set()
+            await asyncio.sleep(AGAIN_S)
 
     async def _stop(self) -> None:
         task, self._task = self._task, None

@@ -54,3 +54,19 @@ def test_a_fifo_that_is_not_named_like_a_manifest_says_nothing(tmp_path: Path) -
     os.mkfifo(tmp_path / "control")
     found = list_files([tmp_path])
     assert (found.problems, found.unseen) == ((), ())
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_name_that_is_no_text_is_told_in_text(tmp_path: Path, folder: bool) -> None:
+    odd = tmp_path / os.fsdecode(b"odd\xff.yaml")
+    if folder:
+        odd.mkdir()
+    else:
+        odd.write_text("a: 1")
+    (tmp_path / "b.yaml").write_text("a: 1")
+    for named in (tmp_path, odd):
+        found = list_files([named])
+        assert [path.name for path in found.files] == (["b.yaml"] if named == tmp_path else [])
+        (problem,) = found.problems
+        assert problem.reason == "NotText"
+        assert problem.place.file.encode().endswith(rb"odd\udcff.yaml")

@@ -1,6 +1,7 @@
 """The folder watch: a hint comes soon, and the wait is bounded."""
 
 import asyncio
+import os
 from pathlib import Path
 
 from headgate.io.sources.watch import FolderWatch
@@ -38,3 +39,15 @@ async def test_a_folder_that_cannot_be_watched_is_only_waited_for(tmp_path: Path
     async with FolderWatch() as watch:
         await watch.follow(frozenset({tmp_path / "missing"}))
         assert await waited(watch, 0.1) >= 0.09
+
+
+async def test_a_name_that_is_no_text_ends_no_watch(tmp_path: Path) -> None:
+    async with FolderWatch() as watch:
+        await watch.follow(frozenset({tmp_path}))
+        (tmp_path / os.fsdecode(b"\xff.yaml")).write_text("x")
+        for number in range(100):  # the next one that is told of may be a second away
+            (tmp_path / f"a{number}").write_text("x")
+            if await waited(watch, 0.2) < 0.15:
+                break
+        else:
+            raise AssertionError("no change is told")
