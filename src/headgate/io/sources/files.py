@@ -141,6 +141,12 @@ class Files:
             else:
                 problems += self._one(decoded, good, served)
         whole = parsed.whole and not any(each.may_be_any for each in parsed.decoded)
+        if whole and not last.keys() <= good.keys() and (end := _broken_end(parsed)) is not None:
+            whole = False
+            message = (
+                "the file may be cut off here: what it no longer has stays in force until this is mended"
+            )
+            problems.append(msgspec.structs.replace(end, reason="CutOff", message=message))
         if not whole:
             for identity, kept in last.items():
                 good.setdefault(identity, kept)
@@ -172,6 +178,13 @@ class Files:
                 else:
                     merged[identity] = each
         return tuple(merged[identity] for identity in sorted(merged)), duplicates
+
+
+def _broken_end(parsed: Parsed) -> Problem | None:
+    """An error of the last object: where a file that is being written, or was not wholly copied, may end."""
+    if not parsed.decoded or parsed.decoded[-1].object is not None:
+        return None
+    return next((each for each in parsed.decoded[-1].problems if each.severity == "error"), None)
 
 
 def _noted(problem: Problem, note: str) -> Problem:

@@ -86,6 +86,21 @@ def test_a_name_that_no_object_may_have_removes_none(tmp_path: Path, name: str) 
     assert state(files) == ({"a": "9000"}, ["InvalidValue"])
 
 
+def test_a_file_that_is_cut_off_within_an_object_loses_none(tmp_path: Path) -> None:
+    files = Files([tmp_path])
+    text = "---\n".join(map(server, ("a", "b", "c")))
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    whole = {"a": "9000", "b": "9000", "c": "9000"}
+    assert state(files)[0] == whole
+    for end in range(text.index("name: b") + 1, text.index("url", text.index("name: b"))):
+        path.write_text(text[:end])
+        assert state(files)[0] == whole, text[:end][-40:]
+    assert "CutOff" in state(files)[1]
+    path.write_text(server("a"))
+    assert state(files) == ({"a": "9000"}, [])
+
+
 def test_a_named_file_is_read_whatever_it_is_called(tmp_path: Path) -> None:
     write(tmp_path / "manifest", server("a"))
     assert state(Files([tmp_path / "manifest"])) == ({"a": "9000"}, [])
