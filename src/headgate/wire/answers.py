@@ -155,7 +155,7 @@ def error(
         "message": message,
         "type": _ERROR_TYPES.get(status, "invalid_request_error"),
         "param": param,
-        "code": "model_not_found" if reason == "unknown-model" else reason.replace("-", "_"),
+        "code": "model_not_found" if reason == "unknown-model" else reason,
     }
     put = {
         "content-type": "application/json",

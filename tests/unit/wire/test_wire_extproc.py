@@ -417,7 +417,7 @@ def test_a_name_too_long_is_refused() -> None:
     long = json.dumps({"model": "m" * 10_000, "messages": []}).encode()
     assert stream.tell(request(), body(long)) == []
     status, _, said = error(stream)
-    assert (status, said["param"], said["code"]) == (400, "model", "bad_request")
+    assert (status, said["param"], said["code"]) == (400, "model", "bad-request")
     assert len(said["message"]) < 100
 
 

@@ -134,6 +134,9 @@ async def _get(session: aiohttp.ClientSession, url: str) -> bytes | str:
         return "it does not speak TLS: is it an http:// server?"
     except aiohttp.ClientConnectorError as error:
         return os.strerror(error.os_error.errno or errno.EHOSTUNREACH).lower()
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+        question = ": is it an https:// server?" if url.startswith("http:") else ""
+        return f"it closed the connection without an answer{question}"
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return f"no usable answer ({type(error).__name__})"
 

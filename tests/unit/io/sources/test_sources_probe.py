@@ -104,6 +104,16 @@ async def test_a_certificate_of_its_own_making_is_called_that(tmp_path: Path) ->
     assert "self-signed" in error.replace(" ", "-")
 
 
+async def test_http_to_a_server_with_tls(tmp_path: Path) -> None:
+    pair = self_signed(datetime.datetime.now(datetime.UTC))
+    (tmp_path / "pair.pem").write_bytes(pair.key + pair.chain)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pair.pem")
+    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context) as server:
+        found = await probe(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    assert found.error == "it closed the connection without an answer: is it an https:// server?"
+
+
 async def test_https_to_a_server_without_tls() -> None:
     async with serving(models=MODELS) as url:
         error = (await probe(url.replace("http:", "https:"))).error
