@@ -11,9 +11,13 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::program::{ID, Node, PROMPT, Program, SKIP};
 use crate::shape::Piece;
+use numbers::{Digits, LONGEST_NUMBER, integer};
+
 use crate::text::{Digest, Text, chain, model_mask, no_salt};
 
 mod fields;
+mod numbers;
+mod strings;
 #[cfg(test)]
 mod tests;
 
@@ -21,8 +25,6 @@ mod tests;
 const DEPTH: usize = 256;
 /// Bytes of a key that are kept: no shape names a longer one.
 const LONGEST_KEY: usize = 64;
-/// Digits that surely fit a signed 64-bit number.
-const LONGEST_NUMBER: usize = 18;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What a shape found in a body.
@@ -61,57 +63,6 @@ enum State {
     Word,
     /// Behind the whole text.
     End,
-}
-
-/// Where a number stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Digits {
-    /// Behind the sign.
-    Sign,
-    /// Behind a leading zero.
-    Zero,
-    Whole,
-    /// Behind the point.
-    Point,
-    Fraction,
-    /// Behind `e`.
-    Exponent,
-    /// Behind the sign of the exponent.
-    ExponentSign,
-    Power,
-}
-
-impl Digits {
-    fn first(byte: u8) -> Digits {
-        match byte {
-            b'-' => Digits::Sign,
-            b'0' => Digits::Zero,
-            _ => Digits::Whole,
-        }
-    }
-
-    /// With the next byte; None: the byte does not belong to the number.
-    fn next(self, byte: u8) -> Option<Digits> {
-        use Digits::{Exponent, ExponentSign, Fraction, Point, Power, Sign, Whole, Zero};
-        Some(match (self, byte) {
-            (Sign, b'0') => Zero,
-            (Sign | Whole, b'0'..=b'9') => Whole,
-            (Zero | Whole, b'.') => Point,
-            (Point | Fraction, b'0'..=b'9') => Fraction,
-            (Zero | Whole | Fraction, b'e' | b'E') => Exponent,
-            (Exponent, b'+' | b'-') => ExponentSign,
-            (Exponent | ExponentSign | Power, b'0'..=b'9') => Power,
-            _ => return None,
-        })
-    }
-
-    /// The number may end here.
-    fn whole(self) -> bool {
-        matches!(
-            self,
-            Digits::Zero | Digits::Whole | Digits::Fraction | Digits::Power
-        )
-    }
 }
 
 /// Where a string's bytes go.
@@ -232,15 +183,6 @@ fn plain(bytes: &[u8]) -> usize {
         .iter()
         .position(special)
         .unwrap_or(bytes.len() - at)
-}
-
-/// An integer without sign, fraction, exponent and leading zero.
-fn integer(number: &[u8]) -> Option<i64> {
-    let simple = number.len() <= LONGEST_NUMBER && number.iter().all(u8::is_ascii_digit);
-    if !simple {
-        return None;
-    }
-    std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 impl Scanner {
@@ -530,125 +472,6 @@ impl Scanner {
             }
             _ => Err(Unsure),
         }
-    }
-
-    /// Goes on within a string; returns where it stopped.
-    fn string(&mut self, chunk: &[u8], mut at: usize) -> Step<usize> {
-        while at < chunk.len() {
-            if self.escape.is_some() {
-                self.escape_byte(chunk[at])?;
-                at += 1;
-                continue;
-            }
-            self.steps += 1;
-            let length = plain(&chunk[at..]);
-            if length > 0 {
-                self.half()?;
-                self.put(&chunk[at..at + length]);
-                at += length;
-                continue;
-            }
-            match chunk[at] {
-                b'"' => {
-                    self.half()?;
-                    self.string_end(self.base + at + 1);
-                    return Ok(at + 1);
-                }
-                b'\\' => self.escape = Some(None),
-                _ => return Err(Unsure),
-            }
-            at += 1;
-        }
-        Ok(at)
-    }
-
-    /// A high surrogate whose low one did not come is replaced; not in raw values, which keep their bytes.
-    fn half(&mut self) -> Step<()> {
-        if self.high.take().is_none() {
-            return Ok(());
-        }
-        self.replaced()
-    }
-
-    fn replaced(&mut self) -> Step<()> {
-        if self.raw.is_some() {
-            return Err(Unsure);
-        }
-        self.put("\u{fffd}".as_bytes());
-        Ok(())
-    }
-
-    fn put(&mut self, piece: &[u8]) {
-        self.steps += piece.len() as u64;
-        match &mut self.sink {
-            Sink::Nowhere => {}
-            Sink::Key => {
-                let room = LONGEST_KEY.saturating_sub(self.key.len());
-                self.key.extend_from_slice(&piece[..piece.len().min(room)]);
-            }
-            Sink::Text(text) => text.push(piece, self.program.keep()),
-            Sink::Media(digest) => digest.push(piece),
-            Sink::Name(name) => {
-                let most = self.program.measures.longest_model;
-                match name {
-                    Some(known) if known.len() + piece.len() <= most => {
-                        known.extend_from_slice(piece);
-                    }
-                    _ => *name = None,
-                }
-            }
-            Sink::Salt(hash) => hash.update(piece),
-        }
-    }
-
-    fn escape_byte(&mut self, byte: u8) -> Step<()> {
-        let Some(progress) = self.escape else {
-            return Err(Unsure);
-        };
-        let Some((digits, code)) = progress else {
-            if byte == b'u' {
-                self.escape = Some(Some((0, 0)));
-                return Ok(());
-            }
-            let plain = match byte {
-                b'"' | b'\\' | b'/' => byte,
-                b'b' => 8,
-                b'f' => 12,
-                b'n' => b'\n',
-                b'r' => b'\r',
-                b't' => b'\t',
-                _ => return Err(Unsure),
-            };
-            self.half()?;
-            self.escape = None;
-            self.put(&[plain]);
-            return Ok(());
-        };
-        let value = char::from(byte).to_digit(16).ok_or(Unsure)?;
-        let code = code * 16 + value;
-        if digits < 3 {
-            self.escape = Some(Some((digits + 1, code)));
-            return Ok(());
-        }
-        self.escape = None;
-        let low = matches!(code, 0xDC00..=0xDFFF);
-        if !low {
-            self.half()?;
-        }
-        let code = match (self.high.take(), code) {
-            (None, 0xD800..=0xDBFF) => {
-                self.high = Some(code);
-                return Ok(());
-            }
-            (Some(high), _) => 0x10000 + ((high - 0xD800) << 10) + (code - 0xDC00),
-            (None, _) if low => return self.replaced(),
-            (None, code) => code,
-        };
-        let mut buffer = [0; 4];
-        let character = char::from_u32(code).ok_or(Unsure)?;
-        let encoded = character.encode_utf8(&mut buffer).len();
-        self.put(&buffer[..encoded]);
-        Ok(())
     }
 
     fn number_end(&mut self) {
