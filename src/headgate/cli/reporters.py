@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+import msgspec
+
 from headgate.app.lines import Line, for_people, now
 from headgate.app.run_view import (
     joined_line,
@@ -16,6 +18,7 @@ from headgate.app.run_view import (
 from headgate.io.sources.probe import ProbeResult
 from headgate.io.terminal.console import PlainConsole
 from headgate.io.terminal.say import say_json
+from headgate.model.load import entry
 
 
 class TextReporter:
@@ -64,7 +67,7 @@ class JsonReporter:
 
     def probed(self, results: tuple[ProbeResult, ...]) -> None:
         """`{"event": "probed", "replicas": [...]}`."""
-        self._event("probed", now(), replicas=results)
+        self._event("probed", now(), replicas=[_replica(each) for each in results])
 
     def ready(self, info: Mapping[str, Any]) -> None:
         """`{"event": "ready", "url": ..., "admin": ..., "ports": {...}, "pids": {...}, ...}`."""
@@ -72,7 +75,7 @@ class JsonReporter:
 
     def joined(self, result: ProbeResult) -> None:
         """`{"event": "joined", "replica": {...}}`."""
-        self._event("joined", now(), replica=result, text=joined_line(result))
+        self._event("joined", now(), replica=_replica(result), text=joined_line(result))
 
     def said(self, name: str, line: Line) -> None:
         """`{"event": "log", "from": "picker", "level": ..., "text": ...}`; other events have more."""
@@ -81,3 +84,7 @@ class JsonReporter:
             if line.trace:
                 said["trace"] = line.trace
             self._event(line.event, line.time, **{**line.fields, **said})
+
+
+def _replica(result: ProbeResult) -> dict[str, Any]:
+    return {**msgspec.to_builtins(result), "models": [entry(card) for card in result.models]}

@@ -102,6 +102,9 @@ class World(msgspec.Struct, frozen=True):
     def missing(self, kind: str, namespace: str, name: str) -> Unresolved:
         """Why a reference to an object of this kind leads nowhere."""
         crossing = ": write namespace: NAMESPACE in the reference, and a ReferenceGrant there"
+        if kind == "Service" and name in self.absent.names("InferencePool", namespace):
+            pool = f"there is no Service {namespace}/{name}, but an InferencePool of this name"
+            return Unresolved("BackendNotFound", f"{pool}: write its group, and kind: InferencePool")
         return Unresolved("BackendNotFound", self.absent.sentence(kind, namespace, name, crossing))
 
 

@@ -1,6 +1,7 @@
 """What one scrape of one endpoint says, engine names already removed."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -40,6 +41,20 @@ class ModelCard(msgspec.Struct, frozen=True):
     max_model_len: int | None = None
     rest: bytes = b""
     """Every other field of the entry (`created`, `permission`, …): a JSON object; empty: there is none."""
+
+
+def entry(card: ModelCard) -> dict[str, Any]:
+    """The card as an entry of a `/v1/models`, with every field of the engine's."""
+    return {
+        "id": card.id,
+        "object": "model",
+        "created": 0,
+        **(msgspec.json.decode(card.rest) if card.rest else {}),
+        "owned_by": card.owned_by,
+        "root": card.root,
+        "parent": card.parent,
+        "max_model_len": card.max_model_len,
+    }
 
 
 def bases_first(cards: Iterable[ModelCard]) -> tuple[ModelCard, ...]:

@@ -93,6 +93,8 @@ def _sentence(cls: type[KubeObject], data: Mapping[str, Any], field: str, value:
         return f"must be {description}, not {shown(value)}{_instead(description, value)}"
     if what.startswith("Expected `int"):
         return _number(value, metas)
+    if what.startswith("Expected `bool"):
+        return _truth(value)
     if what.startswith(("Expected `str`, got", "Expected `str | null`, got")):
         return f"must be text, not {shown(value)}{_quoted(value)}"
     if what.startswith("Expected `array"):
@@ -170,6 +172,14 @@ def _number(value: object, metas: tuple[msgspec.Meta, ...]) -> str:
     plain = isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value) is not None
     hint = f": write {value} without quotes" if plain else ""
     return f"must be a whole number{span}, not {shown(value)}{hint}"
+
+
+def _truth(value: object) -> str:
+    meant = {True: ("true", "yes", "on", "1"), False: ("false", "no", "off", "0")}
+    said = str(value)[:LONGEST_SHOWN].strip().casefold()
+    plain = next((str(truth).lower() for truth, words in meant.items() if said in words), None)
+    hint = f": write {plain} without quotes" if plain else ""
+    return f"must be true or false, not {shown(value)}{hint}"
 
 
 def _quoted(value: object) -> str:

@@ -14,7 +14,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 
 from headgate.model import headers as names
 from headgate.model.ids import EndpointId
-from headgate.model.load import ModelCard
+from headgate.model.load import ModelCard, entry
 from headgate.model.printable import printable_json
 from headgate.model.words import counted
 
@@ -177,19 +177,7 @@ def _page(content: object) -> bytes:
 
 def model_list(cards: Sequence[ModelCard], *, request_id: str) -> bytes:
     """The answer to `GET /v1/models`."""
-    data = [
-        {
-            "id": card.id,
-            "object": "model",
-            "created": 0,
-            **(msgspec.json.decode(card.rest) if card.rest else {}),
-            "owned_by": card.owned_by,
-            "root": card.root,
-            "parent": card.parent,
-            "max_model_len": card.max_model_len,
-        }
-        for card in cards
-    ]
+    data = [entry(card) for card in cards]
     put = {
         "content-type": "application/json",
         names.DECISION: f"listed; {counted(len(cards), 'model')}",

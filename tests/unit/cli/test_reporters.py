@@ -112,6 +112,19 @@ def test_what_others_wrote_is_shown_and_not_obeyed(capsys: pytest.CaptureFixture
     assert told.err == f"{TIME} picker     | {SHOWN}\n"
 
 
+def test_json_has_the_models_of_a_replica_as_it_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    card = ModelCard("m", root="/m", rest=b'{"created":5,"permission":[{"id":"p"}]}')
+    replica = ProbeResult(url="http://127.0.0.1:1", ok=True, models=(card,))
+    reporter = JsonReporter()
+    reporter.probed((replica,))
+    reporter.joined(replica)
+    probed, joined = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    [told] = probed["replicas"][0]["models"]
+    assert (told["id"], told["root"], told["created"], told["permission"]) == ("m", "/m", 5, [{"id": "p"}])
+    assert "rest" not in told
+    assert joined["replica"] == probed["replicas"][0]
+
+
 def test_json_for_programs_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     text = "\x1b[2J \x9b2J \u202e \x7f é 😀"
     reporter = JsonReporter()
