@@ -218,5 +218,5 @@ def run(
     except BadUrlError as error:
         raise typer.BadParameter(str(error), param_hint="URL") from None
     except (EnvoyMissingError, PortTakenError, FolderError) as error:
-        say(f"headgate: {error}", err=True)
+        say(*f"headgate: {error}".split("\n"), err=True)
         raise typer.Exit(1) from None

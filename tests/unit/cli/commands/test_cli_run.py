@@ -1,5 +1,7 @@
 """The command line of `headgate run` that needs no process."""
 
+import contextlib
+import socket
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,22 @@ def test_a_folder_is_no_url(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [str(tmp_path)])
     assert result.exit_code == 2
     assert "-f" in result.output
+
+
+def test_every_taken_port_has_a_line_of_its_own() -> None:
+    args, taken = [], []
+    with contextlib.ExitStack() as stack:
+        for flag in ("--port", "--metrics-port", "--admin-port"):
+            held = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            taken.append(held.getsockname()[1])
+            args += [flag, str(taken[-1])]
+        result = CliRunner().invoke(
+            app, ["http://127.0.0.1:1", "--host", "127.0.0.1", "--access-log", "off", *args]
+        )
+    assert result.exit_code == 1, result.output
+    lines = result.output.splitlines()
+    assert all(
+        any(line.removeprefix("headgate: ").startswith(f"port {port} is taken") for line in lines)
+        for port in taken
+    )
+    assert "\\n" not in result.output
