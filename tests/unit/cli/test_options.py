@@ -46,6 +46,13 @@ def test_no_option_is_cut(verb: str, columns: str) -> None:
     assert "…" not in "".join(line[:30] for line in result.output.splitlines())
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_texts_of_helps_flow(verb: str) -> None:
+    result = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "80"}, terminal_width=80)
+    text = re.split(r"^(?:Options|Arguments)", result.output, flags=re.MULTILINE)[0]
+    assert not re.search(r"\S {3,}\S", text)
+
+
 def test_every_size_and_duration_has_the_one_form() -> None:
     seen = 0
     for verb in VERBS:

@@ -70,10 +70,8 @@ def fleet(
 
       curl 127.0.0.1:9499/fault -d '{"replica": 0, "kind": "hang", "for_s": 5}'
 
-    Faults:
-
-      crash, hang, hang-all, hang-mid-stream, error-500, error-429,
-      slow-start, stale-metrics, no-metrics; recover ends them
+    Faults: crash, hang, hang-all, hang-mid-stream, error-500, error-429, slow-start,
+    stale-metrics, no-metrics; recover ends them.
     """
     from headgate.app.parent import die_with_parent as end_with_parent
     from headgate.io.fleet.faults import read_fault
