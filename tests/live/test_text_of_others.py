@@ -23,7 +23,8 @@ def calm(text: str) -> bool:
 
 def test_a_model_name_is_shown_by_run_status_and_explain(tmp_path: Path) -> None:
     spec = {"gatewayClassName": HOSTILE, "listeners": [{"name": "x", "port": 80, "protocol": HOSTILE}]}
-    manifest.write(tmp_path / "odd.yaml", manifest.manifest("Gateway", HOSTILE, spec))
+    manifest.write(tmp_path / "odd.yaml", manifest.manifest("Gateway", "odd", spec))
+    manifest.write(tmp_path / "named.yaml", manifest.manifest("Gateway", HOSTILE, spec))
     ports = [f"--{name}port" for name in ("", "metrics-", "admin-")]
     zeros = [part for port in ports for part in (port, "0")]
     with replicas(1, "--model", HOSTILE) as fleet:
