@@ -38,7 +38,14 @@ def _content(part: tuple[object, ...]) -> tuple[object, ...]:
     return ("choice", {"string": _TEXT, "list": ("list", ("choice", {"string": _TEXT, "object": part}))})
 
 
-_RESULT = _content(("object", _PARTS, _PART_LAYOUT))
+_PART = ("object", _PARTS, _PART_LAYOUT)
+_RESULT = _content(_PART)
+_OUTPUT = (
+    "choice",
+    {"string": _TEXT, "list": ("list", ("choice", {"string": _TEXT, "object": _PART})), "object": _PART},
+)
+"""What a tool gave back: a text, parts, or one part: a screenshot."""
+
 CONTENT = _content(
     (
         "object",
@@ -57,7 +64,7 @@ TURN = (
         "tool_call_id": _TEXT,
         "name": _TEXT,
         "arguments": _TEXT,
-        "output": _RESULT,
+        "output": _OUTPUT,
         "call_id": _TEXT,
     },
     (

@@ -104,6 +104,18 @@ def test_every_medium_counts_alike(part: dict[str, Any]) -> None:
     assert len(chat(part).prompt) >= MEDIA_BLOCKS * 128
 
 
+def test_a_screenshot_that_a_tool_took_counts_like_an_image() -> None:
+    """Alone, as computer use has it, or as one part of several."""
+    shot = {"type": "computer_screenshot", "image_url": URL}
+    alone, listed = (
+        read(RESPONSES, {"input": [{"type": "computer_call_output", "call_id": "1", "output": output}]})
+        for output in (shot, [shot])
+    )
+    assert alone.media_tokens == listed.media_tokens == 1024
+    assert alone.prompt == listed.prompt
+    assert len(alone.prompt) < 100_000
+
+
 def test_text_conversations_are_the_same_in_every_api() -> None:
     turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
     plain = read(CHAT, {"messages": [{"role": "system", "content": "Be kind."}, *turns]}).prompt
