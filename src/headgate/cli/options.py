@@ -171,3 +171,19 @@ def key_file_option(path: Path | None) -> "KeyFile | None":
         return KeyFile(path.absolute())
     except KeyFileError as error:
         raise typer.BadParameter(f"{path}: {error}", param_hint="--api-key-file") from None
+
+
+RESCUE_S = 600.0
+"""The default of `RescueAfter`."""
+RescueAfter = Annotated[
+    float,
+    duration_option(
+        "An answer that has not begun by then is asked of another endpoint, once; 0s: never.",
+        default=RESCUE_S,
+    ),
+]
+BODY_TIMEOUT_S = 60.0
+"""The default of `BodyTimeout`."""
+BodyTimeout = Annotated[
+    float, duration_option("Longest time for a request to arrive whole; 0s: any.", default=BODY_TIMEOUT_S)
+]

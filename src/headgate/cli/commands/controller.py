@@ -6,7 +6,11 @@ from typing import Annotated, Literal
 import typer
 
 from headgate.cli.options import (
+    BODY_TIMEOUT_S,
+    RESCUE_S,
+    BodyTimeout,
     InsecureUpstream,
+    RescueAfter,
     UpstreamCa,
     duration_option,
     ip_address,
@@ -55,16 +59,8 @@ def controller(
     body_budget: Annotated[
         int, size_option("Bodies of 1 MB and more that Envoy holds at once, in all.", default=1 << 30)
     ] = 1 << 30,
-    rescue_after: Annotated[
-        float,
-        duration_option(
-            "An answer that has not begun by then is asked of another endpoint, once; 0s: never.",
-            default=600.0,
-        ),
-    ] = 600.0,
-    body_timeout: Annotated[
-        float, duration_option("Longest time for a request to arrive whole; 0s: any.", default=60.0)
-    ] = 60.0,
+    rescue_after: RescueAfter = RESCUE_S,
+    body_timeout: BodyTimeout = BODY_TIMEOUT_S,
     access_log: Annotated[
         str | None,
         typer.Option(

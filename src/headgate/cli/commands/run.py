@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from headgate.cli.options import (
+    BODY_TIMEOUT_S,
+    RESCUE_S,
     SCRAPE_INTERVAL_S,
     ApiKeyFile,
+    BodyTimeout,
     InsecureUpstream,
+    RescueAfter,
     UpstreamCa,
     duration_option,
     ip_address,
@@ -104,16 +108,8 @@ def run(
     ] = 2.0,
     scrape_interval: Annotated[float, scrape_interval_option()] = SCRAPE_INTERVAL_S,
     body_limit: Annotated[int, size_option("Longest request body.", default=64 << 20)] = 64 << 20,
-    rescue_after: Annotated[
-        float,
-        duration_option(
-            "An answer that has not begun by then is asked of another endpoint, once; 0s: never.",
-            default=600.0,
-        ),
-    ] = 600.0,
-    body_timeout: Annotated[
-        float, duration_option("Longest time for a request to arrive whole; 0s: any.", default=60.0)
-    ] = 60.0,
+    rescue_after: RescueAfter = RESCUE_S,
+    body_timeout: BodyTimeout = BODY_TIMEOUT_S,
     envoy_memory: Annotated[
         int | None,
         typer.Option(
