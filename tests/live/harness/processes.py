@@ -1,5 +1,6 @@
 """Starts real programs for tests and ends them with the test; waits for what comes a moment later."""
 
+import itertools
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from headgate.app.parent import end_with_parent
@@ -135,10 +136,25 @@ def eventually(check: Callable[[], Any], within_s: float = 10, every_s: float = 
         time.sleep(every_s)
 
 
+def _ports() -> Iterator[int]:
+    """Ports of this process of the tests, in turn: below those that connections, gateways and others take."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 10_000 + 1000 * (worker % 8)
+    return itertools.cycle(range(first, first + 1000))
+
+
+_NEXT_PORTS = _ports()
+
+
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
+    """A loopback port that nobody listens on now, and that none of the tests beside this one will be given."""
+    for port in _NEXT_PORTS:
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
+    raise AssertionError("no free port")
 
 
 def accepts(port: int) -> bool:
