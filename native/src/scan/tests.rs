@@ -225,8 +225,10 @@ proptest! {
             // Halves of surrogate pairs are read, and a byte order mark.
             let text = String::from_utf8_lossy(&body).replace('\u{feff}', "");
             let text = without_surrogates(&text);
-            let parsed: Result<serde_json::Value, _> = serde_json::from_str(&text);
-            prop_assert!(parsed.is_ok(), "{}", text);
+            if let Err(error) = serde_json::from_str::<serde_json::Value>(&text) {
+                // JSON has no largest number, while `Value` has: 1e405 is read as far as it stands.
+                prop_assert!(error.to_string().starts_with("number out of range"), "{}: {}", error, text);
+            }
         }
     }
 }
