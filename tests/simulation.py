@@ -33,7 +33,7 @@ from headgate.sim.presets import PRESETS, Preset
 from headgate.sim.tokens import TOKEN_BYTES, block_chain
 
 KEY = PoolKey("default/simulated")
-SCRAPE_S = 0.2
+SCRAPE_S = 0.5
 ENGINE = PRESETS["8b-h100"]
 
 
