@@ -59,10 +59,10 @@ async def failed(endpoint: Endpoint) -> PageError:
         OK + b"Transfer-Encoding: identity\r\n\r\npage",
         OK + b"CONTENT-LENGTH: 4\r\n\r\npage",
         OK + b"trAnsfer-encoDing: CHUNKED\r\n\r\n4;of=page\r\npage\r\n0\r\nTrailer: 1\r\n\r\n",
-        OK + b"CONTENT-ENCODING: GZIP\r\nConnection: close\r\n\r\n" + gzip.compress(b"page"),
+        OK + b"CONTENT-ENCODING: GZIP\r\nConnection: close\r\n\r\n" + gzip.compress(b"page", mtime=0),
         b"HTTP/1.0 200 OK\r\n\r\npage",
         b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 4\r\n\r\npage",
-        OK + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"page"),
+        OK + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"page", mtime=0),
         OK + b"Content-Encoding: deflate\r\nConnection: close\r\n\r\n" + zlib.compress(b"page"),
     ],
 )
@@ -88,7 +88,7 @@ async def test_the_host_of_the_url_is_asked_for_without_compression() -> None:
         (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", "http-401", True),
         (OK + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\npage", "garbled", True),
         (
-            OK + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"x" * 900),
+            OK + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"x" * 900, mtime=0),
             "too-large",
             True,
         ),
