@@ -148,6 +148,7 @@ def test_every_refusal_has_the_class_of_its_status() -> None:
         "no-endpoints": "5xx",
         "unknown-model": "4xx",
         "no-target-model": "5xx",
+        "unknown-pool": "5xx",
         "bad-request": "4xx",
         "too-large": "4xx",
     }
