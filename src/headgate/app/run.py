@@ -160,11 +160,11 @@ class Supervisor:
 
     async def _start(self, tasks: asyncio.TaskGroup, running: list[asyncio.Task[None]]) -> None:
         """Probe, start Envoy when controller and picker can serve it, and report when everything answers."""
-        probing = tasks.create_task(self._probe())
+        probing = tasks.create_task(self._probe(normalise_all(self._settings.urls)))
         await self._until(self._controller_ready, "the controller reads its sources")
         await self._until(self._picker_ready, "the picker reads its sources")
         running.append(tasks.create_task(self._children["envoy"].run()))
-        probed = await probing
+        probed = tuple(await probing)
         if probed:
             self._reporter.probed(probed)
         await self._until(self._all_ready, "every pool is answered")
@@ -181,23 +181,19 @@ class Supervisor:
                 tell_at += SLOW_START_S
             await asyncio.sleep(POLL_S)
 
-    async def _probe(self) -> tuple[ProbeResult, ...]:
-        urls = normalise_all(self._settings.urls)
+    async def _probe(self, urls: Iterable[str]) -> list[ProbeResult]:
         trust = default_trust(self._settings.upstream_ca, insecure=self._settings.insecure_upstream)
-        return tuple(await asyncio.gather(*(probe(url, trust=trust, key=self._key_of(url)) for url in urls)))
+        return await asyncio.gather(*(probe(url, trust=trust, key=self._key_of(url)) for url in urls))
 
     def _key_of(self, url: str) -> ApiKey | None:
         return None if self._keys is None else self._keys.of_url(url)
 
     async def _await_late(self, urls: Iterable[str]) -> None:
         """Tell of each model server that did not answer at the start, when it does."""
-        trust = default_trust(self._settings.upstream_ca, insecure=self._settings.insecure_upstream)
         silent = list(urls)
         while silent:
             await asyncio.sleep(LATE_PROBE_S)
-            for result in await asyncio.gather(
-                *(probe(url, trust=trust, key=self._key_of(url)) for url in silent)
-            ):
+            for result in await self._probe(silent):
                 if result.ok:
                     silent.remove(result.url)
                     self._reporter.joined(result)
