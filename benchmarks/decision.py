@@ -17,9 +17,9 @@ import headgate_native
 import uvloop
 from rich.table import Table
 
-from headgate.app.decision_log import DecisionLog
-from headgate.app.picker import Listener
-from headgate.app.picker_pools import fixed_pool
+from headgate.app.picker.decision_log import DecisionLog
+from headgate.app.picker.pools import fixed_pool
+from headgate.app.picker.process import Listener
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.native import Limits
 from headgate.io.extproc.native_wire import NativeWire

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from headgate.model.decode import decode
+from headgate.manifests.decode import decode
 from headgate.model.snapshot import Snapshot
 
 Manifest = dict[str, Any]

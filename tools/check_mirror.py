@@ -15,9 +15,12 @@ ROOT = Path(__file__).parents[1]
 GOLDEN = "tests/golden/test_golden_translate.py"
 
 ELSEWHERE = {
-    "app/demo.py": ("tests/live/test_demo.py", "starts processes"),
-    "app/parent.py": ("tests/live/test_fleet.py", "a process that ends with the one that started it"),
-    "app/run.py": ("tests/live/test_run.py", "starts processes"),
+    "app/demo/stages.py": ("tests/live/test_demo.py", "starts processes"),
+    "app/processes/parent.py": (
+        "tests/live/test_fleet.py",
+        "a process that ends with the one that started it",
+    ),
+    "app/run/supervisor.py": ("tests/live/test_run.py", "starts processes"),
     "cli/commands/controller.py": ("tests/live/test_run.py", "one of the processes of `run`"),
     "cli/commands/demo.py": ("tests/live/test_demo.py", "options of a whole process"),
     "cli/commands/fleet.py": ("tests/live/test_fleet.py", "options of a whole process"),
@@ -35,9 +38,9 @@ ELSEWHERE = {
     "io/sources/worker.py": ("tests/unit/io/sources/test_sources_reader.py", "the process at the other end"),
     "io/load/stream.py": ("tests/unit/io/load/test_load_generator.py", "the generator's requests"),
     "model/absent.py": ("tests/golden/test_golden_check.py", "its words are golden lines"),
-    "model/core.py": ("tests/unit/model/test_topology.py", "readiness of pods"),
-    "model/inference.py": ("tests/unit/model/test_decode.py", "both generations of a pool"),
-    "model/schema.py": ("tests/unit/model/test_decode.py", "unknown fields and kinds"),
+    "model/objects/kubernetes.py": ("tests/unit/model/test_topology.py", "readiness of pods"),
+    "model/objects/inference.py": ("tests/unit/manifests/test_decode.py", "both generations of a pool"),
+    "manifests/schema.py": ("tests/unit/manifests/test_decode.py", "unknown fields and kinds"),
     "scheduling/api.py": ("tests/unit/scheduling/test_scheduler.py", "what the scheduler works on"),
 }
 """Module, or folder of modules → what tests it, and why that is not in the mirrored place."""

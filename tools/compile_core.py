@@ -1,4 +1,4 @@
-"""Compiles the modules of `headgate.core` with mypyc, unless that was done from the same sources.
+"""Compiles the modules of `headgate.compiled` with mypyc, unless that was done from the same sources.
 
 Without a C compiler or Python's headers, or when it fails, one line says so: plain Python does the same job.
 That is an error only where HEADGATE_CORE=compiled insists.

@@ -1,7 +1,7 @@
 """Headgate: an inference gateway for self-hosted LLMs."""
 
-from headgate import core
+from headgate import compiled
 
 __version__ = "0.1.0"
 
-core.install()
+compiled.install()

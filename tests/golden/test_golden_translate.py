@@ -17,7 +17,7 @@ import yaml
 from headgate.gateway.envoy import protos
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import translate
-from headgate.model.decode import decode_all
+from headgate.manifests.decode import decode_all
 from headgate.model.snapshot import Snapshot
 
 MARK = "# --- expected\n"

@@ -15,7 +15,7 @@ from tests.live.harness.fleet import replicas
 from tests.live.harness.gateway import PORTS, Gateway, gateway
 from tests.live.harness.processes import HEADGATE, eventually, get_json
 
-from headgate.app.parent import end_with_parent
+from headgate.app.processes.parent import end_with_parent
 
 pytestmark = pytest.mark.live
 

@@ -12,7 +12,7 @@ from tests.live.harness.translated import written_out
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import translate
 from headgate.io.envoy.binary import find_envoy
-from headgate.model.decode import decode_all
+from headgate.manifests.decode import decode_all
 from headgate.model.snapshot import Snapshot
 
 pytestmark = pytest.mark.live

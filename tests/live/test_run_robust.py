@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from headgate.app.parent import end_with_parent
+from headgate.app.processes.parent import end_with_parent
 
 pytestmark = pytest.mark.live
 

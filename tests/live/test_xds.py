@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from headgate.app.run_ports import Ports, settle
-from headgate.app.supervise import Child
-from headgate.gateway.versions import Json, Resources
+from headgate.app.processes.supervise import Child
+from headgate.app.run.listen_ports import Ports, settle
+from headgate.gateway.xds.versions import Json, Resources
 from headgate.io.envoy.admin import EnvoyAdmin
 from headgate.io.envoy.binary import find_envoy
 from headgate.io.envoy.bootstrap import EnvoyOptions, command

@@ -6,8 +6,8 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from headgate.gateway.session import DeltaSession, Published, Requested, Response, Ticked
-from headgate.gateway.versions import KINDS, Json, Kind, Resource, Target, target
+from headgate.gateway.xds.session import DeltaSession, Published, Requested, Response, Ticked
+from headgate.gateway.xds.versions import KINDS, Json, Kind, Resource, Target, target
 
 NAMES = ("a", "b", "c")
 LINGER = 5.0

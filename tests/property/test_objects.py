@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from headgate.gateway.envoy import protos
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import translate
-from headgate.model.decode import decode_all
-from headgate.model.schema import KINDS
+from headgate.manifests.decode import decode_all
+from headgate.manifests.schema import KINDS
 from headgate.model.snapshot import Snapshot
 
 NAMES = st.sampled_from(["a", "b", "gw", "llm", "*", "", "a.example.com", "*.example.com", "/v1", "/", "%"])

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from headgate.app.lines import Line, line_of, problem_of, written_time
+from headgate.app.processes.lines import Line, line_of, problem_of, written_time
 from headgate.model.printable import printable, printable_json
 
 LEVELS = ("error", "warning", "info", "debug")

@@ -13,7 +13,7 @@ from typing import Any
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from headgate import __version__, core
+from headgate import __version__, compiled
 from headgate.cli import commands
 from headgate.io.terminal.say import say
 
@@ -90,7 +90,7 @@ def main(args: list[str] | None = None) -> Any:
             signal.signal(number, _end)  # until the verb has a handler of its own
     try:
         return app(words, prog_name="headgate")
-    except core.CoreError as error:
+    except compiled.CoreError as error:
         say(f"headgate: {error}", err=True)
         sys.exit(1)
     except Exception as error:

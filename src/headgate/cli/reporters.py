@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from headgate.app.lines import Line, for_people, now
-from headgate.app.run_view import (
+from headgate.app.processes.lines import Line, for_people, now
+from headgate.app.run.view import (
     joined_line,
     listener_lines,
     pool_table,

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from headgate.model.core import EndpointSlice, Service, ServicePort, SliceEndpoint
 from headgate.model.forbidden import Own, refusal
 from headgate.model.ids import EndpointId, endpoint_id
 from headgate.model.meta import KubeObject, of_type
+from headgate.model.objects.kubernetes import EndpointSlice, Service, ServicePort, SliceEndpoint
 from headgate.model.problems import Problem
 
 SERVICE_LABEL = "kubernetes.io/service-name"

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from headgate.model.absent import Absent
-from headgate.model.core import Pod
 from headgate.model.endpoints import Endpoint, ForeignPicker, ModelRule, Pool, TargetModel
 from headgate.model.forbidden import refusal
 from headgate.model.ids import endpoint_id, pool_key
@@ -26,6 +25,7 @@ from headgate.model.objects import (
     ModelServer,
     ServerTls,
 )
+from headgate.model.objects.kubernetes import Pod
 from headgate.model.problems import Problem
 from headgate.model.services import Services
 from headgate.model.snapshot import Snapshot

@@ -9,7 +9,7 @@ from headgate.model.endpoints import Pool
 from headgate.model.headers import HEALTH_PATH
 from headgate.model.ids import EndpointId, PoolKey, StreamId
 from headgate.model.load import ModelCard
-from headgate.model.ports import Rng
+from headgate.model.randomness import Rng
 from headgate.model.requests import BLOCK_BYTES, LOST_POOL, LOST_TOO_LONG, InferenceRequest
 from headgate.picker import events, targets
 from headgate.picker.actions import Action, ListModels, Reason, Reject, Relist, Route, WakeAt

@@ -6,7 +6,7 @@ import msgspec
 
 from headgate.model.endpoints import ModelRule, Pool
 from headgate.model.load import ModelCard, bases_first
-from headgate.model.ports import Rng
+from headgate.model.randomness import Rng
 from headgate.model.requests import InferenceRequest
 
 NAMED = 20

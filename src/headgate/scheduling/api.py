@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 
 import msgspec
 
-from headgate.model.ports import Rng
+from headgate.model.randomness import Rng
 from headgate.model.requests import InferenceRequest
 from headgate.scheduling.state import COOLING, DOWN, FINE, SUSPECT, EndpointState, Line
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from headgate.model.ports import Rng
+from headgate.model.randomness import Rng
 from headgate.scheduling.api import Ask, EndpointState, Profile, RunningScorer, Scorer
 from headgate.scheduling.placement import Placement
 from headgate.scheduling.state import Seen

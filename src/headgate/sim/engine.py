@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from headgate.model.ports import Rng
+from headgate.model.randomness import Rng
 from headgate.sim.adapters import AdapterSlots
 from headgate.sim.blocks import BlockCache
 from headgate.sim.presets import Preset

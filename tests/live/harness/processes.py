@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from headgate.app.parent import end_with_parent
+from headgate.app.processes.parent import end_with_parent
 
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 """Children are forked and replaced at once: what gRPC does between the two for the tests' own servers ends some

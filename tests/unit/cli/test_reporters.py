@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headgate.app.lines import Line
+from headgate.app.processes.lines import Line
 from headgate.cli.reporters import JsonReporter, TextReporter
 from headgate.io.sources.probe import ProbeResult
 from headgate.model.load import ModelCard

@@ -7,14 +7,14 @@ import pytest
 from headgate import registry
 from headgate.gateway import filters
 from headgate.gateway.api import Effect, FilterKind, Refusal
-from headgate.model.gatewayapi import (
+from headgate.model.objects import PathMatch, RouteFilter
+from headgate.model.objects.gateway_api import (
     Header,
     HeaderModifier,
     PathModifier,
     RequestRedirect,
     UrlRewrite,
 )
-from headgate.model.objects import PathMatch, RouteFilter
 
 KINDS = {kind.type: kind() for kind in registry.classes(filters, FilterKind)}  # type: ignore[type-abstract]
 

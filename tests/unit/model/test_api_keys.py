@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headgate.manifests.decode import decode
 from headgate.model.api_keys import LONGEST_KEY, read_key, read_secret
-from headgate.model.decode import decode
 from headgate.model.objects import Secret
 
 KEY = "sk-hunter2-hunter2"

@@ -1,6 +1,8 @@
 """Service ports joined to EndpointSlices."""
 
-from headgate.model.core import (
+from headgate.model.forbidden import Own
+from headgate.model.meta import Meta
+from headgate.model.objects.kubernetes import (
     EndpointConditions,
     EndpointSlice,
     Service,
@@ -9,8 +11,6 @@ from headgate.model.core import (
     SliceEndpoint,
     SlicePort,
 )
-from headgate.model.forbidden import Own
-from headgate.model.meta import Meta
 from headgate.model.services import SERVICE_LABEL, Services
 
 HTTP, GRPC = ServicePort(80, "http"), ServicePort(81, "grpc")

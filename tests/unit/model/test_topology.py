@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from headgate.model.decode import decode
+from headgate.manifests.decode import decode
 from headgate.model.endpoints import ModelRule, Pool, TargetModel
 from headgate.model.forbidden import Own
 from headgate.model.problems import Problem

@@ -103,8 +103,8 @@ def controller(
     import contextlib
     import signal
 
-    from headgate.app.controller import serve
-    from headgate.app.parent import SUPERVISORS_END
+    from headgate.app.controller.process import serve
+    from headgate.app.processes.parent import SUPERVISORS_END
     from headgate.cli.logs import log_to_stderr
     from headgate.gateway.settings import GatewaySettings
     from headgate.io.sources.api import open_source

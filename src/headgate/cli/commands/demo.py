@@ -60,10 +60,10 @@ def demo(
     """
     import asyncio
 
-    from headgate.app.demo import keep_serving, run_demo
-    from headgate.app.demo_children import ChildError
-    from headgate.app.demo_plan import DemoSettings, set_scene
-    from headgate.app.demo_stage import JsonStage, TextStage
+    from headgate.app.demo.children import ChildError
+    from headgate.app.demo.plan import DemoSettings, set_scene
+    from headgate.app.demo.stage import JsonStage, TextStage
+    from headgate.app.demo.stages import keep_serving, run_demo
     from headgate.io.terminal.say import say
 
     settings = DemoSettings(

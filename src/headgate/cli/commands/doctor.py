@@ -65,15 +65,19 @@ def _core() -> dict[str, Any]:
     """`use` is `compiled`, `plain`, or None when the one asked for cannot be had."""
     import os
 
-    from headgate import core
+    from headgate import compiled
 
-    asked = os.environ.get(core.VARIABLE) or "auto"
+    asked = os.environ.get(compiled.VARIABLE) or "auto"
     try:
-        reason = core.plain_because()
-    except core.CoreError as error:
-        os.environ[core.VARIABLE] = "plain"  # the rest can be looked at with any
+        reason = compiled.plain_because()
+    except compiled.CoreError as error:
+        os.environ[compiled.VARIABLE] = "plain"  # the rest can be looked at with any
         return {"asked": asked, "use": None, "reason": str(error)}
-    return {"asked": asked, "use": core.in_use(), "reason": reason or f"{len(core.MODULES)} modules by mypyc"}
+    return {
+        "asked": asked,
+        "use": compiled.in_use(),
+        "reason": reason or f"{len(compiled.MODULES)} modules by mypyc",
+    }
 
 
 def _envoy() -> dict[str, Any]:

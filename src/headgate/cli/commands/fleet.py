@@ -73,7 +73,7 @@ def fleet(
     Faults: crash, hang, hang-all, hang-mid-stream, error-500, error-429, slow-start,
     stale-metrics, no-metrics; recover ends them.
     """
-    from headgate.app.parent import die_with_parent as end_with_parent
+    from headgate.app.processes.parent import die_with_parent as end_with_parent
     from headgate.io.fleet.faults import read_fault
     from headgate.io.fleet.server import PortTakenError
     from headgate.io.fleet.settings import FleetSettings

@@ -197,9 +197,9 @@ def picker(
     """
     import msgspec
 
-    from headgate.app.parent import die_with_parent as end_with_parent
-    from headgate.app.picker import PickerOptions, Tls, serve
-    from headgate.app.picker_admin import Status
+    from headgate.app.picker.admin import Status
+    from headgate.app.picker.process import PickerOptions, Tls, serve
+    from headgate.app.processes.parent import die_with_parent as end_with_parent
     from headgate.cli.logs import log_to_stderr
     from headgate.io.extproc.native import MissingError
     from headgate.io.sources.urls import BadUrlError

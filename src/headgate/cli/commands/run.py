@@ -27,7 +27,7 @@ from headgate.cli.options import (
 from headgate.cli.options import access_log as where_to_log
 
 if TYPE_CHECKING:
-    from headgate.app.run_settings import AccessLog
+    from headgate.app.run.settings import AccessLog
 
 app = typer.Typer(add_completion=False)
 
@@ -57,8 +57,8 @@ def _destination(asked: str | Path) -> "AccessLog":
 
 @contextmanager
 def _requests_on_stdout(where: "AccessLog") -> Iterator[Callable[[bytes], None] | None]:
-    from headgate.app.lines import now
-    from headgate.app.run_view import lost_requests
+    from headgate.app.processes.lines import now
+    from headgate.app.run.view import lost_requests
     from headgate.io.terminal.outlet import queued_stdout
 
     if where != "stdout":
@@ -153,10 +153,10 @@ def run(
     import asyncio
     from functools import partial
 
-    from headgate.app.run import Supervisor
-    from headgate.app.run_folder import FolderError
-    from headgate.app.run_ports import Ports, PortTakenError
-    from headgate.app.run_settings import RunSettings
+    from headgate.app.run.folder import FolderError
+    from headgate.app.run.listen_ports import Ports, PortTakenError
+    from headgate.app.run.settings import RunSettings
+    from headgate.app.run.supervisor import Supervisor
     from headgate.cli.logs import log_to
     from headgate.cli.manifests import must_exist, no_path
     from headgate.cli.reporters import JsonReporter, TextReporter

@@ -12,7 +12,7 @@ from headgate.io.sources.listing import Listing, Stamp
 from headgate.io.sources.reader import Reader, ReaderError
 from headgate.io.sources.reading import Parsed, refused
 from headgate.io.sources.resolve import hosts_of, lookup_all
-from headgate.model.decode import Decoded
+from headgate.manifests.decode import Decoded
 from headgate.model.meta import Identity
 from headgate.model.objects import Object
 from headgate.model.problems import Place, Problem

@@ -10,8 +10,8 @@ import msgspec
 
 from headgate.io.sources.listing import not_regular
 from headgate.io.sources.text import Document, read_documents
-from headgate.model.decode import Decoded, decode_all
-from headgate.model.decode import Path as FieldPath
+from headgate.manifests.decode import Decoded, decode_all
+from headgate.manifests.decode import Path as FieldPath
 from headgate.model.problems import Place, Problem
 
 MAX_FILE_BYTES = 64 << 20

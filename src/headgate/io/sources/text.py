@@ -13,9 +13,9 @@ import msgspec
 import yaml
 
 from headgate.io.sources.sizes import Sizes, TooMuchError
-from headgate.model.decode import Path
+from headgate.manifests.decode import Path
+from headgate.manifests.sentences import placeholder, unfilled
 from headgate.model.problems import Place, Problem
-from headgate.model.sentences import placeholder, unfilled
 
 MAX_DOCUMENTS = 50_000
 """Of one file."""

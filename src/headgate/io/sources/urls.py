@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from headgate.model.decode import decode
+from headgate.manifests.decode import decode
 from headgate.model.forbidden import Own, refusal
 from headgate.model.objects import Object
 from headgate.model.topology import parse_url

@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from headgate import __version__, core
+from headgate import __version__, compiled
 from headgate.io.web.counts import Counts, Histogram, Key, Series
 from headgate.model.ids import PoolKey
 from headgate.model.printable import printable_metrics
@@ -310,7 +310,7 @@ class _Now(Collector):
             "headgate_info",
             "What runs here",
             ("version", "wire", "core"),
-            [((__version__, reading.wire, core.in_use()), 1.0)],
+            [((__version__, reading.wire, compiled.in_use()), 1.0)],
         )
         yield _gauge("process_resident_memory_bytes", "Resident memory", (), [((), float(resident_bytes()))])
 

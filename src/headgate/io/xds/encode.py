@@ -13,7 +13,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message_factory import GetMessageClass
 
 from headgate.gateway.envoy.protos import MESSAGES, to_any, type_url
-from headgate.gateway.versions import Kind, Resource
+from headgate.gateway.xds.versions import Kind, Resource
 
 _ROUTES: Any = MESSAGES["route"].DESCRIPTOR
 _HOSTS_FIELD = _ROUTES.fields_by_name["virtual_hosts"]

@@ -14,8 +14,8 @@ from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import json_format
 
 from headgate.gateway.envoy.protos import type_url
-from headgate.gateway.session import DeltaSession, Event, Published, Requested, Response, Ticked
-from headgate.gateway.versions import KINDS, Kind, Resource, Resources, Target, target
+from headgate.gateway.xds.session import DeltaSession, Event, Published, Requested, Response, Ticked
+from headgate.gateway.xds.versions import KINDS, Kind, Resource, Resources, Target, target
 from headgate.io.unix import private_socket
 from headgate.io.xds.encode import Encoder
 from headgate.model.problems import Place, Problem

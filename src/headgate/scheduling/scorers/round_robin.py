@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from headgate.model.ports import Rng
+from headgate.model.randomness import Rng
 from headgate.scheduling.api import Ask, EndpointState, RunningScorer, Scorer
 
 

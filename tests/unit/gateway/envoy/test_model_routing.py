@@ -8,7 +8,7 @@ from tests import manifests as manifest
 from headgate.gateway.envoy import model_routing, protos
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import Translation, translate
-from headgate.model.decode import decode
+from headgate.manifests.decode import decode
 
 PORT = "port-8080"
 

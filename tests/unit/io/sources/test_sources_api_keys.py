@@ -7,7 +7,7 @@ import pytest
 from tests.manifests import model_server, snapshot
 
 from headgate.io.sources.api_keys import ApiKeys
-from headgate.model.decode import decode
+from headgate.manifests.decode import decode
 from headgate.model.objects import Object
 
 KEY = "sk-hunter2-hunter2"

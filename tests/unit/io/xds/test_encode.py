@@ -6,7 +6,7 @@ import pytest
 from google.protobuf import json_format
 
 from headgate.gateway.envoy.protos import to_message
-from headgate.gateway.versions import Json, resource
+from headgate.gateway.xds.versions import Json, resource
 from headgate.io.xds.encode import Encoder
 
 

@@ -12,7 +12,7 @@ import pytest
 from envoy.service.discovery.v3 import discovery_pb2 as pb
 
 from headgate.gateway.envoy.protos import type_url
-from headgate.gateway.versions import Json, Kind
+from headgate.gateway.xds.versions import Json, Kind
 from headgate.io.xds.server import SERVICE, XdsServer
 
 

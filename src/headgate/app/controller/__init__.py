@@ -1,0 +1,1 @@
+"""`headgate controller`: objects in, Envoy programmed, status out."""

@@ -1,0 +1,1 @@
+"""`headgate demo`: the gateway over a simulated fleet, with load."""

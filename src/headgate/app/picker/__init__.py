@@ -1,0 +1,1 @@
+"""`headgate picker`: pools, their machines, the wire and the admin API put together."""

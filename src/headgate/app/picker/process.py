@@ -1,0 +1,400 @@
+"""The picker process: sources → pools → machines, served over gRPC, watched over HTTP."""
+
+import asyncio
+import contextlib
+import datetime
+import gc
+import logging
+import random
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+import msgspec
+import uvloop
+
+from headgate import __version__
+from headgate.app.picker.admin import Status, admin_app, metrics_app, serve_tcp, serve_unix
+from headgate.app.picker.decision_log import DecisionLog
+from headgate.app.picker.pools import Pools, fixed_pool, with_selector
+from headgate.app.processes.parent import SUPERVISORS_END
+from headgate.io.api_keys import KeyFile, Keys
+from headgate.io.extproc import native, native_wire
+from headgate.io.extproc.health import Health
+from headgate.io.extproc.hub import Hub
+from headgate.io.extproc.server import UNLIMITED, Ports, listen
+from headgate.io.extproc.service import Services
+from headgate.io.extproc.tls import CertificateFiles, Certificates, server_credentials
+from headgate.io.here import local_addresses
+from headgate.io.scrape.scraper import AT_REST_S
+from headgate.io.sources.api import Source, open_source
+from headgate.io.trust import Trust
+from headgate.io.web.counts import Counts
+from headgate.io.web.metrics import PickerMetrics, Reading
+from headgate.model.decisions import Decision
+from headgate.model.forbidden import Own
+from headgate.model.ids import EndpointId, PoolKey, StreamId, pool_key
+from headgate.model.problems import Place, Problem
+from headgate.model.requests import InferenceRequest, Outcome
+from headgate.model.snapshot import Snapshot
+from headgate.model.topology import resolve_pools
+from headgate.picker.choice import Choice
+from headgate.picker.settings import MachineSettings
+from headgate.scheduling.prefix import PrefixIndex
+from headgate.wire.extproc import BODY_LIMIT_BYTES, Settings
+
+HEALTH_S = 0.25
+"""How often is looked whether an endpoint fell ill or came back, for the log."""
+SWEEP_S = 2.0
+SOURCE_AGAIN_S = 1.0
+QUIET_S = 1.0
+"""A draining picker stops when no stream has been open for so long."""
+
+log = logging.getLogger(__name__)
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """How the main port is encrypted.
+
+    Its methods raise OSError when a file cannot be read and ValueError when it cannot be used.
+    """
+
+    folder: Path | None = None
+    """With `tls.crt` and `tls.key`; None: a certificate made at start."""
+    reload: bool = False
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    client_ca: Path | None = None
+    """Certificates, PEM: clients must show one signed by one of these."""
+
+    def certificates(self) -> Certificates:
+        """What the files hold now."""
+        return Certificates(
+            files=CertificateFiles(self.folder, self.client_ca),
+            reload=self.reload,
+            min_version=self.min_version,
+        )
+
+    def files(self) -> str:
+        """Where its certificates come from."""
+        return ", ".join(str(path) for path in (self.folder, self.client_ca) if path is not None)
+
+
+class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the command line can say. Port 0 means any free one, None none."""
+
+    files: tuple[Path, ...] = ()
+    urls: tuple[str, ...] = ()
+    endpoints: tuple[EndpointId, ...] = ()
+    """Fixed endpoints in place of objects."""
+    pool: PoolKey | None = None
+    """The pool of streams that name none; served here even when its object names a foreign picker."""
+    selector: tuple[tuple[str, str], ...] = ()
+    """Labels of the pods of `pool`, in place of an InferencePool object."""
+    target_ports: tuple[int, ...] = ()
+    policy: str = "default"
+    settings: MachineSettings = MachineSettings()
+    host: str = "0.0.0.0"
+    grpc_port: int = 9002
+    grpc_socket: Path | None = None
+    """A Unix socket for ext_proc and the access log, in place of the port."""
+    health_port: int | None = 9003
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = 9090
+    admin_socket: Path | None = None
+    admin_port: int | None = None
+    tls: Tls | None = None
+    drain_timeout_s: float = 30.0
+    scrape_interval_s: float = AT_REST_S
+    body_limit: int = BODY_LIMIT_BYTES
+    max_receive_bytes: int = UNLIMITED
+    keys: KeyFile | None = None
+    """Keys of model servers whose objects name none."""
+    trust: Trust = Trust()
+    """What https model servers are scraped by."""
+    subset_filter: bool = True
+    wire: str | None = None
+    """`native`, `portable` or `auto`; None: as `HEADGATE_WIRE` says, else `auto`."""
+    wire_threads: int = 1
+    """Transport threads of the native wire."""
+    own_ports: frozenset[int] = frozenset()
+    """Ports of the gateway's other processes, which no model server may have."""
+
+
+def _wall_time(at: float) -> float:
+    """Unix seconds of a time on the machine's clock."""
+    return datetime.datetime.now(datetime.UTC).timestamp() - (time.monotonic() - at)
+
+
+class Listener:
+    """Listens to the hub: decision log and metrics."""
+
+    def __init__(self, decisions: DecisionLog, counts: Counts) -> None:
+        self._decisions = decisions
+        self._counts = counts
+
+    def decided(
+        self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
+    ) -> None:
+        """See `hub.Listener`."""
+        self._decisions.record(stream, decision)
+        self._counts.decided(stream, request, decision, took_s)
+
+    def concluded(self, stream: StreamId, outcome: Outcome) -> None:
+        """See `hub.Listener`."""
+        self._decisions.conclude(stream, outcome)
+        self._counts.concluded(stream, outcome)
+
+
+class Picker:
+    """One picker process's parts, started by `run`."""
+
+    def __init__(self, options: PickerOptions) -> None:
+        self._options = options
+        nonce, secret = secrets.token_hex(4), secrets.token_bytes(16)
+        self._decisions = DecisionLog(_wall_time)
+        self._metrics = PickerMetrics(
+            self._reading,
+            lambda pool, name: self._pools.knows(pool, name),
+            lambda pool, name: self._pools.has_objective(pool, name),
+        )
+        self._hub = Hub(nonce, Listener(self._decisions, self._metrics.counts), time.monotonic, secret=secret)
+        self._hub.default = options.pool
+        self._native = native.load(options.wire)
+        self.wire = "portable" if self._native is None else "native"
+        """Which wire serves."""
+        self._keys = Keys(options.keys)
+        self._pools = Pools(
+            self._hub,
+            options.policy,
+            options.settings,
+            random.Random(),
+            options.pool,
+            options.scrape_interval_s,
+            make_index=PrefixIndex if self._native is None else self._native.PrefixIndex,
+            trust=options.trust,
+            keys=self._keys,
+        )
+        self._wire = Settings(
+            nonce, secret=secret, body_limit=options.body_limit, subset_filter=options.subset_filter
+        )
+        self._health = Health()
+        self._stopping = asyncio.Event()
+        self._at_once = asyncio.Event()
+
+    def _reading(self) -> Reading:
+        return Reading(self._pools.views(), self._hub.open_streams, self._hub.left_streams, self.wire)
+
+    def stop(self) -> None:
+        """Drains; a second call ends at once."""
+        (self._at_once if self._stopping.is_set() else self._stopping).set()
+
+    async def run(self, started: Callable[[Status], None] | None = None) -> None:
+        """Serves until a signal to end or `stop`. *started* is told the ports once all are open.
+
+        Raises:
+            OSError, RuntimeError: a port cannot be bound, or a certificate cannot be read.
+            ValueError: a certificate cannot be used, or a wire does not know an option.
+            BadUrlError: a URL cannot be used.
+        """
+        options = self._options
+        source = None if options.endpoints else open_source(options.files, options.urls)
+        async with AsyncExitStack() as stack:
+            ports = await self._listen(stack)
+            status = await self._serve_http(stack, ports)
+            for number in (signal.SIGTERM, signal.SIGINT, SUPERVISORS_END):
+                asyncio.get_running_loop().add_signal_handler(number, self.stop)
+            if started is not None:
+                started(status())
+            async with asyncio.TaskGroup() as group:
+                background = [
+                    group.create_task(self._pools.scraper.run()),
+                    group.create_task(self._follow(source, await self._own(status()))),
+                    group.create_task(self._sweep()),
+                    group.create_task(self._tell_health()),
+                ]
+                await self._stopping.wait()
+                await self._drain(ports)
+                for task in background:
+                    task.cancel()
+
+    async def _listen(self, stack: AsyncExitStack) -> Ports | native_wire.NativePorts:
+        options = self._options
+        if self._native is not None:
+            return await self._listen_natively(stack, self._native)
+        if options.wire_threads != 1:
+            log.warning("--wire-threads has no effect: only the native wire has transport threads")
+        credentials = None
+        if options.tls is not None:
+            if options.tls.min_version != "1.2":
+                raise ValueError(
+                    f"the portable wire cannot refuse TLS below {options.tls.min_version}: "
+                    "leave --tls-min-version at 1.2, or use the native wire"
+                )
+            certificates = options.tls.certificates()
+            credentials = server_credentials(certificates)
+            if certificates.reload:
+                certificates.files.follow()
+                stack.callback(certificates.files.stop)
+        ports = await listen(
+            Services(self._hub, self._wire),
+            self._health,
+            host=options.host,
+            port=options.grpc_port,
+            health_port=options.health_port,
+            credentials=credentials,
+            max_receive_bytes=options.max_receive_bytes,
+            path=options.grpc_socket,
+        )
+        stack.push_async_callback(ports.stop, 0.0)
+        return ports
+
+    async def _listen_natively(self, stack: AsyncExitStack, module: ModuleType) -> native_wire.NativePorts:
+        options = self._options
+        limits = native.Limits(
+            threads=options.wire_threads,
+            message_bytes=max(native.MESSAGE_BYTES, 2 * options.body_limit),
+        )
+        if options.max_receive_bytes != UNLIMITED:
+            limits = msgspec.structs.replace(limits, message_bytes=options.max_receive_bytes)
+        wire = native_wire.NativeWire(module, self._hub, self._wire, limits)
+        certificates = options.tls.certificates() if options.tls else None
+        try:
+            ports = wire.start(
+                options.host, options.grpc_port, options.health_port, certificates, options.grpc_socket
+            )
+        except ValueError as error:
+            assert options.tls is not None
+            raise ValueError(f"{options.tls.files()}: {error}") from error
+        stack.push_async_callback(ports.stop, 0.0)
+        following = asyncio.create_task(wire.follow(self._health))
+        stack.callback(following.cancel)
+        return ports
+
+    async def _serve_http(
+        self, stack: AsyncExitStack, ports: Ports | native_wire.NativePorts
+    ) -> Callable[[], Status]:
+        options = self._options
+        metrics_port = admin_port = 0
+        if options.metrics_port is not None:
+            site = await serve_tcp(metrics_app(self._metrics), options.metrics_host, options.metrics_port)
+            stack.push_async_callback(site.close)
+            metrics_port = site.port
+
+        def status() -> Status:
+            return Status(
+                version=__version__,
+                ready=self._health.ready,
+                draining=self._stopping.is_set(),
+                policy=options.policy,
+                wire=self.wire,
+                grpc_port=ports.port,
+                health_port=ports.health_port,
+                metrics_port=metrics_port,
+                admin_port=admin_port,
+                open_streams=self._hub.open_streams,
+                left_streams=self._hub.left_streams,
+                pools=self._pools.views(),
+                problems=self._pools.problems,
+            )
+
+        if options.admin_socket is not None:
+            site = await serve_unix(admin_app(status, self._decisions), options.admin_socket)
+            stack.push_async_callback(site.close)
+        if options.admin_port is not None:
+            site = await serve_tcp(admin_app(status, self._decisions), "127.0.0.1", options.admin_port)
+            stack.push_async_callback(site.close)
+            admin_port = site.port
+        return status
+
+    async def _own(self, status: Status) -> Own:
+        """Where no model server may be."""
+        mine = (status.grpc_port, status.health_port, status.metrics_port, status.admin_port)
+        ports = self._options.own_ports.union(port for port in mine if port)
+        return Own(ports, await asyncio.to_thread(local_addresses))
+
+    async def _follow(
+        self,
+        source: Source | None,
+        own: Own = Own(),  # noqa: B008 - frozen
+    ) -> None:
+        options = self._options
+        if source is None:
+            pool = fixed_pool(options.pool or pool_key("default", "default"), options.endpoints)
+            self._pools.update([pool], ())
+            await self._health.set_ready(True)
+            return
+        while True:
+            try:
+                async with aclosing(source.snapshots()) as snapshots:
+                    async for snapshot in snapshots:
+                        self._take(msgspec.structs.replace(snapshot, own=own))
+                        await self._health.set_ready(not self._stopping.is_set())
+            except Exception:
+                log.exception(
+                    "the source failed; what was read before stays, next try in %g s", SOURCE_AGAIN_S
+                )
+            await asyncio.sleep(SOURCE_AGAIN_S)
+
+    def _take(self, snapshot: Snapshot) -> None:
+        """Serve the pools of a snapshot; one that meets a bug leaves those before it."""
+        options = self._options
+        whole = snapshot
+        try:
+            if options.selector and options.pool is not None:
+                whole = with_selector(snapshot, options.pool, options.selector, options.target_ports)
+            self._keys.named = whole.api_keys
+            pools, problems = resolve_pools(whole)
+        except Exception as error:
+            log.exception("this version of the objects cannot be resolved")
+            message = f"a bug in Headgate: {error!r}; the pools before are served on"
+            self._pools.report((*snapshot.problems, Problem(Place(), "InternalError", message)))
+        else:
+            self._pools.update(pools, (*snapshot.problems, *problems))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._hub.sweep()
+
+    async def _tell_health(self) -> None:
+        while True:
+            await asyncio.sleep(HEALTH_S)
+            try:
+                self._pools.tell_health()
+            except Exception:  # a bug in what is told ends no serving
+                log.exception("changes of health are not told any more")
+                return
+
+    async def _drain(self, ports: Ports | native_wire.NativePorts) -> None:
+        """New streams are refused; open ones go on until the time is up, or told to end at once."""
+        await self._health.set_ready(False)
+        ports.drain()
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._options.drain_timeout_s
+        busy = clock()
+        while not self._at_once.is_set() and clock() < deadline and clock() - busy < QUIET_S:
+            if self._hub.open_streams:
+                busy = clock()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._at_once.wait(), 0.05)
+
+
+def serve(options: PickerOptions, started: Callable[[Status], None] | None = None) -> None:
+    """Runs a picker process until it is told to stop; raises as `Picker.run` does."""
+
+    async def main() -> None:
+        await Picker(options).run(started)
+
+    # What lives now lives as long as the process; requests leave nothing in cycles, so looking for some is
+    # seldom worth while (measured: 8 % of the picker's CPU with Python's own thresholds).
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

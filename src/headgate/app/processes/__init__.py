@@ -1,0 +1,1 @@
+"""What all our processes share: starting, ending, lines on standard output."""

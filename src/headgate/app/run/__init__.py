@@ -1,0 +1,1 @@
+"""`headgate run`: gateway, picker and Envoy as children of one supervisor."""

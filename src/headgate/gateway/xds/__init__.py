@@ -1,0 +1,1 @@
+"""What Envoy is told and when: versions, the delta session, lingering; pure."""

@@ -1,0 +1,1 @@
+"""YAML documents with places → objects, checked as the CRDs would."""

@@ -1,0 +1,109 @@
+"""Pool values to machines."""
+
+import asyncio
+import random
+
+import pytest
+
+from headgate.app.picker.pools import Pools, fixed_pool, with_selector
+from headgate.io.extproc.hub import Hub
+from headgate.model.decisions import Decision
+from headgate.model.endpoints import ForeignPicker, Pool
+from headgate.model.ids import EndpointId, PoolKey, StreamId
+from headgate.model.objects.inference import InferencePool
+from headgate.model.requests import InferenceRequest, Outcome
+from headgate.model.snapshot import Snapshot
+from headgate.picker.choice import Choice
+from headgate.picker.settings import MachineSettings
+
+SETTLE_S = 0.02
+
+A, B = PoolKey("default/a"), PoolKey("default/b")
+FOREIGN = ForeignPicker(service="default/other:9002", addresses=())
+ADDRESSES = (EndpointId("10.0.0.2:80"), EndpointId("10.0.0.1:80"), EndpointId("[::1]:80"))
+
+
+class Silent:
+    def decided(
+        self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
+    ) -> None:
+        pass
+
+    def concluded(self, stream: StreamId, outcome: Outcome) -> None:
+        pass
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub("n", Silent(), lambda: 1.0)
+
+
+def pools(hub: Hub, own: PoolKey | None = None) -> Pools:
+    return Pools(hub, "default", MachineSettings(), random.Random(1), own, 0.2, settle_s=SETTLE_S)
+
+
+def test_a_fixed_pool_has_its_addresses_in_order() -> None:
+    pool = fixed_pool(A, ADDRESSES)
+    assert [(each.id, each.ip, each.port) for each in pool.endpoints] == [
+        ("10.0.0.1:80", "10.0.0.1", 80),
+        ("10.0.0.2:80", "10.0.0.2", 80),
+        ("[::1]:80", "::1", 80),
+    ]
+
+
+def test_a_selector_makes_a_pool_object() -> None:
+    once = with_selector(Snapshot(), A, [("app", "vllm")], [8000, 8001])
+    twice = with_selector(once, A, [("app", "sglang")], [8000])
+    (found,) = twice.objects
+    assert isinstance(found, InferencePool)
+    assert (found.namespace, found.name) == ("default", "a")
+    assert dict(found.spec.selector.match_labels) == {"app": "sglang"}
+    assert [port.number for port in found.spec.target_ports] == [8000]
+
+
+async def test_pools_come_and_go(hub: Hub) -> None:
+    work = pools(hub)
+    work.update([fixed_pool(A, ADDRESSES), fixed_pool(B, ADDRESSES[:1])], ())
+    assert (hub.serves(A), hub.serves(B)) == (True, True)
+    assert [(view.pool, len(view.endpoints)) for view in work.views()] == [(A, 3), (B, 1)]
+    work.update([fixed_pool(A, ADDRESSES[:2])], ())
+    assert (hub.serves(A), hub.serves(B)) == (True, True), "Envoy may not have heard of it yet"
+    await asyncio.sleep(2 * SETTLE_S)
+    assert (hub.serves(A), hub.serves(B)) == (True, False)
+    assert [(view.pool, len(view.endpoints)) for view in work.views()] == [(A, 2)]
+    hub.remove_pool(A)
+
+
+async def test_a_pool_that_comes_while_a_change_settles_is_served_at_once_and_stays(hub: Hub) -> None:
+    work = pools(hub)
+    work.update([fixed_pool(A, ADDRESSES)], ())
+    work.update([fixed_pool(A, ADDRESSES[:1])], ())
+    work.update([fixed_pool(A, ADDRESSES[:1]), fixed_pool(B, ADDRESSES)], ())
+    seen = set()
+    for _ in range(6):
+        seen.add(hub.serves(B))
+        await asyncio.sleep(SETTLE_S / 2)
+    assert seen == {True}
+    assert [(view.pool, len(view.endpoints)) for view in work.views()] == [(A, 1), (B, 3)]
+    for key in (A, B):
+        hub.remove_pool(key)
+
+
+@pytest.mark.parametrize(("before", "between"), [(3, 2), (2, 3)], ids=["a pod that flaps", "a ghost"])
+async def test_what_was_told_last_counts_though_it_was_so_before(hub: Hub, before: int, between: int) -> None:
+    work = pools(hub)
+    for count in (before, between, before):
+        work.update([fixed_pool(A, ADDRESSES[:count])], ())
+    for _ in range(3):
+        await asyncio.sleep(SETTLE_S)
+        assert [len(view.endpoints) for view in work.views()] == [before]
+    hub.remove_pool(A)
+
+
+@pytest.mark.parametrize(("own", "served"), [(None, False), (A, True), (B, False)])
+async def test_a_foreign_pickers_pool_is_served_only_when_it_is_ours(
+    hub: Hub, own: PoolKey | None, served: bool
+) -> None:
+    pools(hub, own).update([Pool(key=A, endpoints=fixed_pool(A, ADDRESSES).endpoints, picker=FOREIGN)], ())
+    assert hub.serves(A) is served
+    hub.remove_pool(A)
