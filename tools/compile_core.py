@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from headgate import core
+from headgate import compiled
 
 
 def lacking() -> str | None:
@@ -36,10 +36,10 @@ def lacking() -> str | None:
 
 def sources() -> list[str]:
     """The files whose code or types go into the extensions: the modules and all of ours that they import."""
-    for name in core.MODULES:
+    for name in compiled.MODULES:
         importlib.import_module(name)
     ours = [module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "headgate"]
-    return sorted(Path(file).relative_to(core.SOURCES).as_posix() for file in ours if file)
+    return sorted(Path(file).relative_to(compiled.SOURCES).as_posix() for file in ours if file)
 
 
 def build() -> None:
@@ -47,44 +47,44 @@ def build() -> None:
     from mypyc.build import mypycify
     from setuptools import setup
 
-    os.environ["MYPYPATH"] = str(core.SOURCES)
-    files = [str(core.SOURCES / f"{name.replace('.', '/')}.py") for name in core.MODULES]
+    os.environ["MYPYPATH"] = str(compiled.SOURCES)
+    files = [str(compiled.SOURCES / f"{name.replace('.', '/')}.py") for name in compiled.MODULES]
     config = Path(__file__).parents[1] / "pyproject.toml"
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # setuptools would read our pyproject.toml
         options = [f"--config-file={config}", f"--cache-dir={folder}/cache"]
-        modules = mypycify([*options, *files], opt_level="3", target_dir="c", group_name=core.GROUP)
+        modules = mypycify([*options, *files], opt_level="3", target_dir="c", group_name=compiled.GROUP)
         setup(
             name="headgate-core",
             ext_modules=modules,
-            script_args=["--quiet", "build_ext", f"--build-lib={core.FOLDER}", "--build-temp=o"],
+            script_args=["--quiet", "build_ext", f"--build-lib={compiled.FOLDER}", "--build-temp=o"],
         )
-        os.chdir(core.SOURCES)
+        os.chdir(compiled.SOURCES)
 
 
 def main() -> int:
     """Compile where that is needed and possible; the exit code."""
-    asked = core.asked()
-    os.environ[core.VARIABLE] = "plain"  # what is imported here are the sources
+    asked = compiled.asked()
+    os.environ[compiled.VARIABLE] = "plain"  # what is imported here are the sources
     if asked == "plain":
         print("compiled core: not built, HEADGATE_CORE=plain")
         return 0
-    if core.unfit() is None:
+    if compiled.unfit() is None:
         return 0
     if (lack := lacking()) is None:
         print("compiling the core (half a minute) ...", flush=True)
         began = time.monotonic()
-        made_from = core.sums(sources())
-        shutil.rmtree(core.FOLDER, ignore_errors=True)
+        made_from = compiled.sums(sources())
+        shutil.rmtree(compiled.FOLDER, ignore_errors=True)
         said = io.StringIO()
         try:
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
                 build()
-            core.SUMS.write_text("\n".join(made_from) + "\n")
-            print(f"compiled core: {len(core.MODULES)} modules in {time.monotonic() - began:.0f} s")
+            compiled.SUMS.write_text("\n".join(made_from) + "\n")
+            print(f"compiled core: {len(compiled.MODULES)} modules in {time.monotonic() - began:.0f} s")
             return 0
         except (Exception, SystemExit) as error:
-            shutil.rmtree(core.FOLDER, ignore_errors=True)
+            shutil.rmtree(compiled.FOLDER, ignore_errors=True)
             print(said.getvalue(), end="")
             lack = f"it did not build ({error})"
     print(f"compiled core: not built, {lack}; plain Python is used")
@@ -94,5 +94,5 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except core.CoreError as error:
+    except compiled.CoreError as error:
         sys.exit(str(error))

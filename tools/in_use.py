@@ -2,11 +2,11 @@
 
 import sys
 
-from headgate import core
+from headgate import compiled
 
 try:
-    why = core.plain_because()
-except core.CoreError as error:
+    why = compiled.plain_because()
+except compiled.CoreError as error:
     sys.exit(f"no core: {error}")
 
 from headgate.io.extproc.native import MissingError, load
