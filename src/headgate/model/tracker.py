@@ -1,0 +1,194 @@
+"""Computations over what is read, remembered until something that they read changes.
+
+A computation is a function `fn(world, *args)` of module level, called as `world.get(fn, *args)`; its *node*
+is the pair (fn, args). While it runs, all that it reads is recorded: facts (by `read`) and computations.
+`touch` says which facts changed. Nodes that read them are then *dirty*, and what stands above those *unsure*:
+asking for an unsure node settles what is below it first, and an equal result stops there.
+
+The law: what `get` returns equals what a new tracker would return over the same facts.
+"""
+
+from collections.abc import Callable, Container, Hashable, Iterable
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
+
+V = TypeVar("V")
+P = ParamSpec("P")
+W = TypeVar("W", bound="Tracker")
+
+
+class Node(NamedTuple):
+    """A computation with its arguments."""
+
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+
+
+class Failed(NamedTuple):
+    """What a computation raised, kept in place of a value and raised again for whoever asks."""
+
+    error: Exception
+
+
+class Tracker:
+    """All nodes of one process. Not for several threads."""
+
+    def __init__(self) -> None:
+        self._values: dict[Node, Any] = {}
+        """Of each node as of its last run; `Failed` for an exception."""
+        self._reads: dict[Node, dict[Hashable, None]] = {}
+        """What each node read in its last run, in order: facts and nodes."""
+        self._readers: dict[Hashable, set[Node]] = {}
+        """Exactly the inverse of `_reads`."""
+        self._dirty: set[Node] = set()
+        """Something that they read is another than when they ran."""
+        self._unsure: set[Node] = set()
+        """Something below them may be; never in `_dirty` too."""
+        self._watched: set[Node] = set()
+        self._stale: dict[Node, None] = {}
+        """Watched nodes that were marked since `take_stale`."""
+        self._unread: set[Node] = set()
+        """Nodes that may have no reader; they leave with `collect`."""
+        self._running: list[dict[Hashable, None]] = []
+        self.runs = 0
+        """Computations run so far: the cost of a change, for tests."""
+
+    def read(self, fact: Hashable) -> None:
+        """Note that the running computation depends on *fact*, which must not be a Node."""
+        if self._running:
+            self._running[-1][fact] = None
+
+    def touch(self, facts: Iterable[Hashable]) -> None:
+        """These facts are other ones now."""
+        above: list[Node] = []
+        for fact in facts:
+            above += self._mark_dirty(fact)
+        self._mark_unsure(above)
+
+    def get(self, fn: Callable[Concatenate[Self, P], V], *args: P.args, **no_keywords: P.kwargs) -> V:
+        """The value of the computation. Raises what *fn* raises."""
+        node = Node(fn, args)
+        if self._running:
+            self._running[-1][node] = None
+        elif node not in self._readers and node not in self._watched:
+            self._unread.add(node)
+        value: Any = self._settled(node)
+        if type(value) is Failed:
+            raise value.error
+        return value  # type: ignore[no-any-return]
+
+    def watch(self, node: Node) -> None:
+        """Keep *node*, and tell by `take_stale` when its value may have changed; it counts as stale now."""
+        self._watched.add(node)
+        self._stale[node] = None
+
+    def unwatch(self, node: Node) -> None:
+        """Undo `watch`."""
+        self._watched.discard(node)
+        self._stale.pop(node, None)
+        self._unread.add(node)
+
+    def take_stale(self) -> tuple[Node, ...]:
+        """Watched nodes whose value may have changed since the last call, in the order of their marking."""
+        stale, self._stale = tuple(self._stale), {}
+        return stale
+
+    def facts_of(self, node: Node) -> set[Hashable]:
+        """All facts that the value of *node* depends on, at any depth, as of the last runs."""
+        found: set[Hashable] = set()
+        seen, todo = {node}, [node]
+        while todo:
+            for each in self._reads.get(todo.pop(), ()):
+                if not isinstance(each, Node):
+                    found.add(each)
+                elif each not in seen:
+                    seen.add(each)
+                    todo.append(each)
+        return found
+
+    def collect(self) -> None:
+        """Forget nodes that nothing reads and nobody watches, and what only they read."""
+        while self._unread:
+            node = self._unread.pop()
+            if node in self._watched or self._readers.get(node) or node not in self._values:
+                continue
+            del self._values[node]
+            self._dirty.discard(node)
+            self._unsure.discard(node)
+            self._forget_reads(node, self._reads.pop(node), {})
+
+    def _settled(self, node: Node) -> Any:
+        if node in self._values:
+            if node in self._unsure:
+                self._settle_below(node)
+            if node not in self._dirty:
+                return self._values[node]
+        return self._run(node)
+
+    def _settle_below(self, node: Node) -> None:
+        """After this the node is dirty, or its value counts."""
+        for each in tuple(self._reads[node]):
+            if isinstance(each, Node) and (each in self._dirty or each in self._unsure):
+                self._settled(each)  # marks its readers dirty when it is another
+                if node in self._dirty:
+                    return
+        self._unsure.discard(node)
+
+    def _run(self, node: Node) -> Any:
+        self.runs += 1
+        reads: dict[Hashable, None] = {}
+        self._running.append(reads)
+        value: Any
+        try:
+            value = node.fn(self, *node.args)
+        except Exception as error:
+            value = Failed(error)
+        finally:
+            self._running.pop()
+        before = self._reads.get(node, {})
+        self._reads[node] = reads
+        for each in reads:
+            if each not in before:
+                self._readers.setdefault(each, set()).add(node)
+        self._forget_reads(node, before, reads)
+        self._dirty.discard(node)
+        self._unsure.discard(node)
+        if node not in self._values or self._values[node] != value:
+            known = node in self._values
+            self._values[node] = value
+            if known:
+                self._mark_unsure(self._mark_dirty(node))
+        return self._values[node]
+
+    def _forget_reads(self, node: Node, before: Iterable[Hashable], kept: Container[Hashable]) -> None:
+        for each in before:
+            if each in kept:
+                continue
+            readers = self._readers[each]
+            readers.discard(node)
+            if not readers:
+                del self._readers[each]
+                if isinstance(each, Node):
+                    self._unread.add(each)
+
+    def _mark_dirty(self, read: Hashable) -> list[Node]:
+        """Mark the readers; those that were not marked before."""
+        new: list[Node] = []
+        for node in self._readers.get(read, ()):
+            if node not in self._dirty:
+                self._dirty.add(node)
+                if node in self._unsure:
+                    self._unsure.discard(node)  # what is above it is marked already
+                else:
+                    new.append(node)
+        return new
+
+    def _mark_unsure(self, below: list[Node]) -> None:
+        """Mark all that stands above the *below*, which were marked just now."""
+        while below:
+            node = below.pop()
+            if node in self._watched:
+                self._stale[node] = None
+            for reader in self._readers.get(node, ()):
+                if reader not in self._dirty and reader not in self._unsure:
+                    self._unsure.add(reader)
+                    below.append(reader)
