@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from tests.live.harness.fleet import Replicas, replicas
+from tests.resolved import resolve_pools
 
 from headgate.io.scrape import Scraper
 from headgate.io.sources.api import open_source
 from headgate.io.sources.probe import probe
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import endpoint_id
-from headgate.model.topology import resolve_pools
 from headgate.picker.events import ModelsListed, Scraped
 
 pytestmark = pytest.mark.live

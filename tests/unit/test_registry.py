@@ -11,7 +11,7 @@ from headgate import registry
 from headgate.engines import plugins as engine_plugins
 from headgate.engines.api import EngineMetrics
 from headgate.gateway import filters
-from headgate.gateway.api import FilterKind
+from headgate.gateway.api import FilterPlugin
 
 
 class Bird:
@@ -50,7 +50,7 @@ def test_values_come_by_module_and_name(birds: ModuleType) -> None:
 
 
 def test_every_file_of_a_plugin_folder_holds_a_plugin() -> None:
-    kinds = registry.classes(filters, FilterKind)  # type: ignore[type-abstract]
+    kinds = registry.classes(filters, FilterPlugin)  # type: ignore[type-abstract]
     assert {each.__module__ for each in kinds} == {each.__name__ for each in registry.modules(filters)}
-    assert len({each.type for each in kinds}) == len(kinds)
+    assert len({each.TYPE for each in kinds}) == len({each.ORDER for each in kinds}) == len(kinds)
     assert len(registry.values(engine_plugins, EngineMetrics)) >= len(registry.modules(engine_plugins))

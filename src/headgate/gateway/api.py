@@ -1,24 +1,23 @@
-"""What a filter plugin and a backend plugin are, and what they may see."""
+"""What a filter plugin, a backend plugin and a policy plugin are, and what they may see."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import msgspec
 
-from headgate.gateway.settings import GatewaySettings
-from headgate.model.absent import Absent
-from headgate.model.endpoints import Endpoint, Pool
-from headgate.model.ids import PoolKey
-from headgate.model.objects import BackendRef, ModelServer, PathMatch, RouteFilter
-from headgate.model.services import Services
-from headgate.model.snapshot import Snapshot
+from headgate.gateway import ir
+from headgate.model import absent
+from headgate.model.endpoints import Endpoint
+from headgate.model.meta import Identity
+from headgate.model.objects import BackendRef, PathMatch, RouteFilter
+from headgate.model.store import Store
 
 Json = Mapping[str, Any]
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
-    """What filters do to one Envoy route, as fragments of Envoy's JSON."""
+    """What filters and policies do to one Envoy route or to one of its weighted clusters, as Envoy's JSON."""
 
     request_add: tuple[Json, ...] = ()
     """HeaderValueOptions."""
@@ -27,6 +26,10 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     response_remove: tuple[str, ...] = ()
     action: Json = msgspec.field(default_factory=dict)
     """Fields of RouteAction."""
+    mirrors: tuple[Json, ...] = ()
+    """RequestMirrorPolicies."""
+    per_filter: Json = msgspec.field(default_factory=dict)
+    """`typed_per_filter_config`."""
     redirect: Json | None = None
     """RedirectAction: the request goes no further."""
 
@@ -38,48 +41,65 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
             response_add=self.response_add + other.response_add,
             response_remove=self.response_remove + other.response_remove,
             action={**self.action, **other.action},
+            mirrors=self.mirrors + other.mirrors,
+            per_filter={**self.per_filter, **other.per_filter},
             redirect=other.redirect or self.redirect,
         )
 
-    @property
-    def headers_only(self) -> bool:
-        """True when it can stand on a single backend."""
-        return not self.action and self.redirect is None
+
+class Position(msgspec.Struct, frozen=True):
+    """Where the listener stands that a route is rendered for."""
+
+    scheme: ir.Scheme
+    port: int
+    """As clients see it."""
+    usual: Mapping[ir.Scheme, int]
+    """Where clients find the usual ports of schemes, 80 and 443."""
+
+    def __hash__(self) -> int:
+        """A mapping has none."""
+        return hash((self.scheme, self.port))
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why a filter cannot be applied."""
+    """Why a filter or a policy cannot be applied."""
 
     message: str
     field: str = ""
     """Path of the wrong field within the filter; empty: the whole filter."""
+    reason: str = "UnsupportedValue"
 
 
-class FilterKind(ABC):
-    """One type of HTTPRoute filter; one file each in `gateway/filters`."""
+class Scope(msgspec.Struct, frozen=True):
+    """What a filter may look at while it is read."""
 
-    type: ClassVar[str]
+    world: Store
+    route: Identity
+    path: PathMatch
+    """The match that the filter is read for."""
+    on_backend: bool = False
+    """It stands on a backendRef and not on the rule."""
+
+
+class FilterPlugin(ir.Filter, frozen=True):
+    """One type of route filter; one file each in `gateway/filters`. The struct holds what was read."""
+
+    TYPE: ClassVar[str]
+    ORDER: ClassVar[int]
+    """Filters of a rule apply in this order, whatever order they are written in; no two have the same."""
+    ON_BACKENDS: ClassVar[bool] = False
+    """It may stand on a backendRef too."""
+    ANSWERS: ClassVar[bool] = False
+    """It answers requests by itself, so that the rule needs no backend."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, settings: RouteFilter, scope: Scope) -> Self | Refusal:
+        """What *settings* mean, or why they are refused."""
 
     @abstractmethod
-    def effect(self, settings: RouteFilter, path: PathMatch) -> Effect | Refusal:
-        """The effect on requests matched by *path*, or why it is refused."""
-
-
-class PoolTarget(msgspec.Struct, frozen=True, tag=True):
-    """An InferencePool: its picker names the endpoint."""
-
-    pool: Pool
-
-
-class HostsTarget(msgspec.Struct, frozen=True, tag=True):
-    """Plain hosts, taken in turns."""
-
-    cluster: str
-    endpoints: tuple[Endpoint, ...]
-    h2c: bool = False
-
-
-Target = PoolTarget | HostsTarget
+    def effect(self, at: Position) -> Effect:
+        """What it does to an Envoy route at that position."""
 
 
 class Unresolved(msgspec.Struct, frozen=True):
@@ -89,31 +109,34 @@ class Unresolved(msgspec.Struct, frozen=True):
     message: str
 
 
-class World(msgspec.Struct, frozen=True):
-    """What backends are looked up in."""
-
-    pools: Mapping[PoolKey, Pool]
-    services: Services
-    servers: Mapping[tuple[str, str], ModelServer]
-    snapshot: Snapshot
-    settings: GatewaySettings
-    absent: Absent
-
-    def missing(self, kind: str, namespace: str, name: str) -> Unresolved:
-        """Why a reference to an object of this kind leads nowhere."""
-        crossing = ": write namespace: NAMESPACE in the reference, and a ReferenceGrant there"
-        if kind == "Service" and name in self.absent.names("InferencePool", namespace):
-            pool = f"there is no Service {namespace}/{name}, but an InferencePool of this name"
-            return Unresolved("BackendNotFound", f"{pool}: write its group, and kind: InferencePool")
-        return Unresolved("BackendNotFound", self.absent.sentence(kind, namespace, name, crossing))
+def missing(world: Store, kind: str, namespace: str, name: str) -> Unresolved:
+    """Why a reference to a backend of this kind leads nowhere."""
+    crossing = ": write namespace: NAMESPACE in the reference, and a ReferenceGrant there"
+    if kind == "Service" and name in absent.names(world, "InferencePool", namespace):
+        pool = f"there is no Service {namespace}/{name}, but an InferencePool of this name"
+        return Unresolved("BackendNotFound", f"{pool}: write its group, and kind: InferencePool")
+    return Unresolved("BackendNotFound", absent.sentence(world, kind, namespace, name, crossing))
 
 
-class BackendKind(ABC):
+class BackendPlugin:
     """One kind of backend; one file each in `gateway/backends`."""
 
-    kinds: ClassVar[tuple[tuple[str, str], ...]]
+    KINDS: ClassVar[tuple[tuple[str, str], ...]]
     """(group, kind) of the references it resolves."""
+    PREFIX: ClassVar[str]
+    """Its clusters are called `PREFIX/…`; what follows is the *rest* that tells one from another."""
 
+    @classmethod
     @abstractmethod
-    def resolve(self, ref: BackendRef, namespace: str, world: World) -> Target | Unresolved:
-        """What *ref* leads to; *namespace* is the referent's."""
+    def resolve(cls, world: Store, ref: BackendRef, namespace: str) -> ir.Backend | Unresolved:
+        """What *ref* leads to; *namespace* is the referent's. Nothing of it depends on endpoints."""
+
+    @classmethod
+    @abstractmethod
+    def of_cluster(cls, world: Store, rest: str) -> ir.Backend | None:
+        """The same backend by its cluster's name; None when it is gone."""
+
+    @classmethod
+    @abstractmethod
+    def endpoints(cls, world: Store, rest: str) -> tuple[Endpoint, ...]:
+        """Where it answers now."""

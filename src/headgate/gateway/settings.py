@@ -9,9 +9,13 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the gateway half; the command line's values, never from objects. Times in seconds."""
 
     port: int = 8080
-    """Where the primary declared port (80, else the lowest) is bound."""
+    """Where declared port 80 is bound."""
+    https_port: int = 8443
+    """Where declared port 443 is bound."""
     port_map: Mapping[int, int] = msgspec.field(default_factory=dict)
-    """Declared port → bound port, for the others; a port that is missing here is bound as declared."""
+    """Declared port → bound port; counts before the two above. Others are bound as declared."""
+    per_gateway: bool = False
+    """Each Gateway has an Envoy of its own; otherwise one Envoy serves all of them."""
     address: str = "0.0.0.0"
     """Address that listeners bind."""
     picker_address: str = "127.0.0.1:9002"

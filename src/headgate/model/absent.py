@@ -3,7 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
-from headgate.model.snapshot import Snapshot
+from headgate.model.problems import Problem
+from headgate.model.store import Store
 
 UNREADABLE = frozenset({"InvalidYAML", "Unreadable", "TooLarge", "Refused"})
 """Reasons of problems that hide whole documents."""
@@ -15,52 +16,55 @@ MOST_COMPARED = 200
 """Names that are looked through for one that is nearly the same; who has more is told without a guess."""
 
 
-class Absent:
-    """Looks up in one snapshot why a name leads nowhere, and what its author may have meant."""
+def broken(world: Store, kind: str, namespace: str, name: str) -> bool:
+    """Whether the object is there and too wrong to be used, which is said in its own place."""
+    return world.entry("broken", f"{kind} {namespace}/{name}") is not None
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._names: dict[str, dict[str, list[str]]] = {}
-        for each in snapshot.objects:
-            identity = each.identity
-            self._names.setdefault(identity.kind, {}).setdefault(identity.namespace, []).append(identity.name)
-        errors = [problem for problem in snapshot.problems if problem.severity == "error"]
-        self._broken = {problem.place.object for problem in errors}
-        self._unreadable = any(problem.reason in UNREADABLE for problem in errors)
 
-    def broken(self, kind: str, namespace: str, name: str) -> bool:
-        """Whether the object is there and too wrong to be used, which is said in its own place."""
-        return f"{kind} {namespace}/{name}" in self._broken
+def any_broken(world: Store, kind: str) -> bool:
+    """Whether an object of this kind is not used, or a document is not read, that may hold one."""
+    return bool(world.entry("broken kinds", "") or world.entry("broken kinds", kind.casefold()))
 
-    def any_broken(self, kind: str) -> bool:
-        """Whether an object of this kind is not used, or a document is not read, that may hold one."""
-        return self._unreadable or any(
-            each.casefold().startswith(f"{kind.casefold()} ") for each in self._broken
-        )
 
-    def elsewhere(self, kind: str, namespace: str, name: str) -> list[str]:
-        """Other namespaces with an object of this kind and name."""
-        found = self._names.get(kind, {})
-        return sorted(other for other, names in found.items() if name in names and other != namespace)
+def sentence(world: Store, kind: str, namespace: str, name: str, crossing: str = "") -> str:
+    """That the object is not there, and what may have been meant; *crossing* says what it takes to refer to
+    another namespace."""
+    if broken(world, kind, namespace, name):
+        return f"{kind} {namespace}/{name} is there, but wrong and not used (see there)"
+    said = f"there is no {kind} {namespace}/{name}"
+    elsewhere = sorted({each.namespace for each in world.indexed("name", (kind, name))} - {namespace})
+    if elsewhere:
+        remedy = crossing.replace("NAMESPACE", elsewhere[0])
+        return f"{said}; there is one in namespace {elsewhere[0]}{remedy}"
+    if world.entry("broken kinds", f"{kind.casefold()} without a name"):
+        return f"{said} (one {kind} in the files has no name that can be read, see there)"
+    if world.entry("broken kinds", ""):
+        return f"{said}; a document that cannot be read may hold it"
+    return said + meant(name, names(world, kind, namespace))
 
-    def names(self, kind: str, namespace: str) -> list[str]:
-        """All objects of this kind there."""
-        return sorted(self._names.get(kind, {}).get(namespace, ()))
 
-    def sentence(self, kind: str, namespace: str, name: str, crossing: str = "") -> str:
-        """That the object is not there, and what may have been meant; *crossing* is said of what it takes to
-        refer to another namespace."""
-        if self.broken(kind, namespace, name):
-            return f"{kind} {namespace}/{name} is there, but wrong and not used (see there)"
-        said = f"there is no {kind} {namespace}/{name}"
-        elsewhere = self.elsewhere(kind, namespace, name)
-        if elsewhere:
-            remedy = crossing.replace("NAMESPACE", elsewhere[0])
-            return f"{said}; there is one in namespace {elsewhere[0]}{remedy}"
-        if any(each.startswith(f"{kind} without a name") for each in self._broken):
-            return f"{said} (one {kind} in the files has no name that can be read, see there)"
-        if self._unreadable:
-            return f"{said}; a document that cannot be read may hold it"
-        return said + meant(name, self.names(kind, namespace))
+def names(world: Store, kind: str, namespace: str) -> list[str]:
+    """All objects of this kind there."""
+    return sorted({each.name for each in world.indexed("namespace", (kind, namespace))})
+
+
+def broken_tables(problems: Iterable[Problem]) -> tuple[dict[str, bool], dict[str, bool]]:
+    """The tables `broken` and `broken kinds` from what is wrong with the text that objects came from: objects
+    that are not used; and kinds of such objects, the empty text where a whole document is not read."""
+    objects: dict[str, bool] = {}
+    kinds: dict[str, bool] = {}
+    for problem in problems:
+        if problem.severity == "error":
+            what = problem.place.object
+            objects[what] = True
+            kind, space, rest = what.partition(" ")
+            if space:
+                kinds[kind.casefold()] = True
+            if rest == "without a name":
+                kinds[what.casefold()] = True
+            if problem.reason in UNREADABLE:
+                kinds[""] = True
+    return objects, kinds
 
 
 def meant(name: str, known: Iterable[str]) -> str:

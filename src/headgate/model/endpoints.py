@@ -47,11 +47,10 @@ class ModelRule(msgspec.Struct, frozen=True):
 
 
 class ForeignPicker(msgspec.Struct, frozen=True):
-    """Another vendor's endpoint picker: a Service whose endpoints are known."""
+    """Another vendor's endpoint picker: a Service."""
 
     service: str
     """`namespace/name:port`."""
-    addresses: tuple[EndpointId, ...]
     tls: bool = True
 
 

@@ -1,12 +1,21 @@
 """Many values of one kind, followed: which of them changed since the last look."""
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from headgate.model.tracker import Node, Tracker
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+
+class Refreshed(NamedTuple, Generic[K, V]):
+    """What is new since the last look."""
+
+    changed: dict[K, V]
+    gone: set[K]
+    failed: dict[K, Exception]
+    """Members whose computation raised; they keep the value they had, or none."""
 
 
 class Family(Generic[K, V]):
@@ -24,28 +33,33 @@ class Family(Generic[K, V]):
         self.values: dict[K, V] = {}
         tracker.watch(members)
 
-    def owns(self, node: Node) -> bool:
-        """Whether *node* is one of this family's, so that `refresh` must be told of it."""
-        return node == self._members or node.fn is self._member
+    def refresh(self, stale: Iterable[Node]) -> Refreshed[K, V]:
+        """What changed and what is gone; *stale* is what `Tracker.take_stale` said, other nodes are skipped.
 
-    def refresh(self, stale: Iterable[Node]) -> tuple[dict[K, V], set[K]]:
-        """What changed and what is gone, given the *stale* nodes of this family; `values` is as now.
-
-        Raises what a computation raises; nothing is lost then: the same nodes may be given again.
+        Raises what the computation of the members raises; then the same nodes have to be given again.
         """
-        again = [node.args[0] for node in stale if node.fn is self._member]
+        again: list[K] = [node.args[0] for node in stale if node.fn is self._member]
         members: frozenset[K] = self._tracker.get(self._members.fn, *self._members.args)
-        gone, new = self._known - members, members - self._known
+        if members is not self._known:
+            gone, new = self._known - members, members - self._known
+        else:
+            gone = new = frozenset()
         for key in new:
             self._tracker.watch(Node(self._member, (key,)))
         changed: dict[K, V] = {}
-        for key in (*new, *again):
-            if key in members:
+        failed: dict[K, Exception] = {}
+        for key in dict.fromkeys((*new, *again)):
+            if key not in members:
+                continue
+            try:
                 value = self._tracker.get(self._member, key)
-                if key not in self.values or self.values[key] != value:
-                    changed[key] = self.values[key] = value
+            except Exception as error:
+                failed[key] = error
+                continue
+            if key not in self.values or self.values[key] != value:
+                changed[key] = self.values[key] = value
         for key in gone:
             self._tracker.unwatch(Node(self._member, (key,)))
             self.values.pop(key, None)
         self._known = members
-        return changed, set(gone)
+        return Refreshed(changed, set(gone), failed)

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 
 import msgspec
 
+from headgate.model.absent import broken_tables
 from headgate.model.api_keys import ApiKey
 from headgate.model.forbidden import Own
 from headgate.model.objects import Object
 from headgate.model.problems import Problem
+from headgate.model.store import Change, Store
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -25,3 +27,18 @@ class Snapshot(msgspec.Struct, frozen=True):
     """`namespace/name` of a ModelServer → its key, where it names one that could be read."""
     own: Own = Own()
     """Where the gateway that serves this listens itself."""
+
+
+def follow(world: Store, snapshot: Snapshot) -> None:
+    """Make the store's objects and tables those of *snapshot*; instances that are the same cost little."""
+    now = {each.identity: each for each in snapshot.objects}
+    changes = [Change(key, each) for key, each in now.items() if world.held(key) is not each]
+    changes += [Change(key, None) for key in world.identities() if key not in now]
+    world.put("addresses", snapshot.addresses)
+    world.put("authorities", snapshot.authorities)
+    world.put("api_keys", snapshot.api_keys)
+    broken, kinds = broken_tables(snapshot.problems)
+    world.put("broken", broken)
+    world.put("broken kinds", kinds)
+    world.set("settings", "own", snapshot.own)
+    world.apply(changes)

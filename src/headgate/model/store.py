@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from zlib import crc32
 
 import msgspec
+from msgspec.structs import replace
 
 from headgate.model.meta import Identity, KubeObject
-from headgate.model.problems import Place
+from headgate.model.problems import Place, Problem
 from headgate.model.tracker import Tracker
 
 T = TypeVar("T", bound=KubeObject)
@@ -60,7 +61,11 @@ class Store(Tracker):
                 self._reindex(change.identity, before, after, touched)
         self.touch(touched)
 
-    def put(self, table: str, entries: Mapping[Hashable, Any]) -> None:
+    def set(self, table: str, key: Hashable, value: Any) -> None:
+        """One entry of a table."""
+        self.put(table, {**self._tables.get(table, {}), key: value})
+
+    def put(self, table: str, entries: Mapping[Any, Any]) -> None:
         """Make *entries* the whole of a table."""
         before = self._tables.get(table, {})
         changed = [key for key, value in entries.items() if key not in before or before[key] != value]
@@ -99,6 +104,14 @@ class Store(Tracker):
         found = self._objects.get(identity)
         return Place(object=str(identity), field=field) if found is None else found.place(field)
 
+    def located(self, problem: Problem) -> Problem:
+        """*problem* with the file and the line where its object and field are written now."""
+        where = problem.place
+        names = self._entries.get(("text", where.object), ())
+        for identity in names:
+            return replace(problem, place=self.place(identity, where.field))
+        return problem
+
     def entry(self, table: str, key: Hashable) -> Any:
         """What a table has under *key*, or None."""
         self.read(("table", table, key))
@@ -108,6 +121,10 @@ class Store(Tracker):
         """The keys of a table."""
         self.read(("keys", table))
         return tuple(self._tables.get(table, {}))
+
+    def held(self, identity: Identity) -> KubeObject | None:
+        """The object, or None. Not recorded: for shells and tests."""
+        return self._objects.get(identity)
 
     def identities(self) -> Iterator[Identity]:
         """Everything that is there now. Not recorded: for shells and tests."""
@@ -134,6 +151,7 @@ class Store(Tracker):
     def _keys(self, each: KubeObject) -> Iterator[tuple[str, Hashable]]:
         identity = each.identity
         yield "kind", (identity.group, identity.kind, None)
+        yield "text", str(identity)
         yield "bucket", (identity.group, identity.kind, bucket_of(identity))
         if identity.namespace:
             yield "kind", (identity.group, identity.kind, identity.namespace)

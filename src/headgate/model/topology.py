@@ -10,25 +10,28 @@ from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
-from headgate.model.absent import Absent
+from headgate.model import absent
 from headgate.model.endpoints import Endpoint, ForeignPicker, ModelRule, Pool, TargetModel
-from headgate.model.forbidden import refusal
-from headgate.model.ids import endpoint_id, pool_key
-from headgate.model.labels import ByLabels, label_text
-from headgate.model.meta import KubeObject, of_type
+from headgate.model.forbidden import Own, refusal
+from headgate.model.ids import EndpointId, PoolKey, endpoint_id, pool_key
+from headgate.model.labels import label_text
+from headgate.model.meta import Identity, KubeObject, Labels, has_labels
 from headgate.model.objects import (
     InferenceModel,
     InferenceObjective,
+    InferenceObjectiveX,
     InferencePool,
     InferencePoolX,
     ModelServer,
+    Pod,
     ServerTls,
+    Service,
 )
-from headgate.model.objects.kubernetes import Pod
-from headgate.model.problems import Problem
-from headgate.model.services import Services
-from headgate.model.snapshot import Snapshot
+from headgate.model.problems import Place, Problem
+from headgate.model.services import service_addresses, service_port, service_problems
+from headgate.model.store import BUCKETS, Store
 
 ACTIVE_PORTS = "inference.networking.k8s.io/active-ports"
 """Pod annotation: which of the pool's target ports are live on this pod."""
@@ -50,225 +53,176 @@ PRIORITIES: Mapping[str | None, int] = {"Critical": 1, "Standard": 0, None: 0, "
 """Criticality → priority."""
 
 
-def resolve_pools(snapshot: Snapshot) -> tuple[tuple[Pool, ...], tuple[Problem, ...]]:
-    """Every InferencePool with its endpoints and rules, ordered by key, and what is wrong with them.
-
-    Where a pool exists in both API groups, v1 wins.
-    """
-    resolver = _Resolver(snapshot)
-    pools = [resolver.pool(each) for each in _winners(snapshot, resolver.problems)]
-    resolver.look_for_pools(
-        (*of_type(snapshot.objects, InferenceModel), *of_type(snapshot.objects, InferenceObjective))
-    )
-    return tuple(sorted(pools, key=lambda pool: pool.key)), tuple(sorted(resolver.problems))
+def pool_keys(world: Store) -> frozenset[PoolKey]:
+    """Of all InferencePools, of either API group."""
+    return frozenset().union(*(world.get(_pool_keys_of, number) for number in range(BUCKETS)))
 
 
-def _winners(snapshot: Snapshot, problems: list[Problem]) -> Iterator[InferencePool]:
-    pools = of_type(snapshot.objects, InferencePool)
-    current = {(each.namespace, each.name) for each in pools if not isinstance(each, InferencePoolX)}
-    for each in pools:
-        if isinstance(each, InferencePoolX) and (each.namespace, each.name) in current:
-            message = (
-                "an InferencePool of this name also exists in inference.networking.k8s.io; that one is served"
-            )
-            problems.append(Problem(each.place(), "Superseded", message, "warning"))
-        else:
-            yield each
+def _pool_keys_of(world: Store, number: int) -> frozenset[PoolKey]:
+    found = (*world.bucket(InferencePool, number), *world.bucket(InferencePoolX, number))
+    return frozenset(pool_key(each.namespace, each.name) for each in found)
 
 
-class _Resolver:
-    """One resolution: indexes over the snapshot and the problems found on the way."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.problems: list[Problem] = []
-        self._own = snapshot.own
-        self._services = Services(snapshot.objects, snapshot.own)
-        self.problems += self._services.problems
-        self._absent = Absent(snapshot)
-        self._pool_names = {(each.namespace, each.name) for each in of_type(snapshot.objects, InferencePool)}
-        self._pods = ByLabels(of_type(snapshot.objects, Pod))
-        self._models = _by_namespace(of_type(snapshot.objects, InferenceModel))
-        self._objectives = _by_namespace(of_type(snapshot.objects, InferenceObjective))
-        servers = of_type(snapshot.objects, ModelServer)
-        self._servers = ByLabels(servers)
-        self._server_endpoints: dict[str, tuple[Endpoint, ...]] = {}
-        for server in servers:
-            endpoints, problem = server_endpoints(server, snapshot)
-            self._server_endpoints[f"{server.namespace}/{server.name}"] = endpoints
-            if problem is not None:
-                self.problems.append(problem)
-
-    def pool(self, pool: InferencePool) -> Pool:
-        """One pool, resolved."""
-        endpoints = {each.id: each for each in self._endpoints(pool)}
-        if not endpoints:
-            message = f"the pool has no ready endpoint: {self._why_empty(pool)}"
-            self.problems.append(Problem(pool.place("spec.selector"), "NoEndpoints", message, "warning"))
-        ref = pool.spec.endpoint_picker_ref
-        tools_first = pool.metadata.annotations.get(TOOLS_FIRST, "").split(",")
-        return Pool(
-            tools_first=frozenset(name.strip() for name in tools_first if name.strip()),
-            key=pool_key(pool.namespace, pool.name),
-            endpoints=tuple(endpoints[key] for key in sorted(endpoints)),
-            failure_mode=ref.failure_mode if ref else "FailClose",
-            app_protocol="h2c" if pool.spec.app_protocol == "kubernetes.io/h2c" else "http",
-            picker=self._foreign_picker(pool),
-            models=self._model_rules(pool),
-            objectives={
-                each.name: each.spec.priority
-                for each in self._objectives.get(pool.namespace, ())
-                if each.spec.pool_ref.name == pool.name
-            },
-        )
-
-    def _endpoints(self, pool: InferencePool) -> Iterator[Endpoint]:
-        wanted = pool.spec.selector.match_labels
-        ports = [port.number for port in pool.spec.target_ports]
-        for pod in self._pods.selected(pool.namespace, wanted):
-            if pod.ip is not None and pod.ready:
-                for port in self._active(pod, ports):
-                    if why := refusal(pod.ip, port, self._own):
-                        message = f"{endpoint_id(pod.ip, port)} is not used: {why}"
-                        self.problems.append(Problem(pod.place("status.podIP"), "ForbiddenAddress", message))
-                        continue
-                    yield Endpoint(
-                        id=endpoint_id(pod.ip, port),
-                        ip=pod.ip,
-                        port=port,
-                        name=pod.name,
-                        namespace=pod.namespace,
-                        labels=pod.metadata.labels,
-                    )
-        for server in self._servers.selected(pool.namespace, wanted):
-            if not server.spec.drain:
-                yield from self._server_endpoints[f"{server.namespace}/{server.name}"]
-
-    def look_for_pools(self, members: tuple[InferenceModel | InferenceObjective, ...]) -> None:
-        """Note those whose pool is not there."""
-        for each in members:
-            name = each.spec.pool_ref.name
-            known = (each.namespace, name) in self._pool_names
-            if not known and not self._absent.broken("InferencePool", each.namespace, name):
-                crossing = ", but a poolRef cannot leave its namespace: move this object there"
-                message = self._absent.sentence("InferencePool", each.namespace, name, crossing)
-                what = f"{message}; until then this object has no effect"
-                self.problems.append(Problem(each.place("spec.poolRef"), "PoolNotFound", what, "warning"))
-
-    def _why_empty(self, pool: InferencePool) -> str:
-        wanted = pool.spec.selector.match_labels
-        for pod in self._pods.selected(pool.namespace, wanted)[:1]:
-            return f"Pod {pod.name} has its labels, but is not ready"
-        servers = self._servers.selected(pool.namespace, wanted)
-        for server in servers:
-            if not server.spec.drain:
-                return f"ModelServer {server.name} has its labels, but has no address (see there)"
-        for server in servers:
-            return f"ModelServer {server.name} has its labels, but spec.drain is true"
-        if self._absent.any_broken("ModelServer"):
-            return "a ModelServer is wrong and not used (see there)"
-        said = f"no Pod or ModelServer of namespace {pool.namespace} has its labels {label_text(wanted)}"
-        near: list[KubeObject] = [*self._servers.of(pool.namespace)[:3], *self._pods.of(pool.namespace)[:3]]
-        hints = [f"{each.name} has {label_text(each.metadata.labels)}" for each in near[:3]]
-        for namespace in (*self._servers.namespaces, *self._pods.namespaces):
-            far = [
-                *self._servers.selected(namespace, wanted)[:1],
-                *self._pods.selected(namespace, wanted)[:1],
-            ]
-            if far:
-                hints = [f"{far[0].name} of namespace {namespace} has them"]
-                break
-        return f"{said} ({'; '.join(hints)})" if hints else said
-
-    def _active(self, pod: Pod, ports: list[int]) -> list[int]:
-        text = pod.metadata.annotations.get(ACTIVE_PORTS)
-        if text is None:
-            return ports
-        active = {part.strip() for part in text.split(",")}
-        if any(part and not part.isdigit() for part in active):
-            message = f"{text!r} is no list of port numbers; all target ports are used"
-            place = pod.place(f"metadata.annotations.{ACTIVE_PORTS}")
-            self.problems.append(Problem(place, "InvalidValue", message, "warning"))
-            return ports
-        return [port for port in ports if str(port) in active]
-
-    def _foreign_picker(self, pool: InferencePool) -> ForeignPicker | None:
-        """The picker the pool names, when its Service has ready addresses here; None: we pick."""
-        ref = pool.spec.endpoint_picker_ref
-        if ref is None:
-            return None
-        place = pool.place(pool.PICKER_FIELD)
-        if (ref.group, ref.kind) != ("", "Service"):
-            message = (
-                f"an endpoint picker must be a Service, not {ref.group}/{ref.kind}; our own picker is used"
-            )
-            self.problems.append(Problem(place, "InvalidExtensionRef", message))
-            return None
-        service = self._services.get(pool.namespace, ref.name)
-        if service is None and ref.name != OWN_PICKER_SERVICE and self._services.names(pool.namespace):
-            missing = self._absent.sentence("Service", pool.namespace, ref.name)
-            own = f"Headgate's own picker is used; where it is meant write name: {OWN_PICKER_SERVICE}"
-            message = f"{missing}, so {own}"
-            self.problems.append(Problem(place, "ServiceNotFound", message, "warning"))
-        if service is None or ref.port is None:
-            return None
-        port = self._services.port(service, ref.port.number)
-        if service.spec.type == "ExternalName" or port is None:
-            message = f"Service {ref.name} has no TCP port {ref.port.number}; our own picker is used"
-            self.problems.append(Problem(place, "InvalidExtensionRef", message))
-            return None
-        addresses = self._services.addresses(service, port)
-        if not addresses:
-            return None
-        return ForeignPicker(
-            service=f"{service.namespace}/{service.name}:{port.port}",
-            addresses=tuple(address.id for address in addresses),
-            tls=service.metadata.annotations.get(PICKER_TLS) != "false",
-        )
-
-    def _model_rules(self, pool: InferencePool) -> tuple[ModelRule, ...]:
-        """One rule per model name, ordered by name; the oldest object wins a name."""
-        models = [m for m in self._models.get(pool.namespace, ()) if m.spec.pool_ref.name == pool.name]
-        winners: dict[str, InferenceModel] = {}
-        for model in sorted(models, key=lambda each: each.age_key):
-            name = model.spec.model_name
-            if name not in winners:
-                winners[name] = model
-                continue
-            message = (
-                f"the older InferenceModel {winners[name].name} already has model name {name!r} in this pool"
-            )
-            self.problems.append(Problem(model.place("spec.modelName"), "ModelNameInUse", message))
-        return tuple(_model_rule(winners[name]) for name in sorted(winners))
+def resolved(world: Store) -> tuple[tuple[Pool, ...], tuple[Problem, ...]]:
+    """All pools with their endpoints, ordered by key; and what is wrong with them and what they use, ordered,
+    with the places where it is written."""
+    found = (world.get(pool, key) for key in sorted(world.get(pool_keys)))
+    kinds = (InferencePool, InferencePoolX)
+    told = {each for cls in kinds for one in world.kind(cls) for each in world.get(pool_problems, one)}
+    for server in world.kind(ModelServer):
+        told.update(world.get(server_problems, server.namespace, server.name))
+    for service in world.kind(Service):
+        told.update(world.get(service_problems, service.namespace, service.name))
+    for member in (InferenceModel, InferenceObjective, InferenceObjectiveX):
+        told.update(each for one in world.kind(member) for each in world.get(member_problems, one))
+    problems = tuple(sorted(world.located(each) for each in told))
+    return tuple(each for each in found if each is not None), problems
 
 
-def _model_rule(model: InferenceModel) -> ModelRule:
-    targets = model.spec.target_models
-    return ModelRule(
-        model_name=model.spec.model_name,
-        object=f"{model.namespace}/{model.name}",
-        priority=PRIORITIES[model.spec.criticality],
-        targets=tuple(TargetModel(each.name, 1 if each.weight is None else each.weight) for each in targets)
-        or (TargetModel(model.spec.model_name),),
+def written(world: Store, key: PoolKey) -> InferencePool | None:
+    """The object that counts: where a pool exists in both API groups, v1 wins."""
+    namespace, _, name = key.partition("/")
+    return world.object(InferencePool, namespace, name) or world.object(InferencePoolX, namespace, name)
+
+
+def superseded(world: Store, pool: Identity) -> bool:
+    """Whether another object of this name counts instead."""
+    if pool.group == InferencePool.GROUP:
+        return False
+    return world.object(InferencePool, pool.namespace, pool.name) is not None
+
+
+def pool_settings(world: Store, key: PoolKey) -> Pool | None:
+    """The pool without endpoints, of which nothing here depends; None: there is no such pool."""
+    found = world.get(written, key)
+    if found is None:
+        return None
+    ref = found.spec.endpoint_picker_ref
+    tools_first = found.metadata.annotations.get(TOOLS_FIRST, "").split(",")
+    return Pool(
+        tools_first=frozenset(name.strip() for name in tools_first if name.strip()),
+        key=key,
+        failure_mode=ref.failure_mode if ref else "FailClose",
+        app_protocol="h2c" if found.spec.app_protocol == "kubernetes.io/h2c" else "http",
+        picker=world.get(foreign_picker, key),
+        models=world.get(model_rules, key),
+        objectives=world.get(objectives, key),
     )
 
 
-def server_endpoints(server: ModelServer, snapshot: Snapshot) -> tuple[tuple[Endpoint, ...], Problem | None]:
-    """One endpoint per address of the server's URL, and why there is none.
+def pool(world: Store, key: PoolKey) -> Pool | None:
+    """The pool with its endpoints, as a picker serves it."""
+    found = world.get(pool_settings, key)
+    return None if found is None else replace(found, endpoints=world.get(pool_endpoints, key))
 
-    None, and no word of it, where its CA file could not be read: whoever tried told why.
-    """
-    place = server.place("spec.url")
+
+def pool_servers(world: Store, key: PoolKey) -> tuple[ModelServer, ...]:
+    """ModelServers that the pool selects, those that drain among them."""
+    found = world.get(written, key)
+    if found is None:
+        return ()
+    return selected(world, ModelServer, found.namespace, found.spec.selector.match_labels)
+
+
+def pool_endpoints(world: Store, key: PoolKey) -> tuple[Endpoint, ...]:
+    """Ready endpoints of the pool, ordered by id."""
+    found = world.get(written, key)
+    if found is None:
+        return ()
+    ports = tuple(port.number for port in found.spec.target_ports)
+    endpoints: dict[str, Endpoint] = {}
+    for pod in selected_names(world, Pod, found.namespace, found.spec.selector.match_labels):
+        for each in world.get(pod_endpoints, pod, ports):
+            endpoints[each.id] = each
+    for server in world.get(pool_servers, key):
+        if not server.spec.drain:
+            for each in world.get(server_endpoints, server.namespace, server.name):
+                endpoints[each.id] = each
+    return tuple(endpoints[each] for each in sorted(endpoints))
+
+
+def pod_endpoints(world: Store, pod: Identity, ports: tuple[int, ...]) -> tuple[Endpoint, ...]:
+    """One for each of *ports* that is live on the pod; none while it is not ready."""
+    found = world.any_object(pod)
+    if not isinstance(found, Pod) or found.ip is None or not found.ready:
+        return ()
+    ip = found.ip
+    own = _own(world)
+    return tuple(
+        Endpoint(
+            id=endpoint_id(ip, port),
+            ip=ip,
+            port=port,
+            name=found.name,
+            namespace=found.namespace,
+            labels=found.metadata.labels,
+        )
+        for port in active_ports(found, ports)
+        if refusal(ip, port, own) is None
+    )
+
+
+def active_ports(pod: Pod, ports: tuple[int, ...]) -> tuple[int, ...]:
+    """Those of *ports* that the pod's annotation says are live; all where it says nothing readable."""
+    text = pod.metadata.annotations.get(ACTIVE_PORTS)
+    if text is None or _unreadable_ports(text):
+        return ports
+    active = {part.strip() for part in text.split(",")}
+    return tuple(port for port in ports if str(port) in active)
+
+
+def _unreadable_ports(text: str) -> bool:
+    return any(part and not part.isdigit() for part in (each.strip() for each in text.split(",")))
+
+
+def selected_names(
+    world: Store, cls: type[KubeObject], namespace: str, wanted: Labels
+) -> tuple[Identity, ...]:
+    """Objects there that have every pair of *wanted*, ordered; takes as long as the rarest pair is long."""
+    if not wanted:
+        return world.kind(cls, namespace)
+    entries = [
+        world.indexed("label", (cls.KIND, namespace, key, value)) for key, value in sorted(wanted.items())
+    ]
+    fewest = min(entries, key=len)
+    if len(entries) == 1:
+        return fewest
+    return tuple(each for each in fewest if all(each in some for some in map(set, entries)))
+
+
+def selected(world: Store, cls: type[T], namespace: str, wanted: Labels) -> tuple[T, ...]:
+    """The same objects themselves."""
+    found = (world.any_object(each) for each in selected_names(world, cls, namespace, wanted))
+    return tuple(each for each in found if isinstance(each, cls))
+
+
+def server_endpoints(world: Store, namespace: str, name: str) -> tuple[Endpoint, ...]:
+    """One endpoint per address of a ModelServer's URL."""
+    return world.get(_server, namespace, name)[0]
+
+
+def server_problems(world: Store, namespace: str, name: str) -> tuple[Problem, ...]:
+    """Why a ModelServer has none, or fewer."""
+    return world.get(_server, namespace, name)[1]
+
+
+def _server(world: Store, namespace: str, name: str) -> tuple[tuple[Endpoint, ...], tuple[Problem, ...]]:
+    server = world.object(ModelServer, namespace, name)
+    if server is None:
+        return (), ()
+    where = Place(object=str(server.identity), field="spec.url")
     parsed = parse_url(server.spec.url)
     if isinstance(parsed, str):
-        return (), Problem(place, "InvalidURL", parsed)
-    found = (parsed.host,) if is_ip(parsed.host) else snapshot.addresses.get(parsed.host, ())
+        return (), (Problem(where, "InvalidURL", parsed),)
+    found = (parsed.host,) if is_ip(parsed.host) else world.entry("addresses", parsed.host) or ()
     if not found:
         message = f"host name {parsed.host} does not resolve; it is tried again"
-        return (), Problem(place, "HostNotResolved", message, "warning")
+        return (), (Problem(where, "HostNotResolved", message, "warning"),)
     tls = server.spec.tls or ServerTls()
-    if tls.ca_file and tls.ca_file not in snapshot.authorities:
-        return (), None
-    refused = {ip: why for ip in found if (why := refusal(ip, parsed.port, snapshot.own))}
+    if tls.ca_file and world.entry("authorities", tls.ca_file) is None:
+        return (), ()  # whoever tried to read it told why
+    own = _own(world)
+    refused = {ip: why for ip in found if (why := refusal(ip, parsed.port, own))}
     endpoints = tuple(
         Endpoint(
             id=endpoint_id(ip, parsed.port),
@@ -285,12 +239,264 @@ def server_endpoints(server: ModelServer, snapshot: Snapshot) -> tuple[tuple[End
         for ip in sorted(found)
         if ip not in refused
     )
-    if refused:
-        ip, why = min(refused.items())
-        meant = "" if ip == parsed.host else f" ({parsed.host})"
-        message = f"{endpoint_id(ip, parsed.port)}{meant} is not used: {why}; name the model server's own"
-        return endpoints, Problem(place, "ForbiddenAddress", message)
-    return endpoints, None
+    if not refused:
+        return endpoints, ()
+    ip, why = min(refused.items())
+    meant = "" if ip == parsed.host else f" ({parsed.host})"
+    message = f"{endpoint_id(ip, parsed.port)}{meant} is not used: {why}; name the model server's own"
+    return endpoints, (Problem(where, "ForbiddenAddress", message),)
+
+
+def _own(world: Store) -> Own:
+    found = world.entry("settings", "own")
+    return found if isinstance(found, Own) else Own()
+
+
+def foreign_picker(world: Store, key: PoolKey) -> ForeignPicker | None:
+    """The picker that the pool's object names; None: ours. Who is alive has no say in it."""
+    found = world.get(written, key)
+    ref = found.spec.endpoint_picker_ref if found is not None else None
+    if found is None or ref is None or ref.port is None or (ref.group, ref.kind) != ("", "Service"):
+        return None
+    if ref.name in _own_names(world) or not _is_written(world, found.namespace, ref.name):
+        return None
+    return ForeignPicker(
+        f"{found.namespace}/{ref.name}:{ref.port.number}", _speaks_tls(world, found.namespace, ref.name)
+    )
+
+
+def _own_names(world: Store) -> tuple[str, ...]:
+    names = world.entry("settings", "own_picker_names")
+    return names if isinstance(names, tuple) else (OWN_PICKER_SERVICE,)
+
+
+def _is_written(world: Store, namespace: str, name: str) -> bool:
+    """Whether a Service is there and says where it answers. On a plain machine the files of a cluster name
+    pickers that nobody runs there: a Service without any EndpointSlice."""
+    if world.entry("settings", "cluster"):
+        return True
+    there = world.object(Service, namespace, name) is not None
+    return there and bool(world.indexed("service", (namespace, name)))
+
+
+def _speaks_tls(world: Store, namespace: str, name: str) -> bool:
+    service = world.object(Service, namespace, name)
+    return service is None or service.metadata.annotations.get(PICKER_TLS) != "false"
+
+
+def picker_by_service(world: Store, service: str) -> ForeignPicker:
+    """The picker at `namespace/name:port`."""
+    namespace, name, _ = split_service(service)
+    return ForeignPicker(service, _speaks_tls(world, namespace, name))
+
+
+def picker_addresses(world: Store, service: str) -> tuple[EndpointId, ...]:
+    """Ready addresses of the picker at `namespace/name:port`; none while its Service is wrong."""
+    return tuple(each.id for each in world.get(service_addresses, *split_service(service)))
+
+
+def split_service(service: str) -> tuple[str, str, int]:
+    """Namespace, name and port of `namespace/name:port`."""
+    namespace, _, rest = service.partition("/")
+    name, _, port = rest.rpartition(":")
+    return namespace, name, int(port)
+
+
+def picker_notes(world: Store, pool: Identity) -> Iterator[Problem]:
+    """That our picker serves a pool whose object names another one, which is nowhere to be found."""
+    found = world.any_object(pool)
+    assert isinstance(found, InferencePool)
+    ref = found.spec.endpoint_picker_ref
+    if ref is None or ref.name in _own_names(world) or (ref.group, ref.kind) != ("", "Service"):
+        return
+    service = world.object(Service, found.namespace, ref.name)
+    if service is None and not world.kind(Service, found.namespace):
+        what = f"there is no Service {found.namespace}/{ref.name} in the files"
+    elif service is not None and not world.indexed("service", (found.namespace, ref.name)):
+        what = f"no EndpointSlice in the files gives Service {found.namespace}/{ref.name} an address"
+    else:
+        return
+    where = Place(object=str(pool), field=f"{found.PICKER_FIELD}.name")
+    yield Problem(where, "OwnPicker", f"{what}, so Headgate's own picker serves the pool", "note")
+
+
+def pool_problems(world: Store, pool: Identity) -> tuple[Problem, ...]:
+    """What is wrong with a pool and what it refers to."""
+    found = world.any_object(pool)
+    assert isinstance(found, InferencePool)
+    where = Place(object=str(pool))
+    if world.get(superseded, pool):
+        message = (
+            "an InferencePool of this name also exists in inference.networking.k8s.io; that one is served"
+        )
+        return (Problem(where, "Superseded", message, "warning"),)
+    problems = [*_picker_problems(world, found), *world.get(address_problems, pool)]
+    key = pool_key(found.namespace, found.name)
+    if not world.get(has_endpoints, key):
+        message = f"the pool has no ready endpoint: {_why_empty(world, found)}"
+        problems.append(Problem(replace(where, field="spec.selector"), "NoEndpoints", message, "warning"))
+    return tuple(problems)
+
+
+def has_endpoints(world: Store, key: PoolKey) -> bool:
+    """Whether the pool has any."""
+    return bool(world.get(pool_endpoints, key))
+
+
+def _picker_problems(world: Store, pool: InferencePool) -> Iterator[Problem]:
+    ref = pool.spec.endpoint_picker_ref
+    if ref is None:
+        return
+    where = Place(object=str(pool.identity), field=pool.PICKER_FIELD)
+    if (ref.group, ref.kind) != ("", "Service"):
+        message = f"an endpoint picker must be a Service, not {ref.group}/{ref.kind}; our own picker is used"
+        yield Problem(where, "InvalidExtensionRef", message)
+        return
+    if ref.name in _own_names(world) or ref.port is None:
+        return
+    service = world.object(Service, pool.namespace, ref.name)
+    if service is None:
+        if world.kind(Service, pool.namespace):
+            missing = absent.sentence(world, "Service", pool.namespace, ref.name)
+            own = f"Headgate's own picker is used; where it is meant write name: {OWN_PICKER_SERVICE}"
+            yield Problem(where, "ServiceNotFound", f"{missing}, so {own}", "warning")
+        return
+    served = foreign_picker(world, pool_key(pool.namespace, pool.name)) is not None
+    until = "requests are not picked for until that is mended" if served else "our own picker is used"
+    if (
+        service.spec.type == "ExternalName"
+        or service_port(world, pool.namespace, ref.name, ref.port.number) is None
+    ):
+        message = f"Service {ref.name} has no TCP port {ref.port.number}; {until}"
+        yield Problem(where, "InvalidExtensionRef", message)
+    elif served and not world.get(service_addresses, pool.namespace, ref.name, ref.port.number):
+        message = (
+            f"the picker's Service {pool.namespace}/{ref.name} has no ready address, so that the pool's "
+            f"failureMode {ref.failure_mode} decides what becomes of requests"
+        )
+        yield Problem(where, "PickerNotReady", message, "warning")
+
+
+def _why_empty(world: Store, pool: InferencePool) -> str:
+    wanted = pool.spec.selector.match_labels
+    namespace = pool.namespace
+    for pod in selected_names(world, Pod, namespace, wanted)[:1]:
+        return f"Pod {pod.name} has its labels, but is not ready"
+    servers = selected(world, ModelServer, namespace, wanted)
+    for server in servers:
+        if not server.spec.drain:
+            return f"ModelServer {server.name} has its labels, but has no address (see there)"
+    for server in servers:
+        return f"ModelServer {server.name} has its labels, but spec.drain is true"
+    if absent.any_broken(world, "ModelServer"):
+        return "a ModelServer is wrong and not used (see there)"
+    said = f"no Pod or ModelServer of namespace {namespace} has its labels {label_text(wanted)}"
+    near = [*world.kind(ModelServer, namespace)[:3], *world.kind(Pod, namespace)[:3]][:3]
+    shown = [found for each in near if (found := world.any_object(each)) is not None]
+    hints = [f"{each.name} has {label_text(each.metadata.labels)}" for each in shown]
+    for key, value in sorted(wanted.items())[:1]:
+        pairs = (
+            *world.indexed("pair", ("ModelServer", key, value)),
+            *world.indexed("pair", ("Pod", key, value)),
+        )
+        for each in pairs:
+            found = world.any_object(each)
+            if found is not None and has_labels(found.metadata.labels, wanted):
+                hints = [f"{each.name} of namespace {each.namespace} has them"]
+                break
+    return f"{said} ({'; '.join(hints)})" if hints else said
+
+
+def pod_problems(world: Store, pod: Identity) -> tuple[Problem, ...]:
+    """What is wrong with a pod that a pool selects."""
+    found = world.any_object(pod)
+    if not isinstance(found, Pod):
+        return ()
+    problems: list[Problem] = []
+    text = found.metadata.annotations.get(ACTIVE_PORTS)
+    if text is not None and _unreadable_ports(text):
+        where = Place(object=str(pod), field=f"metadata.annotations.{ACTIVE_PORTS}")
+        message = f"{text!r} is no list of port numbers; all target ports are used"
+        problems.append(Problem(where, "InvalidValue", message, "warning"))
+    return tuple(problems)
+
+
+def address_problems(world: Store, pool: Identity) -> tuple[Problem, ...]:
+    """Pods that the pool selects and may not use."""
+    found = world.any_object(pool)
+    assert isinstance(found, InferencePool)
+    problems: list[Problem] = []
+    ports = tuple(port.number for port in found.spec.target_ports)
+    for each in selected_names(world, Pod, found.namespace, found.spec.selector.match_labels):
+        problems += world.get(_forbidden, each, ports)
+    return tuple(problems)
+
+
+def _forbidden(world: Store, pod: Identity, ports: tuple[int, ...]) -> tuple[Problem, ...]:
+    found = world.any_object(pod)
+    if not isinstance(found, Pod) or found.ip is None or not found.ready:
+        return world.get(pod_problems, pod)
+    ip, own = found.ip, _own(world)
+    where = Place(object=str(pod), field="status.podIP")
+    return world.get(pod_problems, pod) + tuple(
+        Problem(where, "ForbiddenAddress", f"{endpoint_id(ip, port)} is not used: {why}")
+        for port in active_ports(found, ports)
+        if (why := refusal(ip, port, own)) is not None
+    )
+
+
+def model_rules(world: Store, key: PoolKey) -> tuple[ModelRule, ...]:
+    """One rule per model name, ordered by name; the oldest object wins a name."""
+    winners: dict[str, InferenceModel] = {}
+    for model in sorted(_members(world, InferenceModel, key), key=lambda each: each.age_key):
+        winners.setdefault(model.spec.model_name, model)
+    return tuple(_model_rule(winners[name]) for name in sorted(winners))
+
+
+def objectives(world: Store, key: PoolKey) -> Mapping[str, int]:
+    """InferenceObjective name → priority."""
+    return {each.name: each.spec.priority for each in _members(world, InferenceObjective, key)}
+
+
+def _members(world: Store, cls: type[T], key: PoolKey) -> tuple[T, ...]:
+    namespace, _, name = key.partition("/")
+    found = (world.any_object(each) for each in world.indexed("pool", (namespace, name)))
+    return tuple(each for each in found if isinstance(each, cls))
+
+
+def member_problems(world: Store, member: Identity) -> tuple[Problem, ...]:
+    """What is wrong with an InferenceModel or an InferenceObjective: no pool, or a name that is taken."""
+    found = world.any_object(member)
+    if not isinstance(found, InferenceModel | InferenceObjective):
+        return ()
+    name = found.spec.pool_ref.name
+    key = pool_key(found.namespace, name)
+    if world.get(written, key) is None and not absent.broken(world, "InferencePool", found.namespace, name):
+        crossing = ", but a poolRef cannot leave its namespace: move this object there"
+        message = absent.sentence(world, "InferencePool", found.namespace, name, crossing)
+        what = f"{message}; until then this object has no effect"
+        return (Problem(Place(object=str(member), field="spec.poolRef"), "PoolNotFound", what, "warning"),)
+    if not isinstance(found, InferenceModel):
+        return ()
+    rule = next(
+        (each for each in world.get(model_rules, key) if each.model_name == found.spec.model_name), None
+    )
+    if rule is None or rule.object == f"{found.namespace}/{found.name}":
+        return ()
+    winner = rule.object.partition("/")[2]
+    message = f"InferenceModel {winner} already has model name {found.spec.model_name!r} in this pool"
+    return (Problem(Place(object=str(member), field="spec.modelName"), "ModelNameInUse", message),)
+
+
+def _model_rule(model: InferenceModel) -> ModelRule:
+    targets = model.spec.target_models
+    return ModelRule(
+        model_name=model.spec.model_name,
+        object=f"{model.namespace}/{model.name}",
+        priority=PRIORITIES[model.spec.criticality],
+        targets=tuple(TargetModel(each.name, 1 if each.weight is None else each.weight) for each in targets)
+        or (TargetModel(model.spec.model_name),),
+    )
 
 
 class ServerUrl(msgspec.Struct, frozen=True):
@@ -330,10 +536,3 @@ def is_ip(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _by_namespace(objects: tuple[T, ...]) -> dict[str, list[T]]:
-    found: dict[str, list[T]] = {}
-    for each in objects:
-        found.setdefault(each.namespace, []).append(each)
-    return found

@@ -23,12 +23,16 @@ def test_the_order_of_objects_does_not_matter() -> None:
 
 
 def test_gateways_on_one_port_share_the_listener() -> None:
-    found = translate(
-        snapshot(gateway("a"), gateway("b"), route("x", "a"), route("y", "b")), GatewaySettings()
-    )
+    one, other = gateway("a"), gateway("b")
+    one["spec"]["listeners"][0]["hostname"] = "a.example"
+    other["spec"]["listeners"][0]["hostname"] = "b.example"
+    found = translate(snapshot(one, other, route("x", "a"), route("y", "b")), GatewaySettings())
     assert list(found.resources["listener"]) == ["port-8080"]
-    [host] = found.resources["route"]["port-8080"]["virtual_hosts"]
-    assert [each["name"] for each in host["routes"]] == ["default/x/0/0", "default/y/0/0"]
+    hosts = found.resources["route"]["port-8080"]["virtual_hosts"]
+    assert {host["name"]: [each["name"] for each in host["routes"]] for host in hosts} == {
+        "a.example": ["default/x/0/0"],
+        "b.example": ["default/y/0/0"],
+    }
     assert [(each.gateway, each.port, each.routes) for each in found.summary.listeners] == [
         ("default/a", 8080, 1),
         ("default/b", 8080, 1),

@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
+from tests.resolved import resolve_pools, world
 
 from headgate.manifests.decode import decode
 from headgate.model.endpoints import ModelRule, Pool, TargetModel
 from headgate.model.forbidden import Own
 from headgate.model.problems import Problem
 from headgate.model.snapshot import Snapshot
-from headgate.model.topology import TOOLS_FIRST, ServerUrl, is_ip, parse_url, resolve_pools
+from headgate.model.store import Store
+from headgate.model.topology import TOOLS_FIRST, ServerUrl, is_ip, parse_url, picker_addresses
 
 VERSIONS = {
     "InferencePool": "inference.networking.k8s.io/v1",
@@ -41,6 +43,11 @@ def pod(name: str, ip: str, status: dict[str, Any] | None = None, **meta: Any) -
 
 def server(name: str, url: str) -> dict[str, Any]:
     return make("ModelServer", name, {"labels": {"app": "llm"}}, spec={"url": url})
+
+
+def stored(*raw: dict[str, Any]) -> Store:
+    decoded = [decode(each, "", lambda _: 0) for each in raw]
+    return world(Snapshot(tuple(each.object for each in decoded if each.object is not None)))
 
 
 def resolve(
@@ -166,14 +173,12 @@ def picker_service(**annotations: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_picker_with_ready_addresses_is_foreign() -> None:
-    found, _ = resolve(pool(), pod("a", "10.0.0.1"), *picker_service())
+def test_a_picker_that_is_written_is_foreign() -> None:
+    objects = (pool(), pod("a", "10.0.0.1"), *picker_service())
+    found, _ = resolve(*objects)
     assert found.picker is not None
-    assert (found.picker.service, found.picker.addresses, found.picker.tls) == (
-        "default/picker:9002",
-        ("10.0.9.1:19002",),
-        True,
-    )
+    assert (found.picker.service, found.picker.tls) == ("default/picker:9002", True)
+    assert picker_addresses(stored(*objects), found.picker.service) == ("10.0.9.1:19002",)
     found, _ = resolve(pool(), pod("a", "10.0.0.1"), *picker_service(**{"headgate.dev/picker-tls": "false"}))
     assert found.picker is not None and not found.picker.tls
 
@@ -185,7 +190,16 @@ def test_a_pool_that_names_no_picker_serves_nothing_without_ours() -> None:
     assert (found.picker, found.failure_mode) == (None, "FailClose")
 
 
-def test_a_picker_without_addresses_is_ours() -> None:
+def test_a_foreign_picker_that_is_not_ready_is_not_replaced() -> None:
+    service, addresses = picker_service()
+    for each in addresses["endpoints"]:
+        each["conditions"] = {"ready": False}
+    found, problems = resolve(pool(), pod("a", "10.0.0.1"), service, addresses)
+    assert found.picker is not None and found.picker.service == "default/picker:9002"
+    assert [(each.reason, each.severity) for each in problems] == [("PickerNotReady", "warning")]
+
+
+def test_a_picker_that_is_nowhere_written_to_run_is_ours() -> None:
     service, _ = picker_service()
     found, problems = resolve(pool(), pod("a", "10.0.0.1"), service)
     assert found.picker is None and problems == []

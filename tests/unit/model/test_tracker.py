@@ -121,13 +121,13 @@ def test_what_nobody_reads_is_forgotten() -> None:
 def test_a_family_costs_what_changed() -> None:
     world = World(a=1, b=2, c=3, count=3)
     family = Family[str, int](world, Node(names, ()), parity)
-    assert family.refresh(world.take_stale()) == ({"a": 1, "b": 0, "c": 1}, set())
+    assert family.refresh(world.take_stale()) == ({"a": 1, "b": 0, "c": 1}, set(), {})
     runs = world.runs
     world.change(b=3, c=5)
-    assert family.refresh(world.take_stale()) == ({"b": 1}, set())
+    assert family.refresh(world.take_stale()) == ({"b": 1}, set(), {})
     assert world.runs - runs == 2
     world.change(count=2)
-    assert family.refresh(world.take_stale()) == ({}, {"c"})
+    assert family.refresh(world.take_stale()) == ({}, {"c"}, {})
     assert family.values == {"a": 1, "b": 1}
     world.change(c=4)
     assert world.take_stale() == ()

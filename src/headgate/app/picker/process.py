@@ -39,10 +39,12 @@ from headgate.io.web.metrics import PickerMetrics, Reading
 from headgate.model.decisions import Decision
 from headgate.model.forbidden import Own
 from headgate.model.ids import EndpointId, PoolKey, StreamId, pool_key
+from headgate.model.indexes import INDEXES
 from headgate.model.problems import Place, Problem
 from headgate.model.requests import InferenceRequest, Outcome
-from headgate.model.snapshot import Snapshot
-from headgate.model.topology import resolve_pools
+from headgate.model.snapshot import Snapshot, follow
+from headgate.model.store import Store
+from headgate.model.topology import resolved
 from headgate.picker.choice import Choice
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.prefix import PrefixIndex
@@ -183,6 +185,7 @@ class Picker:
             nonce, secret=secret, body_limit=options.body_limit, subset_filter=options.subset_filter
         )
         self._health = Health()
+        self._world = Store(INDEXES)
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
 
@@ -348,7 +351,8 @@ class Picker:
             if options.selector and options.pool is not None:
                 whole = with_selector(snapshot, options.pool, options.selector, options.target_ports)
             self._keys.named = whole.api_keys
-            pools, problems = resolve_pools(whole)
+            follow(self._world, whole)
+            pools, problems = resolved(self._world)
         except Exception as error:
             log.exception("this version of the objects cannot be resolved")
             message = f"a bug in Headgate: {error!r}; the pools before are served on"

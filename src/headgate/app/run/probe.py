@@ -8,7 +8,6 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from headgate.gateway.envoy.names import route_config
 from headgate.model.headers import DECISION, HEALTH_PATH, POOL, REASON
 
 TIMEOUT_S = 10.0
@@ -44,7 +43,7 @@ def served(status: Mapping[str, Any]) -> Served:
     ports = {int(each["port"]) for each in summary.get("listeners", ())}
     return Served(
         pools=tuple(each["key"] for each in pools if each["endpoints"] and each["picker"] is None),
-        ports=tuple(sorted(port for port in ports if f"listener {route_config(port)}" not in refused)),
+        ports=tuple(sorted(port for port in ports if f"listener port-{port}" not in refused)),
         all_own=all(each["picker"] is None for each in pools),
     )
 

@@ -2,22 +2,42 @@
 
 from typing import ClassVar
 
-from headgate.gateway.api import BackendKind, PoolTarget, Target, Unresolved, World
-from headgate.model.ids import pool_key
+from headgate.gateway import ir
+from headgate.gateway.api import BackendPlugin, Unresolved, missing
+from headgate.gateway.envoy import names
+from headgate.gateway.plan import upstream_tls
+from headgate.model import topology
+from headgate.model.endpoints import Endpoint
+from headgate.model.ids import PoolKey, pool_key
 from headgate.model.objects import BackendRef
+from headgate.model.store import Store
 
 
-class InferencePoolBackend(BackendKind):
+class InferencePoolBackend(BackendPlugin):
     """A pool; the port of the reference means nothing here, as the specification says."""
 
-    kinds: ClassVar[tuple[tuple[str, str], ...]] = (
+    KINDS: ClassVar[tuple[tuple[str, str], ...]] = (
         ("inference.networking.k8s.io", "InferencePool"),
         ("inference.networking.x-k8s.io", "InferencePool"),
     )
+    PREFIX: ClassVar[str] = names.POOL
 
-    def resolve(self, ref: BackendRef, namespace: str, world: World) -> Target | Unresolved:
+    @classmethod
+    def resolve(cls, world: Store, ref: BackendRef, namespace: str) -> ir.Backend | Unresolved:
         """The pool."""
-        pool = world.pools.get(pool_key(namespace, ref.name))
+        key = pool_key(namespace, ref.name)
+        return cls.of_cluster(world, key) or missing(world, "InferencePool", namespace, ref.name)
+
+    @classmethod
+    def of_cluster(cls, world: Store, rest: str) -> ir.Backend | None:
+        """*rest* is the pool's key."""
+        key = PoolKey(rest)
+        pool = world.get(topology.pool_settings, key)
         if pool is None:
-            return world.missing("InferencePool", namespace, ref.name)
-        return PoolTarget(pool)
+            return None
+        return ir.PoolBackend(names.pool(key), pool, world.get(upstream_tls.of_pool, key))
+
+    @classmethod
+    def endpoints(cls, world: Store, rest: str) -> tuple[Endpoint, ...]:
+        """Those of the pool."""
+        return world.get(topology.pool_endpoints, PoolKey(rest))

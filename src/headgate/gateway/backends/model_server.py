@@ -2,22 +2,42 @@
 
 from typing import ClassVar
 
-from headgate.gateway.api import BackendKind, HostsTarget, Target, Unresolved, World
+from headgate.gateway import ir
+from headgate.gateway.api import BackendPlugin, Unresolved, missing
 from headgate.gateway.envoy import names
+from headgate.gateway.plan import upstream_tls
+from headgate.model import topology
+from headgate.model.endpoints import Endpoint
 from headgate.model.meta import HEADGATE_GROUP
-from headgate.model.objects import BackendRef
-from headgate.model.topology import server_endpoints
+from headgate.model.objects import BackendRef, ModelServer
+from headgate.model.store import Store
 
 
-class ModelServerBackend(BackendKind):
+class ModelServerBackend(BackendPlugin):
     """A ModelServer; its URL says host and port, the reference's port means nothing."""
 
-    kinds: ClassVar[tuple[tuple[str, str], ...]] = ((HEADGATE_GROUP, "ModelServer"),)
+    KINDS: ClassVar[tuple[tuple[str, str], ...]] = ((HEADGATE_GROUP, "ModelServer"),)
+    PREFIX: ClassVar[str] = names.MODEL_SERVER
 
-    def resolve(self, ref: BackendRef, namespace: str, world: World) -> Target | Unresolved:
-        """The addresses of the server's URL; a wrong URL is reported where the server is read."""
-        server = world.servers.get((namespace, ref.name))
+    @classmethod
+    def resolve(cls, world: Store, ref: BackendRef, namespace: str) -> ir.Backend | Unresolved:
+        """The server; a wrong URL is reported where the server is read."""
+        found = cls.of_cluster(world, f"{namespace}/{ref.name}")
+        return found or missing(world, "ModelServer", namespace, ref.name)
+
+    @classmethod
+    def of_cluster(cls, world: Store, rest: str) -> ir.Backend | None:
+        """*rest* is `namespace/name`."""
+        namespace, _, name = rest.partition("/")
+        server = world.object(ModelServer, namespace, name)
         if server is None:
-            return world.missing("ModelServer", namespace, ref.name)
-        endpoints, _ = server_endpoints(server, world.snapshot)
-        return HostsTarget(cluster=names.model_server(namespace, ref.name), endpoints=endpoints)
+            return None
+        return ir.HostsBackend(
+            names.model_server(namespace, name), tls=upstream_tls.of_servers(world, (server,))
+        )
+
+    @classmethod
+    def endpoints(cls, world: Store, rest: str) -> tuple[Endpoint, ...]:
+        """The addresses of the server's URL."""
+        namespace, _, name = rest.partition("/")
+        return world.get(topology.server_endpoints, namespace, name)

@@ -1,43 +1,62 @@
-"""Service backends: ready addresses from EndpointSlices."""
+"""Service backends: the addresses in its EndpointSlices."""
 
 from typing import ClassVar
 
-from headgate.gateway.api import BackendKind, HostsTarget, Target, Unresolved, World
+from headgate.gateway import ir
+from headgate.gateway.api import BackendPlugin, Unresolved, missing
 from headgate.gateway.envoy import names
+from headgate.model import services
 from headgate.model.endpoints import Endpoint
 from headgate.model.objects import BackendRef, Service
+from headgate.model.store import Store
+
+_H2C = ("kubernetes.io/h2c", "http2")
 
 
-class ServiceBackend(BackendKind):
-    """A core Service; one without ready endpoints answers 503."""
+class ServiceBackend(BackendPlugin):
+    """A Service port."""
 
-    kinds: ClassVar[tuple[tuple[str, str], ...]] = (("", "Service"),)
+    KINDS: ClassVar[tuple[tuple[str, str], ...]] = (("", "Service"),)
+    PREFIX: ClassVar[str] = names.SERVICE
 
-    def resolve(self, ref: BackendRef, namespace: str, world: World) -> Target | Unresolved:
-        """The Service's ready addresses on the referenced port."""
-        service = world.services.get(namespace, ref.name)
+    @classmethod
+    def resolve(cls, world: Store, ref: BackendRef, namespace: str) -> ir.Backend | Unresolved:
+        """The port of the Service that is named."""
+        service = world.object(Service, namespace, ref.name)
         if service is None:
-            return world.missing("Service", namespace, ref.name)
-        port = world.services.port(service, ref.port or 0)
-        if port is None:
-            return Unresolved(
-                "BackendNotFound",
-                f"Service {namespace}/{ref.name} has no TCP port {ref.port}{_ports(service)}",
-            )
+            return missing(world, "Service", namespace, ref.name)
         if service.spec.type == "ExternalName":
-            return Unresolved(
-                "UnsupportedValue", f"Service {namespace}/{ref.name} is an ExternalName: not supported"
-            )
-        return HostsTarget(
-            cluster=names.service(namespace, ref.name, port.port),
-            endpoints=tuple(
-                Endpoint(id=each.id, ip=each.ip, port=each.port, name=ref.name, namespace=namespace)
-                for each in world.services.addresses(service, port)
-            ),
-            h2c=port.app_protocol in ("kubernetes.io/h2c", "http2"),
+            message = f"Service {namespace}/{ref.name} is an ExternalName: not supported"
+            return Unresolved("UnsupportedValue", message)
+        found = cls.of_cluster(world, f"{namespace}/{ref.name}:{ref.port or 0}")
+        if found is not None:
+            return found
+        numbers = [str(port.port) for port in service.spec.ports if port.protocol == "TCP"]
+        there = f"; it has {', '.join(numbers)}" if numbers else ""
+        message = f"Service {namespace}/{ref.name} has no TCP port {ref.port}{there}"
+        return Unresolved("BackendNotFound", message)
+
+    @classmethod
+    def of_cluster(cls, world: Store, rest: str) -> ir.Backend | None:
+        """*rest* is `namespace/name:port`."""
+        namespace, name, number = _parts(rest)
+        port = services.service_port(world, namespace, name, number)
+        if port is None:
+            return None
+        cluster = names.service(namespace, name, number)
+        return ir.HostsBackend(cluster, protocol="h2c" if port.app_protocol in _H2C else "http")
+
+    @classmethod
+    def endpoints(cls, world: Store, rest: str) -> tuple[Endpoint, ...]:
+        """The ready addresses."""
+        namespace, name, number = _parts(rest)
+        return tuple(
+            Endpoint(id=each.id, ip=each.ip, port=each.port, name=name, namespace=namespace)
+            for each in world.get(services.service_addresses, namespace, name, number)
         )
 
 
-def _ports(service: Service) -> str:
-    numbers = [str(port.port) for port in service.spec.ports if port.protocol == "TCP"]
-    return f"; it has {', '.join(numbers)}" if numbers else ""
+def _parts(rest: str) -> tuple[str, str, int]:
+    namespace, _, more = rest.partition("/")
+    name, _, port = more.rpartition(":")
+    return namespace, name, int(port)

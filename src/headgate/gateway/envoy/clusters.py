@@ -1,12 +1,13 @@
 """Clusters (CDS): pools with override_host, plain backends, pickers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from headgate.gateway import ir
 from headgate.gateway.envoy import names, second_chance
 from headgate.gateway.envoy.names import Json, duration, extension, typed
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
-from headgate.model.endpoints import Endpoint, ForeignPicker, Pool
+from headgate.model.endpoints import ForeignPicker
 from headgate.model.topology import is_ip
 
 LIMIT = 40_000
@@ -20,9 +21,9 @@ _FILTERS = "envoy.extensions.filters.http"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def pool(pool: Pool, settings: GatewaySettings, authorities: Mapping[str, str]) -> Json:
+def pool(backend: ir.PoolBackend, settings: GatewaySettings) -> Json:
     """The cluster of an InferencePool: the picker names the host by metadata, nobody else can."""
-    fallback = _ROUND_ROBIN if pool.failure_mode == "FailOpen" else _NOBODY
+    fallback = _ROUND_ROBIN if backend.pool.failure_mode == "FailOpen" else _NOBODY
     override = extension(
         "envoy.load_balancing_policies.override_host",
         f"{_LB}.override_host.v3.OverrideHost",
@@ -30,21 +31,16 @@ def pool(pool: Pool, settings: GatewaySettings, authorities: Mapping[str, str]) 
         selected_host_key=_metadata_key(headers.LB_NAMESPACE, headers.SERVED),
         fallback_policy={"policies": [{"typed_extension_config": fallback}]},
     )
-    options = _server_http(pool.app_protocol == "h2c", second_chance.filters())
-    cluster = _eds(names.pool(pool.key), pool.endpoints, options, settings, authorities)
+    options = _server_http(backend.pool.app_protocol == "h2c", second_chance.filters())
+    cluster = _eds(backend, options, settings)
     return cluster | {"load_balancing_policy": {"policies": [{"typed_extension_config": override}]}}
 
 
-def backend(
-    name: str,
-    endpoints: Sequence[Endpoint],
-    h2c: bool,
-    settings: GatewaySettings,
-    authorities: Mapping[str, str],
-) -> Json:
+def hosts(backend: ir.HostsBackend, settings: GatewaySettings) -> Json:
     """The cluster of a plain backend: round robin."""
     policy = {"policies": [{"typed_extension_config": _ROUND_ROBIN}]}
-    return _eds(name, endpoints, _server_http(h2c), settings, authorities) | {"load_balancing_policy": policy}
+    cluster = _eds(backend, _server_http(backend.protocol == "h2c"), settings)
+    return cluster | {"load_balancing_policy": policy}
 
 
 def own_picker(settings: GatewaySettings) -> Json:
@@ -137,40 +133,30 @@ def _base(name: str, settings: GatewaySettings) -> Json:
     }
 
 
-def _eds(
-    name: str,
-    endpoints: Sequence[Endpoint],
-    options: Json,
-    settings: GatewaySettings,
-    authorities: Mapping[str, str],
-) -> Json:
-    cluster = _base(name, settings) | {
+def _eds(backend: ir.Backend, options: Json, settings: GatewaySettings) -> Json:
+    cluster = _base(backend.cluster, settings) | {
         "type": "EDS",
         "eds_cluster_config": _EDS,
         "ignore_health_on_host_removal": True,
         "typed_extension_protocol_options": {_HTTP_OPTIONS: options},
     }
-    secure = {names.tls_label(each): each for each in endpoints if each.scheme == "https"}
-    if secure:
-        cluster["transport_socket_matches"] = [
-            _tls_match(label, secure[label], settings, authorities) for label in sorted(secure)
-        ]
+    if backend.tls:
+        cluster["transport_socket_matches"] = [_tls_match(label, tls, settings) for label, tls in backend.tls]
     return cluster
 
 
-def _tls_match(
-    label: str, endpoint: Endpoint, settings: GatewaySettings, authorities: Mapping[str, str]
-) -> Json:
+def _tls_match(label: str, tls: ir.UpstreamTls, settings: GatewaySettings) -> Json:
     """TLS for the endpoints whose transport_socket_match metadata says *label*; others stay cleartext."""
-    host = endpoint.hostname
+    host = tls.hostname
     validation: Json = {}
-    if not (endpoint.insecure or (settings.insecure and not endpoint.ca_file)):
+    if not tls.insecure:
+        names = tls.names or ((("IP_ADDRESS" if is_ip(host) else "DNS"), host),)
         validation = {
-            "trusted_ca": {"inline_string": authorities[endpoint.ca_file]}
-            if endpoint.ca_file
-            else {"filename": settings.ca_bundle},
+            "trusted_ca": {"filename": settings.ca_bundle}
+            if tls.authorities is None
+            else {"inline_string": tls.authorities},
             "match_typed_subject_alt_names": [
-                {"san_type": "IP_ADDRESS" if is_ip(host) else "DNS", "matcher": {"exact": host}}
+                {"san_type": kind, "matcher": {"exact": name}} for kind, name in names
             ],
         }
     context: Json = {"common_tls_context": {"validation_context": validation}}

@@ -53,9 +53,8 @@ FALLBACK = "fallback"
 """Decision of a request that Envoy placed without a picker."""
 
 
-def listener(port: int, settings: GatewaySettings) -> Json:
+def listener(name: str, port: int, settings: GatewaySettings) -> Json:
     """The listener of a bound port; its routes come by RDS under the same name."""
-    name = names.route_config(port)
     manager = extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",

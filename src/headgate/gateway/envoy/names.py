@@ -13,19 +13,18 @@ NO_BACKEND = "none/invalid-backend"
 """A cluster that never exists: a share of a rule that leads there is answered with 500."""
 
 
-def route_config(port: int) -> str:
-    """The route configuration of a bound port; the listener has the same name."""
-    return f"port-{port}"
+POOL, SERVICE, MODEL_SERVER, PICKER = "pool", "service", "server", "picker"
+"""What clusters' names begin with."""
 
 
 def pool(key: PoolKey) -> str:
     """The cluster of an InferencePool."""
-    return f"pool/{key}"
+    return f"{POOL}/{key}"
 
 
 def picker(service: str) -> str:
     """The cluster of a foreign picker; *service* is `namespace/name:port`."""
-    return f"picker/{service}"
+    return f"{PICKER}/{service}"
 
 
 def grpc(cluster: str) -> Json:
@@ -39,18 +38,22 @@ def grpc(cluster: str) -> Json:
 
 def tls_label(endpoint: Endpoint) -> str:
     """What an endpoint's metadata calls the TLS settings it is reached with; equal for equal settings."""
-    more = [endpoint.ca_file] if endpoint.ca_file else ["insecure"] if endpoint.insecure else []
-    return " ".join([endpoint.hostname, *more])
+    return tls_label_of(endpoint.hostname, endpoint.ca_file, endpoint.insecure)
+
+
+def tls_label_of(hostname: str, ca_file: str, insecure: bool) -> str:
+    """The same of a server's settings."""
+    return " ".join([hostname, *([ca_file] if ca_file else ["insecure"] if insecure else [])])
 
 
 def service(namespace: str, name: str, port: int) -> str:
     """The cluster of a Service port."""
-    return f"service/{namespace}/{name}:{port}"
+    return f"{SERVICE}/{namespace}/{name}:{port}"
 
 
 def model_server(namespace: str, name: str) -> str:
     """The cluster of a ModelServer that is a backend by itself."""
-    return f"server/{namespace}/{name}"
+    return f"{MODEL_SERVER}/{namespace}/{name}"
 
 
 def typed(type_name: str, **fields: Any) -> Json:

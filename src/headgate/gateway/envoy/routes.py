@@ -1,20 +1,16 @@
-"""Route configurations (RDS): matches, weighted clusters with their pickers, retries, timeouts."""
+"""Route configurations: matches, weighted clusters with their pickers, retries, timeouts."""
 
-from collections.abc import Sequence
 from typing import Any, assert_never
 
-import msgspec
-
-from headgate.gateway.api import Effect, HostsTarget, PoolTarget, Target
+from headgate.gateway import ir
+from headgate.gateway.api import Effect, FilterPlugin, Position
 from headgate.gateway.envoy import model_routing, names, second_chance
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, typed
-from headgate.gateway.envoy.replies import NO_BACKEND, NO_ROUTE, error_body
+from headgate.gateway.envoy.replies import NO_ROUTE, error_body
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
-from headgate.model.durations import seconds
 from headgate.model.endpoints import Pool
-from headgate.model.objects import RouteMatch, RouteRule, ValueMatch
 
 _EXT_PROC_PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
 
@@ -49,22 +45,8 @@ DUPLEX_MODE: Json = {
 """What every conformant picker speaks."""
 
 
-class Share(msgspec.Struct, frozen=True):
-    """One backend of a rule and its part of the requests."""
-
-    weight: int
-    target: Target | None
-    """None: it cannot be served, and its part is answered with 500."""
-    effect: Effect
-
-
-def configuration(
-    name: str,
-    virtual_hosts: Sequence[tuple[str, Sequence[Json]]],
-    settings: GatewaySettings,
-    by_model: bool = False,
-) -> Json:
-    """A route configuration from (domain, routes in order) pairs; hosts that are not named get 404.
+def configuration(name: str, by_model: bool) -> Json:
+    """A route configuration without its hosts; hosts that are not named get 404.
 
     *by_model*: some route matches the model's name. The header goes no further, as it may hold any text.
     """
@@ -72,146 +54,167 @@ def configuration(
     if by_model:
         more["typed_per_filter_config"] = model_routing.switched_on()
         more["request_headers_to_remove"] = [headers.MODEL_NAME]
-    last = [_nowhere()] if by_model else []
     return {
         "name": name,
         "ignore_port_in_host_matching": True,
+        "most_specific_header_mutations_wins": True,
         "validate_clusters": False,
-        "virtual_hosts": [
-            {
-                "name": domain,
-                "domains": [domain],
-                "request_body_buffer_limit": settings.body_limit_bytes,
-                "include_request_attempt_count": True,
-                "routes": [*routes, *last],
-            }
-            for domain, routes in virtual_hosts
-        ],
         **more,
     }
 
 
-def _nowhere() -> Json:
-    """Answers as if there were no route, which is how a request must not begin where models are matched."""
+def host(domain: str, settings: GatewaySettings) -> Json:
+    """A virtual host without its routes."""
     return {
-        "name": "no-route",
-        "match": {"prefix": "/"},
-        **fail(NO_ROUTE.reason, NO_ROUTE.message, 404, NO_ROUTE.type),
+        "name": domain,
+        "domains": [domain],
+        "request_body_buffer_limit": settings.body_limit_bytes,
+        "include_request_attempt_count": True,
     }
 
 
-def match(wanted: RouteMatch) -> Json:
-    """An Envoy RouteMatch. Of two headers of one name only the first counts, as Gateway API says."""
+NOWHERE_NAME = "no-route"
+
+
+def nowhere() -> Json:
+    """Answers as if there were no route, which is how a request must not begin where models are matched."""
+    refusal = ir.Fail(NO_ROUTE.reason, NO_ROUTE.message, 404, NO_ROUTE.type)
+    return {"name": NOWHERE_NAME, "match": {"prefix": "/"}, **fail(refusal)}
+
+
+def route(rule: ir.Rule, at: Position, settings: GatewaySettings) -> Json:
+    """An Envoy Route of a rule, on a listener at *at*."""
+    effect = _effect(rule.filters, at)
+    return {"name": rule.name, "match": match(rule.match), **_action(rule, effect, at, settings)}
+
+
+def clusters_of(rule: ir.Rule) -> frozenset[str]:
+    """Clusters that the route of a rule names, pickers' among them."""
+    found: set[str] = set()
+    shares = rule.action.shares if isinstance(rule.action, ir.Forward) else ()
+    for each in (*rule.filters, *(one for share in shares for one in share.filters)):
+        found.update(backend.cluster for backend in each.backends)
+    for share in shares:
+        if share.backend is None:
+            continue
+        found.add(share.backend.cluster)
+        if isinstance(share.backend, ir.PoolBackend):
+            found.add(picker_cluster(share.backend.pool))
+    return frozenset(found)
+
+
+def picker_cluster(pool: Pool) -> str:
+    """The cluster of the pool's picker."""
+    return names.OWN_PICKER if pool.picker is None else names.picker(pool.picker.service)
+
+
+def match(wanted: ir.Match) -> Json:
+    """An Envoy RouteMatch."""
     found = _path(wanted)
-    conditions = [_value(each, "name") for each in _distinct(wanted.headers)]
+    conditions = [_value(each) for each in wanted.headers]
     if wanted.method is not None:
         conditions.insert(0, {"name": ":method", "string_match": {"exact": wanted.method}})
     if conditions:
         found["headers"] = conditions
-    if wanted.query_params:
-        found["query_parameters"] = [_value(each, "name") for each in wanted.query_params]
+    if wanted.query:
+        found["query_parameters"] = [_value(each) for each in wanted.query]
     return found
 
 
-def action(rule: RouteRule, effect: Effect, shares: Sequence[Share], settings: GatewaySettings) -> Json:
-    """The rest of an Envoy Route: where the requests go and what happens to their headers."""
-    if effect.redirect is not None:
-        return {"redirect": dict(effect.redirect), **_headers(effect)}
-    served = [share for share in shares if share.weight]
-    if not any(share.target is not None for share in served):
-        message = (
-            "No backend of this route's rule can be served."
-            if shares
-            else "This route's rule has no backend."
-        )
-        return fail(NO_BACKEND, message)
-    pools = [share.target.pool for share in served if isinstance(share.target, PoolTarget)]
-    hosts = any(isinstance(share.target, HostsTarget) for share in served)
-    forward: Json = {
-        "weighted_clusters": {"clusters": [_weighted(share) for share in served]},
-        "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR",
-        "timeout": duration(seconds(rule.timeouts.request or "0s")),
-        "retry_policy": _retries(rule, settings, pools=bool(pools), hosts=hosts),
-    }
-    if any(endpoint.scheme == "https" for share in served for endpoint in _endpoints(share.target)):
-        forward["auto_host_rewrite"] = True
-    forward |= effect.action
-    if "host_rewrite_literal" in forward:
-        forward.pop("auto_host_rewrite", None)
-    removed = Effect(request_remove=headers.NEVER_TO_SERVERS if pools else (headers.DESTINATION,))
-    return {"route": forward, **_headers(effect.then(removed))}
-
-
-def fail(reason: str, message: str, status: int = 500, type_: str = "server_error") -> Json:
+def fail(refusal: ir.Fail) -> Json:
     """A route that answers every request with an error."""
     return {
         "direct_response": {
-            "status": status,
-            "body": {"inline_string": error_body(message, type_, reason) + "\n"},
+            "status": refusal.status,
+            "body": {"inline_string": error_body(refusal.message, refusal.type, refusal.reason) + "\n"},
         },
         "response_headers_to_add": [
             header("content-type", "application/json"),
-            header(headers.REASON, reason),
+            header(headers.REASON, refusal.reason),
         ],
     }
 
 
-def _endpoints(target: Target | None) -> tuple[Any, ...]:
-    match target:
-        case None:
-            return ()
-        case PoolTarget(pool):
-            return pool.endpoints
-        case HostsTarget():
-            return target.endpoints
+def _effect(filters: tuple[ir.Filter, ...], at: Position) -> Effect:
+    total = Effect()
+    for each in filters:
+        assert isinstance(each, FilterPlugin)
+        total = total.then(each.effect(at))
+    return total
+
+
+def _action(rule: ir.Rule, effect: Effect, at: Position, settings: GatewaySettings) -> Json:
+    match rule.action:
+        case ir.Fail():
+            return fail(rule.action)
+        case ir.Answer():
+            return {"redirect": dict(effect.redirect or {}), **_changes(effect)}
+        case ir.Forward():
+            return _forward(rule.action, effect, at, settings)
         case _:
-            assert_never(target)
+            assert_never(rule.action)
 
 
-def _path(wanted: RouteMatch) -> Json:
-    value = wanted.path.value
-    match wanted.path.type:
-        case "Exact":
-            return {"path": value}
-        case "RegularExpression":
-            return {"safe_regex": {"regex": value}}
-        case "PathPrefix":
-            stem = value.rstrip("/")
-            return {"path_separated_prefix": stem} if stem else {"prefix": "/"}
+def _forward(action: ir.Forward, effect: Effect, at: Position, settings: GatewaySettings) -> Json:
+    backends = [share.backend for share in action.shares if share.backend is not None]
+    pools = any(isinstance(each, ir.PoolBackend) for each in backends)
+    hosts = any(isinstance(each, ir.HostsBackend) for each in backends)
+    forward: Json = {
+        "weighted_clusters": {"clusters": [_weighted(share, at) for share in action.shares]},
+        "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR",
+        "timeout": duration(action.timeouts.request_s or 0.0),
+        "retry_policy": _retries(action, settings, pools=pools, hosts=hosts),
+    }
+    if any(each.tls for each in backends):
+        forward["auto_host_rewrite"] = True
+    forward |= effect.action
+    if "host_rewrite_literal" in forward:
+        forward.pop("auto_host_rewrite", None)
+    if effect.mirrors:
+        forward["request_mirror_policies"] = list(effect.mirrors)
+    removed = Effect(request_remove=headers.NEVER_TO_SERVERS if pools else (headers.DESTINATION,))
+    return {"route": forward, **_changes(effect.then(removed))}
 
 
-def _distinct(values: Sequence[ValueMatch]) -> list[ValueMatch]:
-    first: dict[str, ValueMatch] = {}
-    for each in values:
-        first.setdefault(each.name.lower(), each)
-    return list(first.values())
+def _path(wanted: ir.Match) -> Json:
+    match wanted.kind:
+        case "exact":
+            return {"path": wanted.path}
+        case "regex":
+            return {"safe_regex": {"regex": wanted.path}}
+        case "prefix":
+            return {"prefix": "/"} if wanted.path == "/" else {"path_separated_prefix": wanted.path}
+        case _:
+            assert_never(wanted.kind)
 
 
-def _value(wanted: ValueMatch, key: str) -> Json:
-    if wanted.type == "Exact":
-        return {key: wanted.name, "string_match": {"exact": wanted.value}}
-    return {key: wanted.name, "string_match": {"safe_regex": {"regex": wanted.value}}}
+def _value(wanted: ir.Condition) -> Json:
+    if wanted.regex:
+        return {"name": wanted.name, "string_match": {"safe_regex": {"regex": wanted.value}}}
+    return {"name": wanted.name, "string_match": {"exact": wanted.value}}
 
 
-def _weighted(share: Share) -> Json:
-    match share.target:
+def _weighted(share: ir.Share, at: Position) -> Json:
+    effect = _effect(share.filters, at)
+    match share.backend:
         case None:
             return {"name": names.NO_BACKEND, "weight": share.weight}
-        case PoolTarget(pool):
-            entry: Json = {"name": names.pool(pool.key), "weight": share.weight}
-            entry["typed_per_filter_config"] = {names.EXT_PROC: ask(pool)}
+        case ir.PoolBackend(cluster=cluster, pool=pool):
+            entry: Json = {"name": cluster, "weight": share.weight}
             told = (
                 header(headers.REASON, second_chance.REASON, "ADD_IF_ABSENT"),
                 header(headers.ENDPOINT, _metadata(headers.LB_NAMESPACE, headers.SERVED), "ADD_IF_ABSENT"),
                 header(headers.DECISION, _decision(pool), "ADD_IF_ABSENT"),
             )
-            return entry | _headers(share.effect.then(Effect(response_add=told)))
-        case HostsTarget(cluster):
+            asked = Effect(response_add=told, per_filter={names.EXT_PROC: ask(pool)})
+            return entry | _changes(asked.then(effect))
+        case ir.HostsBackend(cluster=cluster):
             peer = header(headers.ENDPOINT, "%UPSTREAM_REMOTE_ADDRESS%", "ADD_IF_ABSENT")
-            effect = Effect(response_add=(peer,))
-            return {"name": cluster, "weight": share.weight} | _headers(share.effect.then(effect))
+            return {"name": cluster, "weight": share.weight} | _changes(
+                effect.then(Effect(response_add=(peer,)))
+            )
         case _:
-            assert_never(share.target)
+            assert_never(share.backend)
 
 
 def _decision(pool: Pool) -> str:
@@ -235,14 +238,13 @@ def ask(pool: Pool) -> Json:
     the request instead, a picker that dies would also cut the answers that it is just looking at.
     """
     own = pool.picker is None
-    cluster = names.OWN_PICKER if pool.picker is None else names.picker(pool.picker.service)
     told = [{"key": headers.POOL, "value": pool.key}]
     if own:
         told.append({"key": headers.LEAN, "value": "1"})
     return typed(
         _EXT_PROC_PER_ROUTE,
         overrides={
-            "grpc_service": names.grpc(cluster),
+            "grpc_service": names.grpc(picker_cluster(pool)),
             "grpc_initial_metadata": told,
             "failure_mode_allow": own or pool.failure_mode == "FailOpen",
             "processing_mode": _mode(pool),
@@ -257,8 +259,9 @@ def _mode(pool: Pool) -> Json:
     return BUFFERED_MODE if renamed else UNCHANGED_MODE
 
 
-def _headers(effect: Effect) -> Json:
-    found: Json = {
+def _changes(effect: Effect) -> Json:
+    found: dict[str, Any] = {
+        "typed_per_filter_config": dict(effect.per_filter),
         "request_headers_to_add": list(effect.request_add),
         "request_headers_to_remove": list(effect.request_remove),
         "response_headers_to_add": list(effect.response_add),
@@ -267,7 +270,7 @@ def _headers(effect: Effect) -> Json:
     return {key: value for key, value in found.items() if value}
 
 
-def _retries(rule: RouteRule, settings: GatewaySettings, *, pools: bool, hosts: bool) -> Json:
+def _retries(action: ir.Forward, settings: GatewaySettings, *, pools: bool, hosts: bool) -> Json:
     """Pools: the next endpoint of the list while no byte of the answer came, once at most after the request
     was sent (`second_chance`). Plain hosts have no such guard: there, and where they share a rule with pools,
     only what no server has taken, or has answered with 503, goes to the next.
@@ -290,6 +293,6 @@ def _retries(rule: RouteRule, settings: GatewaySettings, *, pools: bool, hosts: 
     if pools and not hosts:
         policy["retry_on"] += ",reset"
         policy["per_try_timeout"] = duration(settings.rescue_s)
-    if rule.timeouts.backend_request is not None:
-        policy["per_try_timeout"] = duration(seconds(rule.timeouts.backend_request))
+    if action.timeouts.attempt_s is not None:
+        policy["per_try_timeout"] = duration(action.timeouts.attempt_s)
     return policy

@@ -29,13 +29,21 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: str
     """Hash of the content: equal content has the same version in every process."""
-    json: Json
+    json: Json = msgspec.field(default_factory=dict)
+    body: bytes = b""
     names_clusters: frozenset[str] = frozenset()
     """Clusters that it needs: route actions, picker services, access-log services."""
     names_routes: frozenset[str] = frozenset()
     """Route configurations that a listener takes from RDS."""
     names_endpoints: frozenset[str] = frozenset()
     """The endpoint resource of an EDS cluster."""
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What is new of one Envoy's resources."""
+
+    changed: tuple[Resource, ...] = ()
+    removed: tuple[tuple[Kind, str], ...] = ()
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -8,7 +8,8 @@ import pytest
 
 from headgate.app.controller import process as module
 from headgate.app.controller.process import Controller, Debounce, ProblemBook
-from headgate.gateway.translate import Summary, Translation
+from headgate.gateway.plan.summary import Summary
+from headgate.gateway.translate import Translation
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import Snapshot
 

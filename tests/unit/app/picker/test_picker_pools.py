@@ -19,7 +19,7 @@ from headgate.picker.settings import MachineSettings
 SETTLE_S = 0.02
 
 A, B = PoolKey("default/a"), PoolKey("default/b")
-FOREIGN = ForeignPicker(service="default/other:9002", addresses=())
+FOREIGN = ForeignPicker(service="default/other:9002")
 ADDRESSES = (EndpointId("10.0.0.2:80"), EndpointId("10.0.0.1:80"), EndpointId("[::1]:80"))
 
 

@@ -8,7 +8,7 @@ from headgate.gateway.settings import GatewaySettings
 
 
 def test_a_listener_survives_the_way_to_bytes_and_back() -> None:
-    resource = listeners.listener(8080, GatewaySettings())
+    resource = listeners.listener("port-8080", 8080, GatewaySettings())
     url, data = protos.to_any("listener", resource)
     assert url == "type.googleapis.com/envoy.config.listener.v3.Listener"
     message = protos.MESSAGES["listener"]()

@@ -1,10 +1,10 @@
 """Bare URLs → objects."""
 
 import pytest
+from tests.resolved import resolve_pools
 
 from headgate.io.sources.urls import BadUrlError, normalise, normalise_all, objects_of
 from headgate.model.snapshot import Snapshot
-from headgate.model.topology import resolve_pools
 
 
 @pytest.mark.parametrize(

@@ -5,23 +5,23 @@ from typing import Any
 import pytest
 from tests import manifests as manifest
 from tests.manifests import Manifest
+from tests.resolved import world
 
-from headgate.gateway.backend_refs import BackendRefs
-from headgate.gateway.compile import CompiledRoute, Compiler
-from headgate.gateway.settings import GatewaySettings
-from headgate.model.objects import HTTPRoute, of_type
+from headgate.gateway import ir
+from headgate.gateway.plan.problems import problems_of
+from headgate.gateway.plan.routes import PlannedRule, planned
+from headgate.model.objects import HTTPRoute
 from headgate.model.problems import Problem
-from headgate.model.topology import resolve_pools
 
 FIT = manifest.pool("fit")
 SERVER = manifest.model_server("one", "10.0.0.9:8000", app="fit")
 
 
-def compiled(*rules: Manifest) -> tuple[tuple[CompiledRoute, ...], list[Problem]]:
-    snapshot = manifest.snapshot(manifest.route(*rules), FIT, SERVER, manifest.pool("empty"))
-    compiler = Compiler(BackendRefs(snapshot, resolve_pools(snapshot)[0], GatewaySettings()))
-    (route,) = of_type(snapshot.objects, HTTPRoute)
-    return compiler.compile(route), compiler.problems
+def compiled(*rules: Manifest) -> tuple[tuple[PlannedRule, ...], tuple[Problem, ...]]:
+    found = world(manifest.snapshot(manifest.route(*rules), FIT, SERVER, manifest.pool("empty")))
+    (route,) = found.kind(HTTPRoute)
+    made = found.get(planned, route)
+    return made.rules, made.problems
 
 
 def match(**parts: Any) -> dict[str, Any]:
@@ -35,6 +35,7 @@ def values(count: int) -> list[dict[str, str]]:
 def test_matches_win_in_the_order_of_the_gateway_api() -> None:
     winners = [
         match(path={"type": "Exact", "value": "/a"}),
+        match(path={"type": "RegularExpression", "value": "/a.*"}),
         match(path={"type": "PathPrefix", "value": "/a/longer"}),
         match(path={"type": "PathPrefix", "value": "/a"}, method="POST"),
         match(path={"type": "PathPrefix", "value": "/a"}, headers=values(2)),
@@ -42,7 +43,6 @@ def test_matches_win_in_the_order_of_the_gateway_api() -> None:
         match(path={"type": "PathPrefix", "value": "/a"}, queryParams=values(1)),
         match(path={"type": "PathPrefix", "value": "/a"}),
         match(),
-        match(path={"type": "RegularExpression", "value": "/a.*"}),
     ]
     routes, problems = compiled(manifest.rule("fit", matches=winners[::-1]))
     ordered = sorted(routes, key=lambda each: each.precedence)
@@ -54,15 +54,29 @@ def test_matches_win_in_the_order_of_the_gateway_api() -> None:
 
 def test_of_equal_matches_the_first_wins() -> None:
     routes, _ = compiled(manifest.rule("fit"), manifest.rule("empty"))
-    assert [each.match for each in routes] == [{"prefix": "/"}] * 2
-    assert min(routes, key=lambda each: each.precedence).envoy["name"] == "default/routes/0/0"
+    assert [each.rule.match for each in routes] == [ir.Match()] * 2
+    assert min(routes, key=lambda each: each.precedence).rule.name == "default/routes/0/0"
+
+
+def test_a_slash_at_the_end_of_a_prefix_says_nothing() -> None:
+    with_slash = match(path={"type": "PathPrefix", "value": "/v1/"})
+    routes, _ = compiled(manifest.rule("fit", path="/v1"), manifest.rule("empty", matches=[with_slash]))
+    assert routes[0].rule.match == routes[1].rule.match
+    assert min(routes, key=lambda each: each.precedence) is routes[0]
+
+
+def test_of_two_parameters_of_one_name_the_first_counts() -> None:
+    twice = [{"name": "a", "value": "1"}, {"name": "a", "value": "2"}, {"name": "A", "value": "3"}]
+    (only,), _ = compiled(manifest.rule("fit", matches=[match(queryParams=twice, headers=twice)]))
+    assert [each.value for each in only.rule.match.query] == ["1", "3"]
+    assert [each.value for each in only.rule.match.headers] == ["1"]
 
 
 def test_a_bad_expression_costs_its_match_only() -> None:
     bad = match(headers=[{"name": "x", "value": "(?=a)", "type": "RegularExpression"}])
     good = match(path={"type": "PathPrefix", "value": "/v1"})
     routes, [problem] = compiled(manifest.rule("fit", matches=[bad, good]))
-    assert [each.envoy["match"] for each in routes] == [{"path_separated_prefix": "/v1"}]
+    assert [each.rule.match for each in routes] == [ir.Match(path="/v1")]
     assert problem.place.field == "spec.rules[0].matches[0].headers[0].value"
     assert problem.reason == "UnsupportedValue"
 
@@ -76,17 +90,18 @@ def test_an_unsupported_filter_fails_its_rule_and_no_other() -> None:
     routes, [problem] = compiled(
         manifest.rule("fit", matches=[exact], filters=[rewrite]), manifest.rule("fit")
     )
-    assert routes[0].envoy["direct_response"]["status"] == 500
-    assert "route" in routes[1].envoy
+    assert isinstance(routes[0].rule.action, ir.Fail)
+    assert isinstance(routes[1].rule.action, ir.Forward)
     assert problem.place.field == "spec.rules[0].filters[0]"
 
 
 def test_a_missing_backend_answers_its_share_with_500() -> None:
     routes, [problem] = compiled(manifest.rule(("fit", 3), ("missing", 1)))
-    clusters = routes[0].envoy["route"]["weighted_clusters"]["clusters"]
-    assert [(each["name"], each["weight"]) for each in clusters] == [
+    action = routes[0].rule.action
+    assert isinstance(action, ir.Forward)
+    assert [(each.backend and each.backend.cluster, each.weight) for each in action.shares] == [
         ("pool/default/fit", 3),
-        ("none/invalid-backend", 1),
+        (None, 1),
     ]
     assert (problem.reason, problem.place.field) == ("BackendNotFound", "spec.rules[0].backendRefs[1]")
 
@@ -102,17 +117,18 @@ def test_a_single_backend_takes_header_modifiers_only(filter_: dict[str, Any], s
     rule = manifest.rule("fit")
     rule["backendRefs"][0]["filters"] = [filter_]
     routes, problems = compiled(rule)
-    assert ("route" in routes[0].envoy) == served
+    assert isinstance(routes[0].rule.action, ir.Forward) == served
     assert [each.place.field for each in problems] == (
-        [] if served else ["spec.rules[0].backendRefs[0].filters"]
+        [] if served else ["spec.rules[0].backendRefs[0].filters[0]"]
     )
 
 
 def test_a_service_without_addresses_is_a_warning() -> None:
     service = manifest.manifest("Service", "web", {"ports": [{"port": 80}]})
     rule = {"backendRefs": [{"name": "web", "port": 80}]}
-    snapshot = manifest.snapshot(manifest.route(rule), service)
-    compiler = Compiler(BackendRefs(snapshot, (), GatewaySettings()))
-    (found,) = compiler.compile(of_type(snapshot.objects, HTTPRoute)[0])
-    assert "route" in found.envoy, "its addresses may come any moment"
-    assert [(each.reason, each.severity) for each in compiler.problems] == [("NoEndpoints", "warning")]
+    found = world(manifest.snapshot(manifest.gateway(), manifest.route(rule), service))
+    (route,) = found.kind(HTTPRoute)
+    (only,) = found.get(planned, route).rules
+    assert isinstance(only.rule.action, ir.Forward), "its addresses may come any moment"
+    told = found.get(problems_of, route)
+    assert [(each.reason, each.severity) for each in told] == [("NoEndpoints", "warning")]

@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 from tests import manifests as manifest
 from tests.manifests import Manifest
+from tests.resolved import world
 
-from headgate.gateway.api import HostsTarget, PoolTarget, Target, Unresolved
-from headgate.gateway.backend_refs import BackendRefs
-from headgate.gateway.settings import GatewaySettings
+from headgate.gateway import ir
+from headgate.gateway.api import Unresolved
+from headgate.gateway.plan import backend_refs
+from headgate.model.endpoints import Endpoint
+from headgate.model.meta import GATEWAY_GROUP, Identity
 from headgate.model.objects import BackendRef
-from headgate.model.topology import resolve_pools
+from headgate.model.store import Store
 
 INFERENCE, OURS = "inference.networking.k8s.io", "headgate.dev"
 
@@ -28,17 +31,23 @@ WEB_SLICE: Manifest = {
 }
 
 
-def refs(*objects: Manifest) -> BackendRefs:
-    snapshot = manifest.snapshot(*objects)
-    return BackendRefs(snapshot, resolve_pools(snapshot)[0], GatewaySettings())
+def refs(*objects: Manifest) -> Store:
+    return world(manifest.snapshot(*objects))
 
 
-def resolve(found: BackendRefs, kind: str, name: str, source: str = "default", **ref: Any) -> Any:
+def resolve(found: Store, kind: str, name: str, source: str = "default", **ref: Any) -> Any:
     """What an HTTPRoute of namespace *source* gets."""
-    return found.resolve(BackendRef(name=name, kind=kind, **ref), source)
+    route = Identity("HTTPRoute", source, "routes", GATEWAY_GROUP)
+    return backend_refs.resolve(found, route, BackendRef(name=name, kind=kind, **ref))
 
 
-def reason(found: Target | Unresolved) -> str:
+def endpoints(found: Store, cluster: str) -> list[str]:
+    prefix, _, rest = cluster.partition("/")
+    some: tuple[Endpoint, ...] = backend_refs.by_prefix()[prefix].endpoints(found, rest)
+    return [each.id for each in some]
+
+
+def reason(found: ir.Backend | Unresolved) -> str:
     assert isinstance(found, Unresolved), found
     return found.reason
 
@@ -47,19 +56,17 @@ def test_a_pool_of_either_group_is_found_by_name() -> None:
     found = refs(manifest.pool("llm"), manifest.model_server("one", "10.0.0.9:8000", app="llm"))
     for group in (INFERENCE, "inference.networking.x-k8s.io"):
         target = resolve(found, "InferencePool", "llm", group=group, port=1)
-        assert isinstance(target, PoolTarget)
-        assert [each.id for each in target.pool.endpoints] == ["10.0.0.9:8000"]
+        assert isinstance(target, ir.PoolBackend)
+        assert endpoints(found, target.cluster) == ["10.0.0.9:8000"]
     assert reason(resolve(found, "InferencePool", "other", group=INFERENCE)) == "BackendNotFound"
-    assert not found.hosts, "a pool is no plain backend"
 
 
 def test_a_service_gives_its_ready_addresses_on_the_port() -> None:
     found = refs(WEB, WEB_SLICE)
     target = resolve(found, "Service", "web", port=80)
-    assert isinstance(target, HostsTarget)
-    assert ([each.id for each in target.endpoints], target.h2c) == (["10.0.0.1:8080"], False)
-    assert resolve(found, "Service", "web", port=81).h2c
-    assert set(found.hosts) == {"service/default/web:80", "service/default/web:81"}
+    assert target == ir.HostsBackend("service/default/web:80")
+    assert endpoints(found, target.cluster) == ["10.0.0.1:8080"]
+    assert resolve(found, "Service", "web", port=81).protocol == "h2c"
 
 
 @pytest.mark.parametrize(
@@ -74,9 +81,8 @@ def test_a_service_that_cannot_serve_says_why(name: str, port: int, expected: st
 def test_a_model_server_is_a_backend_by_itself() -> None:
     found = refs(manifest.model_server("one", "10.0.0.9:8000", app="llm"))
     target = resolve(found, "ModelServer", "one", group=OURS)
-    assert isinstance(target, HostsTarget)
-    assert [each.id for each in target.endpoints] == ["10.0.0.9:8000"]
-    assert found.hosts == {"server/default/one": target}
+    assert target == ir.HostsBackend("server/default/one")
+    assert endpoints(found, target.cluster) == ["10.0.0.9:8000"]
     assert reason(resolve(found, "ModelServer", "two", group=OURS)) == "BackendNotFound"
 
 
@@ -116,4 +122,4 @@ def test_another_namespace_must_grant(grants: list[Manifest], source: str, permi
     pool = manifest.pool("llm")
     pool["metadata"]["namespace"] = "shared"
     target = resolve(refs(pool, *grants), "InferencePool", "llm", source, group=INFERENCE, namespace="shared")
-    assert isinstance(target, PoolTarget) if permitted else reason(target) == "RefNotPermitted"
+    assert isinstance(target, ir.PoolBackend) if permitted else reason(target) == "RefNotPermitted"

@@ -1,0 +1,10 @@
+"""The indexes that the gateway half asks for, beside those of the model."""
+
+from collections.abc import Mapping
+
+from headgate.gateway.plan.hosts import by_hostname
+from headgate.model.indexes import INDEXES as MODEL_INDEXES
+from headgate.model.store import Index
+
+INDEXES: Mapping[str, Index] = {**MODEL_INDEXES, "hostname": by_hostname}
+"""Name → keys of an object."""

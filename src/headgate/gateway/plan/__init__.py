@@ -1,0 +1,1 @@
+"""Objects → what is to be served (`gateway/ir.py`), in the Gateway API's words, and what is wrong."""

@@ -1,0 +1,232 @@
+"""What is right by itself and yet hardly meant: parts that nothing leads to, pools of one rule that disagree.
+
+Warnings are told wherever problems are. Notes are for whoever checks manifests: they are no reason to change
+anything, and a running gateway does not repeat them.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from headgate.gateway import ir
+from headgate.gateway.plan import backend_refs
+from headgate.gateway.plan.attachment import attachments
+from headgate.gateway.plan.classes import foreign_controller
+from headgate.gateway.plan.listeners import listeners_of
+from headgate.model import absent, topology
+from headgate.model.ids import pool_key
+from headgate.model.labels import label_text
+from headgate.model.meta import LLM_D_GROUP, Identity, KubeObject, has_labels
+from headgate.model.objects import (
+    BackendRef,
+    Gateway,
+    GatewayClass,
+    HTTPRoute,
+    InferenceObjectiveX,
+    InferencePool,
+    InferencePoolX,
+    ModelServer,
+    RouteRule,
+)
+from headgate.model.problems import Place, Problem, Severity
+from headgate.model.store import Store
+
+OWN_CLASS = "headgate"
+"""The name that says that a Gateway is ours where no file defines its class."""
+
+OTHERS_CLASSES = frozenset(
+    [
+        "agentgateway",
+        "airlock",
+        "amazon-vpc-lattice",
+        "apisix",
+        "azure-alb-external",
+        "cilium",
+        "consul",
+        "contour",
+        "eg",
+        "envoy-gateway",
+        "gloo-gateway",
+        "haproxy",
+        "higress",
+        "istio",
+        "istio-remote",
+        "istio-waypoint",
+        "kgateway",
+        "kong",
+        "linkerd",
+        "nginx",
+        "openshift-default",
+        "traefik",
+    ]
+)
+"""Classes that other implementations install under these names; and those that begin with `gke-`."""
+
+
+def of_gateway(world: Store, gateway: Gateway) -> Iterator[Problem]:
+    """Nothing leads there, or its class is probably another implementation's."""
+    if world.get(foreign_controller, gateway.identity) is not None:
+        return
+    served = any(each.served for each in world.get(listeners_of, gateway.identity))
+    if served and not absent.any_broken(world, "HTTPRoute") and not world.get(has_routes, gateway.identity):
+        message = (
+            "no HTTPRoute is attached to this Gateway, so every request is answered with 404; "
+            f"name it in a route: parentRefs: [{{name: {gateway.name}}}]"
+        )
+        yield _told(gateway, "", "NoRoutes", message)
+    name = gateway.spec.gateway_class_name
+    if _of_others(name) and world.object(GatewayClass, "", name) is None:
+        message = (
+            f"class {name} is another implementation's, but no file defines it, so Headgate serves this "
+            f"Gateway; write gatewayClassName: {OWN_CLASS}, or add the GatewayClass to leave it to them"
+        )
+        yield _told(gateway, "spec.gatewayClassName", "ClassOfOthers", message)
+
+
+def has_routes(world: Store, gateway: Identity) -> bool:
+    """Whether some route is attached to a Gateway."""
+    return any(
+        each.listener.gateway == gateway
+        for route in world.indexed("parent", (gateway.kind, gateway.namespace, gateway.name))
+        for each in world.get(attachments, route)
+    )
+
+
+def of_pool(world: Store, pool: InferencePool) -> Iterator[Problem]:
+    """No route leads to it."""
+    if absent.any_broken(world, "HTTPRoute") or world.get(topology.superseded, pool.identity):
+        return
+    if not (world.kind(HTTPRoute) or world.kind(Gateway)):
+        return
+    if not world.indexed("backend", ("InferencePool", pool.namespace, pool.name)):
+        message = (
+            "no HTTPRoute leads to this pool, so it gets no requests; name it in a backendRef: "
+            f"group: {pool.GROUP}, kind: InferencePool, name: {pool.name}"
+        )
+        yield _told(pool, "", "NotReferenced", message)
+
+
+def of_server(world: Store, server: ModelServer) -> Iterator[Problem]:
+    """No pool selects it and no route names it."""
+    if absent.any_broken(world, "InferencePool"):
+        return
+    if world.indexed("backend", ("ModelServer", server.namespace, server.name)):
+        return
+    labels = server.metadata.labels
+    here = world.get(_selectors, server.namespace)
+    if any(has_labels(labels, selector) for _, selector in here):
+        return
+    wanted = "; ".join(f"{name} selects {label_text(selector)}" for name, selector in here[:3])
+    elsewhere = sorted({each.namespace for each in _pools(world)})
+    where = f"pools are in namespace {elsewhere[0]}" if elsewhere else "there is no InferencePool"
+    message = (
+        f"no InferencePool of namespace {server.namespace} selects this server, whose labels are "
+        f"{label_text(labels)}, so it gets no requests ({wanted or where})"
+    )
+    yield _told(server, "metadata.labels", "NotSelected", message)
+
+
+def _selectors(world: Store, namespace: str) -> tuple[tuple[str, Mapping[str, str]], ...]:
+    """Names and selectors of the pools there."""
+    found = (
+        world.any_object(each)
+        for cls in (InferencePool, InferencePoolX)
+        for each in world.kind(cls, namespace)
+    )
+    return tuple(
+        (each.name, each.spec.selector.match_labels) for each in found if isinstance(each, InferencePool)
+    )
+
+
+def _pools(world: Store) -> tuple[Identity, ...]:
+    return (*world.kind(InferencePool), *world.kind(InferencePoolX))
+
+
+def of_route(world: Store, route: HTTPRoute) -> Iterator[Problem]:
+    """Rules without backends, patterns that are none, backends without endpoints, pools that disagree."""
+    if not world.get(attachments, route.identity):
+        return
+    for index, rule in enumerate(route.spec.rules):
+        yield from _of_rule(world, route, rule, f"spec.rules[{index}]")
+
+
+def _of_rule(world: Store, route: HTTPRoute, rule: RouteRule, where: str) -> Iterator[Problem]:
+    if not rule.backend_refs and not any(each.type == "RequestRedirect" for each in rule.filters):
+        message = "the rule has no backendRefs, so its requests are answered with 500"
+        yield _told(route, f"{where}.backendRefs", "NoBackend", message)
+    for index, match in enumerate(rule.matches):
+        if match.path.type != "RegularExpression" and "*" in match.path.value:
+            message = (
+                f"{match.path.value!r} matches a literal '*'; type PathPrefix takes everything below "
+                f"{match.path.value.partition('*')[0].rstrip('/') or '/'}"
+            )
+            yield _told(route, f"{where}.matches[{index}].path.value", "LiteralStar", message)
+    for number, ref in enumerate(rule.backend_refs):
+        if ref.kind != "InferencePool" and world.get(_is_empty, route.identity, ref):
+            message = f"{ref.kind} {ref.name} has no ready endpoint; its requests are answered with 503"
+            yield _told(route, f"{where}.backendRefs[{number}]", "NoEndpoints", message)
+    yield from _of_pools(world, route, rule, where)
+
+
+def _is_empty(world: Store, route: Identity, ref: BackendRef) -> bool:
+    """Whether a backend is there and has no endpoint."""
+    backend = backend_refs.resolve(world, route, ref)
+    if not isinstance(backend, ir.HostsBackend):
+        return False
+    prefix, _, rest = backend.cluster.partition("/")
+    return not backend_refs.by_prefix()[prefix].endpoints(world, rest)
+
+
+def _of_pools(world: Store, route: HTTPRoute, rule: RouteRule, where: str) -> Iterator[Problem]:
+    keys = [
+        pool_key(ref.namespace or route.namespace, ref.name)
+        for ref in rule.backend_refs
+        if ref.kind == "InferencePool" and ref.weight > 0
+    ]
+    found = (world.get(topology.pool_settings, key) for key in dict.fromkeys(keys))
+    shared = [pool for pool in found if pool is not None]
+    for pool in shared:
+        others = {each.model_name for other in shared if other is not pool for each in other.models}
+        missing = sorted(others - {each.model_name for each in pool.models})
+        if pool.models and missing:
+            message = (
+                f"pools of this rule know different model names: {', '.join(missing[:3])} "
+                f"{'is' if len(missing) == 1 else 'are'} unknown in {pool.key}, which answers its share of "
+                f"such requests with 404; give it InferenceModels of these names"
+            )
+            yield _told(route, f"{where}.backendRefs", "ModelsDiffer", message)
+        elif pool.models and any(not other.models for other in shared):
+            free = next(other for other in shared if not other.models)
+            names = ", ".join(each.model_name for each in pool.models[:3])
+            message = (
+                f"pools of this rule know different model names: {free.key} takes every name, {pool.key} "
+                f"only {names}, and answers its share of other requests with 404"
+            )
+            yield _told(route, f"{where}.backendRefs", "ModelsDiffer", message)
+
+
+def notes_of(world: Store, identity: Identity) -> tuple[Problem, ...]:
+    """What is as it should be on a plain machine, and may surprise."""
+    found = world.any_object(identity)
+    match found:
+        case InferencePool():
+            return tuple(topology.picker_notes(world, found.identity))
+        case Gateway():
+            name = found.spec.gateway_class_name
+            if name != OWN_CLASS and not _of_others(name) and world.object(GatewayClass, "", name) is None:
+                message = f"no file defines GatewayClass {name}, so this Gateway is taken for Headgate's own"
+                return (_told(found, "spec.gatewayClassName", "ClassAssumed", message, "note"),)
+        case InferenceObjectiveX():
+            message = (
+                f"this is the former group of InferenceObjective; write apiVersion: {LLM_D_GROUP}/v1alpha2"
+            )
+            return (_told(found, "apiVersion", "FormerGroup", message, "note"),)
+        case _:
+            pass
+    return ()
+
+
+def _of_others(name: str) -> bool:
+    return name in OTHERS_CLASSES or name.startswith("gke-")
+
+
+def _told(each: KubeObject, field: str, reason: str, message: str, severity: Severity = "warning") -> Problem:
+    return Problem(Place(object=str(each.identity), field=field), reason, message, severity)

@@ -1,0 +1,61 @@
+"""Which Gateways are ours, and which Envoy serves them: the *target*."""
+
+from headgate.gateway.settings import GatewaySettings
+from headgate.model.meta import Identity
+from headgate.model.objects import Gateway, GatewayClass
+from headgate.model.store import Store
+
+CONTROLLER = "headgate.dev/gateway-controller"
+
+ALL = "all"
+"""The target that serves every Gateway, on a plain machine."""
+
+Target = str
+"""One Envoy: `ALL`, or `namespace/name` of the Gateway that it is there for."""
+
+
+def settings(world: Store) -> GatewaySettings:
+    """What the gateway half was told besides the objects."""
+    found = world.entry("settings", "gateway")
+    assert isinstance(found, GatewaySettings), "whoever makes the store puts them there"
+    return found
+
+
+def foreign_controller(world: Store, gateway: Identity) -> str | None:
+    """Whose Gateway it is when it is not ours. A class that nobody wrote down is ours: a plain machine needs
+    none."""
+    found = world.any_object(gateway)
+    assert isinstance(found, Gateway)
+    its_class = world.object(GatewayClass, "", found.spec.gateway_class_name)
+    if its_class is None or its_class.spec.controller_name == CONTROLLER:
+        return None
+    return its_class.spec.controller_name
+
+
+def our_gateways(world: Store) -> tuple[Identity, ...]:
+    """Gateways of our class, the oldest first."""
+    found = [each for each in world.kind(Gateway) if world.get(foreign_controller, each) is None]
+    return tuple(sorted(found, key=lambda each: world.get(age_key, each)))
+
+
+def age_key(world: Store, identity: Identity) -> tuple[str, str, str]:
+    """Sorts the oldest object first; of what is gone, by name."""
+    found = world.any_object(identity)
+    return found.age_key if found is not None else ("~", identity.namespace, identity.name)
+
+
+def target_of(world: Store, gateway: Identity) -> Target:
+    """The Envoy that serves *gateway*."""
+    return f"{gateway.namespace}/{gateway.name}" if settings(world).per_gateway else ALL
+
+
+def targets(world: Store) -> frozenset[Target]:
+    """Every Envoy there is to be."""
+    if not settings(world).per_gateway:
+        return frozenset((ALL,))
+    return frozenset(world.get(target_of, each) for each in world.get(our_gateways))
+
+
+def gateways_of(world: Store, target: Target) -> tuple[Identity, ...]:
+    """The Gateways of one Envoy, the oldest first."""
+    return tuple(each for each in world.get(our_gateways) if world.get(target_of, each) == target)

@@ -1,0 +1,125 @@
+"""Which rules a host name gets, in which order."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from headgate.gateway.plan.attachment import attachments
+from headgate.gateway.plan.classes import Target, targets
+from headgate.gateway.plan.hostnames import wider_names
+from headgate.gateway.plan.listeners import Listener, owners, table, tables
+from headgate.gateway.plan.routes import PlannedRule, planned
+from headgate.model.meta import Identity, KubeObject
+from headgate.model.objects import HTTPRoute
+from headgate.model.problems import Place, Problem
+from headgate.model.store import BUCKETS, Store
+
+ANY_HOST = ""
+"""Key of routes without host names in the index `hostname`."""
+
+
+def by_hostname(each: KubeObject) -> Iterator[tuple[str, str, str, str]]:
+    """Keys of the index `hostname`: kind, namespace and name of a parent, and a host name."""
+    if isinstance(each, HTTPRoute):
+        for ref in each.spec.parent_refs:
+            for name in each.spec.hostnames or (ANY_HOST,):
+                yield ref.kind, ref.namespace or each.namespace, ref.name, name
+
+
+class RuleRef(msgspec.Struct, frozen=True):
+    """A rule in a host's order."""
+
+    route: Identity
+    number: int
+    """Which of the route's planned rules."""
+
+
+class Host(msgspec.Struct, frozen=True):
+    """A host name of a table, with its rules in order."""
+
+    rules: tuple[RuleRef, ...]
+    shadowed: tuple[Problem, ...] = ()
+    """Rules that an equal match of another route takes the requests from."""
+
+
+def domains(world: Store, target: Target, name: str) -> frozenset[str]:
+    """Every host name of a table that needs rules of its own; those of its listeners among them."""
+    found = set(world.get(table, target, name).hostnames)
+    for number in range(BUCKETS):
+        found |= world.get(_domains_of_bucket, target, number).get(name, frozenset())
+    return frozenset(found)
+
+
+def _domains_of_bucket(world: Store, target: Target, number: int) -> dict[str, frozenset[str]]:
+    """Table → host names that routes of one part of all routes want."""
+    found: dict[str, set[str]] = {}
+    for route in world.bucket(HTTPRoute, number):
+        for each in world.get(attachments, route):
+            found.setdefault(each.listener.table, set()).update(each.hostnames)
+    return {name: frozenset(names) for name, names in found.items()}
+
+
+def host(world: Store, target: Target, name: str, domain: str) -> Host:
+    """The rules of one host name of a table.
+
+    A host belongs to the listener with the narrowest host name that takes it; that listener's routes are
+    tried, those with the narrowest host name first.
+    """
+    listeners = world.get(owners, target, name)
+    wider = wider_names(domain)
+    owner = next((listeners[each] for each in wider if each in listeners), None)
+    if owner is None:
+        return Host(())
+    ranked: list[tuple[int, PlannedRule, RuleRef]] = []
+    for rank, route in _candidates(world, owner, wider):
+        rules = world.get(planned, route).rules
+        ranked += ((rank, each, RuleRef(route, number)) for number, each in enumerate(rules))
+    ranked.sort(key=lambda entry: (entry[0], entry[1].precedence))
+    return _first_of_each(domain, ranked)
+
+
+def _candidates(world: Store, owner: Listener, wider: list[str]) -> Iterator[tuple[int, Identity]]:
+    """Routes on *owner* that take the host, with the rank of the host name by which they do."""
+    parent = (owner.owner.kind, owner.owner.namespace, owner.owner.name)
+    routes = {
+        route: None for name in (*wider, ANY_HOST) for route in world.indexed("hostname", (*parent, name))
+    }
+    for route in routes:
+        for each in world.get(attachments, route):
+            if (each.listener.owner, each.listener.name) == (owner.owner, owner.name):
+                names = [wider.index(name) for name in each.hostnames if name in wider]
+                if names:
+                    yield min(names), route
+
+
+def _first_of_each(domain: str, ranked: list[tuple[int, PlannedRule, RuleRef]]) -> Host:
+    winners: dict[object, tuple[int, RuleRef, PlannedRule]] = {}
+    found: list[RuleRef] = []
+    shadowed: list[Problem] = []
+    for rank, each, place in ranked:
+        if each.rule.match not in winners:
+            winners[each.rule.match] = (rank, place, each)
+            found.append(place)
+            continue
+        its_rank, winner, rule = winners[each.rule.match]
+        if its_rank == rank and winner.route != place.route:
+            why = "is older" if rule.precedence[5][0] < each.precedence[5][0] else "comes first by name"
+            message = f"{winner.route.kind} {winner.route.name} {why} and has the same match on {domain}"
+            where = Place(object=str(place.route), field=each.field)
+            shadowed.append(Problem(where, "Shadowed", message, "warning"))
+    return Host(tuple(found), tuple(shadowed))
+
+
+def shadowed(world: Store, at: tuple[Target, str, str]) -> tuple[Problem, ...]:
+    """Rules of a host (target, table, host name) that no request reaches."""
+    return world.get(host, *at).shadowed
+
+
+def all_hosts(world: Store) -> frozenset[tuple[Target, str, str]]:
+    """(target, table, host name) of every host."""
+    return frozenset(
+        (target, table.name, domain)
+        for target in world.get(targets)
+        for table in world.get(tables, target)
+        for domain in world.get(domains, target, table.name)
+    )

@@ -1,0 +1,81 @@
+"""What is served, in numbers for people."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import msgspec
+
+from headgate.gateway.plan.attachment import attachments
+from headgate.gateway.plan.classes import Target
+from headgate.gateway.plan.listeners import target_listeners
+from headgate.model import topology
+from headgate.model.endpoints import Pool
+from headgate.model.meta import Identity
+from headgate.model.objects import HTTPRoute
+from headgate.model.store import BUCKETS, Store
+
+ListenerKey = tuple[Identity, str]
+"""The object that a listener is written in, and its name."""
+
+
+class ListenerSummary(msgspec.Struct, frozen=True):
+    """A served listener."""
+
+    gateway: str
+    """`namespace/name`."""
+    name: str
+    hostname: str
+    declared_port: int
+    port: int
+    """Where it is bound."""
+    routes: int
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What one Envoy serves."""
+
+    listeners: tuple[ListenerSummary, ...]
+    routes: int
+    """Routes attached to at least one listener."""
+    pools: tuple[Pool, ...]
+
+
+def summary(world: Store, target: Target) -> Summary:
+    """Of one Envoy."""
+    counts: Counter[ListenerKey] = Counter()
+    routes = 0
+    for number in range(BUCKETS):
+        some, by_listener = world.get(_counts, number)
+        routes += some
+        counts.update(by_listener)
+    return Summary(
+        tuple(
+            ListenerSummary(
+                gateway=f"{each.gateway.namespace}/{each.gateway.name}",
+                name=each.name,
+                hostname=each.hostname,
+                declared_port=each.declared,
+                port=each.port,
+                routes=counts[each.owner, each.name],
+            )
+            for each in world.get(target_listeners, target)
+            if each.served
+        ),
+        routes,
+        tuple(
+            pool
+            for key in sorted(world.get(topology.pool_keys))
+            if (pool := world.get(topology.pool, key)) is not None
+        ),
+    )
+
+
+def _counts(world: Store, number: int) -> tuple[int, Mapping[ListenerKey, int]]:
+    """Attached routes of one part of all routes, and how many are on which listener."""
+    counts: Counter[ListenerKey] = Counter()
+    routes = 0
+    for route in world.bucket(HTTPRoute, number):
+        found = world.get(attachments, route)
+        routes += bool(found)
+        counts.update((each.listener.owner, each.listener.name) for each in found)
+    return routes, counts

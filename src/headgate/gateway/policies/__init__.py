@@ -1,0 +1,1 @@
+"""Policies that attach to Gateways, listeners and routes, a file each."""

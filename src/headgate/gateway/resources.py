@@ -1,0 +1,248 @@
+"""The plan → Envoy's resources, each a computation: what changes is what read something that changed.
+
+Three life cycles: endpoints, clusters, routes. Nothing of a cluster or a route depends on an endpoint.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from headgate.gateway import ir
+from headgate.gateway.api import Position
+from headgate.gateway.envoy import clusters, encode, endpoints, listeners, names, probe, routes
+from headgate.gateway.envoy.names import Json
+from headgate.gateway.plan import hosts
+from headgate.gateway.plan.attachment import attachments
+from headgate.gateway.plan.backend_refs import by_prefix
+from headgate.gateway.plan.classes import Target, settings
+from headgate.gateway.plan.listeners import Table, bound_port, table, tables
+from headgate.gateway.plan.routes import backends_of, planned
+from headgate.gateway.xds.versions import Kind, Resource, resource
+from headgate.model import topology
+from headgate.model.endpoints import ForeignPicker, Pool
+from headgate.model.ids import PoolKey
+from headgate.model.meta import Identity
+from headgate.model.objects import HTTPRoute
+from headgate.model.store import BUCKETS, Store
+
+Key = tuple[Target, Kind, str]
+"""A resource: the Envoy that it is for, its kind, its name."""
+
+
+class RenderedRule(msgspec.Struct, frozen=True):
+    """An Envoy Route."""
+
+    json: Json
+    body: bytes
+    """Serialized, as a field of its virtual host."""
+    clusters: frozenset[str]
+    """What it names."""
+    by_model: bool
+
+
+class RenderedHost(msgspec.Struct, frozen=True):
+    """An Envoy VirtualHost."""
+
+    body: bytes
+    """Serialized, as a field of its configuration."""
+    clusters: frozenset[str]
+
+
+def keys(world: Store, target: Target) -> frozenset[Key]:
+    """Every resource that one Envoy is to have."""
+    return frozenset(
+        (target, kind, name) for kind, found in world.get(names_of, target).items() for name in found
+    )
+
+
+def names_of(world: Store, target: Target) -> Mapping[Kind, frozenset[str]]:
+    """Kind → names of the resources that one Envoy is to have."""
+    found = world.get(tables, target)
+    probed = {probe.NAME} if settings(world).probe_socket is not None else set()
+    used = world.get(used_clusters, target)
+    assigned = {each for each in used if each != names.OWN_PICKER}
+    return {
+        "listener": frozenset(probed | {listener_name(each) for each in found}),
+        "route": frozenset(probed | {each.name for each in found}),
+        "cluster": frozenset(used | {names.OWN_PICKER}),
+        "endpoint": frozenset(assigned),
+    }
+
+
+def one(world: Store, key: Key) -> Resource:
+    """A resource, ready to be sent."""
+    target, kind, name = key
+    if kind == "route" and name != probe.NAME:
+        return world.get(_route_resource, target, name)
+    return resource(kind, name, world.get(as_json, key))
+
+
+def as_json(world: Store, key: Key) -> Json:
+    """A resource as protobuf JSON: for people, and to be serialized where it is not put together of parts."""
+    target, kind, name = key
+    match kind:
+        case "listener":
+            return _listener(world, target, name)
+        case "route":
+            return _route_json(world, target, name)
+        case "cluster":
+            return _cluster(world, name)
+        case "endpoint":
+            return _assignment(world, name)
+
+
+def listener_name(table: Table) -> str:
+    """Tables of one port share a listener."""
+    return table.name.partition("/")[0]
+
+
+def _listener(world: Store, target: Target, name: str) -> Json:
+    told = settings(world)
+    if name == probe.NAME:
+        assert told.probe_socket is not None
+        return probe.listener(told.probe_socket, told)
+    found = next(each for each in world.get(tables, target) if listener_name(each) == name)
+    return listeners.listener(name, found.port, told)
+
+
+def rendered(world: Store, route: Identity, at: Position) -> tuple[RenderedRule, ...]:
+    """The Envoy routes of a route's planned rules, in their order."""
+    told = settings(world)
+    found: list[RenderedRule] = []
+    for each in world.get(planned, route).rules:
+        json = routes.route(each.rule, at, told)
+        found.append(RenderedRule(json, encode.route(json), routes.clusters_of(each.rule), each.by_model))
+    return tuple(found)
+
+
+def position(world: Store, found: Table) -> Position:
+    """Where the listeners of a table stand."""
+    told = settings(world)
+    ports = {"http": 80, "https": 443}
+    usual = ports if told.per_gateway else {each: bound_port(port, told) for each, port in ports.items()}
+    return Position(found.scheme, found.public_port, usual)  # type: ignore[arg-type]
+
+
+def host_rules(world: Store, target: Target, name: str, domain: str) -> Iterable[RenderedRule]:
+    """The Envoy routes of one host of a table, in order."""
+    at = position(world, world.get(table, target, name))
+    for each in world.get(hosts.host, target, name, domain).rules:
+        yield world.get(rendered, each.route, at)[each.number]
+
+
+def _host(world: Store, target: Target, name: str, domain: str) -> RenderedHost:
+    found = tuple(host_rules(world, target, name, domain))
+    bodies = [each.body for each in found]
+    if world.get(by_model, target, name):
+        bodies.append(encode.route(routes.nowhere()))
+    body = encode.host(routes.host(domain, settings(world)), bodies)
+    return RenderedHost(body, frozenset().union(*(each.clusters for each in found)))
+
+
+def _route_resource(world: Store, target: Target, name: str) -> Resource:
+    found = [world.get(_host, target, name, each) for each in _ordered_domains(world, target, name)]
+    outer = routes.configuration(name, world.get(by_model, target, name))
+    body = encode.configuration(outer, (each.body for each in found))
+    named = frozenset[str]().union(*(each.clusters for each in found))
+    return Resource(kind="route", name=name, version=encode.version(body), body=body, names_clusters=named)
+
+
+def _route_json(world: Store, target: Target, name: str) -> Json:
+    if name == probe.NAME:
+        return probe.configuration(
+            pool
+            for key in sorted(world.get(topology.pool_keys))
+            if (pool := world.get(topology.pool_settings, key)) is not None
+        )
+    modelled = world.get(by_model, target, name)
+    last = [routes.nowhere()] if modelled else []
+    found = [
+        routes.host(domain, settings(world))
+        | {"routes": [*(each.json for each in host_rules(world, target, name, domain)), *last]}
+        for domain in _ordered_domains(world, target, name)
+    ]
+    return {**routes.configuration(name, modelled), "virtual_hosts": found}
+
+
+def _ordered_domains(world: Store, target: Target, name: str) -> list[str]:
+    return sorted(world.get(hosts.domains, target, name))
+
+
+def by_model(world: Store, target: Target, name: str) -> bool:
+    """Whether some route of a table matches the model's name."""
+    return any(name in world.get(_tables_by_model, target, number) for number in range(BUCKETS))
+
+
+def _tables_by_model(world: Store, target: Target, number: int) -> frozenset[str]:
+    """Tables on which a route of one part of all routes matches the model's name."""
+    return frozenset(
+        each.listener.table
+        for route in world.bucket(HTTPRoute, number)
+        if any(rule.by_model for rule in world.get(planned, route).rules)
+        for each in world.get(attachments, route)
+    )
+
+
+def used_clusters(world: Store, target: Target) -> frozenset[str]:
+    """Clusters of backends that routes of an Envoy lead to, of the pools and of their pickers."""
+    found = {
+        cluster for number in range(BUCKETS) for cluster in world.get(_clusters_of_bucket, target, number)
+    }
+    if not settings(world).per_gateway:
+        found |= {names.pool(key) for key in world.get(topology.pool_keys)}
+    for cluster in tuple(found):
+        picker = world.get(picker_of, cluster)
+        if picker is not None:
+            found.add(names.picker(picker.service))
+    return frozenset(found)
+
+
+def _clusters_of_bucket(world: Store, target: Target, number: int) -> frozenset[str]:
+    known = {each.name for each in world.get(tables, target)}
+    return frozenset(
+        backend.cluster
+        for route in world.bucket(HTTPRoute, number)
+        if any(each.listener.table in known for each in world.get(attachments, route))
+        for each in world.get(planned, route).rules
+        for backend in backends_of(each.rule)
+    )
+
+
+def picker_of(world: Store, cluster: str) -> ForeignPicker | None:
+    """The foreign picker of a pool's cluster."""
+    pool = _pool(world, cluster)
+    return None if pool is None else pool.picker
+
+
+def _pool(world: Store, cluster: str) -> Pool | None:
+    prefix, _, rest = cluster.partition("/")
+    return world.get(topology.pool_settings, PoolKey(rest)) if prefix == names.POOL else None
+
+
+def backend(world: Store, cluster: str) -> ir.Backend | None:
+    """The backend that a cluster was named for, or None when it is gone."""
+    prefix, _, rest = cluster.partition("/")
+    return by_prefix()[prefix].of_cluster(world, rest)
+
+
+def _cluster(world: Store, name: str) -> Json:
+    told = settings(world)
+    if name == names.OWN_PICKER:
+        return clusters.own_picker(told)
+    prefix, _, rest = name.partition("/")
+    if prefix == names.PICKER:
+        return clusters.foreign_picker(world.get(topology.picker_by_service, rest), told)
+    match world.get(backend, name):
+        case ir.PoolBackend() as found:
+            return clusters.pool(found, told)
+        case ir.HostsBackend() as found:
+            return clusters.hosts(found, told)
+        case None:
+            raise LookupError(f"nothing is behind cluster {name}")
+
+
+def _assignment(world: Store, name: str) -> Json:
+    prefix, _, rest = name.partition("/")
+    if prefix == names.PICKER:
+        return endpoints.plain_assignment(name, world.get(topology.picker_addresses, rest))
+    return endpoints.assignment(name, by_prefix()[prefix].endpoints(world, rest))

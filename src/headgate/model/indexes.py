@@ -1,0 +1,83 @@
+"""The indexes over objects that both halves ask for."""
+
+from collections.abc import Iterator, Mapping
+
+from headgate.model.meta import KubeObject
+from headgate.model.objects import (
+    EndpointSlice,
+    HTTPRoute,
+    InferenceModel,
+    InferenceObjective,
+    ModelServer,
+    Pod,
+)
+from headgate.model.store import Index
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+"""Label of EndpointSlices: the Service that they belong to."""
+
+
+def by_label(each: KubeObject) -> Iterator[tuple[str, str, str, str]]:
+    """(kind, namespace, key, value) of pods and model servers."""
+    if isinstance(each, Pod | ModelServer):
+        for key, value in each.metadata.labels.items():
+            yield each.KIND, each.namespace, key, value
+
+
+def by_service(each: KubeObject) -> Iterator[tuple[str, str]]:
+    """(namespace, Service) of EndpointSlices."""
+    if isinstance(each, EndpointSlice):
+        owner = each.metadata.labels.get(SERVICE_LABEL)
+        if owner is not None:
+            yield each.namespace, owner
+
+
+def by_pool(each: KubeObject) -> Iterator[tuple[str, str]]:
+    """(namespace, pool) of InferenceModels and InferenceObjectives."""
+    if isinstance(each, InferenceModel | InferenceObjective):
+        yield each.namespace, each.spec.pool_ref.name
+
+
+def by_parent(each: KubeObject) -> Iterator[tuple[str, str, str]]:
+    """(kind, namespace, name) of what routes want to attach to."""
+    if isinstance(each, HTTPRoute):
+        for ref in each.spec.parent_refs:
+            yield ref.kind, ref.namespace or each.namespace, ref.name
+
+
+def by_backend(each: KubeObject) -> Iterator[tuple[str, str, str]]:
+    """(kind, namespace, name) of what routes lead to."""
+    if isinstance(each, HTTPRoute):
+        for rule in each.spec.rules:
+            for ref in rule.backend_refs:
+                yield ref.kind, ref.namespace or each.namespace, ref.name
+
+
+def by_pair(each: KubeObject) -> Iterator[tuple[str, str, str]]:
+    """(kind, key, value) of the labels of pods and model servers, in whatever namespace."""
+    if isinstance(each, Pod | ModelServer):
+        for key, value in each.metadata.labels.items():
+            yield each.KIND, key, value
+
+
+def by_name(each: KubeObject) -> Iterator[tuple[str, str]]:
+    """(kind, name), in whatever namespace and API group."""
+    yield each.KIND, each.name
+
+
+def by_namespace(each: KubeObject) -> Iterator[tuple[str, str]]:
+    """(kind, namespace), in whatever API group."""
+    yield each.KIND, each.identity.namespace
+
+
+INDEXES: Mapping[str, Index] = {
+    "label": by_label,
+    "pair": by_pair,
+    "name": by_name,
+    "namespace": by_namespace,
+    "service": by_service,
+    "pool": by_pool,
+    "parent": by_parent,
+    "backend": by_backend,
+}
+"""Name → keys of an object."""

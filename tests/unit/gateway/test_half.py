@@ -1,0 +1,112 @@
+"""The gateway half over changes: what is new, what it costs, and that nothing else is told."""
+
+from typing import Any
+
+import pytest
+from tests import manifests as manifest
+from tests.manifests import Manifest
+
+from headgate.gateway import half, resources
+from headgate.gateway.plan.classes import ALL
+from headgate.gateway.settings import GatewaySettings
+from headgate.model.snapshot import follow
+from headgate.model.store import Store
+
+
+def objects(count: int) -> list[Manifest]:
+    """A Gateway, *count* routes with a host each, and as many pools with a server each."""
+    found = [manifest.gateway()]
+    for number in range(count):
+        name = f"n{number}"
+        route = manifest.route(manifest.rule(name), name=name)
+        route["spec"]["hostnames"] = [f"{name}.example.com"]
+        server = manifest.model_server(name, f"10.0.{number // 250}.{number % 250 + 1}:8000", app=name)
+        found += [route, manifest.pool(name), server]
+    return found
+
+
+def running(found: list[Manifest]) -> half.GatewayHalf:
+    made = half.GatewayHalf(GatewaySettings())
+    follow(made.world, manifest.snapshot(*found))
+    made.refresh()
+    return made
+
+
+def changed(made: half.GatewayHalf, found: list[Manifest]) -> tuple[dict[str, list[str]], int]:
+    """Names of the changed and removed resources by kind, and how many computations ran."""
+    follow(made.world, manifest.snapshot(*found))
+    runs = made.world.runs
+    update = made.refresh()
+    names: dict[str, list[str]] = {}
+    for changes in update.changes.values():
+        for resource in changes.changed:
+            names.setdefault(resource.kind, []).append(resource.name)
+        for kind, name in changes.removed:
+            names.setdefault(kind, []).append(f"-{name}")
+    return names, made.world.runs - runs
+
+
+@pytest.mark.parametrize("count", [5, 200])
+def test_an_endpoint_change_touches_one_endpoint_resource(count: int) -> None:
+    found = objects(count)
+    made = running(found)
+    found[3] = manifest.model_server("n0", "10.9.9.9:8000", app="n0")
+    names, runs = changed(made, found)
+    assert names == {"endpoint": ["pool/default/n0"]}
+    assert runs < 20
+
+
+@pytest.mark.parametrize("count", [5, 200])
+def test_a_changed_route_touches_its_table(count: int) -> None:
+    found = objects(count)
+    made = running(found)
+    found[1]["spec"]["rules"][0]["matches"] = [{"path": {"value": "/v1"}}]
+    names, runs = changed(made, found)
+    assert names == {"route": ["port-8080"]}
+    assert runs < 40
+
+
+def test_what_changes_nothing_is_not_told() -> None:
+    found = objects(3)
+    made = running(found)
+    found[1]["metadata"]["annotations"] = {"anybody": "may write here"}
+    assert changed(made, found)[0] == {}
+
+
+def test_a_removed_pool_takes_its_resources_along() -> None:
+    found = objects(3)
+    made = running(found)
+    names, _ = changed(made, found[:1] + found[4:])
+    assert names["cluster"] == names["endpoint"] == ["-pool/default/n0"]
+
+
+def test_problems_come_and_go() -> None:
+    found = objects(2)
+    made = running(found)
+    assert not made.problems
+    changed(made, found[:3] + found[4:])
+    assert [(each.reason, each.place.object) for each in made.problems] == [
+        ("NoEndpoints", "InferencePool default/n0")
+    ]
+    changed(made, found)
+    assert not made.problems
+
+
+def test_a_bug_costs_what_it_meets(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = resources.as_json
+
+    def fails_for_one(world: Store, key: resources.Key) -> Any:
+        if key[2] == "pool/default/n1" and key[1] == "cluster":
+            raise RuntimeError("boom")
+        return real(world, key)
+
+    monkeypatch.setattr(resources, "as_json", fails_for_one)
+    made = half.GatewayHalf(GatewaySettings())
+    follow(made.world, manifest.snapshot(*objects(3)))
+    update = made.refresh()
+    changes = update.changes[ALL]
+    names = {resource.name for resource in changes.changed if resource.kind == "cluster"}
+    assert names == {"picker/own", "pool/default/n0", "pool/default/n2"}
+    assert [(each.place.object, each.reason) for each in made.problems] == [
+        ("cluster pool/default/n1", "InternalError")
+    ]
