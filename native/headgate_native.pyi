@@ -179,7 +179,7 @@ class PrefixIndex:
         """Replaces everything by a snapshot's contents; raises ValueError for other bytes."""
 
 def scan(
-    settings: Mapping[str, Any], number: int, chunks: Sequence[bytes]
+    settings: Mapping[str, Any], number: int, chunks: Sequence[bytes], content_type: str = ""
 ) -> tuple[str | None, bool, int | None, int, int, bytes, bytes, list[tuple[int, int]], int] | None:
     """Reads a body by the format of that number: model, stream, token limit, prompt bytes, media, blocks, blocks with
     the tools first, spans of the model's value, and how many steps it took. None: the format's own reader must judge

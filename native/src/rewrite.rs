@@ -209,20 +209,19 @@ impl ModelScan {
 pub fn replace_model(body: &[u8], name: &str) -> Option<Vec<u8>> {
     let (mut scan, mut at) = (ModelScan::new(false), 0);
     let spans: Vec<_> = std::iter::from_fn(|| scan.next(body, &mut at)).collect();
-    replace_spans(body, &spans, name)
+    replace_spans(body, &spans, &quoted(name))
 }
 
-/// `body` with `name` in the given places; None: there are none.
-pub fn replace_spans(body: &[u8], spans: &[(usize, usize)], name: &str) -> Option<Vec<u8>> {
+/// `body` with `value` in the given places; None: there are none.
+pub fn replace_spans(body: &[u8], spans: &[(usize, usize)], value: &[u8]) -> Option<Vec<u8>> {
     if spans.is_empty() {
         return None;
     }
-    let value = quoted(name);
     let mut out = Vec::with_capacity(body.len() + spans.len() * value.len());
     let mut done = 0;
     for (start, end) in spans {
         out.extend_from_slice(&body[done..*start]);
-        out.extend_from_slice(&value);
+        out.extend_from_slice(value);
         done = *end;
     }
     out.extend_from_slice(&body[done..]);
@@ -328,7 +327,7 @@ impl Json {
         if let Some(span) = self.scan.next(&self.held, &mut self.at) {
             self.passing = true;
             let held = std::mem::take(&mut self.held);
-            return replace_spans(&held, &[span], &self.name).unwrap_or(held);
+            return replace_spans(&held, &[span], &quoted(&self.name)).unwrap_or(held);
         }
         if self.held.len() > HOLD_BYTES {
             self.passing = true;
@@ -399,7 +398,7 @@ impl Sse {
             }
             self.scan.line_end();
         }
-        match replace_spans(line, &spans, &self.name) {
+        match replace_spans(line, &spans, &quoted(&self.name)) {
             Some(new) => out.extend_from_slice(&new),
             None => out.extend_from_slice(line),
         }

@@ -8,6 +8,7 @@ from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.forms import field, file, multipart
 from tests.wires import NativeConversation, cases
 
 from headgate.model.headers import POOL_ATTRIBUTES
@@ -46,7 +47,14 @@ _HEADERS = st.fixed_dictionaries(
             ]
         ),
         "content-type": st.sampled_from(
-            ["application/json", "application/json; charset=x", "text/plain", "A/b+JSON"]
+            [
+                *("application/json", "application/json; charset=x", "text/plain", "A/b+JSON"),
+                *(
+                    "multipart/form-data; boundary=b",
+                    'Multipart/Form-Data;boundary="b"',
+                    "multipart/form-data",
+                ),
+            ]
         ),
         "content-encoding": st.sampled_from(["gzip", "Identity"]),
         "content-length": st.sampled_from(["10", "401", "99999999999999999999999", "x"]),
@@ -79,6 +87,9 @@ _BODY = st.sampled_from(
         b"{" + b" " * 300,
         b'{"model":"m","prompt":"p"}',
         b"x" * 500,
+        multipart(field("model", "asked"), file(), field("stream", "true"), boundary="b"),
+        multipart(file(), field("model", "m" * 600), boundary="b"),
+        multipart(file(), field("model", "asked"), ("no colon", b""), boundary="b"),
     ]
 ) | st.binary(max_size=9)
 _POOL_ATTRIBUTES = [*POOL_ATTRIBUTES, "xds.route_name"]

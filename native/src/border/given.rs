@@ -7,8 +7,10 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
-use crate::conversation::{Format, Names, Settings};
+use crate::conversation::{Names, Settings};
+use crate::format::{Format, Reads};
 use crate::hub::Answer;
+use crate::multipart::{self, Fields};
 use crate::program::{Measures, Program};
 use crate::shape::Shape;
 
@@ -65,13 +67,31 @@ pub fn settings(value: &Bound<'_, PyDict>) -> PyResult<Settings> {
         media_blocks: number("media_blocks")?,
         longest_model: number("longest_model")?,
     };
+    let of_parts = multipart::Measures {
+        longest_boundary: number("longest_boundary")?,
+        most_parts: number("most_parts")?,
+        longest_headers: number("longest_part_headers")?,
+        longest_model: measures.longest_model,
+        true_words: item(value, "true_words")?.extract()?,
+    };
     let mut formats = Vec::new();
     for entry in item(value, "formats")?.try_iter()? {
-        let (api, suffixes, shape): (String, Vec<String>, Bound<'_, PyDict>) = entry?.extract()?;
+        let (api, suffixes, shape, body): (String, Vec<String>, Bound<'_, PyDict>, String) =
+            entry?.extract()?;
+        let shape = Shape::read(&shape)?;
+        let reads = match body.as_str() {
+            "json" => Reads::Json(Arc::new(Program::new(&shape, measures))),
+            "multipart" => Reads::Multipart(Arc::new(Fields::new(&shape, of_parts.clone()))),
+            other => {
+                return Err(PyValueError::new_err(format!(
+                    "unknown kind of body {other}"
+                )));
+            }
+        };
         formats.push(Format {
             api: Arc::from(api),
             suffixes,
-            program: Arc::new(Program::new(&Shape::read(&shape)?, measures)),
+            reads,
         });
     }
     Ok(Settings {

@@ -17,7 +17,6 @@ use tokio::sync::watch;
 use crate::accesslog::read_entries;
 use crate::conversation::{Conversation, PREFIX_BYTES};
 use crate::hub::{Answer, Hub, lock};
-use crate::scan::Scanner;
 use crate::server::{Limits, Services, Tls};
 use crate::threads::{Address, Threads};
 use crate::usage::UsageReader;
@@ -321,23 +320,28 @@ type ReadingRow<'py> = (
 /// blocks with the tools first, spans of the model's value, and how many steps it took.
 /// None: the format's own reader must judge it.
 #[pyfunction]
+#[pyo3(signature = (settings, number, chunks, content_type = ""))]
 fn scan<'py>(
     py: Python<'py>,
     settings: &Bound<'py, PyDict>,
     number: usize,
     chunks: Vec<Vec<u8>>,
+    content_type: &str,
 ) -> PyResult<Option<ReadingRow<'py>>> {
     let settings = given::settings(settings)?;
     let format = settings
         .formats
         .get(number)
         .ok_or_else(|| PyValueError::new_err("no such format"))?;
-    let mut scanner = Scanner::new(format.program.clone());
+    let Some(mut reader) = format.reader(content_type) else {
+        return Ok(None);
+    };
+    let chunks: Vec<Bytes> = chunks.into_iter().map(Bytes::from).collect();
     for chunk in &chunks {
-        scanner.feed(chunk);
+        reader.feed(chunk);
     }
-    let steps = scanner.steps;
-    Ok(scanner.finish().map(|reading| {
+    let steps = reader.steps();
+    Ok(reader.finish(&chunks).map(|reading| {
         (
             reading.model,
             reading.stream,

@@ -14,10 +14,10 @@ use ring::digest;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::accesslog::Ending;
-use crate::program::Program;
+use crate::format::{Format, Reader};
 use crate::proto::{HttpBody, ProcessingRequest, Request, body_mode};
 use crate::rewrite::Restorer;
-use crate::scan::{Reading, Scanner};
+use crate::scan::Reading;
 use crate::usage::{Usage, UsageReader};
 
 mod messages;
@@ -65,14 +65,6 @@ pub struct Names {
     pub models_suffix: String,
     /// Characters of what is kept of Envoy's words for an end.
     pub longest_details: usize,
-}
-
-/// An API whose requests are understood.
-pub struct Format {
-    pub api: Arc<str>,
-    /// Ends of paths; none: all that no other format claims.
-    pub suffixes: Vec<String>,
-    pub program: Arc<Program>,
 }
 
 /// How this process talks on every stream.
@@ -189,7 +181,7 @@ pub struct Conversation {
     subset: Option<Vec<String>>,
     body: Vec<Bytes>,
     body_size: usize,
-    scanner: Option<Scanner>,
+    scanner: Option<Reader>,
     /// What the scanner has not seen of the newest body message.
     unscanned: Bytes,
     /// What to do once it has seen all: hand the request over, its body seen whole or not.

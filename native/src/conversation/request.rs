@@ -8,13 +8,13 @@ use bytes::{Bytes, BytesMut};
 use super::messages::{
     common, cut, empty, encode, find, read_headers, read_subset, streamed, text,
 };
-use super::{Arrival, Conversation, Format, Phase, Said, WireError, whole_number};
+use super::{Arrival, Conversation, Phase, Said, WireError, whole_number};
+use crate::format::{BodyKind, Format};
 use crate::proto::{
     BodyMutation, CommonResponse, HeaderMutation, HttpBody, HttpHeaders, Kind, Mutation,
     PhaseResponse, ProtocolConfiguration, Response, Struct, TrailersResponse, body_mode, texts,
 };
-use crate::rewrite::{replace_model, replace_spans};
-use crate::scan::Scanner;
+use crate::rewrite::replace_model;
 use crate::text::beginning;
 
 /// Bytes that are scanned before other streams have their turn.
@@ -115,13 +115,14 @@ impl Conversation {
 
     /// Finds the format of the path and starts its scanner.
     fn claim(&mut self) {
-        if !self.is_json() {
+        let Some(kind) = self.body_kind() else {
             return;
-        }
+        };
         let path = self.path();
         let posted = self.header(":method") == Some("POST");
         // The longest end of the path; the format without ends is that of all other paths.
         let fit = |format: &Format| match format.suffixes.as_slice() {
+            _ if format.kind() != kind => None,
             [] => Some(0),
             ends => ends
                 .iter()
@@ -136,7 +137,7 @@ impl Conversation {
             .map(|(_, index)| index);
         self.scanner = self
             .format
-            .map(|index| Scanner::new(formats[index].program.clone()));
+            .and_then(|index| formats[index].reader(self.content_type()));
     }
 
     fn path(&self) -> &str {
@@ -147,21 +148,20 @@ impl Conversation {
             .unwrap_or_default()
     }
 
-    /// Whether the body may be read as JSON: said so, or nothing said; never when it is compressed.
-    fn is_json(&self) -> bool {
-        let kind = self.header("content-type").unwrap_or_default();
-        let kind = kind
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_lowercase();
+    fn content_type(&self) -> &str {
+        self.header("content-type").unwrap_or_default()
+    }
+
+    /// How the body may be read; None: not at all, as if it is compressed.
+    fn body_kind(&self) -> Option<BodyKind> {
         let encoding = self
             .header("content-encoding")
             .unwrap_or_default()
             .to_lowercase();
-        (encoding.is_empty() || encoding == "identity")
-            && (kind.is_empty() || kind == "application/json" || kind.ends_with("+json"))
+        if !encoding.is_empty() && encoding != "identity" {
+            return None;
+        }
+        BodyKind::of(self.content_type())
     }
 
     pub(super) fn request_body(&mut self, message: HttpBody) -> Result<Vec<Said>, WireError> {
@@ -238,9 +238,9 @@ impl Conversation {
         let scanner = self.scanner.take();
         let format = if seen { self.format } else { None };
         let unseen = self.response_bodyless && !self.lean;
-        let strict = format.is_some_and(|index| self.settings.formats[index].program.strict());
+        let strict = format.is_some_and(|index| self.settings.formats[index].strict());
         let mut reading = match format {
-            Some(_) => scanner.and_then(Scanner::finish),
+            Some(_) => scanner.and_then(|scanner| scanner.finish(&self.body)),
             None => None,
         };
         if format.is_some()
@@ -341,8 +341,10 @@ impl Conversation {
             Some(name) if !self.picks_on_headers => {
                 let spans = self.spans.take();
                 let body = self.whole_body();
-                let new = match spans {
-                    Some(spans) => replace_spans(&body, &spans, name),
+                let new = match self.format.map(|index| &self.settings.formats[index]) {
+                    Some(format) => {
+                        format.rename(self.content_type(), &body, spans.as_deref(), name)
+                    }
                     None => replace_model(&body, name),
                 };
                 new.filter(|new| **new != *body)
@@ -430,7 +432,8 @@ mod tests {
     use prost::Message;
 
     use super::SLICE;
-    use crate::conversation::{Conversation, Format, Names, Said, Settings};
+    use crate::conversation::{Conversation, Names, Said, Settings};
+    use crate::format::{Format, Reads};
     use crate::program::{Measures, Program};
     use crate::proto::{
         HeaderMap, HeaderValue, HttpBody, HttpHeaders, ProcessingRequest, Request as Kind,
@@ -459,7 +462,7 @@ mod tests {
             formats: vec![Format {
                 api: Arc::from("other"),
                 suffixes: Vec::new(),
-                program: Arc::new(Program::new(&shape, measures)),
+                reads: Reads::Json(Arc::new(Program::new(&shape, measures))),
             }],
             nonce: "n".into(),
             secret: Vec::new(),

@@ -11,7 +11,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::program::{ID, Node, PROMPT, Program, SKIP};
 use crate::shape::Piece;
-use numbers::{Digits, LONGEST_NUMBER, integer};
+pub(crate) use numbers::integer;
+use numbers::{Digits, LONGEST_NUMBER};
 
 use crate::text::{Digest, Text, chain, model_mask, no_salt};
 

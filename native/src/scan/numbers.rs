@@ -55,7 +55,7 @@ impl Digits {
 }
 
 /// An integer without sign, fraction, exponent and leading zero.
-pub(super) fn integer(number: &[u8]) -> Option<i64> {
+pub(crate) fn integer(number: &[u8]) -> Option<i64> {
     let simple = number.len() <= LONGEST_NUMBER && number.iter().all(u8::is_ascii_digit);
     if !simple {
         return None;

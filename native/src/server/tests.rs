@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::conversation::{Format, Names, Said, Settings, framed};
+use crate::conversation::{Names, Said, Settings, framed};
 use crate::hub::{Answer, Event, Hub, Lane};
 use crate::proto::{HeaderMap, HeaderValue, HttpHeaders, ProcessingRequest, Request as Kind};
 use crate::server::{Limits, Services, Tls, Worker, accept, bind};
@@ -38,7 +38,7 @@ fn settings() -> Settings {
             fallbacks: "fallbacks".into(),
             ..Names::default()
         },
-        formats: Vec::<Format>::new(),
+        formats: Vec::new(),
         nonce: "n".into(),
         secret: Vec::new(),
         body_limit: 1000,

@@ -4,15 +4,19 @@ A format is one module in `formats/` with a module-level `Format` value; nothing
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from headgate.model.requests import Api
+from headgate.wire import multipart
 from headgate.wire.shape import Text, count, execute, kind_of, media_tokens, string
 
 LONGEST_MODEL = 512
 """Bytes of a model's name; a body with a longer one is refused."""
+
+BodyKind = Literal["json", "multipart"]
+"""How the bytes of a body are read."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,21 +55,45 @@ class Format(msgspec.Struct, frozen=True):
     method."""
     shape: Mapping[str, Any]
     """What is read; see `shape`."""
+    body: BodyKind = "json"
+    """Of bodies of this kind. In a multipart one `model`, `stream` and `limits` of the shape name fields of
+    the form, and nothing else of it has a meaning."""
 
     @property
     def strict(self) -> bool:
         """Whether a body that cannot be read is refused; else it is routed without being understood."""
         return bool(self.shape["need"])
 
+    def read_form(self, body: bytes, content_type: str) -> Reading | BadRequest | None:
+        """Reads a multipart body; None: it is not understood. The last field of a name counts."""
+        boundary = multipart.boundary_of(content_type)
+        model_field, stream_field, *limits = (
+            name.encode() for name in (self.shape["model"], self.shape["stream"], *self.shape["limits"])
+        )
+        names = (model_field, stream_field, *limits)
+        places = None if boundary is None else multipart.values(body, boundary, names)
+        if places is None:
+            return None
+        found = {name: body[start : min(end, start + LONGEST_MODEL + 1)] for name, (start, end) in places}
+        name = found.get(model_field, b"")
+        if len(name) > LONGEST_MODEL:
+            return _too_long(self.shape["model"])
+        counts = (count(msgspec.Raw(found.get(limit, b""))) for limit in limits)
+        return Reading(
+            model=_text(name) or None,
+            streaming=found.get(stream_field, b"").lower() in multipart.TRUE,
+            max_tokens=next((limit for limit in counts if limit is not None), None),
+        )
+
     def read(self, body: bytes) -> Reading | BadRequest:
-        """Reads a body. Raises as `shape.execute` does."""
+        """Reads a body of JSON. Raises as `shape.execute` does."""
         shape = self.shape
         found = execute(shape, body)
         model_field = shape["model"]
         raw = found.fields.get(model_field)
         model = string(raw)
         if model is not None and len(model.encode()) > LONGEST_MODEL:
-            return BadRequest(f"{model_field} is longer than {LONGEST_MODEL} bytes", model_field)
+            return _too_long(model_field)
         if self.strict:
             if kind_of(raw) not in ("missing", "null", "string"):
                 return BadRequest(f"{model_field} must be a string", model_field)
@@ -95,3 +123,14 @@ class Format(msgspec.Struct, frozen=True):
         if kind_of(fields.get(name)) in ("missing", "null"):
             return BadRequest(f"you must provide {name}", name)
         return BadRequest(f"{name} must be a {' or a '.join(kinds)}", name)
+
+
+def _too_long(model_field: str) -> BadRequest:
+    return BadRequest(f"{model_field} is longer than {LONGEST_MODEL} bytes", model_field)
+
+
+def _text(value: bytes) -> str | None:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None

@@ -34,8 +34,7 @@ from headgate.wire.answering import (
 )
 from headgate.wire.api import BadRequest
 from headgate.wire.numbers import cut, whole_number
-from headgate.wire.parse import LONGEST_ID, ODD_BODY_BYTES, understand
-from headgate.wire.rewrite import replace_model
+from headgate.wire.parse import LONGEST_ID, ODD_BODY_BYTES, rename, understand
 from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
 from headgate.wire.stream_key import StreamKeys
 
@@ -440,7 +439,7 @@ class Conversation:
         self._chosen, self._decision, self._target = endpoints[0], decision, target_model
         body, changed = b"".join(self._body), False
         if target_model is not None and not self._picks_on_headers:
-            rewritten = replace_model(body, target_model)
+            rewritten = rename(self._headers, body, target_model)
             body, changed = rewritten, rewritten != body
         put = {names.DESTINATION: ",".join(endpoints)}
         if not self._lean and names.REQUEST_ID not in self._headers:

@@ -9,6 +9,7 @@ from typing import Any
 from headgate.model import headers as names
 from headgate.model.ids import EndpointId
 from headgate.model.requests import BLOCK_BYTES, MEDIA_TOKENS, MOST_MEDIA, InferenceRequest, Usage
+from headgate.wire import multipart
 from headgate.wire.accesslog import LONGEST_DETAILS
 from headgate.wire.answering import LONGEST_ENDPOINT
 from headgate.wire.api import LONGEST_MODEL, Format
@@ -51,7 +52,11 @@ def native_settings(settings: Settings, formats: Sequence[Format] = FORMATS) -> 
     """What the native `Server` and `Conversation` take."""
     return {
         "names": dict(_NAMES),
-        "formats": [(each.api, list(each.suffixes), each.shape) for each in formats],
+        "formats": [(each.api, list(each.suffixes), each.shape, each.body) for each in formats],
+        "longest_boundary": multipart.LONGEST_BOUNDARY,
+        "most_parts": multipart.MOST_PARTS,
+        "longest_part_headers": multipart.LONGEST_PART_HEADERS,
+        "true_words": list(multipart.TRUE),
         "media_blocks": MEDIA_BLOCKS,
         "media_tokens": MEDIA_TOKENS,
         "most_media": MOST_MEDIA,

@@ -9,14 +9,15 @@ from headgate import registry
 from headgate.model import headers as names
 from headgate.model.ids import RequestId
 from headgate.model.requests import InferenceRequest
-from headgate.wire import formats
-from headgate.wire.api import BadRequest, Format, Reading
+from headgate.wire import formats, multipart
+from headgate.wire.api import BadRequest, BodyKind, Format, Reading
 from headgate.wire.blocks import chain
 from headgate.wire.numbers import cut
+from headgate.wire.rewrite import replace_model
 
 FORMATS: tuple[Format, ...] = registry.values(formats, Format)
-OTHER = next(each for each in FORMATS if not each.suffixes)
-"""The format of what no other one claims."""
+OTHERS: Mapping[BodyKind, Format] = {each.body: each for each in FORMATS if not each.suffixes}
+"""The formats of what no other one claims."""
 MODELS_SUFFIX = "/v1/models"
 ODD_BODY_BYTES = 256 * 1024
 """A body that is no strict JSON of its format's form is mended, or its fault explained, up to this size.
@@ -39,33 +40,42 @@ _SURROGATE = re.compile(
 """An escaped surrogate, with its second half where it has one."""
 
 
-def claimed_by(method: str, path: str) -> Format:
+def claimed_by(method: str, path: str, body: BodyKind = "json") -> Format:
     """The format whose path this is (query already removed): that with the longest end of it."""
     if method != "POST":
-        return OTHER
-    ends = ((len(end), each) for each in FORMATS for end in each.suffixes if path.endswith(end))
-    return max(ends, key=lambda found: found[0], default=(0, OTHER))[1]
+        return OTHERS[body]
+    ours = (each for each in FORMATS if each.body == body)
+    ends = ((len(end), each) for each in ours for end in each.suffixes if path.endswith(end))
+    return max(ends, key=lambda found: found[0], default=(0, OTHERS[body]))[1]
 
 
-def is_json(headers: Mapping[str, str]) -> bool:
-    """Whether the body may be read as JSON: said so, or nothing said; never when it is compressed."""
+def body_kind(headers: Mapping[str, str]) -> BodyKind | None:
+    """How the body may be read: as is said, as JSON where nothing is; None: not at all, as if compressed."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    plain = headers.get("content-encoding", "identity").lower() in ("", "identity")
-    return plain and (not kind or kind == "application/json" or kind.endswith("+json"))
+    if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+        return None
+    if not kind or kind == "application/json" or kind.endswith("+json"):
+        return "json"
+    return "multipart" if kind == multipart.MEDIA_TYPE else None
 
 
-def read_body(format_: Format, body: bytes, odd_limit: int = ODD_BODY_BYTES) -> Reading | BadRequest | None:
+def read_body(
+    format_: Format, body: bytes, odd_limit: int = ODD_BODY_BYTES, content_type: str = ""
+) -> Reading | BadRequest | None:
     """Reads a body on a claimed path; None: it is routed without being understood.
 
-    What engines, which read with Python's `json`, let pass is not refused: a byte order mark, half a
-    surrogate pair (an emoji cut in two). Bytes inside strings that are no UTF-8 are replaced, in a body of
-    up to
-    *odd_limit* bytes. All that concerns only what is read here: the body goes on as it came.
+    *content_type*, the header's whole value, tells a multipart body's boundary. Of JSON, what engines (which
+    read with Python's `json`) let pass is not refused: a byte order mark, half a surrogate pair (an emoji cut
+    in two). Bytes inside strings that are no UTF-8 are replaced, in a body of up to *odd_limit* bytes. All
+    that concerns only what is read here: the body goes on as it came.
     """
     small = len(body) <= odd_limit
     found: Reading | BadRequest | None
     try:
-        found = _read(format_, body, small)
+        if format_.body == "multipart":
+            found = format_.read_form(body, content_type)
+        else:
+            found = _read(format_, body, small)
     except msgspec.ValidationError:
         found = BadRequest("the body must be a JSON object") if format_.strict else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -92,6 +102,15 @@ def _read(format_: Format, body: bytes, small: bool) -> Reading | BadRequest:
 def _mend(body: bytes) -> bytes:
     whole = _SURROGATE.sub(lambda found: found[0] if found[2] else found[1] + b"\\ufffd", body)
     return whole.removeprefix(_BYTE_ORDER_MARK)
+
+
+def rename(headers: Mapping[str, str], body: bytes, model: str) -> bytes:
+    """*body* with *model* as the name of its model, wherever one stands; every other byte stays."""
+    if body_kind(headers) != "multipart":
+        return replace_model(body, model)
+    boundary = multipart.boundary_of(headers["content-type"])
+    field = OTHERS["multipart"].shape["model"].encode()
+    return body if boundary is None else multipart.replace_value(body, boundary, field, model.encode())
 
 
 def number(text: str | None) -> float | None:
@@ -126,13 +145,14 @@ def understand(
     seen, and the request is then routed without being understood. *fallback_id* names a request that
     came without `x-request-id`; *unseen*: its answer will not be seen. *odd_limit*: see `read_body`.
 
-    JSON on a path that no format claims is refused only for a model's name that is too long.
+    A body on a path that no format claims is refused only for a model's name that is too long.
     """
     method, path = headers.get(":method", ""), headers.get(":path", "").partition("?")[0]
-    format_ = claimed_by(method, path)
+    kind = body_kind(headers)
+    format_ = claimed_by(method, path, kind or "json")
     reading: Reading | BadRequest | None = None
-    if body is not None and is_json(headers) and (body or format_.strict):
-        reading = read_body(format_, body, odd_limit)
+    if body is not None and kind is not None and (body or format_.strict):
+        reading = read_body(format_, body, odd_limit, headers.get("content-type", ""))
     if isinstance(reading, BadRequest):
         return reading
     lists_models = method == "GET" and path.endswith(MODELS_SUFFIX)

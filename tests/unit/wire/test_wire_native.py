@@ -89,6 +89,8 @@ def test_usage_of_an_unusual_form_is_read_here() -> None:
 
 def test_settings_carry_every_format_with_its_shape() -> None:
     found = native_settings(Settings("n", body_limit=9))
-    assert [api for api, _, _ in found["formats"]] == [each.api for each in FORMATS]
-    assert all(shape is not None for _, _, shape in found["formats"])
+    assert [(api, body) for api, _, _, body in found["formats"]] == [
+        (each.api, each.body) for each in FORMATS
+    ]
+    assert all(shape is not None for _, _, shape, _ in found["formats"])
     assert (found["nonce"], found["body_limit"], found["subset_filter"]) == ("n", 9, True)

@@ -10,6 +10,7 @@ from typing import Any
 import grpc.aio
 import pytest
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+from tests.forms import CASES
 from tests.served import (
     BUFFERED,
     DUPLEX,
@@ -28,7 +29,7 @@ from tests.served import (
 from headgate.io.extproc.service import EOF
 from headgate.model.requests import InferenceRequest
 from headgate.wire.api import BadRequest
-from headgate.wire.parse import understand
+from headgate.wire.parse import rename, understand
 from headgate.wire.rewrite import replace_model
 
 TARGET = 'new "é"'
@@ -197,6 +198,28 @@ async def test_a_buffered_body(metadata: Any, both: Any) -> None:
             if model is not None:
                 assert found[wire]["body"] == replace_model(body, TARGET)
         assert all(one == found["portable"] for one in found.values()), body
+
+
+@pytest.mark.parametrize("name", ["curl", "model first", "twice", "no ASCII", "blanks around", "no end"])
+async def test_a_form_cut_anywhere_is_renamed_in_place(name: str, both: Any) -> None:
+    kind, body, model = CASES[name]
+    headers = {
+        **POST,
+        ":path": "/v1/audio/transcriptions",
+        "content-type": kind,
+        "content-length": str(len(body)),
+    }
+    sent = [[asks((DUPLEX, DUPLEX), headers), *way] for way in ways(body)]
+    new = rename(headers, body, TARGET)
+    assert new.count(TARGET.encode()) == body.count(b'"model"') and new != body
+    for machine, channel in both.values():
+        answers = await asyncio.gather(*(ask(channel, NAMED, messages) for messages in sent))
+        found = [summary(each) for each in answers]
+        assert {one["body"] for one in found} == {new}
+        assert {one["headers"][0]["content-length"] for one in found} == {str(len(new)).encode()}
+        assert [(each.model, each.api) for each in machine.arrived()] == [(model, "other")] * len(sent)
+        messages = [asks((BUFFERED, BUFFERED), headers), piece(body, end=True)]
+        assert summary(await ask_in_turn(channel, LEAN, messages))["body"] == new
 
 
 def test_the_ways_are_as_many_as_said() -> None:

@@ -58,4 +58,5 @@ def test_other_bodies_are_routed_without_a_model(body: bytes) -> None:
 def test_compressed_and_foreign_bodies_are_not_read() -> None:
     body = b'{"model":"m","messages":[]}'
     assert request("/v1/responses", body, **{"content-encoding": "gzip"}).model is None
-    assert request("/v1/responses", body, **{"content-type": "multipart/form-data; boundary=x"}).model is None
+    for kind in ("multipart/form-data; boundary=x", "text/plain"):
+        assert request("/v1/responses", body, **{"content-type": kind}).model is None
