@@ -38,13 +38,13 @@ def service_addresses(world: Store, namespace: str, name: str, number: int) -> t
     if port is None or service is None or service.spec.type == "ExternalName":
         return ()
     found = {address for each in _slices(world, namespace, name) for address in _of_slice(each, port)}
-    own = _own(world)
+    own = own_of(world)
     return tuple(sorted(each for each in found if refusal(each.ip, each.port, own) is None))
 
 
 def service_problems(world: Store, namespace: str, name: str) -> tuple[Problem, ...]:
     """Addresses of a Service's EndpointSlices that are left out."""
-    own = _own(world)
+    own = own_of(world)
     return tuple(
         Problem(
             Place(object=str(each.identity), field=f"endpoints[{index}].addresses[0]"),
@@ -62,7 +62,8 @@ def _slices(world: Store, namespace: str, name: str) -> tuple[EndpointSlice, ...
     return tuple(each for each in found if isinstance(each, EndpointSlice))
 
 
-def _own(world: Store) -> Own:
+def own_of(world: Store) -> Own:
+    """Where this gateway listens itself."""
     found = world.entry("settings", "own")
     return found if isinstance(found, Own) else Own()
 

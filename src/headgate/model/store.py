@@ -5,6 +5,7 @@ names of a kind in a namespace, one entry of an index, or one entry of a table o
 (addresses of host names, contents of files).
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 from zlib import crc32
@@ -26,12 +27,62 @@ BUCKETS = 64
 itself and then what the parts have in common, so that one changed object costs one part."""
 
 
+MOST_MERGED = 64
+"""Changes that are merged one by one into an ordered list; after more of them it is sorted anew."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """One object as it is now."""
 
     identity: Identity
     object: KubeObject | None
     """None: it is gone."""
+
+
+class _Members:
+    """What stands under one key of an index. Asked for in order, it costs what changed since it was last."""
+
+    __slots__ = ("_changed", "_ordered", "all")
+
+    def __init__(self) -> None:
+        self.all: set[Identity] = set()
+        self._ordered: tuple[Identity, ...] | None = None
+        self._changed: list[Identity] = []
+
+    def enter(self, identity: Identity) -> None:
+        """It belongs to them now."""
+        self.all.add(identity)
+        self._note(identity)
+
+    def leave(self, identity: Identity) -> None:
+        """It does not any more."""
+        self.all.discard(identity)
+        self._note(identity)
+
+    def ordered(self) -> tuple[Identity, ...]:
+        """All of them."""
+        if self._ordered is None:
+            self._ordered = tuple(sorted(self.all))
+        elif self._changed:
+            found = list(self._ordered)
+            for each in self._changed:
+                at = bisect_left(found, each)
+                known = at < len(found) and found[at] == each
+                if known and each not in self.all:
+                    del found[at]
+                elif not known and each in self.all:
+                    found.insert(at, each)
+            self._ordered = tuple(found)
+        self._changed.clear()
+        return self._ordered
+
+    def _note(self, identity: Identity) -> None:
+        if self._ordered is None:
+            return
+        self._changed.append(identity)
+        if len(self._changed) > MOST_MERGED:
+            self._ordered = None
+            self._changed.clear()
 
 
 class Store(Tracker):
@@ -42,7 +93,7 @@ class Store(Tracker):
         super().__init__()
         self._indexes = indexes
         self._objects: dict[Identity, KubeObject] = {}
-        self._entries: dict[tuple[str, Hashable], set[Identity]] = {}
+        self._entries: dict[tuple[str, Hashable], _Members] = {}
         self._tables: dict[str, dict[Hashable, Any]] = {}
 
     def apply(self, changes: Iterable[Change]) -> None:
@@ -62,18 +113,27 @@ class Store(Tracker):
         self.touch(touched)
 
     def set(self, table: str, key: Hashable, value: Any) -> None:
-        """One entry of a table."""
-        self.put(table, {**self._tables.get(table, {}), key: value})
+        """One entry of a table; None: it has none under *key* any more."""
+        entries = self._tables.setdefault(table, {})
+        known = key in entries
+        if entries.get(key) == value:
+            return
+        if value is None:
+            del entries[key]
+        else:
+            entries[key] = value
+        self.touch(
+            [("table", table, key)]
+            if known and value is not None
+            else [("table", table, key), ("keys", table)]
+        )
 
     def put(self, table: str, entries: Mapping[Any, Any]) -> None:
         """Make *entries* the whole of a table."""
-        before = self._tables.get(table, {})
-        changed = [key for key, value in entries.items() if key not in before or before[key] != value]
-        gone = before.keys() - entries.keys()
-        self._tables[table] = dict(entries)
-        self.touch([("table", table, key) for key in (*changed, *gone)])
-        if gone or any(key not in before for key in changed):
-            self.touch([("keys", table)])
+        for key in [key for key in self._tables.get(table, ()) if key not in entries]:
+            self.set(table, key, None)
+        for key, value in entries.items():
+            self.set(table, key, value)
 
     def object(self, cls: type[T], namespace: str, name: str) -> T | None:
         """The object of that kind, or None. Namespace is empty for kinds without one."""
@@ -88,7 +148,19 @@ class Store(Tracker):
     def indexed(self, index: str, key: Hashable) -> tuple[Identity, ...]:
         """Identities of the objects under *key*, ordered."""
         self.read(("entry", index, key))
-        return tuple(sorted(self._entries.get((index, key), ())))
+        found = self._entries.get((index, key))
+        return () if found is None else found.ordered()
+
+    def is_indexed(self, index: str, key: Hashable, identity: Identity) -> bool:
+        """Whether *identity* is one of those."""
+        self.read(("member", index, key, identity))
+        found = self._entries.get((index, key))
+        return found is not None and identity in found.all
+
+    def count(self, index: str, key: Hashable) -> int:
+        """How many those are. Not recorded: no result may depend on it, only the way to it."""
+        found = self._entries.get((index, key))
+        return 0 if found is None else len(found.all)
 
     def kind(self, cls: type[T], namespace: str | None = None) -> tuple[Identity, ...]:
         """Identities of all objects of a kind, or of those in one namespace, ordered."""
@@ -107,10 +179,10 @@ class Store(Tracker):
     def located(self, problem: Problem) -> Problem:
         """*problem* with the file and the line where its object and field are written now."""
         where = problem.place
-        names = self._entries.get(("text", where.object), ())
-        for identity in names:
-            return replace(problem, place=self.place(identity, where.field))
-        return problem
+        found = self._entries.get(("text", where.object))
+        if found is None:
+            return problem
+        return replace(problem, place=self.place(min(found.all), where.field))
 
     def entry(self, table: str, key: Hashable) -> Any:
         """What a table has under *key*, or None."""
@@ -140,13 +212,15 @@ class Store(Tracker):
         old = set(self._keys(before)) if before is not None else set()
         new = set(self._keys(after)) if after is not None else set()
         for entry in old - new:
-            self._entries[entry].discard(identity)
-            if not self._entries[entry]:
+            members = self._entries[entry]
+            members.leave(identity)
+            if not members.all:
                 del self._entries[entry]
-            touched["entry", *entry] = None
         for entry in new - old:
-            self._entries.setdefault(entry, set()).add(identity)
+            self._entries.setdefault(entry, _Members()).enter(identity)
+        for entry in old ^ new:
             touched["entry", *entry] = None
+            touched["member", *entry, identity] = None
 
     def _keys(self, each: KubeObject) -> Iterator[tuple[str, Hashable]]:
         identity = each.identity

@@ -5,7 +5,7 @@ Both halves start here, so that gateway and picker agree on what an endpoint is.
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,11 +14,12 @@ from msgspec.structs import replace
 
 from headgate.model import absent
 from headgate.model.endpoints import Endpoint, ForeignPicker, ModelRule, Pool, TargetModel
-from headgate.model.forbidden import Own, refusal
+from headgate.model.forbidden import refusal
 from headgate.model.ids import EndpointId, PoolKey, endpoint_id, pool_key
 from headgate.model.labels import label_text
-from headgate.model.meta import Identity, KubeObject, Labels, has_labels
+from headgate.model.meta import Identity, KubeObject, Labels
 from headgate.model.objects import (
+    EndpointPickerRef,
     InferenceModel,
     InferenceObjective,
     InferenceObjectiveX,
@@ -30,7 +31,7 @@ from headgate.model.objects import (
     Service,
 )
 from headgate.model.problems import Place, Problem
-from headgate.model.services import service_addresses, service_port, service_problems
+from headgate.model.services import own_of, service_addresses, service_port, service_problems
 from headgate.model.store import BUCKETS, Store
 
 ACTIVE_PORTS = "inference.networking.k8s.io/active-ports"
@@ -67,16 +68,43 @@ def resolved(world: Store) -> tuple[tuple[Pool, ...], tuple[Problem, ...]]:
     """All pools with their endpoints, ordered by key; and what is wrong with them and what they use, ordered,
     with the places where it is written."""
     found = (world.get(pool, key) for key in sorted(world.get(pool_keys)))
-    kinds = (InferencePool, InferencePoolX)
-    told = {each for cls in kinds for one in world.kind(cls) for each in world.get(pool_problems, one)}
-    for server in world.kind(ModelServer):
-        told.update(world.get(server_problems, server.namespace, server.name))
-    for service in world.kind(Service):
-        told.update(world.get(service_problems, service.namespace, service.name))
-    for member in (InferenceModel, InferenceObjective, InferenceObjectiveX):
-        told.update(each for one in world.kind(member) for each in world.get(member_problems, one))
+    told = {each for one in world.get(judged) for each in world.get(problems_of, one)}
     problems = tuple(sorted(world.located(each) for each in told))
     return tuple(each for each in found if each is not None), problems
+
+
+JUDGED: tuple[type[KubeObject], ...] = (
+    InferencePool,
+    InferencePoolX,
+    ModelServer,
+    InferenceModel,
+    InferenceObjective,
+    InferenceObjectiveX,
+    Service,
+)
+"""Kinds of objects that `problems_of` has something to say of."""
+
+
+def judged(world: Store) -> frozenset[Identity]:
+    """Every object that pools are made of and that something may be said of."""
+    return frozenset().union(*(world.get(_judged_bucket, number) for number in range(BUCKETS)))
+
+
+def _judged_bucket(world: Store, number: int) -> frozenset[Identity]:
+    return frozenset(each for cls in JUDGED for each in world.bucket(cls, number))
+
+
+def problems_of(world: Store, identity: Identity) -> tuple[Problem, ...]:
+    """What is wrong with one of these objects; places are without file and line (`Store.place`)."""
+    match identity.kind:
+        case "InferencePool":
+            return world.get(pool_problems, identity)
+        case "ModelServer":
+            return world.get(server_problems, identity.namespace, identity.name)
+        case "Service":
+            return world.get(service_problems, identity.namespace, identity.name)
+        case _:
+            return world.get(member_problems, identity)
 
 
 def written(world: Store, key: PoolKey) -> InferencePool | None:
@@ -126,40 +154,74 @@ def pool_servers(world: Store, key: PoolKey) -> tuple[ModelServer, ...]:
 
 def pool_endpoints(world: Store, key: PoolKey) -> tuple[Endpoint, ...]:
     """Ready endpoints of the pool, ordered by id."""
+    return world.get(_selection, key)[0]
+
+
+def has_endpoints(world: Store, key: PoolKey) -> bool:
+    """Whether the pool has any."""
+    return bool(world.get(_selection, key)[0])
+
+
+def selection_problems(world: Store, key: PoolKey) -> tuple[Problem, ...]:
+    """What is wrong with the pods that the pool selects."""
+    return world.get(_selection, key)[1]
+
+
+Selection = tuple[tuple[Endpoint, ...], tuple[Problem, ...]]
+"""Endpoints, and what is wrong with the objects that they come from."""
+
+
+def _selection(world: Store, key: PoolKey) -> Selection:
     found = world.get(written, key)
     if found is None:
-        return ()
+        return (), ()
     ports = tuple(port.number for port in found.spec.target_ports)
     endpoints: dict[str, Endpoint] = {}
+    problems: list[Problem] = []
     for pod in selected_names(world, Pod, found.namespace, found.spec.selector.match_labels):
-        for each in world.get(pod_endpoints, pod, ports):
+        good, wrong = world.get(_pod, pod, ports)
+        for each in good:
             endpoints[each.id] = each
+        problems += wrong
     for server in world.get(pool_servers, key):
         if not server.spec.drain:
             for each in world.get(server_endpoints, server.namespace, server.name):
                 endpoints[each.id] = each
-    return tuple(endpoints[each] for each in sorted(endpoints))
+    return tuple(endpoints[each] for each in sorted(endpoints)), tuple(problems)
 
 
-def pod_endpoints(world: Store, pod: Identity, ports: tuple[int, ...]) -> tuple[Endpoint, ...]:
-    """One for each of *ports* that is live on the pod; none while it is not ready."""
+def _pod(world: Store, pod: Identity, ports: tuple[int, ...]) -> Selection:
+    """One endpoint for each of *ports* that is live on the pod; none while it is not ready."""
     found = world.any_object(pod)
-    if not isinstance(found, Pod) or found.ip is None or not found.ready:
-        return ()
-    ip = found.ip
-    own = _own(world)
-    return tuple(
-        Endpoint(
-            id=endpoint_id(ip, port),
-            ip=ip,
-            port=port,
-            name=found.name,
-            namespace=found.namespace,
-            labels=found.metadata.labels,
+    if not isinstance(found, Pod):
+        return (), ()
+    problems: list[Problem] = []
+    text = found.metadata.annotations.get(ACTIVE_PORTS)
+    if text is not None and _unreadable_ports(text):
+        where = Place(object=str(pod), field=f"metadata.annotations.{ACTIVE_PORTS}")
+        message = f"{text!r} is no list of port numbers; all target ports are used"
+        problems.append(Problem(where, "InvalidValue", message, "warning"))
+    if found.ip is None or not found.ready:
+        return (), tuple(problems)
+    ip, own = found.ip, own_of(world)
+    endpoints: list[Endpoint] = []
+    for port in active_ports(found, ports):
+        if (why := refusal(ip, port, own)) is not None:
+            where = Place(object=str(pod), field="status.podIP")
+            message = f"{endpoint_id(ip, port)} is not used: {why}"
+            problems.append(Problem(where, "ForbiddenAddress", message))
+            continue
+        endpoints.append(
+            Endpoint(
+                id=endpoint_id(ip, port),
+                ip=ip,
+                port=port,
+                name=found.name,
+                namespace=found.namespace,
+                labels=found.metadata.labels,
+            )
         )
-        for port in active_ports(found, ports)
-        if refusal(ip, port, own) is None
-    )
+    return tuple(endpoints), tuple(problems)
 
 
 def active_ports(pod: Pod, ports: tuple[int, ...]) -> tuple[int, ...]:
@@ -178,16 +240,21 @@ def _unreadable_ports(text: str) -> bool:
 def selected_names(
     world: Store, cls: type[KubeObject], namespace: str, wanted: Labels
 ) -> tuple[Identity, ...]:
-    """Objects there that have every pair of *wanted*, ordered; takes as long as the rarest pair is long."""
+    """Objects there that have every pair of *wanted*, ordered; takes as long as the rarest pair is long, and
+    depends on the other pairs only as far as these objects are concerned."""
     if not wanted:
         return world.kind(cls, namespace)
-    entries = [
-        world.indexed("label", (cls.KIND, namespace, key, value)) for key, value in sorted(wanted.items())
-    ]
-    fewest = min(entries, key=len)
-    if len(entries) == 1:
-        return fewest
-    return tuple(each for each in fewest if all(each in some for some in map(set, entries)))
+    return _having(world, "label", [(cls.KIND, namespace, *pair) for pair in sorted(wanted.items())])
+
+
+def _having(world: Store, index: str, keys: Sequence[Hashable]) -> tuple[Identity, ...]:
+    """What is under all of *keys*, ordered."""
+    rarest = min(keys, key=lambda key: world.count(index, key))
+    others = [key for key in keys if key != rarest]
+    found = world.indexed(index, rarest)
+    if not others:
+        return found
+    return tuple(each for each in found if all(world.is_indexed(index, key, each) for key in others))
 
 
 def selected(world: Store, cls: type[T], namespace: str, wanted: Labels) -> tuple[T, ...]:
@@ -221,7 +288,7 @@ def _server(world: Store, namespace: str, name: str) -> tuple[tuple[Endpoint, ..
     tls = server.spec.tls or ServerTls()
     if tls.ca_file and world.entry("authorities", tls.ca_file) is None:
         return (), ()  # whoever tried to read it told why
-    own = _own(world)
+    own = own_of(world)
     refused = {ip: why for ip in found if (why := refusal(ip, parsed.port, own))}
     endpoints = tuple(
         Endpoint(
@@ -247,22 +314,28 @@ def _server(world: Store, namespace: str, name: str) -> tuple[tuple[Endpoint, ..
     return endpoints, (Problem(where, "ForbiddenAddress", message),)
 
 
-def _own(world: Store) -> Own:
-    found = world.entry("settings", "own")
-    return found if isinstance(found, Own) else Own()
-
-
 def foreign_picker(world: Store, key: PoolKey) -> ForeignPicker | None:
     """The picker that the pool's object names; None: ours. Who is alive has no say in it."""
     found = world.get(written, key)
     ref = found.spec.endpoint_picker_ref if found is not None else None
-    if found is None or ref is None or ref.port is None or (ref.group, ref.kind) != ("", "Service"):
+    if found is None or ref is None or _is_ours(world, found.namespace, ref):
         return None
-    if ref.name in _own_names(world) or not _is_written(world, found.namespace, ref.name):
-        return None
-    return ForeignPicker(
-        f"{found.namespace}/{ref.name}:{ref.port.number}", _speaks_tls(world, found.namespace, ref.name)
-    )
+    name = ref.name if _is_service(ref) else f"{ref.kind}/{ref.name}"
+    port = 0 if ref.port is None else ref.port.number
+    return ForeignPicker(f"{found.namespace}/{name}:{port}", _speaks_tls(world, found.namespace, name))
+
+
+def _is_service(ref: EndpointPickerRef) -> bool:
+    return (ref.group, ref.kind) == ("", "Service")
+
+
+def _is_ours(world: Store, namespace: str, ref: EndpointPickerRef) -> bool:
+    """Whether Headgate's own picker serves the pools that refer to *ref*."""
+    if _is_service(ref) and ref.name in _own_names(world):
+        return True
+    if _in_cluster(world):
+        return False
+    return not _is_service(ref) or ref.port is None or not _is_written(world, namespace, ref.name)
 
 
 def _own_names(world: Store) -> tuple[str, ...]:
@@ -270,13 +343,20 @@ def _own_names(world: Store) -> tuple[str, ...]:
     return names if isinstance(names, tuple) else (OWN_PICKER_SERVICE,)
 
 
+def _in_cluster(world: Store) -> bool:
+    """Whether the objects are a cluster's, where what is not there is missing. Otherwise they are files, and
+    those of a cluster name pickers that nobody runs on a plain machine."""
+    return bool(world.entry("settings", "cluster"))
+
+
 def _is_written(world: Store, namespace: str, name: str) -> bool:
-    """Whether a Service is there and says where it answers. On a plain machine the files of a cluster name
-    pickers that nobody runs there: a Service without any EndpointSlice."""
-    if world.entry("settings", "cluster"):
-        return True
+    """Whether a Service is there, and an EndpointSlice that says, well or ill, where it answers."""
     there = world.object(Service, namespace, name) is not None
-    return there and bool(world.indexed("service", (namespace, name)))
+    return there and world.get(_has_slices, namespace, name)
+
+
+def _has_slices(world: Store, namespace: str, name: str) -> bool:
+    return bool(world.indexed("service", (namespace, name)))
 
 
 def _speaks_tls(world: Store, namespace: str, name: str) -> bool:
@@ -307,12 +387,12 @@ def picker_notes(world: Store, pool: Identity) -> Iterator[Problem]:
     found = world.any_object(pool)
     assert isinstance(found, InferencePool)
     ref = found.spec.endpoint_picker_ref
-    if ref is None or ref.name in _own_names(world) or (ref.group, ref.kind) != ("", "Service"):
+    if ref is None or ref.name in _own_names(world) or not _is_service(ref) or _in_cluster(world):
         return
     service = world.object(Service, found.namespace, ref.name)
     if service is None and not world.kind(Service, found.namespace):
         what = f"there is no Service {found.namespace}/{ref.name} in the files"
-    elif service is not None and not world.indexed("service", (found.namespace, ref.name)):
+    elif service is not None and not world.get(_has_slices, found.namespace, ref.name):
         what = f"no EndpointSlice in the files gives Service {found.namespace}/{ref.name} an address"
     else:
         return
@@ -323,24 +403,20 @@ def picker_notes(world: Store, pool: Identity) -> Iterator[Problem]:
 def pool_problems(world: Store, pool: Identity) -> tuple[Problem, ...]:
     """What is wrong with a pool and what it refers to."""
     found = world.any_object(pool)
-    assert isinstance(found, InferencePool)
+    if not isinstance(found, InferencePool):
+        return ()
     where = Place(object=str(pool))
     if world.get(superseded, pool):
         message = (
             "an InferencePool of this name also exists in inference.networking.k8s.io; that one is served"
         )
         return (Problem(where, "Superseded", message, "warning"),)
-    problems = [*_picker_problems(world, found), *world.get(address_problems, pool)]
     key = pool_key(found.namespace, found.name)
+    problems = [*_picker_problems(world, found), *world.get(selection_problems, key)]
     if not world.get(has_endpoints, key):
         message = f"the pool has no ready endpoint: {_why_empty(world, found)}"
         problems.append(Problem(replace(where, field="spec.selector"), "NoEndpoints", message, "warning"))
     return tuple(problems)
-
-
-def has_endpoints(world: Store, key: PoolKey) -> bool:
-    """Whether the pool has any."""
-    return bool(world.get(pool_endpoints, key))
 
 
 def _picker_problems(world: Store, pool: InferencePool) -> Iterator[Problem]:
@@ -348,32 +424,30 @@ def _picker_problems(world: Store, pool: InferencePool) -> Iterator[Problem]:
     if ref is None:
         return
     where = Place(object=str(pool.identity), field=pool.PICKER_FIELD)
-    if (ref.group, ref.kind) != ("", "Service"):
-        message = f"an endpoint picker must be a Service, not {ref.group}/{ref.kind}; our own picker is used"
+    ours = _is_ours(world, pool.namespace, ref)
+    failing = f"the pool's failureMode {ref.failure_mode} decides what becomes of requests"
+    until = "our own picker is used" if ours else f"until that is mended {failing}"
+    if not _is_service(ref):
+        kind = f"{ref.group}/{ref.kind}"
+        message = f"an endpoint picker must be a Service, not {kind}; {until}"
         yield Problem(where, "InvalidExtensionRef", message)
         return
-    if ref.name in _own_names(world) or ref.port is None:
+    if ref.name in _own_names(world) or (ours and ref.port is None):
         return
-    service = world.object(Service, pool.namespace, ref.name)
-    if service is None:
-        if world.kind(Service, pool.namespace):
-            missing = absent.sentence(world, "Service", pool.namespace, ref.name)
+    namespace, number = pool.namespace, 0 if ref.port is None else ref.port.number
+    service = world.object(Service, namespace, ref.name)
+    if service is None and not ours:
+        missing = absent.sentence(world, "Service", namespace, ref.name)
+        yield Problem(where, "InvalidExtensionRef", f"{missing}; {until}")
+    elif service is None:
+        if world.kind(Service, namespace):
+            missing = absent.sentence(world, "Service", namespace, ref.name)
             own = f"Headgate's own picker is used; where it is meant write name: {OWN_PICKER_SERVICE}"
             yield Problem(where, "ServiceNotFound", f"{missing}, so {own}", "warning")
-        return
-    served = foreign_picker(world, pool_key(pool.namespace, pool.name)) is not None
-    until = "requests are not picked for until that is mended" if served else "our own picker is used"
-    if (
-        service.spec.type == "ExternalName"
-        or service_port(world, pool.namespace, ref.name, ref.port.number) is None
-    ):
-        message = f"Service {ref.name} has no TCP port {ref.port.number}; {until}"
-        yield Problem(where, "InvalidExtensionRef", message)
-    elif served and not world.get(service_addresses, pool.namespace, ref.name, ref.port.number):
-        message = (
-            f"the picker's Service {pool.namespace}/{ref.name} has no ready address, so that the pool's "
-            f"failureMode {ref.failure_mode} decides what becomes of requests"
-        )
+    elif service.spec.type == "ExternalName" or service_port(world, namespace, ref.name, number) is None:
+        yield Problem(where, "InvalidExtensionRef", f"Service {ref.name} has no TCP port {number}; {until}")
+    elif not ours and not world.get(service_addresses, namespace, ref.name, number):
+        message = f"the picker's Service {namespace}/{ref.name} has no ready address, so that {failing}"
         yield Problem(where, "PickerNotReady", message, "warning")
 
 
@@ -391,58 +465,26 @@ def _why_empty(world: Store, pool: InferencePool) -> str:
     if absent.any_broken(world, "ModelServer"):
         return "a ModelServer is wrong and not used (see there)"
     said = f"no Pod or ModelServer of namespace {namespace} has its labels {label_text(wanted)}"
-    near = [*world.kind(ModelServer, namespace)[:3], *world.kind(Pod, namespace)[:3]][:3]
-    shown = [found for each in near if (found := world.any_object(each)) is not None]
-    hints = [f"{each.name} has {label_text(each.metadata.labels)}" for each in shown]
-    for key, value in sorted(wanted.items())[:1]:
-        pairs = (
-            *world.indexed("pair", ("ModelServer", key, value)),
-            *world.indexed("pair", ("Pod", key, value)),
-        )
-        for each in pairs:
-            found = world.any_object(each)
-            if found is not None and has_labels(found.metadata.labels, wanted):
-                hints = [f"{each.name} of namespace {each.namespace} has them"]
-                break
+    elsewhere = _having_elsewhere(world, wanted)
+    if elsewhere is not None:
+        return f"{said} ({elsewhere.name} of namespace {elsewhere.namespace} has them)"
+    hints = world.get(_labels_there, namespace)
     return f"{said} ({'; '.join(hints)})" if hints else said
 
 
-def pod_problems(world: Store, pod: Identity) -> tuple[Problem, ...]:
-    """What is wrong with a pod that a pool selects."""
-    found = world.any_object(pod)
-    if not isinstance(found, Pod):
-        return ()
-    problems: list[Problem] = []
-    text = found.metadata.annotations.get(ACTIVE_PORTS)
-    if text is not None and _unreadable_ports(text):
-        where = Place(object=str(pod), field=f"metadata.annotations.{ACTIVE_PORTS}")
-        message = f"{text!r} is no list of port numbers; all target ports are used"
-        problems.append(Problem(where, "InvalidValue", message, "warning"))
-    return tuple(problems)
+def _having_elsewhere(world: Store, wanted: Labels) -> Identity | None:
+    """Some model server or pod that has all of *wanted*, in whatever namespace."""
+    for cls in (ModelServer, Pod):
+        for each in _having(world, "pair", [(cls.KIND, *pair) for pair in sorted(wanted.items())]):
+            return each
+    return None
 
 
-def address_problems(world: Store, pool: Identity) -> tuple[Problem, ...]:
-    """Pods that the pool selects and may not use."""
-    found = world.any_object(pool)
-    assert isinstance(found, InferencePool)
-    problems: list[Problem] = []
-    ports = tuple(port.number for port in found.spec.target_ports)
-    for each in selected_names(world, Pod, found.namespace, found.spec.selector.match_labels):
-        problems += world.get(_forbidden, each, ports)
-    return tuple(problems)
-
-
-def _forbidden(world: Store, pod: Identity, ports: tuple[int, ...]) -> tuple[Problem, ...]:
-    found = world.any_object(pod)
-    if not isinstance(found, Pod) or found.ip is None or not found.ready:
-        return world.get(pod_problems, pod)
-    ip, own = found.ip, _own(world)
-    where = Place(object=str(pod), field="status.podIP")
-    return world.get(pod_problems, pod) + tuple(
-        Problem(where, "ForbiddenAddress", f"{endpoint_id(ip, port)} is not used: {why}")
-        for port in active_ports(found, ports)
-        if (why := refusal(ip, port, own)) is not None
-    )
+def _labels_there(world: Store, namespace: str) -> tuple[str, ...]:
+    """What labels a few of the model servers and pods there have, for whoever finds none."""
+    near = [*world.kind(ModelServer, namespace)[:3], *world.kind(Pod, namespace)[:3]][:3]
+    shown = [found for each in near if (found := world.any_object(each)) is not None]
+    return tuple(f"{each.name} has {label_text(each.metadata.labels)}" for each in shown)
 
 
 def model_rules(world: Store, key: PoolKey) -> tuple[ModelRule, ...]:

@@ -3,15 +3,30 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.resolved import resolve_pools, world
 
 from headgate.manifests.decode import decode
 from headgate.model.endpoints import ModelRule, Pool, TargetModel
 from headgate.model.forbidden import Own
+from headgate.model.ids import PoolKey
+from headgate.model.meta import INFERENCE_GROUP, Identity
+from headgate.model.objects import EndpointSlice, Object
+from headgate.model.objects.kubernetes import EndpointConditions
 from headgate.model.problems import Problem
 from headgate.model.snapshot import Snapshot
-from headgate.model.store import Store
-from headgate.model.topology import TOOLS_FIRST, ServerUrl, is_ip, parse_url, picker_addresses
+from headgate.model.store import Change, Store
+from headgate.model.topology import (
+    TOOLS_FIRST,
+    ServerUrl,
+    is_ip,
+    parse_url,
+    picker_addresses,
+    picker_notes,
+    pool_endpoints,
+    pool_settings,
+    resolved,
+)
 
 VERSIONS = {
     "InferencePool": "inference.networking.k8s.io/v1",
@@ -45,9 +60,14 @@ def server(name: str, url: str) -> dict[str, Any]:
     return make("ModelServer", name, {"labels": {"app": "llm"}}, spec={"url": url})
 
 
-def stored(*raw: dict[str, Any]) -> Store:
+def objects_of(*raw: dict[str, Any]) -> tuple[Object, ...]:
     decoded = [decode(each, "", lambda _: 0) for each in raw]
-    return world(Snapshot(tuple(each.object for each in decoded if each.object is not None)))
+    assert not [problem for each in decoded for problem in each.problems]
+    return tuple(each.object for each in decoded if each.object is not None)
+
+
+def stored(*raw: dict[str, Any]) -> Store:
+    return world(Snapshot(objects_of(*raw)))
 
 
 def resolve(
@@ -55,10 +75,7 @@ def resolve(
     addresses: dict[str, tuple[str, ...]] | None = None,
     own: Own = Own(),  # noqa: B008 - frozen
 ) -> tuple[Pool, list[Problem]]:
-    decoded = [decode(each, "", lambda _: 0) for each in raw]
-    assert not [problem for each in decoded for problem in each.problems]
-    objects = tuple(each.object for each in decoded if each.object is not None)
-    pools, problems = resolve_pools(Snapshot(objects, addresses or {}, own=own))
+    pools, problems = resolve_pools(Snapshot(objects_of(*raw), addresses or {}, own=own))
     [only] = pools
     return only, list(problems)
 
@@ -207,6 +224,98 @@ def test_a_picker_that_is_nowhere_written_to_run_is_ours() -> None:
         pool(endpointPickerRef={"name": "picker", "port": {"number": 1}}), pod("a", "10.0.0.1"), service
     )
     assert found.picker is None and problem.reason == "InvalidExtensionRef"
+
+
+NOT_A_SERVICE = {"group": "example.com", "kind": "Chooser", "name": "picker", "port": {"number": 9002}}
+ELSEWHERE = {"name": "picker", "port": {"number": 1}}
+
+
+@pytest.mark.parametrize(
+    ("ref", "objects", "said"),
+    [
+        (None, [], "there is no Service default/picker"),
+        (None, picker_service()[:1], "has no ready address"),
+        (ELSEWHERE, picker_service(), "Service picker has no TCP port 1"),
+        (NOT_A_SERVICE, picker_service(), "must be a Service, not example.com/Chooser"),
+    ],
+    ids=["no Service", "no slice", "no port", "no Service at all"],
+)
+def test_on_a_cluster_whoever_is_named_picks_though_he_is_not_there(
+    ref: dict[str, Any] | None, objects: list[dict[str, Any]], said: str
+) -> None:
+    asked = pool() if ref is None else pool(endpointPickerRef=ref)
+    found = stored(asked, pod("a", "10.0.0.1"), *objects)
+    found.set("settings", "cluster", True)
+    [one], [problem] = resolved(found)
+    assert one.picker is not None
+    assert picker_addresses(found, one.picker.service) == ()
+    assert said in problem.message and "failureMode FailClose decides" in problem.message
+    expected = "PickerNotReady" if "ready" in said else "InvalidExtensionRef"
+    assert problem.reason == expected
+    assert list(picker_notes(found, Identity("InferencePool", "default", "llm", INFERENCE_GROUP))) == []
+
+
+@pytest.mark.parametrize("cluster", [True, False])
+def test_our_own_picker_is_known_by_its_name(cluster: bool) -> None:
+    def picks(name: str, *own: str) -> bool:
+        ref = {"name": name, "port": {"number": 9002}}
+        found = stored(pool(endpointPickerRef=ref), pod("a", "10.0.0.1"), *picker_service())
+        found.set("settings", "cluster", cluster)
+        if own:
+            found.set("settings", "own_picker_names", own)
+        [one], problems = resolved(found)
+        assert name not in (own or ["headgate-picker"]) or problems == ()
+        return one.picker is None
+
+    assert picks("headgate-picker") and not picks("picker")
+    assert picks("picker", "mine", "picker") and picks("headgate-picker", "mine") is not cluster
+
+
+def test_a_service_in_the_files_has_its_pools_while_it_is_written_to_run() -> None:
+    def told() -> tuple[bool, int]:
+        each = found.get(pool_settings, PoolKey("default/llm"))
+        assert each is not None
+        return each.picker is not None, found.runs
+
+    found = stored(pool(), pod("a", "10.0.0.1"))
+    service, addresses = (objects_of(each)[0] for each in picker_service())
+    assert isinstance(addresses, EndpointSlice)
+    assert told()[0] is False
+    found.apply([Change(each.identity, each) for each in (service, addresses)])
+    foreign, runs = told()
+    assert foreign
+    unready = tuple(replace(each, conditions=EndpointConditions(ready=False)) for each in addresses.endpoints)
+    for endpoints in (unready, (), addresses.endpoints):
+        found.apply([Change(addresses.identity, replace(addresses, endpoints=endpoints))])
+        assert told() == (True, runs), "whether it is alive is not even looked at"
+    found.apply([Change(addresses.identity, None)])
+    assert told()[0] is False
+
+
+def test_a_selector_looks_at_what_it_nearly_finds() -> None:
+    """Every pod has the label `app`, but no pool depends on who else has it."""
+    pods = [
+        pod(f"p{number}", f"10.0.0.{number}", labels={"app": "llm", "of": f"x{number}"})
+        for number in range(9)
+    ]
+    wanted = {"matchLabels": {"app": "llm", "of": "x3"}}
+    world = stored(pool(selector=wanted), *pods)
+    key = PoolKey("default/llm")
+    assert [each.name for each in world.get(pool_endpoints, key)] == ["p3"]
+    runs = world.runs
+
+    def changed(name: str, **labels: str) -> list[str]:
+        [each] = objects_of(pod(name, f"10.0.1.{ord(name[-1])}", labels=labels))
+        world.apply([Change(each.identity, each)])
+        return [each.name for each in world.get(pool_endpoints, key)]
+
+    assert changed("p5", app="llm", of="x9") == changed("new", app="llm", of="x9") == ["p3"]
+    assert changed("p5", of="x5") == ["p3"]
+    assert world.runs == runs
+    assert changed("p5", app="llm", of="x3") == ["p3", "p5"]
+    assert changed("p3", of="x3") == ["p5"]
+    assert changed("p3", app="llm", of="x3", more="1") == ["p3", "p5"]
+    assert changed("p5", app="llm", of="x4") == ["p3"]
 
 
 def model(name: str, model_name: str, created: str | None = None, **spec: Any) -> dict[str, Any]:
