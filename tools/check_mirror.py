@@ -37,6 +37,8 @@ ELSEWHERE = {
     "gateway/envoy/extra_types.py": ("tests/unit/gateway/envoy/test_protos.py", "types that protos.py adds"),
     "gateway/envoy/header_options.py": ("tests/unit/gateway/test_filters.py", "what header modifiers write"),
     "gateway/envoy/replies.py": ("tests/live/test_envoy_config.py", "only Envoy can say that they fit"),
+    "gateway/xds/events.py": ("tests/unit/gateway/xds/test_session.py", "what a session is told and says"),
+    "gateway/xds/subscription.py": ("tests/unit/gateway/xds/test_session.py", "a session's parts"),
     "io/extproc/service.py": ("tests/unit/io/extproc/test_extproc_server.py", "the server's only service"),
     "io/sources/worker.py": ("tests/unit/io/sources/test_sources_reader.py", "the process at the other end"),
     "io/load/stream.py": ("tests/unit/io/load/test_load_generator.py", "the generator's requests"),

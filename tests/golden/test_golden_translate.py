@@ -45,7 +45,7 @@ def outcome(text: str) -> dict[str, Any]:
     translation = translate(snapshot, given)
     for kind, resources in translation.resources.items():
         for resource in resources.values():
-            protos.to_any(kind, resource)  # type: ignore[arg-type]
+            protos.serialized(kind, resource)  # type: ignore[arg-type]
     plain = msgspec.to_builtins(translation.resources)
     shown = {path: pick(plain, path.split(".")) for path in settings.get("show", [])}
     problems = [str(each) for each in (*snapshot.problems, *translation.problems)]

@@ -10,10 +10,11 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from tests.xds_resources import Publishing, anybody
 
 from headgate.app.processes.supervise import Child
 from headgate.app.run.listen_ports import Ports, settle
-from headgate.gateway.xds.versions import Json, Resources
+from headgate.gateway.xds.versions import Json
 from headgate.io.envoy.admin import EnvoyAdmin
 from headgate.io.envoy.binary import find_envoy
 from headgate.io.envoy.bootstrap import EnvoyOptions, command
@@ -107,7 +108,7 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
 
 @asynccontextmanager
 async def serving(lab: Lab, linger_s: float = 0.2) -> AsyncIterator[XdsServer]:
-    xds = XdsServer(linger_s=linger_s)
+    xds = XdsServer(anybody, linger_s=linger_s)
     await xds.start("127.0.0.1", lab.xds_port)
     try:
         yield xds
@@ -132,13 +133,14 @@ async def load(lab: Lab, stop: asyncio.Event) -> list[int]:
 
 async def test_clusters_come_and_go_under_load_without_a_failed_request(lab: Lab) -> None:
     async with serving(lab, linger_s=0.02) as xds:
-        xds.publish(lab.wanted({"c0"}, "c0"))
+        publish = Publishing(xds)
+        publish(lab.wanted({"c0"}, "c0"))
         await lab.until(lambda: settled(xds))
         stop = asyncio.Event()
         client = asyncio.ensure_future(load(lab, stop))
         for turn in range(1, 101):
             # each turn: a new cluster takes over, the old one goes, the third one's settings change
-            xds.publish(lab.wanted({f"c{turn}", "stays"}, f"c{turn}", revision=1 + turn % 5))
+            publish(lab.wanted({f"c{turn}", "stays"}, f"c{turn}", revision=1 + turn % 5))
             if turn % 3 == 0:  # and sometimes the next change comes before this one has arrived
                 await lab.until(lambda: settled(xds))
             else:
@@ -153,7 +155,7 @@ async def test_clusters_come_and_go_under_load_without_a_failed_request(lab: Lab
 
 async def test_a_server_that_restarts_sends_only_the_differences(lab: Lab) -> None:
     async with serving(lab) as first:
-        first.publish(lab.wanted({"a", "b"}, "a"))
+        Publishing(first)(lab.wanted({"a", "b"}, "a"))
         await lab.until(lambda: settled(first))
     stop = asyncio.Event()
     client = asyncio.ensure_future(load(lab, stop))
@@ -161,9 +163,10 @@ async def test_a_server_that_restarts_sends_only_the_differences(lab: Lab) -> No
         second = await stack.enter_async_context(serving(lab))
         await lab.until(lambda: lab.said or not client.done())
         await asyncio.sleep(0.5)
-        second.publish(lab.wanted({"a", "b"}, "a"))
+        publish = Publishing(second)
+        publish(lab.wanted({"a", "b"}, "a"))
         await lab.until(lambda: settled(second))
-        second.publish(lab.wanted({"b"}, "b"))
+        publish(lab.wanted({"b"}, "b"))
         await lab.until(lambda: settled(second) and second.streams[0].held["cluster"] == 1)
         stop.set()
         statuses = await client
@@ -178,8 +181,8 @@ async def test_a_refused_cluster_is_named_with_envoys_message_and_the_rest_is_se
         wanted = lab.wanted({"good", "bad"}, "good")
         clusters = {name: dict(content) for name, content in wanted["cluster"].items()}
         clusters["bad"]["connectTimeout"] = "0s"  # Envoy demands more
-        broken: Resources = {**wanted, "cluster": clusters}
-        xds.publish(broken)
+        publish = Publishing(xds)
+        publish({**wanted, "cluster": clusters})
         await lab.until(lambda: settled(xds))
         [problem] = xds.problems
         assert problem.place.object == "cluster bad"
@@ -189,5 +192,5 @@ async def test_a_refused_cluster_is_named_with_envoys_message_and_the_rest_is_se
             session.get(f"http://127.0.0.1:{lab.port}/") as answer,
         ):
             assert answer.status == 200
-        xds.publish(wanted)
+        publish(wanted)
         await lab.until(lambda: settled(xds) and not xds.problems)

@@ -5,9 +5,11 @@ from collections import deque
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.xds_resources import content_of, wanted_of
 
-from headgate.gateway.xds.session import DeltaSession, Published, Requested, Response, Ticked
-from headgate.gateway.xds.versions import KINDS, Json, Kind, Resource, Target, target
+from headgate.gateway.xds.events import Published, Requested, Response, Ticked
+from headgate.gateway.xds.session import DeltaSession
+from headgate.gateway.xds.versions import KINDS, Json, Kind, Resource, Wanted, difference
 
 NAMES = ("a", "b", "c")
 LINGER = 5.0
@@ -22,7 +24,7 @@ contents = st.fixed_dictionaries(
 )
 
 
-def make(content: dict[str, object]) -> Target:
+def make(content: dict[str, object]) -> Wanted:
     """A target whose routes name only clusters that it has, as the translator makes them."""
     clusters: dict[str, int] = content["clusters"]  # type: ignore[assignment]
     routes: dict[str, set[str]] = content["routes"]  # type: ignore[assignment]
@@ -34,7 +36,7 @@ def make(content: dict[str, object]) -> Target:
         "route": {n: {"routes": [{"cluster": c} for c in of]} for n, of in named.items()},
         "listener": {f"l-{n}": {"rds": {"routeConfigName": n}} for n in named},
     }
-    return target(wanted)
+    return wanted_of(wanted)
 
 
 class ModelEnvoy:
@@ -53,7 +55,7 @@ class ModelEnvoy:
 
     def take(self, response: Response) -> list[Requested]:
         """Apply a response; the subscriptions that follow from it, and the answers that are due."""
-        bad = [each.name for each in response.changed if each.json.get("bad")]
+        bad = [each.name for each in response.changed if content_of(each).get("bad")]
         before = self._wanted()
         for each in response.changed:
             if each.name in bad:
@@ -134,8 +136,9 @@ class Stream(RuleBasedStateMachine):
 
     @rule(content=contents)
     def publish(self, content: dict[str, object]) -> None:
-        self.wanted = make(content)
-        self.to_envoy.extend(self.session.handle(Published(self.wanted), self.now))
+        before, self.wanted = self.wanted, make(content)
+        changes = difference(before, self.wanted)
+        self.to_envoy.extend(self.session.handle(Published(changes), self.now))
 
     @precondition(lambda self: self.to_envoy)
     @rule()
@@ -175,10 +178,10 @@ class Stream(RuleBasedStateMachine):
         self.envoy_has_the_target()
 
     def envoy_has_the_target(self) -> None:
-        bad = {name for name, each in self.wanted.of("cluster").items() if each.json["bad"]}
+        bad = {name for name, each in self.wanted["cluster"].items() if content_of(each)["bad"]}
         for kind in KINDS:
             has = {n: r.version for n, r in self.envoy.has[kind].items() if n not in bad}
-            wants = {n: r.version for n, r in self.wanted.of(kind).items() if n not in bad}
+            wants = {n: r.version for n, r in self.wanted[kind].items() if n not in bad}
             assert has == wants, kind
         for cluster in self.envoy.has["cluster"]:
             assert self.envoy.warm(cluster)

@@ -108,4 +108,4 @@ def test_what_was_decoded_can_be_translated(routes: list[dict[str, Any]], pool: 
     found = Snapshot(tuple(each.object for each in decoded if each.object is not None))
     for kind, resources in translate(found, GatewaySettings()).resources.items():
         for resource in resources.values():
-            protos.to_any(kind, resource)  # type: ignore[arg-type]
+            protos.serialized(kind, resource)  # type: ignore[arg-type]

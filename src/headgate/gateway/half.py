@@ -9,11 +9,14 @@ from typing import Any
 import msgspec
 
 from headgate.gateway import resources
+from headgate.gateway.envoy import protos
 from headgate.gateway.indexes import INDEXES
 from headgate.gateway.plan import hosts, problems
 from headgate.gateway.plan.classes import Target, targets
+from headgate.gateway.plan.listeners import target_listeners
 from headgate.gateway.settings import GatewaySettings
-from headgate.gateway.xds.versions import Changes, Resource
+from headgate.gateway.xds.linger import Json, Linger
+from headgate.gateway.xds.versions import Changes, Kind, Resource, resource
 from headgate.model.family import Family, Refreshed
 from headgate.model.meta import Identity
 from headgate.model.problems import Place, Problem
@@ -26,6 +29,22 @@ def world_of(settings: GatewaySettings) -> Store:
     world = Store(INDEXES)
     world.put("settings", {"gateway": settings})
     return world
+
+
+def note_bound_ports(world: Store) -> None:
+    """No backend may be where a listener is bound; to be called before anything is asked of backends."""
+    bound = world.get(_bound_ports)
+    if world.entry("settings", "bound_ports") != bound:
+        world.set("settings", "bound_ports", bound)
+
+
+def _bound_ports(world: Store) -> frozenset[int]:
+    return frozenset(
+        each.port
+        for target in world.get(targets)
+        for each in world.get(target_listeners, target)
+        if each.served
+    )
 
 
 class Update(msgspec.Struct, frozen=True):
@@ -53,11 +72,16 @@ class GatewayHalf:
         )
         self._with_problems: dict[object, tuple[Problem, ...]] = {}
         """Of each object and each host that there is something to say of."""
+        self._linger: dict[Target, Linger] = {}
         self._failures: dict[object, Problem] = {}
         """Computations that raised: bugs of ours, by what they were to say something of."""
 
-    def refresh(self) -> Update:
-        """Bring everything up to date; costs what changed. A computation that fails keeps what it had."""
+    def refresh(self, now: float) -> Update:
+        """Bring everything up to date; costs what changed. A computation that fails keeps what it had.
+
+        *now* is the caller's clock, in seconds. Call again at `due`.
+        """
+        note_bound_ports(self.world)
         stale = self.world.take_stale()
         found = self._resources.refresh(stale)
         told = self._note(self._problems.refresh(stale)) | self._note(self._shadowed.refresh(stale))
@@ -66,16 +90,34 @@ class GatewayHalf:
         for key, error in found.failed.items():
             self._failures[key] = _bug(f"{key[1]} {key[2]}", error)
             told = True
-        changes: dict[Target, tuple[list[Resource], list[tuple[str, str]]]] = {}
-        for (target, _, _), resource in found.changed.items():
-            changes.setdefault(target, ([], []))[0].append(resource)
+        changes: dict[Target, tuple[dict[tuple[Kind, str], Resource], list[tuple[Kind, str]]]] = {}
+        for key, each in found.changed.items():
+            target, kind, name = key
+            if kind == "endpoint":
+                each = self._lingering(target, name, self.world.get(resources.as_json, key), now)
+            changes.setdefault(target, ({}, []))[0][kind, name] = each
         for target, kind, name in found.gone:
-            changes.setdefault(target, ([], []))[1].append((kind, name))
+            if kind == "endpoint" and target in self._linger:
+                self._linger[target].gone(name)
+            changes.setdefault(target, ({}, []))[1].append((kind, name))
+        for target, linger in self._linger.items():
+            for name, json in linger.expired(now).items():
+                changes.setdefault(target, ({}, []))[0]["endpoint", name] = assigned(name, json)
         self.world.collect()
         return Update(
-            {target: Changes(tuple(new), tuple(gone)) for target, (new, gone) in changes.items()},  # type: ignore[arg-type]
+            {target: Changes(tuple(new.values()), tuple(gone)) for target, (new, gone) in changes.items()},
             told,
         )
+
+    @property
+    def due(self) -> float | None:
+        """When to refresh although nothing changed."""
+        return min((each.due for each in self._linger.values() if each.due is not None), default=None)
+
+    def _lingering(self, target: Target, name: str, assignment: Json, now: float) -> Resource:
+        """The endpoints of a cluster, with those that just left."""
+        linger = self._linger.setdefault(target, Linger())
+        return assigned(name, linger.changed(name, assignment, now))
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -99,6 +141,11 @@ class GatewayHalf:
             self._failures[key] = _bug(str(key), error)
             told = True
         return told
+
+
+def assigned(name: str, assignment: Json) -> Resource:
+    """A ClusterLoadAssignment, ready to be sent."""
+    return resource("endpoint", name, assignment, protos.serialized("endpoint", assignment))
 
 
 def _all_keys(world: Store) -> frozenset[resources.Key]:

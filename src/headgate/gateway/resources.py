@@ -4,12 +4,13 @@ Three life cycles: endpoints, clusters, routes. Nothing of a cluster or a route 
 """
 
 from collections.abc import Iterable, Mapping
+from typing import assert_never
 
 import msgspec
 
 from headgate.gateway import ir
 from headgate.gateway.api import Position
-from headgate.gateway.envoy import clusters, encode, endpoints, listeners, names, probe, routes
+from headgate.gateway.envoy import clusters, encode, endpoints, listeners, names, probe, protos, routes
 from headgate.gateway.envoy.names import Json
 from headgate.gateway.plan import hosts
 from headgate.gateway.plan.attachment import attachments
@@ -17,7 +18,7 @@ from headgate.gateway.plan.backend_refs import by_prefix
 from headgate.gateway.plan.classes import Target, settings
 from headgate.gateway.plan.listeners import Table, bound_port, table, tables
 from headgate.gateway.plan.routes import backends_of, planned
-from headgate.gateway.xds.versions import Kind, Resource, resource
+from headgate.gateway.xds.versions import Kind, Resource, resource, version
 from headgate.model import topology
 from headgate.model.endpoints import ForeignPicker, Pool
 from headgate.model.ids import PoolKey
@@ -74,7 +75,8 @@ def one(world: Store, key: Key) -> Resource:
     target, kind, name = key
     if kind == "route" and name != probe.NAME:
         return world.get(_route_resource, target, name)
-    return resource(kind, name, world.get(as_json, key))
+    json = world.get(as_json, key)
+    return resource(kind, name, json, protos.serialized(kind, json))
 
 
 def as_json(world: Store, key: Key) -> Json:
@@ -89,6 +91,10 @@ def as_json(world: Store, key: Key) -> Json:
             return _cluster(world, name)
         case "endpoint":
             return _assignment(world, name)
+        case "scope" | "secret":
+            raise LookupError(f"there is no {kind} {name}")
+        case _:
+            assert_never(kind)
 
 
 def listener_name(table: Table) -> str:
@@ -144,7 +150,7 @@ def _route_resource(world: Store, target: Target, name: str) -> Resource:
     outer = routes.configuration(name, world.get(by_model, target, name))
     body = encode.configuration(outer, (each.body for each in found))
     named = frozenset[str]().union(*(each.clusters for each in found))
-    return Resource(kind="route", name=name, version=encode.version(body), body=body, names_clusters=named)
+    return Resource(kind="route", name=name, version=version(body), body=body, names_clusters=named)
 
 
 def _route_json(world: Store, target: Target, name: str) -> Json:

@@ -9,7 +9,7 @@ import msgspec
 
 from headgate.gateway import resources
 from headgate.gateway.envoy.names import Json
-from headgate.gateway.half import world_of
+from headgate.gateway.half import note_bound_ports, world_of
 from headgate.gateway.plan import advice, hosts, problems, summary
 from headgate.gateway.plan.classes import ALL, Target
 from headgate.gateway.plan.summary import Summary
@@ -36,6 +36,7 @@ def translate(snapshot: Snapshot, settings: GatewaySettings, target: Target = AL
     served."""
     world = world_of(settings)
     follow(world, snapshot)
+    note_bound_ports(world)
     names = world.get(resources.names_of, target)
     found: set[Problem] = set()
     notes: set[Problem] = set()

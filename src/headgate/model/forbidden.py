@@ -7,6 +7,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import msgspec
 
+from headgate.model.store import Store
+
 METADATA = frozenset(
     ip_address(each) for each in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16")
 )
@@ -23,6 +25,14 @@ class Own(msgspec.Struct, frozen=True):
     """Empty where nothing is served, as in a check."""
     addresses: frozenset[str] = frozenset()
     """Addresses of this machine; loopback ones need not be named."""
+
+
+def own_of(world: Store) -> Own:
+    """Where the gateway of a store listens: as it was told, and where its listeners are bound."""
+    told, bound = world.entry("settings", "own"), world.entry("settings", "bound_ports")
+    if not isinstance(told, Own) or not told.ports:
+        return told if isinstance(told, Own) else Own()
+    return Own(told.ports | bound, told.addresses) if isinstance(bound, frozenset) else told
 
 
 def refusal(ip: str, port: int, own: Own) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from headgate.model.forbidden import Own, refusal
+from headgate.model.forbidden import Own, own_of, refusal
 from headgate.model.ids import EndpointId, endpoint_id
 from headgate.model.objects.kubernetes import EndpointSlice, Service, ServicePort, SliceEndpoint
 from headgate.model.problems import Place, Problem
@@ -60,12 +60,6 @@ def service_problems(world: Store, namespace: str, name: str) -> tuple[Problem, 
 def _slices(world: Store, namespace: str, name: str) -> tuple[EndpointSlice, ...]:
     found = (world.any_object(each) for each in world.indexed("service", (namespace, name)))
     return tuple(each for each in found if isinstance(each, EndpointSlice))
-
-
-def own_of(world: Store) -> Own:
-    """Where this gateway listens itself."""
-    found = world.entry("settings", "own")
-    return found if isinstance(found, Own) else Own()
 
 
 def _refusals(found: EndpointSlice, endpoint: SliceEndpoint, own: Own) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """All objects at one instant: what a source yields and both halves start from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -29,11 +29,17 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Where the gateway that serves this listens itself."""
 
 
-def follow(world: Store, snapshot: Snapshot) -> None:
-    """Make the store's objects and tables those of *snapshot*; instances that are the same cost little."""
+def differences(world: Store, snapshot: Snapshot) -> list[Change]:
+    """What leads from the store's objects to those of *snapshot*; instances that are the same cost little."""
     now = {each.identity: each for each in snapshot.objects}
     changes = [Change(key, each) for key, each in now.items() if world.held(key) is not each]
     changes += [Change(key, None) for key in world.identities() if key not in now]
+    return changes
+
+
+def follow(world: Store, snapshot: Snapshot, changes: Sequence[Change] | None = None) -> None:
+    """Make the store's objects and tables those of *snapshot*; *changes* where `differences` was asked
+    already."""
     world.put("addresses", snapshot.addresses)
     world.put("authorities", snapshot.authorities)
     world.put("api_keys", snapshot.api_keys)
@@ -41,4 +47,4 @@ def follow(world: Store, snapshot: Snapshot) -> None:
     world.put("broken", broken)
     world.put("broken kinds", kinds)
     world.set("settings", "own", snapshot.own)
-    world.apply(changes)
+    world.apply(differences(world, snapshot) if changes is None else changes)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from headgate.model import absent
 from headgate.model.endpoints import Endpoint, ForeignPicker, ModelRule, Pool, TargetModel
-from headgate.model.forbidden import refusal
+from headgate.model.forbidden import own_of, refusal
 from headgate.model.ids import EndpointId, PoolKey, endpoint_id, pool_key
 from headgate.model.labels import label_text
 from headgate.model.meta import Identity, KubeObject, Labels
@@ -31,7 +31,7 @@ from headgate.model.objects import (
     Service,
 )
 from headgate.model.problems import Place, Problem
-from headgate.model.services import own_of, service_addresses, service_port, service_problems
+from headgate.model.services import service_addresses, service_port, service_problems
 from headgate.model.store import BUCKETS, Store
 
 ACTIVE_PORTS = "inference.networking.k8s.io/active-ports"

@@ -7,6 +7,7 @@ from tests import manifests as manifest
 from tests.manifests import Manifest
 
 from headgate.gateway import half, resources
+from headgate.gateway.envoy import protos
 from headgate.gateway.plan.classes import ALL
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.snapshot import follow
@@ -28,7 +29,7 @@ def objects(count: int) -> list[Manifest]:
 def running(found: list[Manifest]) -> half.GatewayHalf:
     made = half.GatewayHalf(GatewaySettings())
     follow(made.world, manifest.snapshot(*found))
-    made.refresh()
+    made.refresh(0.0)
     return made
 
 
@@ -36,7 +37,7 @@ def changed(made: half.GatewayHalf, found: list[Manifest]) -> tuple[dict[str, li
     """Names of the changed and removed resources by kind, and how many computations ran."""
     follow(made.world, manifest.snapshot(*found))
     runs = made.world.runs
-    update = made.refresh()
+    update = made.refresh(0.0)
     names: dict[str, list[str]] = {}
     for changes in update.changes.values():
         for resource in changes.changed:
@@ -103,10 +104,20 @@ def test_a_bug_costs_what_it_meets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "as_json", fails_for_one)
     made = half.GatewayHalf(GatewaySettings())
     follow(made.world, manifest.snapshot(*objects(3)))
-    update = made.refresh()
+    update = made.refresh(0.0)
     changes = update.changes[ALL]
     names = {resource.name for resource in changes.changed if resource.kind == "cluster"}
     assert names == {"picker/own", "pool/default/n0", "pool/default/n2"}
     assert [(each.place.object, each.reason) for each in made.problems] == [
         ("cluster pool/default/n1", "InternalError")
     ]
+
+
+def test_what_is_sent_is_what_is_shown() -> None:
+    made = running(objects(3))
+    for kind, names in made.world.get(resources.names_of, ALL).items():
+        for name in names:
+            shown = made.world.get(resources.as_json, (ALL, kind, name))
+            sent = made.world.get(resources.one, (ALL, kind, name))
+            message = protos.MESSAGES[kind].FromString(sent.body)
+            assert message == protos.to_message(kind, shown), name

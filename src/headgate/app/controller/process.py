@@ -1,11 +1,11 @@
-"""Composition of the gateway half: source → translation → xDS, and an admin API that says what it did.
+"""Composition of the gateway half: source → plan → xDS, and an admin API that says what it did.
 
-Nothing that goes wrong here changes what Envoy serves: a translation that fails keeps the one before.
+Nothing that goes wrong here changes what Envoy serves: a computation that fails keeps what it had.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +13,28 @@ import msgspec
 from msgspec.structs import replace
 
 from headgate.app.processes.lines import event
+from headgate.gateway.half import GatewayHalf, Update
+from headgate.gateway.plan.classes import ALL
+from headgate.gateway.plan.summary import Summary, summary
 from headgate.gateway.settings import GatewaySettings
-from headgate.gateway.translate import Translation, translate
-from headgate.gateway.xds.linger import Linger
+from headgate.gateway.xds.publisher import Publisher
+from headgate.gateway.xds.versions import Changes
 from headgate.io.here import local_addresses
 from headgate.io.sources.api import Source
 from headgate.io.web.admin import AdminServer, Reply, reply
 from headgate.io.xds.server import XdsServer
 from headgate.model.forbidden import Own
 from headgate.model.problems import Place, Problem
-from headgate.model.snapshot import Snapshot
+from headgate.model.snapshot import Snapshot, differences, follow
+from headgate.model.store import Change
 from headgate.model.words import counted
 
 log = logging.getLogger("headgate.controller")
 
-QUIET_S = 0.05
-LONGEST_S = 0.5
 SOURCE_AGAIN_S = 1.0
 
-
-class Debounce:
-    """When to act on a burst of changes: after a quiet spell, and never later than a bound."""
-
-    def __init__(self, quiet_s: float, longest_s: float) -> None:
-        self._quiet_s = quiet_s
-        self._longest_s = longest_s
-        self._first: float | None = None
-
-    def changed(self, now: float) -> float:
-        """Note a change; when to act, unless another one comes."""
-        self._first = now if self._first is None else self._first
-        return min(now + self._quiet_s, self._first + self._longest_s)
-
-    def acted(self) -> None:
-        """The burst is dealt with."""
-        self._first = None
+INLINE = 100
+"""Changed objects up to which the work is done between two turns of the event loop; beyond it in a thread."""
 
 
 class ProblemBook:
@@ -76,41 +63,60 @@ class Controller:
     def __init__(
         self,
         source: Source,
-        translator: Callable[[Snapshot], Translation],
+        settings: GatewaySettings,
         nodes: frozenset[str] | None = None,
         own: Own = Own(),  # noqa: B008 - frozen
     ) -> None:
-        """Serve what *translator* makes of what *source* yields to *nodes*; nothing runs yet."""
-        self.xds = XdsServer(nodes=nodes, on_change=self._note_problems)
+        """Serve what *source* yields to the Envoys called *nodes*, or to any."""
+        self.xds = XdsServer(
+            lambda node: ALL if nodes is None or node in nodes else None, on_change=self._heard
+        )
         self.own = own
         """Where the gateway's processes listen."""
         self._source = source
-        self._translator = translator
-        self._snapshot: Snapshot | None = None
-        self._translation: Translation | None = None
+        self._half = GatewayHalf(settings)
+        self._publishers: dict[str, Publisher] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._in_thread = asyncio.Lock()
+        """Held while a thread works on the store; nobody else may read it then."""
+        self._read: tuple[Problem, ...] = ()
+        """What is wrong with the text that the objects came from."""
+        self._found: tuple[Problem, ...] = ()
+        """What is wrong with the objects."""
         self._crash: tuple[Problem, ...] = ()
-        self._linger = Linger()
-        self._again: asyncio.TimerHandle | None = None
-        self._changed = asyncio.Event()
+        self._summary: Summary | None = None
+        """None until there is one."""
+        self._stale_summary = True
+        self._unannounced = False
+        """Whether something that people are told of waits until every Envoy has acknowledged it."""
         self._snapshots = 0
+        self._noted: tuple[tuple[Problem, ...], ...] = ()
         self._book = ProblemBook(_tell, _tell_gone)
 
     async def run(self) -> None:
         """Follow the source and publish what it means."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow())
-            tasks.create_task(self._publish())
+        while True:
+            try:
+                async for snapshot in self._source.snapshots():
+                    self._snapshots += 1
+                    await self._take(replace(snapshot, own=self.own))
+            except Exception:
+                log.exception(
+                    "the source failed; what was read before stays, next try in %g s", SOURCE_AGAIN_S
+                )
+            await asyncio.sleep(SOURCE_AGAIN_S)
 
     def status(self) -> Mapping[str, Any]:
         """What is served and what is wrong, JSON-shaped."""
         streams = self.xds.streams
+        found = self._current_summary()
         return {
             "snapshots": self._snapshots,
             "published": self.xds.published,
-            "translated": self._translation is not None,
-            "settled": bool(streams) and all(stream.settled for stream in streams),
+            "translated": found is not None,
+            "settled": self._settled(),
             "envoys": msgspec.to_builtins(streams),
-            "summary": None if self._translation is None else msgspec.to_builtins(self._translation.summary),
+            "summary": None if found is None else msgspec.to_builtins(found),
             "problems": [_shown(problem) for problem in self._book.present],
         }
 
@@ -121,7 +127,7 @@ class Controller:
             return reply(self.status())
 
         async def ready(_: Mapping[str, str]) -> Reply:
-            is_ready = self._translation is not None
+            is_ready = self._summary is not None
             return reply({"ready": is_ready}, 200 if is_ready else 503)
 
         async def healthy(_: Mapping[str, str]) -> Reply:
@@ -129,61 +135,92 @@ class Controller:
 
         return {"/healthz": healthy, "/readyz": ready, "/v1/status": status}
 
-    async def _follow(self) -> None:
-        while True:
-            try:
-                async for snapshot in self._source.snapshots():
-                    self._snapshots += 1
-                    self._snapshot = replace(snapshot, own=self.own)
-                    self._changed.set()
-            except Exception:
-                log.exception(
-                    "the source failed; what was read before stays, next try in %g s", SOURCE_AGAIN_S
-                )
-            await asyncio.sleep(SOURCE_AGAIN_S)
-
-    async def _publish(self) -> None:
-        debounce = Debounce(QUIET_S, LONGEST_S)
-        now = asyncio.get_running_loop().time
-        while True:
-            await self._changed.wait()
-            while self._changed.is_set():
-                self._changed.clear()
-                await _until_set(self._changed, debounce.changed(now()) - now())
-            debounce.acted()
-            if self._snapshot is not None:
-                await self._take(self._snapshot)
-
     async def _take(self, snapshot: Snapshot) -> None:
+        """Work on a new snapshot, and publish."""
+        self._read = snapshot.problems
         try:
-            translation = await asyncio.to_thread(self._translator, snapshot)
-            self._publish_lingering(translation)
+            changes = differences(self._half.world, snapshot)
+            if self._summary is not None and len(changes) <= INLINE:
+                update = self._work(snapshot, changes, _now())
+            else:
+                async with self._in_thread:
+                    update = await asyncio.to_thread(self._work, snapshot, changes, _now())
         except Exception as error:
-            log.exception("this version of the objects cannot be translated")
+            log.exception("this version of the objects cannot be used")
             message = f"a bug in Headgate: {error!r}; what was served before is served on"
             self._crash = (Problem(Place(), "InternalError", message),)
         else:
             self._crash = ()
-            if self._translation is not None and _served(self._translation) != _served(translation):
-                log.info("applied: %s", counts(translation), extra=event("applied", **numbers(translation)))
-            self._translation = translation
+            self._publish(update)
         self._note_problems()
 
-    def _publish_lingering(self, translation: Translation) -> None:
-        """Hand over to xDS, and again when the endpoints that left have lingered long enough."""
-        loop = asyncio.get_running_loop()
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
-        endpoints, until = self._linger.apply(translation.resources.get("endpoint", {}), loop.time())
-        self.xds.publish({**translation.resources, "endpoint": endpoints})
-        if until is not None:
-            self._again = loop.call_at(until, self._publish_lingering, translation)
+    def _work(self, snapshot: Snapshot, changes: Sequence[Change], now: float) -> Update:
+        follow(self._half.world, snapshot, changes)
+        return self._half.refresh(now)
+
+    def _publish(self, update: Update) -> None:
+        """Hand over to xDS what may go now, and come back for the rest."""
+        first, self._stale_summary = self._summary is None, True
+        now = _now()
+        for target in {ALL, *update.changes}:
+            changes = update.changes.get(target, Changes())
+            publisher = self._publishers.setdefault(target, Publisher())
+            ready = publisher.offer(changes, now)
+            if ready or first:
+                self.xds.publish(target, ready)
+            if any(each.kind != "endpoint" for each in changes.changed) or changes.removed:
+                self._unannounced = not first
+        if update.problems_changed or first:
+            self._found = self._half.problems
+        if first:
+            self._current_summary()
+        self._schedule()
+        self._heard()
+
+    def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        times = [self._half.due, *(each.due for each in self._publishers.values())]
+        due = min((each for each in times if each is not None), default=None)
+        if due is not None:
+            self._timer = asyncio.get_running_loop().call_at(due, self._again)
+
+    def _again(self) -> None:
+        """Some endpoints have lingered long enough, or changes have been held back long enough."""
+        self._timer = None
+        now = _now()
+        for target, publisher in self._publishers.items():
+            if publisher.due is not None and publisher.due <= now:
+                self.xds.publish(target, publisher.take(now))
+        if self._half.due is not None and self._half.due <= now and not self._in_thread.locked():
+            self._publish(self._half.refresh(now))
+            self._note_problems()
+        elif not self._in_thread.locked():
+            self._schedule()
+
+    def _settled(self) -> bool:
+        streams = self.xds.streams
+        held_back = any(each.due is not None for each in self._publishers.values())
+        return bool(streams) and not held_back and all(stream.settled for stream in streams)
+
+    def _heard(self) -> None:
+        """Something changed about the streams: what Envoy refuses, and whether it has everything."""
+        if self._unannounced and self._settled() and (found := self._current_summary()) is not None:
+            self._unannounced = False
+            log.info("applied: %s", counts(found), extra=event("applied", **numbers(found)))
+        self._note_problems()
+
+    def _current_summary(self) -> Summary | None:
+        if self._stale_summary and not self._in_thread.locked() and self._publishers:
+            self._summary, self._stale_summary = self._half.world.get(summary, ALL), False
+        return self._summary
 
     def _note_problems(self) -> None:
-        found = self._translation.problems if self._translation is not None else ()
-        read = self._snapshot.problems if self._snapshot is not None else ()
-        self._book.update((*self._crash, *read, *found, *self.xds.problems))
+        present = (self._crash, self._read, self._found, self.xds.problems)
+        if present != self._noted:
+            self._noted = present
+            self._book.update(each for some in present for each in some)
 
 
 async def serve(
@@ -208,7 +245,7 @@ async def serve(
         OSError: the socket cannot be bound.
     """
     own = Own(own_ports | {settings.port}, await asyncio.to_thread(local_addresses))
-    controller = Controller(source, lambda snapshot: translate(snapshot, settings), nodes, own)
+    controller = Controller(source, settings, nodes, own)
     if xds_socket is None:
         bound = await controller.xds.start(host, xds_port)
         controller.own = replace(own, ports=own.ports | {bound})
@@ -226,30 +263,18 @@ async def serve(
         await controller.xds.stop()
 
 
-def counts(translation: Translation) -> str:
+def counts(found: Summary) -> str:
     """What is served, in a few words."""
-    return ", ".join(counted(count, what[:-1]) for what, count in numbers(translation).items())
+    return ", ".join(counted(count, what[:-1]) for what, count in numbers(found).items())
 
 
-def numbers(translation: Translation) -> Mapping[str, int]:
+def numbers(found: Summary) -> Mapping[str, int]:
     """How many of each kind are served."""
-    summary = translation.summary
-    return {"listeners": len(summary.listeners), "routes": summary.routes, "pools": len(summary.pools)}
+    return {"listeners": len(found.listeners), "routes": found.routes, "pools": len(found.pools)}
 
 
-def _served(translation: Translation) -> tuple[object, ...]:
-    """Everything but endpoints, which the picker tells of."""
-    parts = [translation.resources.get(kind) for kind in ("listener", "route", "cluster")]
-    pools = [msgspec.structs.replace(pool, endpoints=()) for pool in translation.summary.pools]
-    return (*parts, pools)
-
-
-async def _until_set(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(max(0.0, timeout_s)):
-            await event.wait()
-    except TimeoutError:
-        return
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _shown(problem: Problem) -> Mapping[str, Any]:

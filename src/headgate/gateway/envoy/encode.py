@@ -6,7 +6,6 @@ field's serialized form is the concatenation of its elements.
 """
 
 from collections.abc import Iterable
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -42,11 +41,6 @@ def host(outer: Json, routes: Iterable[bytes]) -> bytes:
 def configuration(outer: Json, hosts: Iterable[bytes]) -> bytes:
     """A RouteConfiguration of *outer*, which has no hosts, and of what `host` made."""
     return _serialized(_CONFIGURATION, outer) + b"".join(hosts)
-
-
-def version(body: bytes) -> str:
-    """Hash of a serialized resource: equal content has the same version in every process."""
-    return blake2b(body, digest_size=8).hexdigest()
 
 
 def _serialized(descriptor: Any, content: Json) -> bytes:

@@ -1,13 +1,12 @@
 """JSON-shaped Envoy resources → protobuf. Importing this module makes every type that we emit known."""
 
 from collections.abc import Mapping
-from typing import Literal, get_args
 
 import msgspec
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
-from envoy.config.route.v3 import route_pb2
+from envoy.config.route.v3 import route_pb2, scoped_route_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2 as _file
 from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2 as _cel
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as _als
@@ -34,6 +33,7 @@ from envoy.extensions.load_balancing_policies.round_robin.v3 import round_robin_
 from envoy.extensions.load_balancing_policies.subset.v3 import subset_pb2 as _subset
 from envoy.extensions.request_id.uuid.v3 import uuid_pb2 as _uuid
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2 as _previous_hosts
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2 as _tls
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as _http_options
 from envoy.type.matcher.v3 import http_inputs_pb2 as _http_inputs
@@ -42,6 +42,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from headgate.gateway.envoy import extra_types
+from headgate.gateway.xds.versions import Kind
 
 TYPES_IN_ANYS = (
     _adaptive_concurrency,
@@ -74,12 +75,9 @@ TYPES_IN_ANYS = (
 )
 """Modules of the types that stand inside Any messages."""
 
-Kind = Literal["listener", "route", "cluster", "endpoint"]
-"""Kinds of resources, in the order in which xDS must deliver them the other way round."""
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
-_TOP_LEVEL = {
+_TOP_LEVEL: Mapping[Kind, type[Message]] = {
+    "secret": secret_pb2.Secret,
+    "scope": scoped_route_pb2.ScopedRouteConfiguration,
     "listener": listener_pb2.Listener,
     "route": route_pb2.RouteConfiguration,
     "cluster": cluster_pb2.Cluster,
@@ -90,7 +88,7 @@ _POOL = extra_types.build_pool(
     [module.DESCRIPTOR for module in TYPES_IN_ANYS] + [each.DESCRIPTOR.file for each in _TOP_LEVEL.values()]
 )
 
-MESSAGES: Mapping[str, type[Message]] = {
+MESSAGES: Mapping[Kind, type[Message]] = {
     kind: GetMessageClass(_POOL.FindMessageTypeByName(each.DESCRIPTOR.full_name))
     for kind, each in _TOP_LEVEL.items()
 }
@@ -109,6 +107,6 @@ def to_message(kind: Kind, resource: Json) -> Message:
     return json_format.ParseDict(msgspec.to_builtins(resource), MESSAGES[kind](), descriptor_pool=_POOL)
 
 
-def to_any(kind: Kind, resource: Json) -> tuple[str, bytes]:
-    """Type URL and serialized message, for a DiscoveryResponse; equal resources give equal bytes."""
-    return type_url(kind), to_message(kind, resource).SerializeToString(deterministic=True)
+def serialized(kind: Kind, resource: Json) -> bytes:
+    """The serialized message; equal resources give equal bytes. Raises as `to_message` does."""
+    return to_message(kind, resource).SerializeToString(deterministic=True)

@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 Json = Mapping[str, Any]
-Assignments = Mapping[str, Json]
-"""Cluster name → ClusterLoadAssignment as JSON, field names as in the proto files."""
 
 LINGER_S = 2.0
-"""How long a removed endpoint is kept: well over the picker's own delay (`app.picker_pools.SETTLE_S`)."""
+"""How long a removed endpoint is kept: well over the picker's own delay (`app.picker.pools.SETTLE_S`)."""
 
 
 def _hosts(assignment: Json) -> dict[str, Json]:
@@ -27,34 +25,53 @@ def _hosts(assignment: Json) -> dict[str, Json]:
 
 
 class Linger:
-    """Remembers what was just removed. One per controller."""
+    """Remembers what was just removed. One for each set of clusters."""
 
     def __init__(self, linger_s: float = LINGER_S) -> None:
         self._linger_s = linger_s
-        self._before: dict[str, dict[str, Json]] = {}
+        self._wanted: dict[str, Json] = {}
+        """Cluster → its ClusterLoadAssignment, field names as in the proto files."""
         self._leaving: dict[str, dict[str, tuple[float, Json]]] = {}
+        """Cluster → address → until when, and the endpoint; no cluster without any."""
 
-    def apply(self, assignments: Assignments, now: float) -> tuple[dict[str, Json], float | None]:
-        """*assignments* with the endpoints that left less than `linger_s` ago, and when to ask again.
+    @property
+    def due(self) -> float | None:
+        """When `expired` has something to say."""
+        return min((until for some in self._leaving.values() for until, _ in some.values()), default=None)
 
-        A cluster that is gone altogether takes its endpoints along: nobody routes to it any more.
-        """
-        out: dict[str, Json] = {}
-        for name, assignment in assignments.items():
-            present = _hosts(assignment)
-            leaving = self._leaving.setdefault(name, {})
-            for address, host in self._before.get(name, {}).items():
-                if address not in present:
-                    leaving.setdefault(address, (now + self._linger_s, host))
-            for address in [each for each, (until, _) in leaving.items() if until <= now or each in present]:
-                del leaving[address]
-            self._before[name] = present
-            out[name] = _with(assignment, [host for _, host in leaving.values()]) if leaving else assignment
-        for name in [each for each in self._before if each not in assignments]:
-            del self._before[name]
-            self._leaving.pop(name, None)
-        ends = [until for leaving in self._leaving.values() for until, _ in leaving.values()]
-        return out, min(ends, default=None)
+    def changed(self, name: str, assignment: Json, now: float) -> Json:
+        """*assignment*, which is wanted for a cluster from now on, with the endpoints that just left."""
+        present = _hosts(assignment)
+        leaving = self._leaving.setdefault(name, {})
+        before = self._wanted.get(name)
+        for address, host in (_hosts(before) if before is not None else {}).items():
+            if address not in present:
+                leaving.setdefault(address, (now + self._linger_s, host))
+        self._wanted[name] = assignment
+        return self._with_leaving(name, present, now)
+
+    def gone(self, name: str) -> None:
+        """A cluster that is gone altogether takes its endpoints along: nobody routes to it any more."""
+        self._wanted.pop(name, None)
+        self._leaving.pop(name, None)
+
+    def expired(self, now: float) -> dict[str, Json]:
+        """Clusters some of whose endpoints have stayed long enough, with what they are to have now."""
+        over = [
+            name
+            for name, leaving in self._leaving.items()
+            if any(until <= now for until, _ in leaving.values())
+        ]
+        return {name: self._with_leaving(name, _hosts(self._wanted[name]), now) for name in over}
+
+    def _with_leaving(self, name: str, present: Mapping[str, Json], now: float) -> Json:
+        leaving = self._leaving[name]
+        for address in [each for each, (until, _) in leaving.items() if until <= now or each in present]:
+            del leaving[address]
+        if not leaving:
+            del self._leaving[name]
+            return self._wanted[name]
+        return _with(self._wanted[name], [host for _, host in leaving.values()])
 
 
 def _with(assignment: Json, hosts: list[Json]) -> Json:

@@ -1,21 +1,18 @@
-"""Resources with content versions, and what each of them names: the input of the delta-xDS session."""
+"""Resources with content versions, and what each of them names: what the delta-xDS session works on."""
 
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
-Kind = Literal["cluster", "endpoint", "route", "listener"]
-"""Envoy's CDS, EDS, RDS and LDS."""
+Kind = Literal["secret", "cluster", "endpoint", "route", "scope", "listener"]
+"""Envoy's SDS, CDS, EDS, RDS, SRDS and LDS."""
 
-KINDS: tuple[Kind, ...] = ("cluster", "endpoint", "route", "listener")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 """In the order in which a change travels."""
 
 Json = Mapping[str, Any]
-
-Resources = Mapping[str, Mapping[str, Json]] | Mapping[Kind, Mapping[str, Json]]
-"""Kind → name → content."""
 
 _CLUSTER_FIELDS = frozenset({"cluster", "clusterName", "cluster_name"})
 _ROUTE_FIELDS = frozenset({"routeConfigName", "route_config_name"})
@@ -23,20 +20,24 @@ _CLUSTER_LISTS = frozenset({"clusters"})
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
-    """One Envoy resource in protobuf JSON form."""
+    """One Envoy resource, ready to be sent."""
 
     kind: Kind
     name: str
     version: str
     """Hash of the content: equal content has the same version in every process."""
-    json: Json = msgspec.field(default_factory=dict)
-    body: bytes = b""
+    body: bytes
+    """The serialized message."""
     names_clusters: frozenset[str] = frozenset()
     """Clusters that it needs: route actions, picker services, access-log services."""
     names_routes: frozenset[str] = frozenset()
     """Route configurations that a listener takes from RDS."""
     names_endpoints: frozenset[str] = frozenset()
     """The endpoint resource of an EDS cluster."""
+
+    def __repr__(self) -> str:
+        """Without the body, which may hold a private key."""
+        return f"Resource({self.kind} {self.name} {self.version})"
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -45,51 +46,61 @@ class Changes(msgspec.Struct, frozen=True):
     changed: tuple[Resource, ...] = ()
     removed: tuple[tuple[Kind, str], ...] = ()
 
-
-class Target(msgspec.Struct, frozen=True):
-    """All resources at one instant, by kind and name, names in order."""
-
-    resources: Mapping[Kind, Mapping[str, Resource]] = msgspec.field(default_factory=dict)
-
-    def of(self, kind: Kind) -> Mapping[str, Resource]:
-        """The resources of one kind."""
-        return self.resources.get(kind, {})
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.changed or self.removed)
 
 
-def target(resources: Resources, previous: Target | None = None) -> Target:
-    """Give every resource its version; content equal to *previous* is taken from there, not hashed again."""
-    before = previous or Target()
-    return Target(
-        {
-            kind: {
-                name: _kept(before.of(kind).get(name), content) or resource(kind, name, content)
-                for name, content in sorted(resources.get(kind, {}).items())
-            }
+Wanted = dict[Kind, dict[str, Resource]]
+"""All resources of one Envoy, by kind and name."""
+
+
+def nothing() -> Wanted:
+    """No resource of any kind."""
+    return {kind: {} for kind in KINDS}
+
+
+def apply(wanted: Wanted, changes: Changes) -> None:
+    """Bring *wanted* up to date."""
+    for each in changes.changed:
+        wanted[each.kind][each.name] = each
+    for kind, name in changes.removed:
+        wanted[kind].pop(name, None)
+
+
+def difference(before: Wanted, after: Wanted) -> Changes:
+    """What leads from one to the other."""
+    return Changes(
+        tuple(
+            each
             for kind in KINDS
-        }
+            for name, each in after[kind].items()
+            if name not in before[kind] or before[kind][name].version != each.version
+        ),
+        tuple((kind, name) for kind in KINDS for name in before[kind] if name not in after[kind]),
     )
 
 
-def resource(kind: Kind, name: str, content: Json) -> Resource:
-    """One versioned resource; the version is BLAKE2b of the JSON with sorted keys."""
-    encoded = msgspec.json.encode(content, order="sorted")
+def resource(kind: Kind, name: str, content: Json, body: bytes) -> Resource:
+    """One resource of its protobuf JSON and its serialized form; what it names is found in the JSON."""
     clusters: set[str] = set()
     routes: set[str] = set()
-    if kind != "endpoint":
+    if kind not in ("endpoint", "secret"):
         _names(content, clusters, routes)
     return Resource(
         kind=kind,
         name=name,
-        version=blake2b(encoded, digest_size=8).hexdigest(),
-        json=content,
+        version=version(body),
+        body=body,
         names_clusters=frozenset(clusters - {name}),
         names_routes=frozenset(routes) if kind == "listener" else frozenset(),
         names_endpoints=frozenset(_endpoints(name, content)) if kind == "cluster" else frozenset(),
     )
 
 
-def _kept(old: Resource | None, content: Json) -> Resource | None:
-    return old if old is not None and (old.json is content or old.json == content) else None
+def version(body: bytes) -> str:
+    """The version of a resource with this content."""
+    return blake2b(body, digest_size=8).hexdigest()
 
 
 def _endpoints(name: str, cluster: Json) -> Iterator[str]:

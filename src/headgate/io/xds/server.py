@@ -11,14 +11,14 @@ import grpc
 import grpc.aio
 import msgspec
 from envoy.service.discovery.v3 import discovery_pb2
-from google.protobuf import json_format
+from google.protobuf.any_pb2 import Any as AnyMessage
 
 from headgate.gateway.envoy.protos import type_url
-from headgate.gateway.xds.session import DeltaSession, Event, Published, Requested, Response, Ticked
-from headgate.gateway.xds.versions import KINDS, Kind, Resource, Resources, Target, target
+from headgate.gateway.xds.events import Event, Published, Requested, Response, Ticked, Verdict
+from headgate.gateway.xds.session import DeltaSession
+from headgate.gateway.xds.versions import KINDS, Changes, Kind, Wanted, apply, nothing
 from headgate.io.unix import private_socket
-from headgate.io.xds.encode import Encoder
-from headgate.model.problems import Place, Problem
+from headgate.model.problems import Problem
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ class StreamState(msgspec.Struct, frozen=True):
     """One connected Envoy."""
 
     node: str
+    target: str
+    """Whose resources it gets."""
     settled: bool
     """It has acknowledged or refused everything that is published."""
     held: Mapping[Kind, int]
@@ -53,14 +55,15 @@ class StreamState(msgspec.Struct, frozen=True):
 class _Stream:
     """A session, and the queue of what happens to it."""
 
-    def __init__(self, session: DeltaSession) -> None:
+    def __init__(self, target: str, session: DeltaSession) -> None:
+        self.target = target
         self.session = session
         self.events: asyncio.Queue[Event | None] = asyncio.Queue()
         self.node = ""
 
 
 class XdsServer:
-    """Serves one set of resources to every Envoy that connects.
+    """Serves each Envoy the resources of its target.
 
     `publish` may be called at any time, before `start` too; `on_change` is called after anything that can
     change `streams` or `problems`.
@@ -68,25 +71,27 @@ class XdsServer:
 
     def __init__(
         self,
+        target_of: Callable[[str], str | None],
         *,
-        nodes: frozenset[str] | None = None,
         linger_s: float = LINGER_S,
         on_change: Callable[[], None] = lambda: None,
+        on_verdict: Callable[[str, Verdict], None] = lambda target, verdict: None,
     ) -> None:
-        """*nodes*: ids of the Envoys that are served, others are refused; None: any."""
-        self._nodes = nodes
+        """*target_of*: id of an Envoy → its target; None: it is refused. *on_verdict* is told what an Envoy
+        of a target said of a resource."""
+        self._target_of = target_of
         self._strangers: set[str] = set()
         """Ids that were refused, and told of."""
         self._linger_s = linger_s
         self._on_change = on_change
-        self._target = Target()
-        self._encoder = Encoder()
-        self._unencodable: tuple[Problem, ...] = ()
+        self._on_verdict = on_verdict
+        self._wanted: dict[str, Wanted] = {}
+        self._published: dict[str, asyncio.Event] = {}
+        """Of targets that were published, or that an Envoy waits for."""
         self._streams: list[_Stream] = []
         self._server: grpc.aio.Server | None = None
-        self._first_publish = asyncio.Event()
         self.published = 0
-        """How many times the resources changed."""
+        """How many times resources changed."""
 
     async def start(self, host: str, port: int) -> int:
         """Listen on *host*:*port* (0: any free one); the port. Raises RuntimeError when it is taken."""
@@ -121,27 +126,22 @@ class XdsServer:
         if self._server is not None:
             await self._server.stop(grace=0.5)
 
-    def publish(self, resources: Resources) -> bool:
-        """Make these the resources that Envoy is led to; whether anything changed.
-
-        A resource that cannot be turned into a message stays as it was and becomes a problem.
-        """
-        self._first_publish.set()
-        wanted = self._encodable(target(resources, self._target))
-        if wanted == self._target:
-            return False
-        self._target = wanted
+    def publish(self, target: str, changes: Changes) -> None:
+        """The resources of a target are other ones from now on; the first time, perhaps none at all."""
+        apply(self._wanted.setdefault(target, nothing()), changes)
+        self._published.setdefault(target, asyncio.Event()).set()
+        if not changes:
+            return
         self.published += 1
         for stream in self._streams:
-            stream.events.put_nowait(Published(wanted))
+            if stream.target == target:
+                stream.events.put_nowait(Published(changes))
         self._on_change()
-        return True
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What cannot be sent, and what any connected Envoy refuses."""
-        refused = {problem: None for stream in self._streams for problem in stream.session.problems}
-        return (*self._unencodable, *refused)
+        """What any connected Envoy refuses."""
+        return tuple({problem: None for stream in self._streams for problem in stream.session.problems})
 
     @property
     def streams(self) -> tuple[StreamState, ...]:
@@ -149,44 +149,29 @@ class XdsServer:
         return tuple(
             StreamState(
                 stream.node,
-                stream.session.settled,
-                {kind: len(stream.session.held(kind)) for kind in KINDS},
+                stream.target,
+                stream.session.settled and stream.events.empty(),
+                {kind: stream.session.count(kind) for kind in KINDS},
             )
             for stream in self._streams
         )
-
-    def _encodable(self, wanted: Target) -> Target:
-        problems: list[Problem] = []
-        kept: dict[Kind, dict[str, Resource]] = {}
-        for kind in KINDS:
-            kept[kind] = {}
-            for name, resource in wanted.of(kind).items():
-                try:
-                    self._encoder.encode(resource)
-                    kept[kind][name] = resource
-                except json_format.ParseError as error:
-                    place = Place(object=f"{kind} {name}")
-                    problems.append(Problem(place, "Untranslatable", f"not an Envoy resource: {error}"))
-                    if name in self._target.of(kind):
-                        kept[kind][name] = self._target.of(kind)[name]
-        self._unencodable = tuple(problems)
-        self._encoder.keep_only({(k, n, r.version) for k, of in kept.items() for n, r in of.items()})
-        return Target(kept)
 
     async def _delta(
         self,
         requests: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest],
         context: "grpc.aio.ServicerContext[Any, Any]",
     ) -> AsyncIterator[discovery_pb2.DeltaDiscoveryResponse]:
-        # an Envoy that comes back to a restarted server keeps what it has until there is something better
-        await self._first_publish.wait()
         waiting = aiter(requests)
         first = await _first(waiting)
         if first is None:
             return
-        if self._nodes is not None and first.node.id not in self._nodes:
+        target = self._target_of(first.node.id)
+        if target is None:
             await self._refuse(first.node.id[:LONGEST_NODE], context)
-        stream = _Stream(DeltaSession(self._target, linger_s=self._linger_s))
+            return
+        # an Envoy that comes back to a restarted server keeps what it has until there is something better
+        await self._published.setdefault(target, asyncio.Event()).wait()
+        stream = _Stream(target, DeltaSession(self._wanted[target], linger_s=self._linger_s))
         self._streams.append(stream)
         self._take(first, stream)
         reader = asyncio.create_task(self._read(waiting, stream))
@@ -200,8 +185,12 @@ class XdsServer:
                         event = await stream.events.get()
                 if event is None:
                     return
-                for response in stream.session.handle(event, now()):
-                    yield self._message(response)
+                responses = stream.session.handle(event, now())
+                verdicts, stream.session.verdicts = stream.session.verdicts, []
+                for verdict in verdicts:
+                    self._on_verdict(target, verdict)
+                for response in responses:
+                    yield _message(response)
                 self._on_change()
         finally:
             reader.cancel()
@@ -231,18 +220,22 @@ class XdsServer:
             log.warning("Envoy node %r (%s) is not served: name it with --node", node, context.peer())
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this node is not served here")
 
-    def _message(self, response: Response) -> discovery_pb2.DeltaDiscoveryResponse:
-        return discovery_pb2.DeltaDiscoveryResponse(
-            type_url=type_url(response.kind),
-            nonce=response.nonce,
-            resources=[
-                discovery_pb2.Resource(
-                    name=each.name, version=each.version, resource=self._encoder.encode(each)
-                )
-                for each in response.changed
-            ],
-            removed_resources=response.removed,
-        )
+
+def _message(response: Response) -> discovery_pb2.DeltaDiscoveryResponse:
+    url = type_url(response.kind)
+    return discovery_pb2.DeltaDiscoveryResponse(
+        type_url=url,
+        nonce=response.nonce,
+        resources=[
+            discovery_pb2.Resource(
+                name=each.name,
+                version=each.version,
+                resource=AnyMessage(type_url=url, value=each.body),
+            )
+            for each in response.changed
+        ],
+        removed_resources=response.removed,
+    )
 
 
 async def _first(

@@ -5,22 +5,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec.structs import replace
+from tests import manifests as manifest
 
 from headgate.app.controller import process as module
-from headgate.app.controller.process import Controller, Debounce, ProblemBook
-from headgate.gateway.plan.summary import Summary
-from headgate.gateway.translate import Translation
+from headgate.app.controller.process import Controller, ProblemBook
+from headgate.gateway.settings import GatewaySettings
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import Snapshot
-
-
-def test_a_burst_is_acted_on_after_a_quiet_spell_and_never_later_than_the_bound() -> None:
-    debounce = Debounce(quiet_s=0.05, longest_s=0.5)
-    assert debounce.changed(10.0) == 10.05
-    assert debounce.changed(10.04) == pytest.approx(10.09)
-    assert debounce.changed(10.48) == 10.5
-    debounce.acted()
-    assert debounce.changed(20.0) == 20.05
 
 
 def problem(text: str) -> Problem:
@@ -57,58 +49,70 @@ async def until(reached: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-def scripted(snapshot: Snapshot) -> Translation:
-    """One cluster, named by the snapshot's only problem; `boom` is a bug in the translator."""
-    name = snapshot.problems[0].message
-    if name == "boom":
-        raise ZeroDivisionError
-    cluster = {"name": name, "type": "STATIC"}
-    return Translation({"cluster": {name: cluster}}, (problem(f"{name} is odd"),), Summary((), 0, ()))
-
-
 def named(name: str) -> Snapshot:
-    return Snapshot(problems=(problem(name),))
+    """A Gateway's route called *name* to a pool of that name with a server, and a problem of that name."""
+    return replace(
+        manifest.snapshot(
+            manifest.gateway(),
+            manifest.route(manifest.rule(name), name=name),
+            manifest.pool(name),
+            manifest.model_server(name, "10.0.0.1:8000", app=name),
+        ),
+        problems=(problem(name),),
+    )
+
+
+def routes(controller: Controller) -> list[str]:
+    """The pools that are served."""
+    return [each["key"] for each in (controller.status()["summary"] or {}).get("pools", ())]
 
 
 @asynccontextmanager
 async def running(source: ScriptedSource) -> AsyncIterator[Controller]:
-    made = Controller(source, scripted)
+    made = Controller(source, GatewaySettings())
     task = asyncio.ensure_future(made.run())
     yield made
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_problems_of_reading_and_of_translating_are_shown() -> None:
+async def test_problems_of_reading_and_of_planning_are_shown() -> None:
     source = ScriptedSource()
     async with running(source) as controller:
-        source.queue.put_nowait(named("a"))
+        found = manifest.snapshot(manifest.gateway(), manifest.route(manifest.rule("nobody")))
+        source.queue.put_nowait(replace(found, problems=(problem("a"),)))
         await until(lambda: controller.status()["translated"])
-        assert [each["message"] for each in controller.status()["problems"]] == ["a", "a is odd"]
+        reasons = [each["reason"] for each in controller.status()["problems"]]
+        assert reasons == ["Odd", "BackendNotFound"]
         assert not controller.status()["settled"]  # no Envoy is connected
 
 
-async def test_a_burst_of_versions_is_published_once() -> None:
+async def test_a_burst_of_versions_ends_with_the_last() -> None:
     source = ScriptedSource()
     async with running(source) as controller:
         for name in "abcdef":
             source.queue.put_nowait(named(name))
-        await until(lambda: controller.status()["problems"])
-        assert controller.status()["problems"][0]["message"] == "f"
-        assert (controller.status()["snapshots"], controller.xds.published) == (6, 1)
+        await until(lambda: controller.status()["snapshots"] == 6)
+        await until(lambda: routes(controller) == ["default/f"])
+        assert [each["message"] for each in controller.status()["problems"]] == ["f"]
 
 
-async def test_a_version_that_cannot_be_translated_changes_nothing_that_is_served() -> None:
+async def test_a_version_that_meets_a_bug_changes_nothing_that_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     source = ScriptedSource()
     async with running(source) as controller:
         source.queue.put_nowait(named("a"))
-        await until(lambda: controller.xds.published == 1)
-        source.queue.put_nowait(named("boom"))
-        await until(lambda: controller.status()["problems"][0]["reason"] == "InternalError")
-        assert controller.xds.published == 1
-        source.queue.put_nowait(named("b"))
-        await until(lambda: controller.xds.published == 2)
-        assert [each["message"] for each in controller.status()["problems"]] == ["b", "b is odd"]
+        await until(lambda: routes(controller) == ["default/a"])
+        published = controller.xds.published
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "follow", lambda *_: 1 / 0)
+            source.queue.put_nowait(named("b"))
+            await until(lambda: controller.status()["problems"][0]["reason"] == "InternalError")
+            assert (controller.xds.published, routes(controller)) == (published, ["default/a"])
+        source.queue.put_nowait(named("c"))
+        await until(lambda: routes(controller) == ["default/c"])
+        assert [each["message"] for each in controller.status()["problems"]] == ["c"]
 
 
 async def test_a_source_that_fails_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,16 +121,16 @@ async def test_a_source_that_fails_is_opened_again(monkeypatch: pytest.MonkeyPat
     async with running(source) as controller:
         source.queue.put_nowait(OSError("gone"))
         source.queue.put_nowait(named("a"))
-        await until(lambda: controller.xds.published == 1)
+        await until(lambda: routes(controller) == ["default/a"])
 
 
-async def test_a_change_is_confirmed_in_a_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_change_is_not_confirmed_before_envoy_has_it(caplog: pytest.LogCaptureFixture) -> None:
     source = ScriptedSource()
     with caplog.at_level("INFO", "headgate.controller"):
         async with running(source) as controller:
             source.queue.put_nowait(named("a"))
-            await until(lambda: controller.xds.published == 1)
-            assert "applied" not in caplog.text
+            await until(lambda: routes(controller) == ["default/a"])
             source.queue.put_nowait(named("b"))
-            await until(lambda: controller.xds.published == 2)
-            await until(lambda: "applied: 0 listeners, 0 routes, 0 pools" in caplog.text)
+            await until(lambda: routes(controller) == ["default/b"])
+            await asyncio.sleep(0.2)
+            assert "applied" not in caplog.text  # no Envoy is connected

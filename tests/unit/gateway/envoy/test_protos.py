@@ -9,8 +9,8 @@ from headgate.gateway.settings import GatewaySettings
 
 def test_a_listener_survives_the_way_to_bytes_and_back() -> None:
     resource = listeners.listener("port-8080", 8080, GatewaySettings())
-    url, data = protos.to_any("listener", resource)
-    assert url == "type.googleapis.com/envoy.config.listener.v3.Listener"
+    data = protos.serialized("listener", resource)
+    assert protos.type_url("listener") == "type.googleapis.com/envoy.config.listener.v3.Listener"
     message = protos.MESSAGES["listener"]()
     message.ParseFromString(data)
     assert message == protos.to_message("listener", resource)
@@ -19,9 +19,11 @@ def test_a_listener_survives_the_way_to_bytes_and_back() -> None:
 
 def test_equal_resources_give_equal_bytes() -> None:
     resource = {"name": "x", "connect_timeout": "1s"}
-    assert protos.to_any("cluster", resource) == protos.to_any("cluster", dict(reversed(resource.items())))
+    assert protos.serialized("cluster", resource) == protos.serialized(
+        "cluster", dict(reversed(resource.items()))
+    )
 
 
 def test_a_field_that_does_not_exist_is_refused() -> None:
     with pytest.raises(json_format.ParseError):
-        protos.to_any("cluster", {"name": "x", "conect_timeout": "1s"})
+        protos.serialized("cluster", {"name": "x", "conect_timeout": "1s"})

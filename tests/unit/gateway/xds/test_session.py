@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 
 import pytest
+from tests.xds_resources import content_of, made, wanted_of
 
-from headgate.gateway.xds.session import DeltaSession, Published, Requested, Response, Ticked
-from headgate.gateway.xds.versions import Json, Kind, Target, resource, target
+from headgate.gateway.xds.events import Published, Requested, Response, Ticked
+from headgate.gateway.xds.session import DeltaSession
+from headgate.gateway.xds.versions import KINDS, Json, Kind, Wanted, difference, nothing
 
 LINGER = 10.0
 
@@ -21,9 +23,9 @@ def route(*clusters: str) -> Json:
 LISTENER: Json = {"filterChains": [{"filters": [{"typedConfig": {"rds": {"routeConfigName": "r"}}}]}]}
 
 
-def goal(clusters: Mapping[str, Json], routes: Json, listener: Json = LISTENER) -> Target:
+def goal(clusters: Mapping[str, Json], routes: Json, listener: Json = LISTENER) -> Wanted:
     endpoints = {name: {"clusterName": name} for name in clusters}
-    return target(
+    return wanted_of(
         {"cluster": clusters, "endpoint": endpoints, "route": {"r": routes}, "listener": {"l": listener}}
     )
 
@@ -31,8 +33,9 @@ def goal(clusters: Mapping[str, Json], routes: Json, listener: Json = LISTENER) 
 class Stream:
     """A session with a client that can be scripted in a line."""
 
-    def __init__(self, wanted: Target) -> None:
+    def __init__(self, wanted: Wanted) -> None:
         self.session = DeltaSession(wanted, linger_s=LINGER)
+        self.wanted = wanted
         self.now = 0.0
         self.nonces: dict[str, str] = {}
 
@@ -55,19 +58,20 @@ class Stream:
         nonce = self.nonces.pop(kind)
         return self._short(self.session.handle(Requested(kind=kind, nonce=nonce, error=error), self.now))
 
-    def publish(self, wanted: Target) -> list[str]:
-        return self._short(self.session.handle(Published(wanted), self.now))
+    def publish(self, wanted: Wanted) -> list[str]:
+        changes, self.wanted = difference(self.wanted, wanted), wanted
+        return self._short(self.session.handle(Published(changes), self.now))
 
     def tick(self, now: float) -> list[str]:
         self.now = now
         return self._short(self.session.handle(Ticked(), now))
 
 
-def started(wanted: Target) -> Stream:
+def started(wanted: Wanted) -> Stream:
     """A stream whose Envoy has everything."""
     stream = Stream(wanted)
     stream.ask("cluster")
-    stream.ask("endpoint", *wanted.of("cluster"))
+    stream.ask("endpoint", *wanted["cluster"])
     stream.ask("listener")
     stream.ask("route", "r")
     for _ in range(4):
@@ -92,11 +96,11 @@ def test_a_start_goes_clusters_endpoints_then_listeners_and_routes() -> None:
 
 
 def test_an_empty_start_is_answered_so_that_envoy_does_not_wait() -> None:
-    stream = Stream(Target())
+    stream = Stream(nothing())
     assert stream.ask("cluster") == ["cluster "]
     assert stream.ask("listener") == ["listener "]
     assert stream.ack("cluster") == []
-    assert Stream(Target()).ask("cluster", has={"a": "1"}) == []
+    assert Stream(nothing()).ask("cluster", has={"a": "1"}) == []
 
 
 def test_only_what_changed_is_sent() -> None:
@@ -162,14 +166,16 @@ def test_a_changed_cluster_gets_its_endpoints_even_when_both_leave_meanwhile() -
 
 def test_endpoints_under_way_go_before_a_change_of_their_cluster() -> None:
     stream = started(goal({"a": cluster(1)}, route("a")))
-    changed = target({**_plain(goal({"a": cluster(1)}, route("a"))), "endpoint": {"a": {"endpoints": [1]}}})
+    changed = wanted_of(
+        {**_plain(goal({"a": cluster(1)}, route("a"))), "endpoint": {"a": {"endpoints": [1]}}}
+    )
     assert stream.publish(changed) == ["endpoint a"]
     assert stream.publish(goal({"a": cluster(2)}, route("a"))) == []
     assert stream.ack("endpoint") == ["cluster a", "endpoint a"]
 
 
-def _plain(wanted: Target) -> dict[str, Mapping[str, Json]]:
-    return {str(kind): {n: each.json for n, each in of.items()} for kind, of in wanted.resources.items()}
+def _plain(wanted: Wanted) -> dict[str, Mapping[str, Json]]:
+    return {kind: {n: content_of(each) for n, each in of.items()} for kind, of in wanted.items()}
 
 
 def test_a_refused_version_is_not_sent_again_and_holds_nothing_up() -> None:
@@ -207,7 +213,7 @@ def test_a_name_inside_a_longer_name_is_not_blamed() -> None:
 def test_a_returning_envoy_gets_only_the_differences() -> None:
     old, new = goal({"a": cluster(), "x": cluster()}, route("a")), goal({"a": cluster()}, route("a"))
     stream = Stream(new)
-    held = {kind: {name: r.version for name, r in old.of(kind).items()} for kind in old.resources}
+    held = {kind: {name: each.version for name, each in old[kind].items()} for kind in KINDS}
     assert stream.ask("cluster", has=held["cluster"]) == []
     assert stream.ask("endpoint", "a", "x", has=held["endpoint"]) == []
     assert stream.ask("listener", has=held["listener"]) == []
@@ -220,7 +226,7 @@ def test_routes_of_an_unknown_version_keep_their_clusters_until_they_are_replace
     stream = Stream(goal({"a": cluster()}, route("a")))
     had = {"a": stream_version("cluster", "a"), "x": "1"}
     stream.ask("cluster", has=had)
-    stream.ask("endpoint", "a", has={"a": resource("endpoint", "a", {"clusterName": "a"}).version})
+    stream.ask("endpoint", "a", has={"a": made("endpoint", "a", {"clusterName": "a"}).version})
     stream.ask("listener")
     assert stream.ask("route", "r", has={"r": "unknown"}) == ["route r"]
     stream.ack("listener")
@@ -230,7 +236,7 @@ def test_routes_of_an_unknown_version_keep_their_clusters_until_they_are_replace
 
 
 def stream_version(kind: Kind, name: str) -> str:
-    return resource(kind, name, cluster()).version
+    return made(kind, name, cluster()).version
 
 
 def test_a_name_that_does_not_exist_is_said_to_be_absent_once() -> None:
@@ -250,7 +256,7 @@ def test_what_envoy_left_is_not_sent() -> None:
     stream.leave("endpoint", "b")
     changed = _plain(goal({"a": cluster(), "b": cluster()}, route("a")))
     changed["endpoint"] = {"a": {"clusterName": "a"}, "b": {"n": 1}}
-    assert stream.publish(target(changed)) == []
+    assert stream.publish(wanted_of(changed)) == []
 
 
 def test_a_listener_waits_for_the_clusters_it_names() -> None:

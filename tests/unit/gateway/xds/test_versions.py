@@ -1,19 +1,25 @@
 """Content versions and the names a resource mentions."""
 
-from headgate.gateway.xds.versions import resource, target
+from tests.xds_resources import made, wanted_of
+
+from headgate.gateway.xds.versions import Changes, apply, difference
 
 
 def test_the_version_is_the_content_whatever_the_order_of_keys() -> None:
-    one, other = resource("route", "r", {"a": 1, "b": 2}), resource("route", "r", {"b": 2, "a": 1})
+    one, other = made("route", "r", {"a": 1, "b": 2}), made("route", "r", {"b": 2, "a": 1})
     assert one.version == other.version
-    assert one.version != resource("route", "r", {"a": 1, "b": 3}).version
+    assert one.version != made("route", "r", {"a": 1, "b": 3}).version
 
 
-def test_equal_content_is_taken_over_from_the_previous_target() -> None:
-    first = target({"cluster": {"a": {"x": 1}, "b": {"x": 1}}})
-    second = target({"cluster": {"a": {"x": 1}, "b": {"x": 2}}}, first)
-    assert second.of("cluster")["a"] is first.of("cluster")["a"]
-    assert second.of("cluster")["b"].version != first.of("cluster")["b"].version
+def test_a_difference_leads_from_one_to_the_other() -> None:
+    before = wanted_of({"cluster": {"a": {"x": 1}, "b": {"x": 1}, "gone": {}}})
+    after = wanted_of({"cluster": {"a": {"x": 1}, "b": {"x": 2}}, "route": {"r": {}}})
+    changes = difference(before, after)
+    assert [(each.kind, each.name) for each in changes.changed] == [("cluster", "b"), ("route", "r")]
+    assert changes.removed == (("cluster", "gone"),)
+    apply(before, changes)
+    assert before == after
+    assert not difference(before, after) and not Changes()
 
 
 def test_every_way_to_name_a_cluster_is_seen() -> None:
@@ -25,11 +31,11 @@ def test_every_way_to_name_a_cluster_is_seen() -> None:
             {"typedPerFilterConfig": {"x": {"grpcService": {"envoyGrpc": {"clusterName": "picker"}}}}},
         ]
     }
-    assert resource("route", "r", content).names_clusters == {"plain", "weighted", "mirror", "picker"}
+    assert made("route", "r", content).names_clusters == {"plain", "weighted", "mirror", "picker"}
 
 
 def test_endpoints_belong_to_eds_clusters_only_by_service_name_or_name() -> None:
-    assert resource("cluster", "a", {"type": "EDS"}).names_endpoints == {"a"}
+    assert made("cluster", "a", {"type": "EDS"}).names_endpoints == {"a"}
     named = {"type": "EDS", "edsClusterConfig": {"serviceName": "s"}}
-    assert resource("cluster", "a", named).names_endpoints == {"s"}
-    assert resource("cluster", "a", {"type": "STATIC"}).names_endpoints == frozenset()
+    assert made("cluster", "a", named).names_endpoints == {"s"}
+    assert made("cluster", "a", {"type": "STATIC"}).names_endpoints == frozenset()

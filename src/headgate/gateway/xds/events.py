@@ -1,0 +1,63 @@
+"""What happens on a delta-xDS stream, and what is sent on it."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from headgate.gateway.xds.versions import Changes, Kind, Resource
+
+
+class Requested(msgspec.Struct, frozen=True, kw_only=True):
+    """A DeltaDiscoveryRequest: a subscription change, an acknowledgement or a refusal, or several at once."""
+
+    kind: Kind
+    subscribe: tuple[str, ...] = ()
+    unsubscribe: tuple[str, ...] = ()
+    initial_versions: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Name → version that Envoy holds from an earlier stream; in the first request of a kind only."""
+    nonce: str = ""
+    error: str | None = None
+    """Envoy's message when it refuses the response with this nonce."""
+
+
+class Published(msgspec.Struct, frozen=True):
+    """The resources are other ones from now on."""
+
+    changes: Changes
+
+
+class Ticked(msgspec.Struct, frozen=True):
+    """Time passed; send one at `DeltaSession.wake_at`."""
+
+
+Event = Requested | Published | Ticked
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """A DeltaDiscoveryResponse to send."""
+
+    kind: Kind
+    nonce: str
+    changed: tuple[Resource, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A resource version that Envoy refused, and why."""
+
+    resource: Resource
+    message: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Envoy's word on one resource version."""
+
+    resource: Resource
+    refused: str | None
+    """Its message; None: it took it."""
+
+
+def blamed_by(names: Iterable[str], message: str) -> set[str]:
+    """Which of *names* stand in the message as whole words."""
+    return {name for name in names if re.search(rf"(?<![\w./:-]){re.escape(name)}(?![\w/-]|[.:]\w)", message)}
