@@ -1,6 +1,7 @@
 """Forms as clients send them, and as they should not: what every reader of them must agree on."""
 
 import itertools
+import random
 from collections.abc import Sequence
 
 BOUNDARY = "------------------------d74496d66958873e"
@@ -145,3 +146,58 @@ def cut(body: bytes, places: Sequence[int]) -> list[bytes]:
     """The body in pieces."""
     ends = [0, *sorted(min(place, len(body)) for place in places), len(body)]
     return [body[start:end] for start, end in itertools.pairwise(ends)]
+
+
+PIECES = (
+    *(
+        "--b",
+        "--b--",
+        "\r\n",
+        "\r",
+        "\n",
+        "\r\n\r\n",
+        "--",
+        "-",
+        " ",
+        "\t",
+        "b",
+        "--bb",
+        "--c",
+        "\0",
+        ":",
+        ";",
+    ),
+    *('Content-Disposition: form-data; name="model"', "content-disposition:form-data;name=stream"),
+    *('Content-Disposition: form-data; name="max_completion_tokens"', "Content-Type: x/y", '"', "\\", "="),
+    *('; filename="x"', "; name=model", "name*", "form-data", "m", "true", "17", "007", "é", " folded"),
+    *("\r\n--b\r\n", "\r\n\r\nm\r\n--b", 'Content-Disposition: form-data; name="model"\r\n\r\n'),
+)
+"""What forms are made of whose boundary is `b`."""
+
+
+def damaged(body: bytes, damage: Sequence[tuple[int, int, str]]) -> bytes:
+    """The body with some bytes replaced: place, how many, and by what."""
+    for at, length, put in damage:
+        body = body[:at] + put.encode() + body[at + length :]
+    return body
+
+
+def random_form(dice: random.Random) -> tuple[str, bytes]:
+    """Content type and body of a form that is well-formed, nearly so, or not at all."""
+    if dice.random() < 0.2:
+        return "multipart/form-data; boundary=b", "".join(dice.choices(PIECES, k=dice.randrange(30))).encode()
+    parts = [
+        dice.choice(
+            (MODEL, field("model", "é"), field("x", "model"), file(content=dice.choice(PIECES).encode()))
+        )
+        for _ in range(dice.randrange(1, 4))
+    ]
+    body = multipart(*parts, boundary="b")
+    damage = [
+        (dice.randrange(len(body)), dice.randrange(3), dice.choice(PIECES)) for _ in range(dice.randrange(3))
+    ]
+    kind = "multipart/form-data; boundary=b"
+    if dice.random() < 0.2:
+        at = dice.randrange(20, len(kind))
+        kind = kind[:at] + dice.choice(('"', ";", " ", "\\", "=", "b", "x=y;")) + kind[at:]
+    return kind, damaged(body, damage)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.forms import BOUNDARY, CASES, cut, field, file, multipart
+from tests.forms import BOUNDARY, CASES, PIECES, cut, damaged, field, file, multipart
 from tests.wires import cases
 
 from headgate.wire.api import Reading
@@ -21,38 +21,7 @@ MANY = settings(max_examples=cases(1000), deadline=None)
 SETTINGS = native_settings(Settings("n"))
 FORMAT = OTHERS["multipart"]
 
-_PIECES = st.sampled_from(
-    [
-        *(
-            "--b",
-            "--b--",
-            "\r\n",
-            "\r",
-            "\n",
-            "\r\n\r\n",
-            "--",
-            "-",
-            " ",
-            "\t",
-            "b",
-            "--bb",
-            "--c",
-            "\0",
-            ":",
-            ";",
-        ),
-        *('Content-Disposition: form-data; name="model"', "content-disposition:form-data;name=stream"),
-        *(
-            'Content-Disposition: form-data; name="max_completion_tokens"',
-            "Content-Type: x/y",
-            '"',
-            "\\",
-            "=",
-        ),
-        *('; filename="x"', "; name=model", "name*", "form-data", "m", "true", "17", "007", "é", " folded"),
-        *("\r\n--b\r\n", "\r\n\r\nm\r\n--b", 'Content-Disposition: form-data; name="model"\r\n\r\n'),
-    ]
-)
+_PIECES = st.sampled_from(PIECES)
 _DAMAGE = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 3), _PIECES), max_size=3)
 _PARTS = st.lists(
     st.one_of(
@@ -65,7 +34,7 @@ _PARTS = st.lists(
 )
 _BODIES = st.one_of(
     st.lists(_PIECES, max_size=30).map(lambda pieces: "".join(pieces).encode()),
-    st.builds(lambda parts, damage: _damaged(multipart(*parts, boundary="b"), damage), _PARTS, _DAMAGE),
+    st.builds(lambda parts, damage: damaged(multipart(*parts, boundary="b"), damage), _PARTS, _DAMAGE),
 )
 _TYPES = st.one_of(
     st.just("multipart/form-data; boundary=b"),
@@ -74,12 +43,6 @@ _TYPES = st.one_of(
     ),
 )
 _CUTS = st.lists(st.integers(0, 400), max_size=6)
-
-
-def _damaged(body: bytes, damage: Sequence[tuple[int, int, str]]) -> bytes:
-    for at, length, put in damage:
-        body = body[:at] + put.encode() + body[at + length :]
-    return body
 
 
 def _scan(kind: str, chunks: Sequence[bytes]) -> Any:

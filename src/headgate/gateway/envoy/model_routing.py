@@ -1,11 +1,14 @@
 """Routing by model name: the body's `model` becomes a header, and the route is chosen again.
 
-Every listener has the filters, switched off. A route configuration switches them on for its port when one of
-its routes matches the header: from then on JSON bodies are held until they are whole. Which of the filters
+Every listener has the filters, switched off. A route configuration switches them on when one of its routes
+matches the header: from then on bodies of JSON and forms are held until they are whole. Which of the filters
 that are off a request gets is settled by Envoy's first choice of a route, so every request must have one.
 """
 
+from collections.abc import Mapping
+
 from headgate.gateway.envoy import names
+from headgate.gateway.envoy.body_script import FORM_TYPE, JSON_TYPE, READ_MARK, SCRIPT
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, extension, typed
 from headgate.gateway.settings import GatewaySettings
@@ -16,17 +19,17 @@ _MATCHING = "envoy.extensions.common.matching.v3"
 _TRANSFORM = f"{_FILTERS}.transform.v3.TransformConfig"
 _SKIP = "envoy.extensions.filters.common.matcher.action.v3.SkipFilter"
 
-JSON_LIMIT = "envoy.filters.http.match_delegate"
-"""Name of the filter that holds JSON bodies and knows how long they may be."""
+BODY_LIMIT = "envoy.filters.http.match_delegate"
+"""Name of the filter that holds bodies of JSON and forms, and knows how long they may be."""
 
 TRANSFORM = "envoy.filters.http.transform"
 
-JSON_TYPE = "application/json"
-"""Part of the content type of bodies that `transform` looks into; fixed there."""
+BODY_SCRIPT = "headgate.body"
+"""Name of the Lua filter; see `body_script`."""
 
 
 def filters(settings: GatewaySettings) -> list[Json]:
-    """HTTP filters, first in the chain, off: a limit for JSON bodies, then the header.
+    """HTTP filters, first in the chain, off: a limit for bodies, then the header from JSON, then from forms.
 
     `transform` by itself would go by the limit of the route, and before the header is set it may be that of
     an answer without a backend, 1 MiB.
@@ -36,27 +39,31 @@ def filters(settings: GatewaySettings) -> list[Json]:
         f"{_FILTERS}.buffer.v3.Buffer",
         max_request_bytes=settings.body_limit_bytes,
     )
-    json_only = extension(
-        JSON_LIMIT, f"{_MATCHING}.ExtensionWithMatcher", extension_config=limit, xds_matcher=_SKIP_OTHERS
+    read_only = extension(
+        BODY_LIMIT, f"{_MATCHING}.ExtensionWithMatcher", extension_config=limit, xds_matcher=_SKIP_OTHERS
     )
-    return [json_only | {"disabled": True}, extension(TRANSFORM, _TRANSFORM) | {"disabled": True}]
+    script = extension(BODY_SCRIPT, f"{_FILTERS}.lua.v3.Lua", default_source_code={"inline_string": SCRIPT})
+    return [each | {"disabled": True} for each in (read_only, extension(TRANSFORM, _TRANSFORM), script)]
 
 
-def switched_on() -> Json:
-    """`typed_per_filter_config` of a whole route configuration whose routes match the model's name.
+def switched_on(base_models: Mapping[str, str] | None = None) -> Json:
+    """`typed_per_filter_config` of routes, hosts or configurations where the model's name may be matched.
 
-    Without a `model` in the body the header stays absent: an empty value is not added. ext_proc is made for
-    every request, because its pool is known later; with all parts skipped it asks nobody.
+    *base_models* maps names of adapters and base models to the base model's name, for the second header; it
+    changes with the routes and never a listener. Without a `model` in the body both headers stay absent.
+    ext_proc is made for every request, because its pool is known later; with all parts skipped it asks
+    nobody.
     """
-    name = header(headers.MODEL_NAME, "%REQUEST_BODY(model)%")
+    told = (header(headers.MODEL_NAME, "%REQUEST_BODY(model)%"), header(READ_MARK, "1"))
     silent = {"request_header_mode": "SKIP", "response_header_mode": "SKIP"}
     return {
-        JSON_LIMIT: typed(f"{_MATCHING}.ExtensionWithMatcherPerRoute", xds_matcher=_SKIP_OTHERS),
+        BODY_LIMIT: typed(f"{_MATCHING}.ExtensionWithMatcherPerRoute", xds_matcher=_SKIP_OTHERS),
         TRANSFORM: typed(
             _TRANSFORM,
-            request_transformation={"headers_mutations": [{"append": name}]},
+            request_transformation={"headers_mutations": [{"append": each} for each in told]},
             clear_route_cache=True,
         ),
+        BODY_SCRIPT: typed(f"{_FILTERS}.lua.v3.LuaPerRoute", filter_context=dict(base_models or {})),
         names.EXT_PROC: typed(
             f"{_FILTERS}.ext_proc.v3.ExtProcPerRoute", overrides={"processing_mode": silent}
         ),
@@ -64,13 +71,17 @@ def switched_on() -> Json:
 
 
 def _skip_others() -> Json:
-    """Other bodies pass by: uploads and gRPC streams are neither held nor limited."""
+    """Other bodies pass by: raw uploads and gRPC streams are neither held nor limited."""
     content_type = extension(
         "content-type", "envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name="content-type"
     )
-    json_body = {"single_predicate": {"input": content_type, "value_match": {"contains": JSON_TYPE}}}
+    read = [
+        {"single_predicate": {"input": content_type, "value_match": value}}
+        for value in ({"contains": JSON_TYPE}, {"prefix": FORM_TYPE, "ignore_case": True})
+    ]
     skip = {"action": {"name": "skip", "typed_config": typed(_SKIP)}}
-    return {"matcher_list": {"matchers": [{"predicate": {"not_matcher": json_body}, "on_match": skip}]}}
+    others = {"not_matcher": {"or_matcher": {"predicate": read}}}
+    return {"matcher_list": {"matchers": [{"predicate": others, "on_match": skip}]}}
 
 
 _SKIP_OTHERS = _skip_others()

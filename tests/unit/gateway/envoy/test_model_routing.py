@@ -87,7 +87,8 @@ def test_what_is_switched_on_is_told_in_envoys_types() -> None:
     routes = translated(matching(("X-Gateway-Model-Name", "m"))).resources["route"][PORT]
     message: Any = protos.to_message("route", routes)
     assert set(message.typed_per_filter_config) == {
-        model_routing.JSON_LIMIT,
+        model_routing.BODY_LIMIT,
         model_routing.TRANSFORM,
+        model_routing.BODY_SCRIPT,
         "envoy.filters.http.ext_proc",
     }
