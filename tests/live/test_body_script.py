@@ -12,7 +12,7 @@ from tests.live.harness.body_routing import BodyRouting, body_routing, echo, nam
 
 from headgate.gateway.envoy import body_script, model_routing
 from headgate.model import headers
-from headgate.model.bounds import MODEL_NAME_BYTES
+from headgate.model.bounds import MODEL_NAME_BYTES, MOST_PARTS
 from headgate.wire import multipart as reader
 
 pytestmark = pytest.mark.live
@@ -99,7 +99,7 @@ async def test_a_form_in_pieces_or_without_a_length(lab: BodyRouting) -> None:
 
 
 async def test_lines_that_look_like_delimiters_are_given_up(lab: BodyRouting) -> None:
-    many = b"".join(b"\r\n--" + BOUNDARY.encode() + b"x" for _ in range(body_script.MOST_PARTS))
+    many = b"".join(b"\r\n--" + BOUNDARY.encode() + b"x" for _ in range(MOST_PARTS))
     _, said = await lab.ask(multipart(file(content=many), field("model", "m")), content_type())
     assert (said["model"], said["unread"]) == (None, body_script.BAD_FORM)
 

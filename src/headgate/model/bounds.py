@@ -6,6 +6,12 @@ HEADER_VALUE_BYTES = 256
 """Value of a header that is kept: request id, objective, fairness id, session."""
 PATH_BYTES = 1024
 """A request's path, as records show it."""
+BOUNDARY_BYTES = 70
+"""Boundary of a multipart body, as RFC 2046 says."""
+PART_HEADERS_BYTES = 4096
+"""Headers of one part of a multipart body; a body with longer ones is not understood."""
+MOST_PARTS = 1024
+"""Parts of one multipart body; a body with more is not understood."""
 
 
 def fits(text: str, most_bytes: int) -> bool:

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from headgate.model.bounds import MODEL_NAME_BYTES
 from headgate.model.requests import Api
 from headgate.wire import multipart
 from headgate.wire.shape import Text, count, execute, kind_of, media_tokens, string
 
-LONGEST_MODEL = 512
+LONGEST_MODEL = MODEL_NAME_BYTES
 """Bytes of a model's name; a body with a longer one is refused."""
 
 BodyKind = Literal["json", "multipart"]

@@ -10,13 +10,9 @@ that ends early is read as far as its parts are whole.
 import re
 from collections.abc import Collection
 
+from headgate.model.bounds import BOUNDARY_BYTES, MOST_PARTS, PART_HEADERS_BYTES
+
 MEDIA_TYPE = "multipart/form-data"
-LONGEST_BOUNDARY = 70
-"""Bytes of a boundary, as RFC 2046 says."""
-MOST_PARTS = 1024
-"""Parts of one body; a body with more is not understood."""
-LONGEST_PART_HEADERS = 4096
-"""Bytes of the headers of one part; a body with longer ones is not understood."""
 TRUE = (b"true", b"1", b"on", b"t", b"yes", b"y")
 """Values, in small letters, by which model servers (pydantic) understand that a field is true."""
 
@@ -69,7 +65,7 @@ def boundary_of(content_type: str) -> bytes | None:
     """The boundary that a multipart content type names; None: none that can be used."""
     named = parameters(content_type.encode())
     found = (named or {}).get(b"boundary", b"")
-    usable = len(found) <= LONGEST_BOUNDARY and _PRINTABLE.match(found) and not found.endswith(b" ")
+    usable = len(found) <= BOUNDARY_BYTES and _PRINTABLE.match(found) and not found.endswith(b" ")
     return found if usable else None
 
 
@@ -113,7 +109,7 @@ def values(body: bytes, boundary: bytes, names: Collection[bytes]) -> list[tuple
         end = behind if body.startswith(b"\r\n", behind) else -1
         content = behind + 2
         if end < 0:
-            last = behind + LONGEST_PART_HEADERS + 4
+            last = behind + PART_HEADERS_BYTES + 4
             end = body.find(b"\r\n\r\n", behind, last)
             content = end + 4
             if end < 0:

@@ -6,6 +6,7 @@ The native module itself is not imported here: rows are plain tuples, and `kinds
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from headgate.model import bounds
 from headgate.model import headers as names
 from headgate.model.ids import EndpointId
 from headgate.model.requests import BLOCK_BYTES, MEDIA_TOKENS, MOST_MEDIA, InferenceRequest, Usage
@@ -53,9 +54,9 @@ def native_settings(settings: Settings, formats: Sequence[Format] = FORMATS) -> 
     return {
         "names": dict(_NAMES),
         "formats": [(each.api, list(each.suffixes), each.shape, each.body) for each in formats],
-        "longest_boundary": multipart.LONGEST_BOUNDARY,
-        "most_parts": multipart.MOST_PARTS,
-        "longest_part_headers": multipart.LONGEST_PART_HEADERS,
+        "longest_boundary": bounds.BOUNDARY_BYTES,
+        "most_parts": bounds.MOST_PARTS,
+        "longest_part_headers": bounds.PART_HEADERS_BYTES,
         "true_words": list(multipart.TRUE),
         "media_blocks": MEDIA_BLOCKS,
         "media_tokens": MEDIA_TOKENS,

@@ -6,7 +6,7 @@ JSON, a field that comes twice is not guessed at; nor is a name that no header m
 """
 
 from headgate.model import headers
-from headgate.model.bounds import MODEL_NAME_BYTES
+from headgate.model.bounds import BOUNDARY_BYTES, MODEL_NAME_BYTES, MOST_PARTS, PART_HEADERS_BYTES
 
 NAMESPACE = "headgate.body"
 """Dynamic metadata of a request."""
@@ -15,10 +15,6 @@ UNREAD = "unread"
 READ_MARK = "x-headgate-json"
 """Request header that `transform` sets when it has read a body as a JSON object; it goes no further."""
 
-LONGEST_BOUNDARY = 70
-MOST_PARTS = 1024
-"""Parts of a form, and lines that begin as if a part ended."""
-LONGEST_PART_HEADERS = 4096
 WINDOW_BYTES = 1 << 18
 """Bytes of a form that are looked at at once."""
 
@@ -87,7 +83,7 @@ end
 local function boundary_of(content_type)
   local named = parameters(content_type)
   local found = named and named.boundary or ""
-  if found == "" or #found > {LONGEST_BOUNDARY} or found:find("[^ -~]") or found:sub(-1) == " " then
+  if found == "" or #found > {BOUNDARY_BYTES} or found:find("[^ -~]") or found:sub(-1) == " " then
     return nil
   end
   return found
@@ -123,7 +119,7 @@ local function model_of(body, content_type)
   local delimiter = "\\r\\n--" .. boundary
   local size = body and body:length() or 0
   local window, base = "", 0
-  local seen = 0
+  local seen = 0  -- lines that begin with the boundary: many of them would take long
 
   local function bytes(at, count)
     count = math.min(count, size - at)
@@ -177,10 +173,10 @@ local function model_of(body, content_type)
     if not part or part < 0 then break end
     local content, name = part + 2, ""
     if bytes(part, 2) ~= "\\r\\n" then
-      local block = bytes(part, {LONGEST_PART_HEADERS + 4})
+      local block = bytes(part, {PART_HEADERS_BYTES + 4})
       local stop = block:find("\\r\\n\\r\\n", 1, true)
       if not stop then
-        if #block < {LONGEST_PART_HEADERS + 4} then part = nil break end
+        if #block < {PART_HEADERS_BYTES + 4} then part = nil break end
         return nil, "{BAD_FORM}"
       end
       content, name = part + stop + 3, field_name(block:sub(1, stop - 1))

@@ -3,9 +3,10 @@
 Every listener has the filters, switched off. A route configuration switches them on when one of its routes
 matches the header: from then on bodies of JSON and forms are held until they are whole. Which of the filters
 that are off a request gets is settled by Envoy's first choice of a route, so every request must have one.
+Routes that can take no request away from their models' routes may switch the filters off again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from headgate.gateway.envoy import names
 from headgate.gateway.envoy.body_script import FORM_TYPE, JSON_TYPE, READ_MARK, SCRIPT
@@ -26,6 +27,9 @@ TRANSFORM = "envoy.filters.http.transform"
 
 BODY_SCRIPT = "headgate.body"
 """Name of the Lua filter; see `body_script`."""
+
+
+_FILTER_NAMES = (BODY_LIMIT, TRANSFORM, BODY_SCRIPT)
 
 
 def filters(settings: GatewaySettings) -> list[Json]:
@@ -68,6 +72,76 @@ def switched_on(base_models: Mapping[str, str] | None = None) -> Json:
             f"{_FILTERS}.ext_proc.v3.ExtProcPerRoute", overrides={"processing_mode": silent}
         ),
     }
+
+
+def switched_off() -> Json:
+    """`typed_per_filter_config` of routes and hosts for which nothing is to be read, below `switched_on`."""
+    return {name: typed("envoy.config.route.v3.FilterConfig", disabled=True) for name in _FILTER_NAMES}
+
+
+def by_model(match: Json) -> bool:
+    """Whether an Envoy RouteMatch asks for the model or the base model."""
+    return any(each["name"].lower() in headers.FROM_BODY for each in match.get("headers", ()))
+
+
+def must_be_read(matches: Sequence[Json]) -> list[bool]:
+    """For each route of a host, by their Envoy matches in order: whether bodies of its requests must be read.
+
+    Envoy's first choice of a route is made without the model; it may be wrong where an earlier route asks for
+    the model and a path can fit both. Elsewhere the filters may be off: uploads to a path of their own are
+    neither held nor limited.
+    """
+    asking = _Paths()
+    found: list[bool] = []
+    for match in matches:
+        asks = by_model(match)
+        found.append(asks or asking.meet(match))
+        if asks:
+            asking.add(match)
+    return found
+
+
+class _Paths:
+    """Paths of Envoy matches, to ask which others meet them."""
+
+    def __init__(self) -> None:
+        self._any = False
+        """Every path may be among them: there is `/`, or an expression."""
+        self._prefixes: set[str] = set()
+        self._exact: set[str] = set()
+        self._above: set[str] = set()
+        """All of both, and what they lie below."""
+
+    def add(self, match: Json) -> None:
+        """One more."""
+        kind, path = _path(match)
+        if kind == "any":
+            self._any = True
+            return
+        (self._prefixes if kind == "prefix" else self._exact).add(path)
+        self._above.update(_upwards(path))
+
+    def meet(self, match: Json) -> bool:
+        """Whether a request may fit this match and one of them, for all that their paths say."""
+        kind, path = _path(match)
+        if self._any or kind == "any":
+            return self._any or bool(self._above)
+        below = any(each in self._prefixes for each in _upwards(path))
+        return below or path in (self._above if kind == "prefix" else self._exact)
+
+
+def _path(match: Json) -> tuple[str, str]:
+    """How a match compares the path, `any` where it cannot be told, and with what."""
+    if "path" in match:
+        return "exact", match["path"]
+    return ("prefix", match["path_separated_prefix"]) if "path_separated_prefix" in match else ("any", "")
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """The path, and those that lie above it."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
 
 
 def _skip_others() -> Json:

@@ -1,11 +1,14 @@
 """When a port looks into bodies for the model's name, and what that leaves as it was."""
 
+import itertools
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests import manifests as manifest
 
-from headgate.gateway.envoy import model_routing, protos
+from headgate.gateway.envoy import model_answers, model_routing, protos
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import Translation, translate
 from headgate.manifests.decode import decode
@@ -92,3 +95,88 @@ def test_what_is_switched_on_is_told_in_envoys_types() -> None:
         model_routing.BODY_SCRIPT,
         "envoy.filters.http.ext_proc",
     }
+
+
+def prefix(path: str, **more: Any) -> dict[str, Any]:
+    return {"prefix": "/", **more} if path == "/" else {"path_separated_prefix": path, **more}
+
+
+ASKS = {"headers": [{"name": "X-Gateway-Model-Name", "string_match": {"exact": "m"}}]}
+
+
+@pytest.mark.parametrize(
+    ("matches", "needed"),
+    [
+        (
+            [prefix("/v1/files"), prefix("/v1", **ASKS), prefix("/v1"), prefix("/v2")],
+            [False, True, True, False],
+        ),
+        ([prefix("/v1", **ASKS), {"path": "/v1/files"}, {"path": "/v10"}], [True, True, False]),
+        (
+            [{"path": "/v1/x", **ASKS}, prefix("/v1"), prefix("/v1/x/y"), prefix("/")],
+            [True, True, False, True],
+        ),
+        ([{"safe_regex": {"regex": "/v1.*"}, **ASKS}, prefix("/v2")], [True, True]),
+        ([prefix("/v1", **ASKS), {"safe_regex": {"regex": "/v2"}}], [True, True]),
+        ([{"safe_regex": {"regex": "/v2"}}, prefix("/", **ASKS), prefix("/v2")], [False, True, True]),
+        (
+            [prefix("/v1", headers=[{"name": "x", "string_match": {"exact": "m"}}]), prefix("/v1")],
+            [False, False],
+        ),
+        ([], []),
+    ],
+)
+def test_bodies_are_read_where_a_model_may_decide(matches: list[dict[str, Any]], needed: list[bool]) -> None:
+    assert model_routing.must_be_read(matches) == needed
+
+
+PATHS = ["/" + "/".join(parts) for depth in range(4) for parts in itertools.product("ab", repeat=depth)]
+_MATCH = st.builds(
+    lambda path, exact, asks: ({"path": path} if exact else prefix(path)) | (ASKS if asks else {}),
+    st.sampled_from(PATHS),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+def fits(match: dict[str, Any], path: str) -> bool:
+    if "path" in match:
+        return bool(match["path"] == path)
+    stem = match.get("path_separated_prefix", "")
+    return path == stem or path.startswith(stem + "/")
+
+
+@given(st.lists(_MATCH, max_size=6))
+def test_no_request_loses_its_models_route_and_none_is_read_in_vain(matches: list[dict[str, Any]]) -> None:
+    """By every path there is, two elements deeper than those of the matches."""
+    paths = [*PATHS, *(f"{path.rstrip('/')}/{more}" for path in PATHS for more in ("a", "x"))]
+    for number, needed in enumerate(model_routing.must_be_read(matches)):
+        match = matches[number]
+        asking = [each for each in matches[:number] if "headers" in each]
+        both = any(fits(match, path) and fits(each, path) for each in asking for path in paths)
+        assert needed == (both or "headers" in match), (matches, number)
+
+
+def test_what_is_switched_off_and_what_answers_last_is_told_in_envoys_types() -> None:
+    matches = [prefix("/v1", **ASKS), {"path": "/v1/x", **ASKS}, prefix("/v1", **ASKS)]
+    last = model_answers.last_routes(matches)
+    assert [each["name"] for each in last] == [
+        *("unreadable-body/0", "unreadable-body/1", "model-not-found/0", "model-not-found/1", "no-route")
+    ]
+    off = {"typed_per_filter_config": model_routing.switched_off()}
+    host = {"name": "a", "domains": ["a"], "routes": [*last, last[-1] | off]}
+    message: Any = protos.to_message("route", {"name": "r", "virtual_hosts": [host]})
+    assert set(message.virtual_hosts[0].routes[-1].typed_per_filter_config) == {
+        model_routing.BODY_LIMIT,
+        model_routing.TRANSFORM,
+        model_routing.BODY_SCRIPT,
+    }
+
+
+def test_names_of_adapters_come_with_the_routes() -> None:
+    on = model_routing.switched_on({"adapter": "base", "base": "base"})
+    assert on[model_routing.BODY_SCRIPT]["filter_context"] == {"adapter": "base", "base": "base"}
+    asks = {"name": "X-Gateway-Base-Model-Name", "string_match": {"exact": "base"}}
+    *_, found, _ = model_answers.last_routes([prefix("/", headers=[asks])], {"b": "other", "a": "base"})
+    message = found["direct_response"]["body_format"]["json_format"]["error"]["message"]
+    assert message.endswith("here; there are routes for a.")
