@@ -1,16 +1,28 @@
 """What Envoy reads of bodies: the model of forms as the picker reads it, the base model, and why nothing was read."""
 
 import asyncio
+import json
 import os
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from tests.forms import BOUNDARY, CASES, content_type, field, file, multipart, random_form
-from tests.live.harness.body_routing import BodyRouting, body_routing, echo, named
+from tests.live.harness.body_routing import (
+    ROUTER,
+    BodyRouting,
+    body_routing,
+    echo,
+    named,
+    without_ext_proc,
+)
+from tests.live.harness.envoy import listener, running_envoy
+from tests.live.harness.processes import free_port
 
 from headgate.gateway.envoy import body_script, model_routing
+from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
 from headgate.model.bounds import MODEL_NAME_BYTES, MOST_PARTS
 from headgate.wire import multipart as reader
@@ -170,3 +182,39 @@ async def test_longer_bodies_are_refused_and_others_pass(tmp_path: Path) -> None
             assert answer.status == 413
         _, said = await lab.ask(long, "application/octet-stream")
         assert said["unread"] == body_script.OTHER_TYPE
+
+
+async def test_adapters_change_with_the_routes_and_no_listener_does(tmp_path: Path) -> None:
+    """Routes from a file, as they come by RDS."""
+    rules = tmp_path / "routes.json"
+
+    def put(adapters: dict[str, str]) -> None:
+        hosts = [{"name": "all", "domains": ["*"], "routes": [echo("else")]}]
+        routes = {
+            "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            "name": "routes",
+            "virtual_hosts": hosts,
+            "typed_per_filter_config": without_ext_proc(model_routing.switched_on(adapters)),
+        }
+        new = tmp_path / "new.json"
+        new.write_text(json.dumps({"resources": [routes]}))
+        new.replace(rules)
+
+    put({"a": "old"})
+    port = free_port()
+    source = {"path_config_source": {"path": str(rules)}, "resource_api_version": "V3"}
+    manager = {
+        "rds": {"route_config_name": "routes", "config_source": source},
+        "http_filters": [*model_routing.filters(GatewaySettings()), ROUTER],
+    }
+    async with running_envoy([listener(port, manager)], [], tmp_path), aiohttp.ClientSession() as http:
+        lab = BodyRouting(port, http)
+        _, said = await lab.ask(b'{"model":"a"}')
+        assert said["base"] == "old"
+        put({"a": "new", "b": "new"})
+        async with asyncio.timeout(10):
+            while said["base"] == "old":
+                _, said = await lab.ask(b'{"model":"a"}')
+                await asyncio.sleep(0.02)
+        _, said = await lab.ask(b'{"model":"b"}')
+        assert said["base"] == "new"

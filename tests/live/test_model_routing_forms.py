@@ -33,7 +33,7 @@ class Lab:
 
     def __init__(self) -> None:
         self.servers = {name: ScriptedModelServer() for name in ("hear", "draw", "rest")}
-        self.servers["hear"].models = ["whisper-large-v3"]
+        self.servers["hear"].models = ["whisper-large-v3", "turbo"]
         self.servers["draw"].models = ["draw"]
         self.gate: Gateway
 
@@ -44,8 +44,10 @@ class Lab:
             by_model("draw", "draw"),
             manifest.rule("rest", path="/v1/files"),
             manifest.rule("rest", path=PATH + "/any"),
+            manifest.rule("hear", path="/hear"),
         )
         yield manifest.model("whisper", "hear", "whisper-large-v3")
+        yield manifest.model("either", "hear", "whisper-large-v3", "turbo")
         for name, server in self.servers.items():
             yield manifest.pool(name)
             yield manifest.model_server(name, server.address, name)
@@ -130,3 +132,16 @@ async def test_a_form_that_names_no_model_takes_a_rule_without_one_or_has_no_rou
     answer, text = await send(lab, body, kind, PATH + "/any")
     assert answer.status == 200, text
     assert lab.servers["rest"].bodies[-1] == body
+
+
+async def test_inference_models_share_forms_among_their_targets_and_refuse_other_names(lab: Lab) -> None:
+    seen = set()
+    for _ in range(30):
+        form = multipart(file(), field("model", "either"), field("language", "en"))
+        answer, text = await send(lab, form, content_type(), "/hear" + PATH)
+        assert answer.status == 200, text
+        seen.add(lab.form("hear")[b"model"])
+    assert seen == {b"whisper-large-v3", b"turbo"}
+    answer, text = await send(lab, multipart(file(), field("model", "other")), content_type(), "/hear" + PATH)
+    assert (answer.status, answer.headers["x-headgate-reason"]) == (404, "unknown-model")
+    assert b"'other'" in text and b"'either'" in text

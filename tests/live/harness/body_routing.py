@@ -15,6 +15,13 @@ from headgate.gateway.envoy import body_script, model_routing, names
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
 
+ROUTER = {"name": "router", "typed_config": typed("filters.http.router.v3.Router")}
+
+
+def without_ext_proc(switched_on: Json) -> Json:
+    """What `model_routing.switched_on` gave, for a chain without pickers."""
+    return {name: each for name, each in switched_on.items() if name != names.EXT_PROC}
+
 
 def echo(name: str, **match: Any) -> Json:
     """A route that answers with its name, the two headers and why nothing was read."""
@@ -68,13 +75,11 @@ async def body_routing(
 ) -> AsyncIterator[BodyRouting]:
     """Serves *routes* on one host, the filters switched on by *switched_on* (the usual way)."""
     port = free_port()
-    on = dict(model_routing.switched_on() if switched_on is None else switched_on)
-    on.pop(names.EXT_PROC, None)
-    router = {"name": "router", "typed_config": typed("filters.http.router.v3.Router")}
+    on = without_ext_proc(model_routing.switched_on() if switched_on is None else switched_on)
     hosts = [{"name": "all", "domains": ["*"], "routes": list(routes)}]
     manager = {
         "route_config": {"virtual_hosts": hosts, "typed_per_filter_config": on},
-        "http_filters": [*model_routing.filters(GatewaySettings(body_limit_bytes=limit)), router],
+        "http_filters": [*model_routing.filters(GatewaySettings(body_limit_bytes=limit)), ROUTER],
     }
     async with running_envoy([listener(port, manager)], [], folder), aiohttp.ClientSession() as http:
         yield BodyRouting(port, http)

@@ -48,9 +48,12 @@ def start_envoy(listeners: list[Json], clusters: list[Json], folder: Path) -> tu
     admin = free_port()
     config = folder / "bootstrap.json"
     resources = {"listeners": listeners, "clusters": clusters}
-    config.write_text(
-        json.dumps({"admin": {"address": address(f"127.0.0.1:{admin}")}, "static_resources": resources})
-    )
+    whole = {
+        "node": {"id": "test", "cluster": "test"},
+        "admin": {"address": address(f"127.0.0.1:{admin}")},
+        "static_resources": resources,
+    }
+    config.write_text(json.dumps(whole))
     options = ("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning")
     return Child([str(find_envoy()), "-c", str(config), *options]), admin
 
