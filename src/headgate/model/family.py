@@ -30,27 +30,45 @@ class Family(Generic[K, V]):
         self._members = members
         self._member = member
         self._known: frozenset[K] = frozenset()
+        self._due: dict[K, None] = {}
+        """Members that may have another value than is known."""
         self.values: dict[K, V] = {}
         tracker.watch(members)
 
-    def refresh(self, stale: Iterable[Node]) -> Refreshed[K, V]:
+    @property
+    def is_behind(self) -> bool:
+        """Whether the last `refresh` left something over."""
+        return bool(self._due)
+
+    def refresh(self, stale: Iterable[Node], most_runs: int | None = None) -> Refreshed[K, V]:
         """What changed and what is gone; *stale* is what `Tracker.take_stale` said, other nodes are skipped.
 
-        Raises what the computation of the members raises; then the same nodes have to be given again.
+        After *most_runs* computations it stops, with the member that it is at; what is left over comes with
+        the next calls, as it is then. Raises what the computation of the members raises; then the same nodes
+        have to be given again.
         """
+        began = self._tracker.runs
         again: list[K] = [node.args[0] for node in stale if node.fn is self._member]
         members: frozenset[K] = self._tracker.get(self._members.fn, *self._members.args)
+        gone: set[K] = set()
         if members is not self._known:
-            gone, new = self._known - members, members - self._known
-        else:
-            gone = new = frozenset()
-        for key in new:
-            self._tracker.watch(Node(self._member, (key,)))
+            gone = set(self._known - members)
+            for key in members - self._known:
+                self._tracker.watch(Node(self._member, (key,)))
+                self._due[key] = None
+        self._known = members
+        for key in again:
+            if key in members:
+                self._due[key] = None
+        for key in gone:
+            self._tracker.unwatch(Node(self._member, (key,)))
+            self._due.pop(key, None)
+            self.values.pop(key, None)
         changed: dict[K, V] = {}
         failed: dict[K, Exception] = {}
-        for key in dict.fromkeys((*new, *again)):
-            if key not in members:
-                continue
+        while self._due and (most_runs is None or self._tracker.runs - began < most_runs):
+            key = next(iter(self._due))
+            del self._due[key]
             try:
                 value = self._tracker.get(self._member, key)
             except Exception as error:
@@ -58,8 +76,4 @@ class Family(Generic[K, V]):
                 continue
             if key not in self.values or self.values[key] != value:
                 changed[key] = self.values[key] = value
-        for key in gone:
-            self._tracker.unwatch(Node(self._member, (key,)))
-            self.values.pop(key, None)
-        self._known = members
-        return Refreshed(changed, set(gone), failed)
+        return Refreshed(changed, gone, failed)

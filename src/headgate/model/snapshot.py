@@ -1,6 +1,9 @@
 """All objects at one instant: what a source yields and both halves start from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress, count
+from operator import is_not
+from typing import Any
 
 import msgspec
 
@@ -29,22 +32,109 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Where the gateway that serves this listens itself."""
 
 
-def differences(world: Store, snapshot: Snapshot) -> list[Change]:
-    """What leads from the store's objects to those of *snapshot*; instances that are the same cost little."""
-    now = {each.identity: each for each in snapshot.objects}
-    changes = [Change(key, each) for key, each in now.items() if world.held(key) is not each]
-    changes += [Change(key, None) for key in world.identities() if key not in now]
-    return changes
+class Entry(msgspec.Struct, frozen=True):
+    """One entry of a table of facts that are no objects, as it is now."""
+
+    table: str
+    key: Any
+    value: Any
+    """None: it is gone."""
 
 
-def follow(world: Store, snapshot: Snapshot, changes: Sequence[Change] | None = None) -> None:
-    """Make the store's objects and tables those of *snapshot*; *changes* where `differences` was asked
-    already."""
-    world.put("addresses", snapshot.addresses)
-    world.put("authorities", snapshot.authorities)
-    world.put("api_keys", snapshot.api_keys)
+class Difference(msgspec.Struct, frozen=True):
+    """What makes the facts of one snapshot those of the next."""
+
+    changes: tuple[Change, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+    def parts(self, size: int) -> Iterator["Difference"]:
+        """The same as several of at most *size* facts, for who must not be busy for long."""
+        for at in range(0, len(self.entries), size):
+            yield Difference(entries=self.entries[at : at + size])
+        for at in range(0, len(self.changes), size):
+            yield Difference(self.changes[at : at + size])
+
+
+def difference(before: Snapshot, after: Snapshot) -> Difference:
+    """What *after* has that *before* has not. Objects that are the same instances are not looked at, so that
+    a thousand of them take microseconds; others may still be equal, which the store finds out."""
+    return Difference(tuple(_changes(before.objects, after.objects)), tuple(_entries(before, after)))
+
+
+def take(world: Store, found: Difference) -> None:
+    """Bring a store up to date."""
+    for each in found.entries:
+        world.set(each.table, each.key, each.value)
+    world.apply(found.changes)
+
+
+def held(world: Store) -> Snapshot:
+    """What a store has, as a snapshot. Looks at everything."""
+    return Snapshot(
+        objects=tuple(world.held(each) for each in sorted(world.identities())),  # type: ignore[misc]
+        addresses=world.table("addresses"),
+        problems=tuple(sorted(each for some in world.table(PROBLEMS).values() for each in some)),
+        authorities=world.table("authorities"),
+        api_keys=world.table("api_keys"),
+        own=world.table("settings").get("own") or Own(),
+    )
+
+
+def follow(world: Store, snapshot: Snapshot) -> None:
+    """Make the store's objects and tables those of *snapshot*.
+
+    Looks at everything; who follows a source takes `difference`s.
+    """
+    take(world, difference(held(world), snapshot))
+
+
+PROBLEMS = "problems"
+"""Table: text of an object (or the file, where it is no object) → what is wrong with how it is written."""
+
+
+def _changes(before: tuple[Object, ...], after: tuple[Object, ...]) -> Iterator[Change]:
+    start = _alike(before, after)
+    end = _alike(before[start:][::-1], after[start:][::-1])
+    old, new = before[start : len(before) - end], after[start : len(after) - end]
+    kept = set(map(id, old)).intersection(map(id, new))
+    fresh = {each.identity: each for each in new if id(each) not in kept}
+    for identity, each in fresh.items():
+        yield Change(identity, each)
+    for each in old:
+        if id(each) not in kept and each.identity not in fresh:
+            yield Change(each.identity, None)
+
+
+def _alike(one: Sequence[Object], other: Sequence[Object]) -> int:
+    """How many are the same instances, from the beginning."""
+    return next(compress(count(), map(is_not, one, other)), min(len(one), len(other)))
+
+
+def _entries(before: Snapshot, after: Snapshot) -> Iterator[Entry]:
+    old, new = _tables(before), _tables(after)
+    for table, entries in new.items():
+        known = old[table]
+        if known is entries:
+            continue
+        for key, value in entries.items():
+            if key not in known or known[key] != value:
+                yield Entry(table, key, value)
+        for key in known:
+            if key not in entries:
+                yield Entry(table, key, None)
+
+
+def _tables(snapshot: Snapshot) -> Mapping[str, Mapping[Any, Any]]:
     broken, kinds = broken_tables(snapshot.problems)
-    world.put("broken", broken)
-    world.put("broken kinds", kinds)
-    world.set("settings", "own", snapshot.own)
-    world.apply(differences(world, snapshot) if changes is None else changes)
+    told: dict[str, list[Problem]] = {}
+    for each in snapshot.problems:
+        told.setdefault(each.place.object or each.place.file, []).append(each)
+    return {
+        "addresses": snapshot.addresses,
+        "authorities": snapshot.authorities,
+        "api_keys": snapshot.api_keys,
+        PROBLEMS: {where: tuple(some) for where, some in told.items()},
+        "broken": broken,
+        "broken kinds": kinds,
+        "settings": {"own": snapshot.own},
+    }

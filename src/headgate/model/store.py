@@ -194,6 +194,10 @@ class Store(Tracker):
         self.read(("keys", table))
         return tuple(self._tables.get(table, {}))
 
+    def table(self, name: str) -> Mapping[Any, Any]:
+        """A whole table as it is now. Not recorded: for shells and tests."""
+        return dict(self._tables.get(name, {}))
+
     def held(self, identity: Identity) -> KubeObject | None:
         """The object, or None. Not recorded: for shells and tests."""
         return self._objects.get(identity)

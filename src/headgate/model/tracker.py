@@ -52,6 +52,11 @@ class Tracker:
         self.runs = 0
         """Computations run so far: the cost of a change, for tests."""
 
+    @property
+    def nodes(self) -> int:
+        """How many are remembered."""
+        return len(self._values)
+
     def read(self, fact: Hashable) -> None:
         """Note that the running computation depends on *fact*, which must not be a Node."""
         if self._running:

@@ -9,7 +9,7 @@ from headgate.model.indexes import INDEXES
 from headgate.model.meta import Identity, Meta, Origin
 from headgate.model.objects import Pod, Service
 from headgate.model.problems import Place, Problem
-from headgate.model.store import BUCKETS, Change, Store, bucket_of
+from headgate.model.store import BUCKETS, MOST_MERGED, Change, Store, bucket_of
 
 
 def pod(name: str, **labels: str) -> Pod:
@@ -77,6 +77,37 @@ def test_names_of_different_kinds_do_not_meet() -> None:
     assert world.kind(Service) == () and world.kind(Pod, "default") == (pod("a").identity,)
 
 
+@pytest.mark.parametrize("count", [3, 10, MOST_MERGED + 1, 3 * MOST_MERGED])
+def test_what_an_index_finds_is_in_order_whatever_came_and_went(count: int) -> None:
+    names = [f"p{number * 7919 % 1000:03}" for number in range(6 * MOST_MERGED)]
+    world = stored(*map(pod, names[: 4 * MOST_MERGED]))
+    there = set(names[: 4 * MOST_MERGED])
+    assert world.get(all_pods) == tuple(sorted(there))
+    leaving, coming = names[:count], [*names[-count:], *names[: count // 2]]
+    world.apply(Change(pod(each).identity, None) for each in leaving)
+    world.apply(Change(pod(each).identity, pod(each)) for each in coming)
+    there = there.difference(leaving).union(coming)
+    assert world.get(all_pods) == tuple(sorted(there))
+    world.apply(Change(pod(each).identity, None) for each in there)
+    assert world.get(all_pods) == ()
+
+
+def has_app(world: Store, name: str, app: str) -> bool:
+    return world.is_indexed("label", ("Pod", "default", "app", app), pod(name).identity)
+
+
+def test_who_asks_for_one_in_an_index_depends_on_no_other() -> None:
+    world = stored(pod("a", app="x"), pod("b", app="x"))
+    assert (world.get(has_app, "a", "x"), world.get(has_app, "a", "y")) == (True, False)
+    runs = world.runs
+    world.apply(Change(each.identity, each) for each in (pod("b", app="y"), pod("c", app="x")))
+    assert world.get(has_app, "a", "x") and world.runs == runs
+    world.apply([Change(pod("a").identity, pod("a", app="y"))])
+    assert (world.get(has_app, "a", "x"), world.get(has_app, "a", "y")) == (False, True)
+    assert world.count("label", ("Pod", "default", "app", "y")) == 2
+    assert world.count("label", ("Pod", "default", "app", "z")) == 0
+
+
 def test_every_object_is_in_one_bucket() -> None:
     world = stored(*(pod(f"p{number}") for number in range(300)))
     parts = [world.bucket(Pod, number) for number in range(BUCKETS)]
@@ -108,3 +139,26 @@ def test_tables_touch_what_is_another() -> None:
     world.put("addresses", {"b": ("10.0.0.3",)})
     assert world.get(host, "a") is None
     assert world.keys("addresses") == ("b",)
+    world.set("addresses", "b", None)
+    world.set("addresses", "c", ("10.0.0.4",))
+    assert (world.keys("addresses"), world.get(host, "b"), world.get(host, "c")) == (
+        ("c",),
+        None,
+        ("10.0.0.4",),
+    )
+
+
+def hosts(world: Store) -> tuple[object, ...]:
+    return world.keys("addresses")
+
+
+def test_keys_of_a_table_are_others_only_when_one_comes_or_goes() -> None:
+    world = stored()
+    world.set("addresses", "a", 1)
+    assert world.get(hosts) == ("a",)
+    runs = world.runs
+    world.set("addresses", "a", 2)
+    world.set("addresses", "b", None)
+    assert world.get(hosts) == ("a",) and world.runs == runs
+    world.set("addresses", "b", 1)
+    assert world.get(hosts) == ("a", "b") and world.runs == runs + 1

@@ -1,6 +1,5 @@
 import pytest
 
-from headgate.model.family import Family
 from headgate.model.tracker import Node, Tracker
 
 
@@ -41,10 +40,6 @@ def around(world: World) -> int:
         return world.get(broken)
     except ValueError:
         return -1
-
-
-def names(world: World) -> frozenset[str]:
-    return frozenset(("a", "b", "c")[: world.fact("count")])
 
 
 def test_an_equal_result_stops_there() -> None:
@@ -116,18 +111,3 @@ def test_what_nobody_reads_is_forgotten() -> None:
     world.collect()
     world.get(parity, "a")
     assert world.runs == runs + 2
-
-
-def test_a_family_costs_what_changed() -> None:
-    world = World(a=1, b=2, c=3, count=3)
-    family = Family[str, int](world, Node(names, ()), parity)
-    assert family.refresh(world.take_stale()) == ({"a": 1, "b": 0, "c": 1}, set(), {})
-    runs = world.runs
-    world.change(b=3, c=5)
-    assert family.refresh(world.take_stale()) == ({"b": 1}, set(), {})
-    assert world.runs - runs == 2
-    world.change(count=2)
-    assert family.refresh(world.take_stale()) == ({}, {"c"}, {})
-    assert family.values == {"a": 1, "b": 1}
-    world.change(c=4)
-    assert world.take_stale() == ()

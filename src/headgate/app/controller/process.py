@@ -5,7 +5,7 @@ Nothing that goes wrong here changes what Envoy serves: a computation that fails
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,7 @@ from headgate.io.web.admin import AdminServer, Reply, reply
 from headgate.io.xds.server import XdsServer
 from headgate.model.forbidden import Own
 from headgate.model.problems import Place, Problem
-from headgate.model.snapshot import Snapshot, differences, follow
-from headgate.model.store import Change
+from headgate.model.snapshot import Difference, Snapshot, difference, held, take
 from headgate.model.words import counted
 
 log = logging.getLogger("headgate.controller")
@@ -79,6 +78,8 @@ class Controller:
         self._timer: asyncio.TimerHandle | None = None
         self._in_thread = asyncio.Lock()
         """Held while a thread works on the store; nobody else may read it then."""
+        self._snapshot: Snapshot | None = None
+        """What the store has; None: unknown, since something went wrong."""
         self._read: tuple[Problem, ...] = ()
         """What is wrong with the text that the objects came from."""
         self._found: tuple[Problem, ...] = ()
@@ -139,12 +140,15 @@ class Controller:
         """Work on a new snapshot, and publish."""
         self._read = snapshot.problems
         try:
-            changes = differences(self._half.world, snapshot)
-            if self._summary is not None and len(changes) <= INLINE:
-                update = self._work(snapshot, changes, _now())
+            before = held(self._half.world) if self._snapshot is None else self._snapshot
+            found = await asyncio.to_thread(difference, before, snapshot)
+            self._snapshot = None
+            if self._summary is not None and len(found.changes) <= INLINE:
+                update = self._work(found, _now())
             else:
                 async with self._in_thread:
-                    update = await asyncio.to_thread(self._work, snapshot, changes, _now())
+                    update = await asyncio.to_thread(self._work, found, _now())
+            self._snapshot = snapshot
         except Exception as error:
             log.exception("this version of the objects cannot be used")
             message = f"a bug in Headgate: {error!r}; what was served before is served on"
@@ -154,8 +158,8 @@ class Controller:
             self._publish(update)
         self._note_problems()
 
-    def _work(self, snapshot: Snapshot, changes: Sequence[Change], now: float) -> Update:
-        follow(self._half.world, snapshot, changes)
+    def _work(self, found: Difference, now: float) -> Update:
+        take(self._half.world, found)
         return self._half.refresh(now)
 
     def _publish(self, update: Update) -> None:

@@ -1,0 +1,108 @@
+"""Values of many members, followed."""
+
+from headgate.model.family import Family
+from headgate.model.tracker import Node, Tracker
+
+
+class World(Tracker):
+    """Numbers by name; who has an odd one fails."""
+
+    def __init__(self, **numbers: int) -> None:
+        super().__init__()
+        self.numbers = dict(numbers)
+
+    def change(self, *gone: str, **numbers: int) -> None:
+        self.numbers |= numbers
+        for each in gone:
+            del self.numbers[each]
+        self.touch((*gone, *numbers, "names"))
+
+
+def names(world: World) -> frozenset[str]:
+    world.read("names")
+    return frozenset(world.numbers)
+
+
+def half(world: World, name: str) -> int:
+    world.read(name)
+    whole, odd = divmod(world.numbers[name], 2)
+    if odd:
+        raise ValueError(f"{name} is odd")
+    return whole
+
+
+def family_of(world: World) -> Family[str, int]:
+    return Family(world, Node(names, ()), half)
+
+
+def refresh(
+    world: World, family: Family[str, int], most_runs: int | None = None
+) -> tuple[dict[str, int], set[str]]:
+    found = family.refresh(world.take_stale(), most_runs)
+    assert not found.failed
+    return found.changed, found.gone
+
+
+def test_members_come_change_and_go() -> None:
+    world = World(a=2, b=4)
+    family = family_of(world)
+    assert refresh(world, family) == ({"a": 1, "b": 2}, set())
+    assert refresh(world, family) == ({}, set())
+    world.change("a", b=6, c=8)
+    assert refresh(world, family) == ({"b": 3, "c": 4}, {"a"})
+    assert family.values == {"b": 3, "c": 4}
+    world.change(a=2)
+    assert refresh(world, family) == ({"a": 1}, set())
+
+
+def test_what_is_gone_is_no_longer_computed() -> None:
+    world = World(a=2, b=4)
+    family = family_of(world)
+    refresh(world, family)
+    world.change("a")
+    refresh(world, family)
+    world.collect()
+    assert world.nodes == 2
+    runs = world.runs
+    world.touch(["a"])
+    assert refresh(world, family) == ({}, set()) and world.runs == runs
+
+
+def test_a_member_that_fails_keeps_its_value_and_costs_no_other() -> None:
+    world = World(a=2, b=4)
+    family = family_of(world)
+    refresh(world, family)
+    world.change(a=3, b=6)
+    found = family.refresh(world.take_stale())
+    assert (found.changed, list(map(str, found.failed.values()))) == ({"b": 3}, ["a is odd"])
+    assert family.values == {"a": 1, "b": 3}
+    assert not family.is_behind
+    world.change(a=2)
+    assert refresh(world, family) == ({}, set()), "as it was"
+
+
+def test_much_work_is_done_in_parts() -> None:
+    world = World(**{f"n{number}": 2 * number for number in range(10)})
+    family = family_of(world)
+    seen: dict[str, int] = {}
+    steps = 0
+    while steps == 0 or family.is_behind:
+        before = world.runs
+        changed, _ = refresh(world, family, 4)
+        assert world.runs - before <= 4
+        seen |= changed
+        steps += 1
+    assert steps == 3
+    assert seen == family.values == {f"n{number}": number for number in range(10)}
+
+
+def test_what_changes_or_goes_between_the_parts_counts_as_it_is_then() -> None:
+    world = World(a=2, b=4, c=6)
+    family = family_of(world)
+    first, _ = refresh(world, family, 2)
+    left = sorted(world.numbers.keys() - first.keys())
+    assert len(left) == 2 and family.is_behind
+    world.change(left[0], **{left[1]: 20})
+    changed, gone = refresh(world, family)
+    assert (changed, gone) == ({left[1]: 10}, {left[0]})
+    assert family.values == {**first, left[1]: 10}
