@@ -156,6 +156,7 @@ ENTRIES: tuple[tuple[str, Hashable, tuple[Any, ...]], ...] = (
     ("authorities", "/ca", (None, "PEM")),
     ("settings", "own", (None, Own(frozenset({80})))),
     ("settings", "cluster", (None, True)),
+    ("settings", "bound_ports", (None, frozenset({81}))),
     ("settings", "own_picker_names", (None, ("n0",))),
     ("broken", "InferencePool a/n0", (None, True)),
     ("broken kinds", "", (None, True)),

@@ -27,33 +27,48 @@ class Own(msgspec.Struct, frozen=True):
     """Addresses of this machine; loopback ones need not be named."""
 
 
-def own_of(world: Store) -> Own:
-    """Where the gateway of a store listens: as it was told, and where its listeners are bound."""
-    told, bound = world.entry("settings", "own"), world.entry("settings", "bound_ports")
-    if not isinstance(told, Own) or not told.ports:
-        return told if isinstance(told, Own) else Own()
-    return Own(told.ports | bound, told.addresses) if isinstance(bound, frozenset) else told
+OWN_PORT = "a port of this gateway itself is no backend"
+
+
+def refused(world: Store, ip: str, port: int) -> str | None:
+    """Why a backend must not be at *ip*, *port* of a store's gateway, listeners included; None: it may.
+
+    Only for addresses of this machine it depends on which listeners there are.
+    """
+    told = world.entry("settings", "own")
+    own = told if isinstance(told, Own) else Own()
+    address = _bare(ip)
+    if address is None:
+        return None
+    if own.ports and _is_here(address, own) and port in (world.entry("settings", "bound_ports") or ()):
+        return OWN_PORT
+    return _refusal(address, port, own)
 
 
 def refusal(ip: str, port: int, own: Own) -> str | None:
     """Why a backend must not be at *ip*, *port*; None: it may. Text that is no address is not looked at."""
-    try:
-        address = _bare(ip)
-    except ValueError:
-        return None
+    address = _bare(ip)
+    return None if address is None else _refusal(address, port, own)
+
+
+def _refusal(address: IPv4Address | IPv6Address, port: int, own: Own) -> str | None:
     if address.is_link_local:
         return "a link-local address, where clouds have their metadata services, is no backend"
     if address in METADATA:
         return "a cloud's metadata service is no backend"
-    here = address.is_loopback or address.is_unspecified or str(address) in own.addresses
-    if here and port in own.ports:
-        return "a port of this gateway itself is no backend"
-    return None
+    return OWN_PORT if _is_here(address, own) and port in own.ports else None
 
 
-def _bare(ip: str) -> IPv4Address | IPv6Address:
-    """The address without zone, and as IPv4 where it leads there."""
-    address = ip_address(ip.partition("%")[0])
+def _is_here(address: IPv4Address | IPv6Address, own: Own) -> bool:
+    return address.is_loopback or address.is_unspecified or str(address) in own.addresses
+
+
+def _bare(ip: str) -> IPv4Address | IPv6Address | None:
+    """The address without zone, and as IPv4 where it leads there; None: it is none."""
+    try:
+        address = ip_address(ip.partition("%")[0])
+    except ValueError:
+        return None
     if isinstance(address, IPv4Address):
         return address
     if address in _TRANSLATED:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from headgate.model.forbidden import Own, own_of, refusal
+from headgate.model.forbidden import refused
 from headgate.model.ids import EndpointId, endpoint_id
 from headgate.model.objects.kubernetes import EndpointSlice, Service, ServicePort, SliceEndpoint
 from headgate.model.problems import Place, Problem
@@ -38,13 +38,11 @@ def service_addresses(world: Store, namespace: str, name: str, number: int) -> t
     if port is None or service is None or service.spec.type == "ExternalName":
         return ()
     found = {address for each in _slices(world, namespace, name) for address in _of_slice(each, port)}
-    own = own_of(world)
-    return tuple(sorted(each for each in found if refusal(each.ip, each.port, own) is None))
+    return tuple(sorted(each for each in found if refused(world, each.ip, each.port) is None))
 
 
 def service_problems(world: Store, namespace: str, name: str) -> tuple[Problem, ...]:
     """Addresses of a Service's EndpointSlices that are left out."""
-    own = own_of(world)
     return tuple(
         Problem(
             Place(object=str(each.identity), field=f"endpoints[{index}].addresses[0]"),
@@ -53,7 +51,7 @@ def service_problems(world: Store, namespace: str, name: str) -> tuple[Problem, 
         )
         for each in _slices(world, namespace, name)
         for index, endpoint in enumerate(each.endpoints)
-        for message in _refusals(each, endpoint, own)
+        for message in _refusals(world, each, endpoint)
     )
 
 
@@ -62,11 +60,11 @@ def _slices(world: Store, namespace: str, name: str) -> tuple[EndpointSlice, ...
     return tuple(each for each in found if isinstance(each, EndpointSlice))
 
 
-def _refusals(found: EndpointSlice, endpoint: SliceEndpoint, own: Own) -> Iterator[str]:
+def _refusals(world: Store, found: EndpointSlice, endpoint: SliceEndpoint) -> Iterator[str]:
     for port in found.ports:
         if endpoint.addresses and port.port is not None and found.address_type != "FQDN":
             ip = endpoint.addresses[0]
-            if why := refusal(ip, port.port, own):
+            if why := refused(world, ip, port.port):
                 yield f"{endpoint_id(ip, port.port)} is not used: {why}"
 
 

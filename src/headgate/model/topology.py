@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from headgate.model import absent
 from headgate.model.endpoints import Endpoint, ForeignPicker, ModelRule, Pool, TargetModel
-from headgate.model.forbidden import own_of, refusal
+from headgate.model.forbidden import refused
 from headgate.model.ids import EndpointId, PoolKey, endpoint_id, pool_key
 from headgate.model.labels import label_text
 from headgate.model.meta import Identity, KubeObject, Labels
@@ -203,10 +203,10 @@ def _pod(world: Store, pod: Identity, ports: tuple[int, ...]) -> Selection:
         problems.append(Problem(where, "InvalidValue", message, "warning"))
     if found.ip is None or not found.ready:
         return (), tuple(problems)
-    ip, own = found.ip, own_of(world)
+    ip = found.ip
     endpoints: list[Endpoint] = []
     for port in active_ports(found, ports):
-        if (why := refusal(ip, port, own)) is not None:
+        if (why := refused(world, ip, port)) is not None:
             where = Place(object=str(pod), field="status.podIP")
             message = f"{endpoint_id(ip, port)} is not used: {why}"
             problems.append(Problem(where, "ForbiddenAddress", message))
@@ -288,8 +288,7 @@ def _server(world: Store, namespace: str, name: str) -> tuple[tuple[Endpoint, ..
     tls = server.spec.tls or ServerTls()
     if tls.ca_file and world.entry("authorities", tls.ca_file) is None:
         return (), ()  # whoever tried to read it told why
-    own = own_of(world)
-    refused = {ip: why for ip in found if (why := refusal(ip, parsed.port, own))}
+    wrong = {ip: why for ip in found if (why := refused(world, ip, parsed.port))}
     endpoints = tuple(
         Endpoint(
             id=endpoint_id(ip, parsed.port),
@@ -304,11 +303,11 @@ def _server(world: Store, namespace: str, name: str) -> tuple[tuple[Endpoint, ..
             insecure=tls.insecure_skip_verify,
         )
         for ip in sorted(found)
-        if ip not in refused
+        if ip not in wrong
     )
-    if not refused:
+    if not wrong:
         return endpoints, ()
-    ip, why = min(refused.items())
+    ip, why = min(wrong.items())
     meant = "" if ip == parsed.host else f" ({parsed.host})"
     message = f"{endpoint_id(ip, parsed.port)}{meant} is not used: {why}; name the model server's own"
     return endpoints, (Problem(where, "ForbiddenAddress", message),)

@@ -6,7 +6,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from headgate.model.forbidden import Own, refusal
+from headgate.model.forbidden import Own, refusal, refused
+from headgate.model.store import Store
 
 OWN = Own(frozenset({8080, 15000}), frozenset({"10.0.0.5", "2001:db8::5"}))
 
@@ -70,3 +71,26 @@ def test_no_spelling_of_a_link_local_address_gets_by(ip: ipaddress.IPv4Address, 
 @hypothesis.given(st.ip_addresses(network="127.0.0.0/8"), st.integers(1, 65535))
 def test_loopback_model_servers_are_fine_but_on_own_ports(ip: ipaddress.IPv4Address, port: int) -> None:
     assert (refusal(str(ip), port, OWN) is None) == (port not in OWN.ports)
+
+
+def admin(world: Store) -> str | None:
+    return refused(world, "127.0.0.1", 9999)
+
+
+def elsewhere(world: Store) -> str | None:
+    return refused(world, "10.0.0.6", 9999)
+
+
+def test_ports_of_listeners_are_our_own_too() -> None:
+    world = Store({})
+    assert world.get(admin) is None
+    world.set("settings", "bound_ports", frozenset({9999}))
+    assert world.get(admin) is None, "nothing is served"
+    world.set("settings", "own", OWN)
+    assert (world.get(admin), world.get(elsewhere)) == (refusal("127.0.0.1", 8080, OWN), None)
+    runs = world.runs
+    world.set("settings", "bound_ports", frozenset({9998}))
+    assert (world.get(admin), world.get(elsewhere)) == (None, None)
+    assert world.runs == runs + 1, "an address elsewhere does not depend on them"
+    world.set("settings", "own", Own(frozenset({9999})))
+    assert world.get(admin)

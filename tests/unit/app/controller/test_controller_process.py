@@ -106,7 +106,7 @@ async def test_a_version_that_meets_a_bug_changes_nothing_that_is_served(
         await until(lambda: routes(controller) == ["default/a"])
         published = controller.xds.published
         with monkeypatch.context() as patch:
-            patch.setattr(module, "follow", lambda *_: 1 / 0)
+            patch.setattr(module, "take", lambda *_: 1 / 0)
             source.queue.put_nowait(named("b"))
             await until(lambda: controller.status()["problems"][0]["reason"] == "InternalError")
             assert (controller.xds.published, routes(controller)) == (published, ["default/a"])
