@@ -211,10 +211,16 @@ async def test_adapters_change_with_the_routes_and_no_listener_does(tmp_path: Pa
         lab = BodyRouting(port, http)
         _, said = await lab.ask(b'{"model":"a"}')
         assert said["base"] == "old"
-        put({"a": "new", "b": "new"})
-        async with asyncio.timeout(10):
-            while said["base"] == "old":
-                _, said = await lab.ask(b'{"model":"a"}')
-                await asyncio.sleep(0.02)
+        for number in range(body_script.MOST_VERSIONS + 2):
+            put({"a": f"new-{number}", "b": f"new-{number}"})
+            async with asyncio.timeout(10):
+                while said["base"] != f"new-{number}":
+                    _, said = await lab.ask(b'{"model":"a"}')
+                    await asyncio.sleep(0.01)
         _, said = await lab.ask(b'{"model":"b"}')
-        assert said["base"] == "new"
+        assert said["base"] == f"new-{number}"
+        put({})
+        async with asyncio.timeout(10):
+            while said["base"] is not None:
+                _, said = await lab.ask(b'{"model":"b"}')
+                await asyncio.sleep(0.01)

@@ -9,7 +9,7 @@ Routes that can take no request away from their models' routes may switch the fi
 from collections.abc import Iterator, Mapping, Sequence
 
 from headgate.gateway.envoy import names
-from headgate.gateway.envoy.body_script import FORM_TYPE, JSON_TYPE, READ_MARK, SCRIPT
+from headgate.gateway.envoy.body_script import FORM_TYPE, JSON_TYPE, READ_MARK, SCRIPT, context
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, extension, typed
 from headgate.gateway.settings import GatewaySettings
@@ -67,7 +67,7 @@ def switched_on(base_models: Mapping[str, str] | None = None) -> Json:
             request_transformation={"headers_mutations": [{"append": each} for each in told]},
             clear_route_cache=True,
         ),
-        BODY_SCRIPT: typed(f"{_FILTERS}.lua.v3.LuaPerRoute", filter_context=dict(base_models or {})),
+        BODY_SCRIPT: typed(f"{_FILTERS}.lua.v3.LuaPerRoute", filter_context=context(base_models or {})),
         names.EXT_PROC: typed(
             f"{_FILTERS}.ext_proc.v3.ExtProcPerRoute", overrides={"processing_mode": silent}
         ),

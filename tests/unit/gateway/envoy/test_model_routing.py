@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests import manifests as manifest
 
-from headgate.gateway.envoy import model_answers, model_routing, protos
+from headgate.gateway.envoy import body_script, model_answers, model_routing, protos
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import Translation, translate
 from headgate.manifests.decode import decode
@@ -175,7 +175,12 @@ def test_what_is_switched_off_and_what_answers_last_is_told_in_envoys_types() ->
 
 def test_names_of_adapters_come_with_the_routes() -> None:
     on = model_routing.switched_on({"adapter": "base", "base": "base"})
-    assert on[model_routing.BODY_SCRIPT]["filter_context"] == {"adapter": "base", "base": "base"}
+    told = on[model_routing.BODY_SCRIPT]["filter_context"]
+    assert told[body_script.BASE_MODELS] == "adapter\tbase\nbase\tbase\n"
+    assert told == body_script.context({"base": "base", "adapter": "base", "x\n": "base", "": "base"})
+    others = body_script.context({"adapter": "base", "base": "other"})
+    assert others[body_script.VERSION] != told[body_script.VERSION]
+    assert body_script.context({}) == {}
     asks = {"name": "X-Gateway-Base-Model-Name", "string_match": {"exact": "base"}}
     *_, found, _ = model_answers.last_routes([prefix("/", headers=[asks])], {"b": "other", "a": "base"})
     message = found["direct_response"]["body_format"]["json_format"]["error"]["message"]
