@@ -42,6 +42,7 @@ ELSEWHERE = {
     "io/extproc/service.py": ("tests/unit/io/extproc/test_extproc_server.py", "the server's only service"),
     "io/sources/worker.py": ("tests/unit/io/sources/test_sources_reader.py", "the process at the other end"),
     "io/load/stream.py": ("tests/unit/io/load/test_load_generator.py", "the generator's requests"),
+    "model/tls_material.py": ("tests/unit/gateway/plan/test_certificates.py", "read by listeners"),
     "model/indexes.py": ("tests/unit/model/test_topology.py", "what look-ups go by"),
     "model/absent.py": ("tests/golden/test_golden_check.py", "its words are golden lines"),
     "model/objects/kubernetes.py": ("tests/unit/model/test_topology.py", "readiness of pods"),

@@ -59,13 +59,17 @@ class UpstreamTls(msgspec.Struct, frozen=True):
     """The certificate is not looked at."""
 
 
+LabelledTls = tuple[tuple[str, UpstreamTls], ...]
+"""Label of endpoints → how they are reached; the empty label is that of all endpoints."""
+
+
 class PoolBackend(msgspec.Struct, frozen=True):
     """An InferencePool: its picker names the endpoint."""
 
     cluster: str
     pool: Pool
     """Without endpoints."""
-    tls: tuple[tuple[str, UpstreamTls], ...] = ()
+    tls: LabelledTls = ()
     """Label of endpoints → how they are reached; endpoints without a label are reached in clear text."""
 
 
@@ -74,7 +78,7 @@ class HostsBackend(msgspec.Struct, frozen=True):
 
     cluster: str
     protocol: Literal["http", "h2c", "http2-or-http1"] = "http"
-    tls: tuple[tuple[str, UpstreamTls], ...] = ()
+    tls: LabelledTls = ()
 
 
 Backend = PoolBackend | HostsBackend

@@ -7,15 +7,27 @@ from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from headgate.gateway import ir
 from headgate.gateway.api import Position
-from headgate.gateway.envoy import clusters, encode, endpoints, listeners, names, probe, protos, routes
+from headgate.gateway.envoy import (
+    clusters,
+    encode,
+    endpoints,
+    listeners,
+    names,
+    probe,
+    protos,
+    routes,
+    secrets,
+)
 from headgate.gateway.envoy.names import Json
-from headgate.gateway.plan import hosts
-from headgate.gateway.plan.attachment import attachments
-from headgate.gateway.plan.backend_refs import by_prefix
-from headgate.gateway.plan.classes import Target, settings
+from headgate.gateway.plan import backend_refs, hosts
+from headgate.gateway.plan.attachment import attachments, routes_of
+from headgate.gateway.plan.backend_refs import by_cluster
+from headgate.gateway.plan.certificates import client_certificate, pair
+from headgate.gateway.plan.classes import Target, gateways_of, settings
 from headgate.gateway.plan.listeners import Table, bound_port, table, tables
 from headgate.gateway.plan.routes import backends_of, planned
 from headgate.gateway.xds.versions import Kind, Resource, resource, version
@@ -23,8 +35,8 @@ from headgate.model import topology
 from headgate.model.endpoints import ForeignPicker, Pool
 from headgate.model.ids import PoolKey
 from headgate.model.meta import Identity
-from headgate.model.objects import HTTPRoute
 from headgate.model.store import BUCKETS, Store
+from headgate.model.tls_material import Pair
 
 Key = tuple[Target, Kind, str]
 """A resource: the Envoy that it is for, its kind, its name."""
@@ -62,7 +74,12 @@ def names_of(world: Store, target: Target) -> Mapping[Kind, frozenset[str]]:
     probed = {probe.NAME} if settings(world).probe_socket is not None else set()
     used = world.get(used_clusters, target)
     assigned = {each for each in used if each != names.OWN_PICKER}
+    certificates = {names.certificate(each) for table in found for each in table.certificates}
+    client = world.get(client_secret, target)
+    if client is not None:
+        certificates.add(client)
     return {
+        "secret": frozenset(certificates),
         "listener": frozenset(probed | {listener_name(each) for each in found}),
         "route": frozenset(probed | {each.name for each in found}),
         "cluster": frozenset(used | {names.OWN_PICKER}),
@@ -88,10 +105,12 @@ def as_json(world: Store, key: Key) -> Json:
         case "route":
             return _route_json(world, target, name)
         case "cluster":
-            return _cluster(world, name)
+            return _cluster(world, target, name)
         case "endpoint":
             return _assignment(world, name)
-        case "scope" | "secret":
+        case "secret":
+            return _secret(world, name)
+        case "scope":
             raise LookupError(f"there is no {kind} {name}")
         case _:
             assert_never(kind)
@@ -107,8 +126,28 @@ def _listener(world: Store, target: Target, name: str) -> Json:
     if name == probe.NAME:
         assert told.probe_socket is not None
         return probe.listener(told.probe_socket, told)
-    found = next(each for each in world.get(tables, target) if listener_name(each) == name)
-    return listeners.listener(name, found.port, told)
+    found = [each for each in world.get(tables, target) if listener_name(each) == name]
+    return listeners.listener(name, found[0].port, [_chain(each) for each in found], told)
+
+
+def _chain(found: Table) -> listeners.Chain:
+    if found.scheme == "http":
+        return listeners.Chain(found.name)
+    return listeners.Chain(
+        found.name,
+        None if found.hostnames == ("*",) else found.hostnames[0],
+        tuple(names.certificate(each) for each in found.certificates),
+        None if found.clients is None else found.clients.authorities,
+        found.clients is None or found.clients.required,
+    )
+
+
+def _secret(world: Store, name: str) -> Json:
+    namespace, _, secret = name.partition("/")[2].partition("/")
+    found = world.get(pair, namespace, secret)
+    if not isinstance(found, Pair):
+        raise LookupError(f"there is no certificate in Secret {namespace}/{secret}")
+    return secrets.certificate(name, found)
 
 
 def rendered(world: Store, route: Identity, at: Position) -> tuple[RenderedRule, ...]:
@@ -147,8 +186,9 @@ def _host(world: Store, target: Target, name: str, domain: str) -> RenderedHost:
 
 def _route_resource(world: Store, target: Target, name: str) -> Resource:
     found = [world.get(_host, target, name, each) for each in _ordered_domains(world, target, name)]
+    others = [encode.host(each, ()) for each in _misdirected(world, target, name)]
     outer = routes.configuration(name, world.get(by_model, target, name))
-    body = encode.configuration(outer, (each.body for each in found))
+    body = encode.configuration(outer, (*(each.body for each in found), *others))
     named = frozenset[str]().union(*(each.clusters for each in found))
     return Resource(kind="route", name=name, version=version(body), body=body, names_clusters=named)
 
@@ -167,7 +207,15 @@ def _route_json(world: Store, target: Target, name: str) -> Json:
         | {"routes": [*(each.json for each in host_rules(world, target, name, domain)), *last]}
         for domain in _ordered_domains(world, target, name)
     ]
+    found += _misdirected(world, target, name)
     return {**routes.configuration(name, modelled), "virtual_hosts": found}
+
+
+def _misdirected(world: Store, target: Target, name: str) -> list[Json]:
+    """Virtual hosts for the host names of other TLS listeners."""
+    own = world.get(hosts.domains, target, name)
+    others = world.get(table, target, name).misdirected
+    return [routes.misdirected(each) for each in others if each not in own]
 
 
 def _ordered_domains(world: Store, target: Target, name: str) -> list[str]:
@@ -183,7 +231,7 @@ def _tables_by_model(world: Store, target: Target, number: int) -> frozenset[str
     """Tables on which a route of one part of all routes matches the model's name."""
     return frozenset(
         each.listener.table
-        for route in world.bucket(HTTPRoute, number)
+        for route in routes_of(world, number)
         if any(rule.by_model for rule in world.get(planned, route).rules)
         for each in world.get(attachments, route)
     )
@@ -207,7 +255,7 @@ def _clusters_of_bucket(world: Store, target: Target, number: int) -> frozenset[
     known = {each.name for each in world.get(tables, target)}
     return frozenset(
         backend.cluster
-        for route in world.bucket(HTTPRoute, number)
+        for route in routes_of(world, number)
         if any(each.listener.table in known for each in world.get(attachments, route))
         for each in world.get(planned, route).rules
         for backend in backends_of(each.rule)
@@ -225,30 +273,35 @@ def _pool(world: Store, cluster: str) -> Pool | None:
     return world.get(topology.pool_settings, PoolKey(rest)) if prefix == names.POOL else None
 
 
-def backend(world: Store, cluster: str) -> ir.Backend | None:
-    """The backend that a cluster was named for, or None when it is gone."""
-    prefix, _, rest = cluster.partition("/")
-    return by_prefix()[prefix].of_cluster(world, rest)
+def client_secret(world: Store, target: Target) -> str | None:
+    """The resource with the certificate that the gateway shows to backends."""
+    found = client_certificate(world, world.get(gateways_of, target))
+    return None if found is None else names.certificate(found)
 
 
-def _cluster(world: Store, name: str) -> Json:
+def _cluster(world: Store, target: Target, name: str) -> Json:
     told = settings(world)
     if name == names.OWN_PICKER:
         return clusters.own_picker(told)
     prefix, _, rest = name.partition("/")
     if prefix == names.PICKER:
         return clusters.foreign_picker(world.get(topology.picker_by_service, rest), told)
-    match world.get(backend, name):
+    client = world.get(client_secret, target)
+    match world.get(by_cluster, name):
         case ir.PoolBackend() as found:
-            return clusters.pool(found, told)
+            return clusters.pool(replace(found, tls=_shows(found.tls, client)), told)
         case ir.HostsBackend() as found:
-            return clusters.hosts(found, told)
+            return clusters.hosts(replace(found, tls=_shows(found.tls, client)), told)
         case None:
             raise LookupError(f"nothing is behind cluster {name}")
+
+
+def _shows(tls: ir.LabelledTls, client: str | None) -> ir.LabelledTls:
+    return tls if client is None else tuple((label, replace(each, client=client)) for label, each in tls)
 
 
 def _assignment(world: Store, name: str) -> Json:
     prefix, _, rest = name.partition("/")
     if prefix == names.PICKER:
         return endpoints.plain_assignment(name, world.get(topology.picker_addresses, rest))
-    return endpoints.assignment(name, by_prefix()[prefix].endpoints(world, rest))
+    return endpoints.assignment(name, backend_refs.endpoints(world, name))

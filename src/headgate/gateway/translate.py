@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from headgate.gateway import resources
+from headgate.gateway.envoy import secrets
 from headgate.gateway.envoy.names import Json
 from headgate.gateway.half import note_bound_ports, world_of
 from headgate.gateway.plan import advice, hosts, problems, summary
@@ -17,6 +18,10 @@ from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.xds.versions import KINDS
 from headgate.model.problems import Problem
 from headgate.model.snapshot import Snapshot, follow
+from headgate.model.store import Store
+
+ALWAYS = ("listener", "route", "cluster", "endpoint")
+"""Kinds that are shown when there are none, too."""
 
 
 class Translation(msgspec.Struct, frozen=True):
@@ -47,11 +52,17 @@ def translate(snapshot: Snapshot, settings: GatewaySettings, target: Target = AL
         found.update(world.get(hosts.shadowed, each))
     return Translation(
         resources={
-            kind: {name: world.get(resources.as_json, (target, kind, name)) for name in sorted(names[kind])}
+            kind: {name: _shown(world, (target, kind, name)) for name in sorted(names.get(kind, ()))}
             for kind in KINDS
-            if kind in names
+            if kind in ALWAYS or names.get(kind)
         },
         problems=tuple(sorted(world.located(each) for each in found)),
         notes=tuple(sorted(world.located(each) for each in notes)),
         summary=world.get(summary.summary, target),
     )
+
+
+def _shown(world: Store, key: resources.Key) -> Json:
+    """What may be printed of a resource: no private key."""
+    found = world.get(resources.as_json, key)
+    return secrets.shown(found) if key[1] == "secret" else found

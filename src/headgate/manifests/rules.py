@@ -3,18 +3,26 @@
 Each takes an object and yields (field path, sentence) pairs.
 """
 
+import re
 from collections.abc import Callable, Iterator
 
 from headgate.model.durations import seconds
-from headgate.model.meta import INFERENCE_GROUP, KubeObject
+from headgate.model.meta import GATEWAY_GROUP, INFERENCE_GROUP, KubeObject
 from headgate.model.objects import (
+    AccessPolicy,
     BackendRef,
+    BackendTLSPolicy,
     Gateway,
+    GRPCRoute,
     HTTPRoute,
     InferenceModel,
     InferencePool,
+    Listener,
+    ListenerSet,
     ModelServer,
     PathMatch,
+    PortTls,
+    RequestMirror,
     RouteFilter,
     RouteRule,
 )
@@ -26,6 +34,8 @@ FILTER_MEMBERS = {
     "ResponseHeaderModifier": "response_header_modifier",
     "RequestRedirect": "request_redirect",
     "URLRewrite": "url_rewrite",
+    "RequestMirror": "request_mirror",
+    "CORS": "cors",
 }
 """Filter type → the member that holds its settings."""
 
@@ -34,7 +44,12 @@ WIRE_NAMES = {
     "response_header_modifier": "responseHeaderModifier",
     "request_redirect": "requestRedirect",
     "url_rewrite": "urlRewrite",
+    "request_mirror": "requestMirror",
+    "cors": "cors",
 }
+
+REPEATABLE = frozenset({"RequestMirror"})
+"""Filters that a rule may have several of."""
 
 
 def broken_rules(each: KubeObject) -> list[tuple[str, str]]:
@@ -44,9 +59,31 @@ def broken_rules(each: KubeObject) -> list[tuple[str, str]]:
 
 
 def _gateway(gateway: Gateway) -> Broken:
+    if not gateway.spec.listeners and gateway.spec.allowed_listeners.namespaces.from_ == "None":
+        yield "spec.listeners", "at least one listener is needed, unless allowedListeners takes ListenerSets"
+    yield from _listeners(gateway.spec.listeners)
+    ports = [each.port for each in _per_port(gateway)]
+    for index, port in enumerate(ports):
+        if ports.index(port) != index:
+            yield f"spec.tls.frontend.perPort[{index}].port", f"port {port} is repeated; merge the two"
+
+
+def _per_port(gateway: Gateway) -> tuple[PortTls, ...]:
+    tls = gateway.spec.tls
+    return tls.frontend.per_port if tls is not None and tls.frontend is not None else ()
+
+
+def _listener_set(found: ListenerSet) -> Broken:
+    yield from _listeners(found.spec.listeners)
+    ref = found.spec.parent_ref
+    if (ref.group, ref.kind) != (GATEWAY_GROUP, "Gateway"):
+        yield "spec.parentRef", f"the parent must be a Gateway, not {ref.group}/{ref.kind}"
+
+
+def _listeners(listeners: tuple[Listener, ...]) -> Broken:
     names: set[str] = set()
     binds: set[tuple[int, str, str | None]] = set()
-    for index, listener in enumerate(gateway.spec.listeners):
+    for index, listener in enumerate(listeners):
         where = f"spec.listeners[{index}]"
         if listener.name in names:
             yield (
@@ -60,6 +97,14 @@ def _gateway(gateway: Gateway) -> Broken:
         binds.add(bind)
         if listener.tls is not None and listener.protocol in ("HTTP", "TCP", "UDP"):
             yield f"{where}.tls", f"tls must not be set on a listener of protocol {listener.protocol}"
+        if listener.protocol == "HTTPS":
+            yield from _terminates(listener, where)
+
+
+def _terminates(listener: Listener, where: str) -> Broken:
+    tls = listener.tls
+    if tls is not None and tls.mode != "Terminate":
+        yield f"{where}.tls.mode", "an HTTPS listener terminates TLS: write mode: Terminate"
 
 
 def _route(route: HTTPRoute) -> Broken:
@@ -99,13 +144,21 @@ def _path(path: PathMatch, where: str) -> Broken:
             yield where, f"{path.value!r} must not contain {part!r}"
     if path.value.endswith(("/..", "/.")):
         yield where, f"{path.value!r} must not end with '/..' or '/.'"
+    strange = _NOT_IN_PATHS.search(path.value)
+    if strange is not None and "#" not in path.value:
+        hint = ": a query is matched by queryParams" if strange[0] == "?" else ", write %XX"
+        yield where, f"{path.value!r} has {strange[0]!r}, which no path has{hint}"
+
+
+_NOT_IN_PATHS = re.compile(r"[^-A-Za-z0-9/._~!$&'()*+,;=:@%]|%(?![0-9a-fA-F]{2})")
 
 
 def _filters(filters: tuple[RouteFilter, ...], where: str) -> Broken:
     types = [each.type for each in filters]
     for index, each in enumerate(filters):
         here = f"{where}.filters[{index}]"
-        if each.type in FILTER_MEMBERS and types.index(each.type) != index:
+        repeated = each.type in FILTER_MEMBERS and types.index(each.type) != index
+        if repeated and each.type not in REPEATABLE:
             yield here, f"the {each.type} filter is repeated; merge the two"
         given = [type_ for type_, member in FILTER_MEMBERS.items() if getattr(each, member) is not None]
         if given and each.type not in given:
@@ -119,8 +172,87 @@ def _filters(filters: tuple[RouteFilter, ...], where: str) -> Broken:
                 f"{here}.{name}",
                 f"{name} belongs to type {extra}, not {each.type}: write a filter of its own for it",
             )
+        yield from _path_modifier(each, here)
+        mirror = each.request_mirror
+        if mirror is not None:
+            yield from _mirror(mirror, f"{here}.requestMirror")
+        if each.cors is not None and each.cors.allow_credentials and "*" in each.cors.allow_origins:
+            yield (
+                f"{here}.cors.allowOrigins",
+                "with allowCredentials every origin must be named: '*' would hand sessions to any page",
+            )
     if "RequestRedirect" in types and "URLRewrite" in types:
         yield f"{where}.filters", "RequestRedirect and URLRewrite exclude each other"
+
+
+def _path_modifier(filter_: RouteFilter, where: str) -> Broken:
+    for name, wanted in (("requestRedirect", filter_.request_redirect), ("urlRewrite", filter_.url_rewrite)):
+        path = wanted.path if wanted is not None else None
+        if path is None:
+            continue
+        here = f"{where}.{name}.path"
+        full, prefix = path.replace_full_path, path.replace_prefix_match
+        if path.type == "ReplaceFullPath" and (full is None or prefix is not None):
+            yield here, "type ReplaceFullPath needs replaceFullPath, and no replacePrefixMatch"
+        if path.type == "ReplacePrefixMatch" and (prefix is None or full is not None):
+            yield here, "type ReplacePrefixMatch needs replacePrefixMatch, and no replaceFullPath"
+
+
+def _mirror(mirror: RequestMirror, where: str) -> Broken:
+    if mirror.percent is not None and mirror.fraction is not None:
+        yield where, "percent and fraction exclude each other; remove one"
+    fraction = mirror.fraction
+    if fraction is not None and fraction.numerator > fraction.denominator:
+        yield f"{where}.fraction", "numerator must not be greater than denominator"
+    ref = mirror.backend_ref
+    if not ref.group and ref.kind == "Service" and ref.port is None:
+        yield f"{where}.backendRef.port", "port is required for a Service"
+
+
+def _grpc_route(route: GRPCRoute) -> Broken:
+    for index, rule in enumerate(route.spec.rules):
+        where = f"spec.rules[{index}]"
+        for number, match in enumerate(rule.matches):
+            method = match.method
+            here = f"{where}.matches[{number}].method"
+            if method is not None and method.service is None and method.method is None:
+                yield here, "name a service or a method, or both"
+            if method is not None and method.type == "Exact":
+                for name, value in (("service", method.service), ("method", method.method)):
+                    if value is not None and not _GRPC_NAME.fullmatch(value):
+                        yield f"{here}.{name}", f"{value!r} is no {name} name: letters, digits, '_' and '.'"
+        yield from _filters(rule.filters, where)
+        for number, ref in enumerate(rule.backend_refs):
+            yield from _backend(ref, f"{where}.backendRefs[{number}]")
+
+
+_GRPC_NAME = re.compile(r"(?i)[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
+
+
+def _backend_tls(policy: BackendTLSPolicy) -> Broken:
+    validation = policy.spec.validation
+    if bool(validation.ca_certificate_refs) == (validation.well_known_ca_certificates is not None):
+        yield (
+            "spec.validation",
+            "write one of caCertificateRefs and wellKnownCACertificates: System",
+        )
+    for index, name in enumerate(validation.subject_alt_names):
+        here = f"spec.validation.subjectAltNames[{index}]"
+        if name.type == "Hostname" and (not name.hostname or name.uri):
+            yield here, "type Hostname needs hostname, and no uri"
+        if name.type == "URI" and (not name.uri or name.hostname):
+            yield here, "type URI needs uri, and no hostname"
+
+
+def _access(policy: AccessPolicy) -> Broken:
+    spec = policy.spec
+    if spec.api_keys is None and spec.jwt is None:
+        yield "spec", "write apiKeys or jwt: a policy that lets nobody in is no policy"
+    for index, each in enumerate(spec.jwt.providers if spec.jwt is not None else ()):
+        ways = (bool(each.jwks), each.jwks_from is not None, each.remote_jwks is not None)
+        here = f"spec.jwt.providers[{index}]"
+        if sum(ways) != 1:
+            yield here, "write one of jwks, jwksFrom and remoteJwks"
 
 
 def _wrong_type(type_: str, given: str) -> str:
@@ -171,6 +303,10 @@ def _server(server: ModelServer) -> Broken:
 
 _CHECKS: dict[str, Callable[..., Broken]] = {
     "Gateway": _gateway,
+    "ListenerSet": _listener_set,
+    "GRPCRoute": _grpc_route,
+    "BackendTLSPolicy": _backend_tls,
+    "AccessPolicy": _access,
     "HTTPRoute": _route,
     "InferencePool": _pool,
     "InferenceModel": _model,

@@ -12,16 +12,23 @@ import msgspec
 from headgate.model import meta
 from headgate.model.meta import KubeObject, Meta
 from headgate.model.objects import (
+    AccessPolicy,
+    BackendAuthPolicy,
+    BackendTLSPolicy,
+    ConfigMap,
     EndpointSlice,
+    FallbackPolicy,
     Gateway,
     GatewayClass,
     GatewayClassSpec,
+    GRPCRoute,
     HTTPRoute,
     InferenceModel,
     InferenceObjective,
     InferenceObjectiveX,
     InferencePool,
     InferencePoolX,
+    ListenerSet,
     ModelServer,
     Namespace,
     Pod,
@@ -35,7 +42,6 @@ from headgate.model.objects.gateway_api import (
     HTTPRouteSpec,
     Listener,
     RouteFilter,
-    RouteRule,
 )
 from headgate.model.objects.inference import InferencePoolSpecX
 
@@ -54,6 +60,9 @@ KINDS: Mapping[tuple[str, str], type[KubeObject]] = {
     (f"{meta.GATEWAY_GROUP}/v1beta1", "Gateway"): Gateway,
     (f"{meta.GATEWAY_GROUP}/v1", "HTTPRoute"): HTTPRoute,
     (f"{meta.GATEWAY_GROUP}/v1beta1", "HTTPRoute"): HTTPRoute,
+    (f"{meta.GATEWAY_GROUP}/v1", "ListenerSet"): ListenerSet,
+    (f"{meta.GATEWAY_GROUP}/v1", "GRPCRoute"): GRPCRoute,
+    (f"{meta.GATEWAY_GROUP}/v1", "BackendTLSPolicy"): BackendTLSPolicy,
     (f"{meta.GATEWAY_GROUP}/v1", "ReferenceGrant"): ReferenceGrant,
     (f"{meta.GATEWAY_GROUP}/v1beta1", "ReferenceGrant"): ReferenceGrant,
     (f"{meta.INFERENCE_GROUP}/v1", "InferencePool"): InferencePool,
@@ -62,7 +71,11 @@ KINDS: Mapping[tuple[str, str], type[KubeObject]] = {
     (f"{meta.LLM_D_GROUP}/v1alpha2", "InferenceObjective"): InferenceObjective,
     (f"{meta.INFERENCE_X_GROUP}/v1alpha2", "InferenceObjective"): InferenceObjectiveX,
     (f"{meta.HEADGATE_GROUP}/v1alpha1", "ModelServer"): ModelServer,
+    (f"{meta.HEADGATE_GROUP}/v1alpha1", "AccessPolicy"): AccessPolicy,
+    (f"{meta.HEADGATE_GROUP}/v1alpha1", "BackendAuthPolicy"): BackendAuthPolicy,
+    (f"{meta.HEADGATE_GROUP}/v1alpha1", "FallbackPolicy"): FallbackPolicy,
     ("v1", "Service"): Service,
+    ("v1", "ConfigMap"): ConfigMap,
     ("v1", "Pod"): Pod,
     ("v1", "Namespace"): Namespace,
     ("v1", "Secret"): Secret,
@@ -85,12 +98,9 @@ GROUPS = frozenset(
 
 NOT_YET = frozenset(
     [
-        "GRPCRoute",
         "TCPRoute",
         "TLSRoute",
         "UDPRoute",
-        "BackendTLSPolicy",
-        "ListenerSet",
         "XListenerSet",
         "XMesh",
         "XBackendTrafficPolicy",
@@ -111,7 +121,6 @@ CORE_KINDS = frozenset(
     [
         "Binding",
         "ComponentStatus",
-        "ConfigMap",
         "Endpoints",
         "Event",
         "LimitRange",
@@ -126,7 +135,7 @@ CORE_KINDS = frozenset(
 )
 """Kinds of Kubernetes' core group that we do not read: none of them is a misspelt one of ours."""
 
-LENIENT = (Service, Pod, Namespace, EndpointSlice, Secret)
+LENIENT = (Service, Pod, Namespace, EndpointSlice, Secret, ConfigMap)
 """Kinds that we read a small part of: unknown fields say nothing there."""
 
 SILENT: Mapping[type, frozenset[str]] = {
@@ -143,17 +152,14 @@ SILENT: Mapping[type, frozenset[str]] = {
         ]
     ),
     GatewayClassSpec: frozenset({"description", "parametersRef"}),
-    RouteFilter: frozenset({"requestMirror", "extensionRef", "cors", "externalAuth"}),
+    RouteFilter: frozenset({"extensionRef", "externalAuth"}),
 }
 """Fields that may be there and change nothing for traffic, or whose effect is told elsewhere: a rule with a
 filter that is not supported is reported as a whole."""
 
 UNSUPPORTED: Mapping[type, frozenset[str]] = {
-    GatewaySpec: frozenset(
-        {"addresses", "infrastructure", "backendTLS", "tls", "allowedListeners", "defaultScope"}
-    ),
+    GatewaySpec: frozenset({"backendTLS", "defaultScope"}),
     HTTPRouteSpec: frozenset({"useDefaultGateways"}),
-    RouteRule: frozenset({"retry", "sessionPersistence"}),
     BackendRef: frozenset(),
     Listener: frozenset(),
 }

@@ -4,10 +4,16 @@ from collections.abc import Iterator, Mapping
 
 from headgate.model.meta import KubeObject
 from headgate.model.objects import (
+    AccessPolicy,
+    BackendAuthPolicy,
+    BackendTLSPolicy,
     EndpointSlice,
+    FallbackPolicy,
+    GRPCRoute,
     HTTPRoute,
     InferenceModel,
     InferenceObjective,
+    ListenerSet,
     ModelServer,
     Pod,
 )
@@ -40,14 +46,14 @@ def by_pool(each: KubeObject) -> Iterator[tuple[str, str]]:
 
 def by_parent(each: KubeObject) -> Iterator[tuple[str, str, str]]:
     """(kind, namespace, name) of what routes want to attach to."""
-    if isinstance(each, HTTPRoute):
+    if isinstance(each, HTTPRoute | GRPCRoute):
         for ref in each.spec.parent_refs:
             yield ref.kind, ref.namespace or each.namespace, ref.name
 
 
 def by_backend(each: KubeObject) -> Iterator[tuple[str, str, str]]:
     """(kind, namespace, name) of what routes lead to."""
-    if isinstance(each, HTTPRoute):
+    if isinstance(each, HTTPRoute | GRPCRoute):
         for rule in each.spec.rules:
             for ref in rule.backend_refs:
                 yield ref.kind, ref.namespace or each.namespace, ref.name
@@ -70,6 +76,20 @@ def by_namespace(each: KubeObject) -> Iterator[tuple[str, str]]:
     yield each.KIND, each.identity.namespace
 
 
+def by_gateway(each: KubeObject) -> Iterator[tuple[str, str, str]]:
+    """(kind, namespace, name) of what ListenerSets belong to."""
+    if isinstance(each, ListenerSet):
+        ref = each.spec.parent_ref
+        yield ref.kind, ref.namespace or each.namespace, ref.name
+
+
+def by_policy_target(each: KubeObject) -> Iterator[tuple[str, str, str, str]]:
+    """(kind of the policy, kind, namespace, name) of what policies are for."""
+    if isinstance(each, BackendTLSPolicy | AccessPolicy | BackendAuthPolicy | FallbackPolicy):
+        for ref in each.spec.target_refs:
+            yield each.KIND, ref.kind, each.namespace, ref.name
+
+
 INDEXES: Mapping[str, Index] = {
     "label": by_label,
     "pair": by_pair,
@@ -78,6 +98,8 @@ INDEXES: Mapping[str, Index] = {
     "service": by_service,
     "pool": by_pool,
     "parent": by_parent,
+    "policy": by_policy_target,
+    "listener_set": by_gateway,
     "backend": by_backend,
 }
 """Name → keys of an object."""

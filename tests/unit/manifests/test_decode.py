@@ -108,20 +108,19 @@ def test_a_misspelt_field_is_a_warning_with_the_near_one() -> None:
 
 
 def test_a_field_that_is_not_supported_yet_is_not_called_unknown() -> None:
-    rules = [{"retry": {"attempts": 2}}]
     raw = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r"}}
-    [problem] = decode({**raw, "spec": {"rules": rules}}, "", line_of).problems
-    assert (problem.reason, problem.place.field) == ("UnsupportedField", "spec.rules[0].retry")
+    [problem] = decode({**raw, "spec": {"useDefaultGateways": "All"}}, "", line_of).problems
+    assert (problem.reason, problem.place.field) == ("UnsupportedField", "spec.useDefaultGateways")
 
 
 @pytest.mark.parametrize(
     ("api", "kind", "reason"),
     [
         ("apps/v1", "Deployment", None),
-        ("v1", "ConfigMap", None),
+        ("v1", "ReplicationController", None),
         ("networking.istio.io/v1", "Gateway", None),
         ("serving.knative.dev/v1", "Service", None),
-        ("gateway.networking.k8s.io/v1", "GRPCRoute", "UnsupportedKind"),
+        ("gateway.networking.k8s.io/v1", "TCPRoute", "UnsupportedKind"),
         ("gateway.networking.k8s.io/v1", "HTTPRouter", "UnknownKind"),
         ("gateway.networking.k8s.io/v2", "HTTPRoute", "UnknownVersion"),
         ("gateway.networkin.k8s.io/v1", "HTTPRoute", "UnknownGroup"),
@@ -142,7 +141,7 @@ def test_a_field_that_is_not_supported_yet_is_not_called_unknown() -> None:
         ("v1", "Lst", "UnknownKind"),
         ("v1", "ServiceAccount", None),
         ("v1", "Endpoints", None),
-        ("v1", "Config", None),
+        ("v1", "Config", "UnknownKind"),
         ("example.com/v1", "Foo", None),
     ],
 )

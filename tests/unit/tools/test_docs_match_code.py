@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from headgate.cli.main import Verbs
-from headgate.gateway.envoy.replies import GAVE_UP, INVALID_ROUTE, replies
+from headgate.gateway.envoy.replies import GAVE_UP, MISDIRECTED, replies
+from headgate.gateway.reasons import INVALID_ROUTE
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.headers import HEALTH_PATH
 from headgate.picker.actions import Reason
@@ -21,7 +22,7 @@ def test_every_reason_is_explained_in_errors() -> None:
     said = (
         set(typing.get_args(Reason))
         | {reply.reason for reply in replies(GatewaySettings())}
-        | {INVALID_ROUTE, GAVE_UP.reason}
+        | {INVALID_ROUTE, GAVE_UP.reason, MISDIRECTED.reason}
     )
     assert explained == said
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 from headgate.gateway import ir
 from headgate.gateway.api import BackendPlugin, Unresolved, missing
 from headgate.gateway.envoy import names
+from headgate.gateway.plan import backend_tls
 from headgate.model import services
 from headgate.model.endpoints import Endpoint
 from headgate.model.objects import BackendRef, Service
@@ -31,6 +32,10 @@ class ServiceBackend(BackendPlugin):
         found = cls.of_cluster(world, f"{namespace}/{ref.name}:{ref.port or 0}")
         if found is not None:
             return found
+        tls = world.get(backend_tls.of_service, namespace, ref.name, ref.port or 0)
+        if isinstance(tls, backend_tls.Wrong):
+            message = f"the BackendTLSPolicy of Service {namespace}/{ref.name} is wrong (see there)"
+            return Unresolved("InvalidBackendTLSPolicy", message)
         numbers = [str(port.port) for port in service.spec.ports if port.protocol == "TCP"]
         there = f"; it has {', '.join(numbers)}" if numbers else ""
         message = f"Service {namespace}/{ref.name} has no TCP port {ref.port}{there}"
@@ -43,8 +48,14 @@ class ServiceBackend(BackendPlugin):
         port = services.service_port(world, namespace, name, number)
         if port is None:
             return None
-        cluster = names.service(namespace, name, number)
-        return ir.HostsBackend(cluster, protocol="h2c" if port.app_protocol in _H2C else "http")
+        tls = world.get(backend_tls.of_service, namespace, name, number)
+        if isinstance(tls, backend_tls.Wrong):
+            return None
+        return ir.HostsBackend(
+            names.service(namespace, name, number),
+            protocol="h2c" if port.app_protocol in _H2C else "http",
+            tls=() if tls is None else ((backend_tls.EVERY_ENDPOINT, tls),),
+        )
 
     @classmethod
     def endpoints(cls, world: Store, rest: str) -> tuple[Endpoint, ...]:

@@ -140,13 +140,21 @@ def _eds(backend: ir.Backend, options: Json, settings: GatewaySettings) -> Json:
         "ignore_health_on_host_removal": True,
         "typed_extension_protocol_options": {_HTTP_OPTIONS: options},
     }
-    if backend.tls:
-        cluster["transport_socket_matches"] = [_tls_match(label, tls, settings) for label, tls in backend.tls]
+    by_label = dict(backend.tls)
+    for_all = by_label.pop("", None)
+    if for_all is not None:
+        cluster["transport_socket"] = _upstream_tls(for_all, settings)
+    if by_label:
+        cluster["transport_socket_matches"] = [
+            {"name": label, "match": {"tls": label}, "transport_socket": _upstream_tls(tls, settings)}
+            for label, tls in by_label.items()
+        ]
     return cluster
 
 
-def _tls_match(label: str, tls: ir.UpstreamTls, settings: GatewaySettings) -> Json:
-    """TLS for the endpoints whose transport_socket_match metadata says *label*; others stay cleartext."""
+def _upstream_tls(tls: ir.UpstreamTls, settings: GatewaySettings) -> Json:
+    """TLS towards servers; of a cluster's endpoints those whose `transport_socket_match` metadata has the
+    label, or all."""
     host = tls.hostname
     validation: Json = {}
     if not tls.insecure:
@@ -160,10 +168,13 @@ def _tls_match(label: str, tls: ir.UpstreamTls, settings: GatewaySettings) -> Js
             ],
         }
     context: Json = {"common_tls_context": {"validation_context": validation}}
+    if tls.client is not None:
+        context["common_tls_context"]["tls_certificate_sds_secret_configs"] = [
+            {"name": tls.client, "sds_config": {"ads": {}, "resource_api_version": "V3"}}
+        ]
     if not is_ip(host):
         context["sni"] = host
-    socket = extension("envoy.transport_sockets.tls", f"{_TLS}.UpstreamTlsContext", **context)
-    return {"name": label, "match": {"tls": label}, "transport_socket": socket}
+    return extension("envoy.transport_sockets.tls", f"{_TLS}.UpstreamTlsContext", **context)
 
 
 def _picker_http() -> Json:

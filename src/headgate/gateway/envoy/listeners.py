@@ -5,6 +5,8 @@ A listener that changes costs the streams that outlive the drain time: what rout
 
 from collections.abc import Sequence
 
+import msgspec
+
 from headgate.gateway.envoy import access_log, body_budget, model_routing, names, own_answers, replies
 from headgate.gateway.envoy.names import Json, duration, extension
 from headgate.gateway.settings import GatewaySettings
@@ -53,18 +55,74 @@ FALLBACK = "fallback"
 """Decision of a request that Envoy placed without a picker."""
 
 
-def listener(name: str, port: int, settings: GatewaySettings) -> Json:
-    """The listener of a bound port; its routes come by RDS under the same name."""
+class Chain(msgspec.Struct, frozen=True):
+    """The requests of a port that are looked up in one table."""
+
+    table: str
+    """Name of its route configuration."""
+    server_name: str | None = None
+    """Of TLS connections: the name that clients ask for; None: any other."""
+    certificates: tuple[str, ...] = ()
+    """Names of the secrets with what is shown to clients; empty: no TLS."""
+    authorities: str | None = None
+    """CA certificates (PEM) of clients' certificates; None: clients are asked for none."""
+    required: bool = True
+    """Clients without a certificate of theirs are refused."""
+
+
+def listener(name: str, port: int, chains: Sequence[Chain], settings: GatewaySettings) -> Json:
+    """The listener of a bound port."""
+    found: Json = {
+        "name": name,
+        "address": {"socket_address": {"address": settings.address, "port_value": port}},
+        "filter_chains": [_chain(each, settings) for each in chains],
+    }
+    if any(each.certificates for each in chains):
+        found["listener_filters"] = [
+            extension("envoy.filters.listener.tls_inspector", f"{_TLS_INSPECTOR}.TlsInspector")
+        ]
+    return found
+
+
+def _chain(chain: Chain, settings: GatewaySettings) -> Json:
     manager = extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        **_manager(name, settings),
+        **_manager(chain.table, settings),
     )
-    return {
-        "name": name,
-        "address": {"socket_address": {"address": settings.address, "port_value": port}},
-        "filter_chains": [{"filters": [manager]}],
+    if not chain.certificates:
+        return {"filters": [manager]}
+    found: Json = {"name": chain.table, "filters": [manager], "transport_socket": _downstream_tls(chain)}
+    if chain.server_name is not None:
+        found["filter_chain_match"] = {"server_names": [chain.server_name]}
+    return found
+
+
+def _downstream_tls(chain: Chain) -> Json:
+    """TLS 1.2 and 1.3, HTTP/2 where clients speak it."""
+    common: Json = {
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+        "alpn_protocols": ["h2", "http/1.1"],
+        "tls_certificate_sds_secret_configs": [
+            {"name": name, "sds_config": {"ads": {}, "resource_api_version": "V3"}}
+            for name in chain.certificates
+        ],
     }
+    context: Json = {"common_tls_context": common}
+    if chain.authorities is not None:
+        common["validation_context"] = {"trusted_ca": {"inline_string": chain.authorities}}
+        if chain.required:
+            context["require_client_certificate"] = True
+        else:
+            common["validation_context"]["trust_chain_verification"] = "ACCEPT_UNTRUSTED"
+    return extension(
+        "envoy.transport_sockets.tls",
+        "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        **context,
+    )
+
+
+_TLS_INSPECTOR = "envoy.extensions.filters.listener.tls_inspector.v3"
 
 
 def _manager(name: str, settings: GatewaySettings) -> Json:

@@ -13,6 +13,13 @@ NO_BACKEND = "none/invalid-backend"
 """A cluster that never exists: a share of a rule that leads there is answered with 500."""
 
 
+def certificate(secret: str) -> str:
+    """The resource of a certificate; *secret* is `namespace/name`."""
+    return f"{CERTIFICATE}/{secret}"
+
+
+CERTIFICATE = "certificate"
+
 POOL, SERVICE, MODEL_SERVER, PICKER = "pool", "service", "server", "picker"
 """What clusters' names begin with."""
 

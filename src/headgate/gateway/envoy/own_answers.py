@@ -4,7 +4,8 @@ Envoy counts them itself, by the reason that the client is told, so that a flood
 """
 
 from headgate.gateway.envoy.names import Json, extension
-from headgate.gateway.envoy.replies import GAVE_UP, INVALID_ROUTE, NO_BACKEND, replies
+from headgate.gateway.envoy.replies import GAVE_UP, MISDIRECTED, replies
+from headgate.gateway.reasons import INVALID_ROUTE, NO_BACKEND
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.headers import REASON
 
@@ -31,7 +32,8 @@ OF_PICKER = (
 def reasons(settings: GatewaySettings) -> tuple[str, ...]:
     """Every value that the tag has besides `OTHER`, whatever a server or picker says."""
     found = [reply.reason for reply in replies(settings)]
-    return tuple(dict.fromkeys((*found, *OF_PICKER, GAVE_UP.reason, NO_BACKEND, INVALID_ROUTE)))
+    of_routes = (GAVE_UP.reason, MISDIRECTED.reason, NO_BACKEND, INVALID_ROUTE)
+    return tuple(dict.fromkeys((*found, *OF_PICKER, *of_routes)))
 
 
 def counter(settings: GatewaySettings) -> Json:

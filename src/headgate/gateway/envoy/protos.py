@@ -26,6 +26,7 @@ from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
 from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2 as _set_metadata
 from envoy.extensions.filters.http.transform.v3 import transform_pb2 as _transform
 from envoy.extensions.filters.http.upstream_codec.v3 import upstream_codec_pb2 as _upstream_codec
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as _tls_inspector
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as _hcm
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2 as _early
 from envoy.extensions.load_balancing_policies.override_host.v3 import override_host_pb2 as _override_host
@@ -63,6 +64,7 @@ TYPES_IN_ANYS = (
     _lua,
     _router,
     _set_metadata,
+    _tls_inspector,
     _hcm,
     _early,
     _override_host,

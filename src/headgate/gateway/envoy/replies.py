@@ -11,12 +11,10 @@ import msgspec
 from headgate.gateway.envoy import names
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, extension
+from headgate.gateway.reasons import NO_BACKEND
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.headers import DECISION, DESTINATION, LB_NAMESPACE, REASON
 from headgate.model.ids import PoolKey
-
-NO_BACKEND = "no-backend"
-INVALID_ROUTE = "invalid-route"
 
 _METADATA = "metadata.filter_metadata"
 _UNPICKED = (
@@ -55,6 +53,14 @@ NO_ROUTE = Reply(
     "route_not_found", "no-route", "No route matches this host and path.", "invalid_request_error"
 )
 
+
+MISDIRECTED = Reply(
+    "",
+    "misdirected-request",
+    "This connection was made for another host. Open one whose server name (SNI) is the host of the request.",
+    "invalid_request_error",
+)
+"""Not Envoy's own: a route answers so."""
 
 GAVE_UP = Reply(
     "",

@@ -7,7 +7,7 @@ from headgate.gateway.api import Effect, FilterPlugin, Position
 from headgate.gateway.envoy import model_routing, names, second_chance
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, typed
-from headgate.gateway.envoy.replies import NO_ROUTE, error_body
+from headgate.gateway.envoy.replies import MISDIRECTED, NO_ROUTE, error_body
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
 from headgate.model.endpoints import Pool
@@ -71,6 +71,13 @@ def host(domain: str, settings: GatewaySettings) -> Json:
         "request_body_buffer_limit": settings.body_limit_bytes,
         "include_request_attempt_count": True,
     }
+
+
+def misdirected(domain: str) -> Json:
+    """A host of another TLS listener, asked for on this one's connection: the client has to open its own."""
+    refusal = ir.Fail(MISDIRECTED.reason, MISDIRECTED.message, 421, MISDIRECTED.type)
+    route = {"name": MISDIRECTED.reason, "match": {"prefix": "/"}, **fail(refusal)}
+    return {"name": f"misdirected {domain}", "domains": [domain], "routes": [route]}
 
 
 NOWHERE_NAME = "no-route"
@@ -165,7 +172,7 @@ def _forward(action: ir.Forward, effect: Effect, at: Position, settings: Gateway
         "timeout": duration(action.timeouts.request_s or 0.0),
         "retry_policy": _retries(action, settings, pools=pools, hosts=hosts),
     }
-    if any(each.tls for each in backends):
+    if any(label for each in backends for label, _ in each.tls):
         forward["auto_host_rewrite"] = True
     forward |= effect.action
     if "host_rewrite_literal" in forward:

@@ -4,13 +4,14 @@ Warnings are told wherever problems are. Notes are for whoever checks manifests:
 anything, and a running gateway does not repeat them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from headgate.gateway import ir
 from headgate.gateway.plan import backend_refs
-from headgate.gateway.plan.attachment import attachments
+from headgate.gateway.plan.attachment import Route, attachments
 from headgate.gateway.plan.classes import foreign_controller
 from headgate.gateway.plan.listeners import listeners_of
+from headgate.gateway.plan.routes import Rule
 from headgate.model import absent, topology
 from headgate.model.ids import pool_key
 from headgate.model.labels import label_text
@@ -83,9 +84,12 @@ def of_gateway(world: Store, gateway: Gateway) -> Iterator[Problem]:
 
 def has_routes(world: Store, gateway: Identity) -> bool:
     """Whether some route is attached to a Gateway."""
+    key = (gateway.kind, gateway.namespace, gateway.name)
+    owners = (gateway, *world.indexed("listener_set", key))
     return any(
         each.listener.gateway == gateway
-        for route in world.indexed("parent", (gateway.kind, gateway.namespace, gateway.name))
+        for owner in owners
+        for route in world.indexed("parent", (owner.kind, owner.namespace, owner.name))
         for each in world.get(attachments, route)
     )
 
@@ -140,19 +144,20 @@ def _pools(world: Store) -> tuple[Identity, ...]:
     return (*world.kind(InferencePool), *world.kind(InferencePoolX))
 
 
-def of_route(world: Store, route: HTTPRoute) -> Iterator[Problem]:
+def of_route(world: Store, route: Route) -> Iterator[Problem]:
     """Rules without backends, patterns that are none, backends without endpoints, pools that disagree."""
     if not world.get(attachments, route.identity):
         return
-    for index, rule in enumerate(route.spec.rules):
+    rules: Sequence[Rule] = route.spec.rules
+    for index, rule in enumerate(rules):
         yield from _of_rule(world, route, rule, f"spec.rules[{index}]")
 
 
-def _of_rule(world: Store, route: HTTPRoute, rule: RouteRule, where: str) -> Iterator[Problem]:
+def _of_rule(world: Store, route: Route, rule: Rule, where: str) -> Iterator[Problem]:
     if not rule.backend_refs and not any(each.type == "RequestRedirect" for each in rule.filters):
         message = "the rule has no backendRefs, so its requests are answered with 500"
         yield _told(route, f"{where}.backendRefs", "NoBackend", message)
-    for index, match in enumerate(rule.matches):
+    for index, match in enumerate(rule.matches if isinstance(rule, RouteRule) else ()):
         if match.path.type != "RegularExpression" and "*" in match.path.value:
             message = (
                 f"{match.path.value!r} matches a literal '*'; type PathPrefix takes everything below "
@@ -171,11 +176,10 @@ def _is_empty(world: Store, route: Identity, ref: BackendRef) -> bool:
     backend = backend_refs.resolve(world, route, ref)
     if not isinstance(backend, ir.HostsBackend):
         return False
-    prefix, _, rest = backend.cluster.partition("/")
-    return not backend_refs.by_prefix()[prefix].endpoints(world, rest)
+    return not backend_refs.endpoints(world, backend.cluster)
 
 
-def _of_pools(world: Store, route: HTTPRoute, rule: RouteRule, where: str) -> Iterator[Problem]:
+def _of_pools(world: Store, route: Route, rule: Rule, where: str) -> Iterator[Problem]:
     keys = [
         pool_key(ref.namespace or route.namespace, ref.name)
         for ref in rule.backend_refs

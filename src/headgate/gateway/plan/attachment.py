@@ -1,19 +1,22 @@
 """Which route attaches to which listener, under which host names, and why not."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
 from headgate.gateway.plan.classes import foreign_controller
 from headgate.gateway.plan.hostnames import intersection
-from headgate.gateway.plan.listeners import Listener, listeners_of
+from headgate.gateway.plan.listeners import Listener, gateway_of, listeners_of, takes
 from headgate.model import absent
 from headgate.model.meta import GATEWAY_GROUP, Identity
-from headgate.model.objects import Gateway, HTTPRoute, Namespace, ParentRef
+from headgate.model.objects import Gateway, GRPCRoute, HTTPRoute, ListenerSet, ParentRef
 from headgate.model.store import Store
 
-ROUTE_KINDS: Mapping[str, type[HTTPRoute]] = {"HTTPRoute": HTTPRoute}
+Route = HTTPRoute | GRPCRoute
+"""What attaches to listeners."""
+
+OWNERS = ((GATEWAY_GROUP, "Gateway"), (GATEWAY_GROUP, "ListenerSet"))
+"""(group, kind) of what has listeners."""
 
 SAID_ELSEWHERE = "Pending"
 """Reason of a parent that is too wrong to be used, or not ours: there is nothing to say at the route."""
@@ -42,9 +45,14 @@ class Parent(msgspec.Struct, frozen=True):
 
 def parents(world: Store, route: Identity) -> tuple[Parent, ...]:
     """One for each parentRef, in order."""
-    found: Any = world.any_object(route)
-    refs: Sequence[ParentRef] = found.spec.parent_refs
-    return tuple(_parent(world, found, index, ref) for index, ref in enumerate(refs))
+    found = world.any_object(route)
+    assert isinstance(found, Route)
+    return tuple(_parent(world, found, index, ref) for index, ref in enumerate(found.spec.parent_refs))
+
+
+def routes_of(world: Store, number: int) -> tuple[Identity, ...]:
+    """All routes of one part (`Store.bucket`)."""
+    return (*world.bucket(HTTPRoute, number), *world.bucket(GRPCRoute, number))
 
 
 def attachments(world: Store, route: Identity) -> tuple[Attached, ...]:
@@ -56,38 +64,40 @@ def attachments(world: Store, route: Identity) -> tuple[Attached, ...]:
     return tuple(found.values())
 
 
-def _parent(world: Store, route: HTTPRoute, index: int, ref: ParentRef) -> Parent:
-    if (ref.group, ref.kind) != (GATEWAY_GROUP, "Gateway"):
-        message = f"a parent must be a Gateway, not {ref.group}/{ref.kind}"
+def _parent(world: Store, route: Route, index: int, ref: ParentRef) -> Parent:
+    if (ref.group, ref.kind) not in OWNERS:
+        message = f"a parent must be a Gateway or a ListenerSet, not {ref.group}/{ref.kind}"
         return Parent(index, ref, None, "NoMatchingParent", message)
-    key = Identity("Gateway", ref.namespace or route.namespace, ref.name, GATEWAY_GROUP)
-    if world.any_object(key) is None:
-        if absent.broken(world, "Gateway", key.namespace, key.name):
+    owner = Identity(ref.kind, ref.namespace or route.namespace, ref.name, GATEWAY_GROUP)
+    found = world.any_object(owner)
+    if found is None:
+        if absent.broken(world, ref.kind, owner.namespace, owner.name):
             return Parent(index, ref, None, SAID_ELSEWHERE)
         crossing = ": write namespace: NAMESPACE in the parentRef"
-        message = absent.sentence(world, "Gateway", key.namespace, key.name, crossing)
+        message = absent.sentence(world, ref.kind, owner.namespace, owner.name, crossing)
         return Parent(index, ref, None, "NoMatchingParent", message)
-    if world.get(foreign_controller, key) is not None:
+    gateway = gateway_of(found) if isinstance(found, ListenerSet) else owner
+    if world.any_object(gateway) is None or world.get(foreign_controller, gateway) is not None:
         return Parent(index, ref, None, SAID_ELSEWHERE)
-    reason, message, attached = _attached(world, route, ref, key)
-    return Parent(index, ref, key, reason, message, attached)
+    reason, message, attached = _attached(world, route, ref, gateway, owner)
+    return Parent(index, ref, gateway, reason, message, attached)
 
 
 def _attached(
-    world: Store, route: HTTPRoute, ref: ParentRef, gateway: Identity
+    world: Store, route: Route, ref: ParentRef, gateway: Identity, owner: Identity
 ) -> tuple[str, str, tuple[Attached, ...]]:
-    served = [each for each in world.get(listeners_of, gateway) if each.served]
+    served = [each for each in world.get(listeners_of, gateway) if each.served and each.owner == owner]
     if not served:
         return SAID_ELSEWHERE, "", ()
     meant = [
         each for each in served if ref.section_name in (None, each.name) and ref.port in (None, each.declared)
     ]
     if not meant:
-        return "NoMatchingParent", _no_listener(world, ref, gateway, served), ()
+        return "NoMatchingParent", _no_listener(world, ref, owner, served), ()
     allowed = [each for each in meant if _allowed(world, route, each)]
     if not allowed:
         message = (
-            f"Gateway {gateway.namespace}/{gateway.name} takes no {route.KIND}s from namespace "
+            f"{owner.kind} {owner.namespace}/{owner.name} takes no {route.KIND}s from namespace "
             f"{route.namespace}; its listener's allowedRoutes.namespaces decides that, from: All takes all"
         )
         return "NotAllowedByListeners", message, ()
@@ -103,40 +113,24 @@ def _attached(
     return "Accepted", "", found
 
 
-def _no_listener(world: Store, ref: ParentRef, gateway: Identity, served: Sequence[Listener]) -> str:
-    """Why no served listener of *gateway* is meant by *ref*, naming those that are."""
+def _no_listener(world: Store, ref: ParentRef, owner: Identity, served: Sequence[Listener]) -> str:
+    """Why no served listener of *owner* is meant by *ref*, naming those that are."""
     name, port = ref.section_name, ref.port
     parts = (f"called {name!r}" if name else "", f"with port {port}" if port is not None else "")
     wanted = " ".join(part for part in parts if part)
-    found = world.any_object(gateway)
-    assert isinstance(found, Gateway)
+    found = world.any_object(owner)
+    assert isinstance(found, Gateway | ListenerSet)
     written = next((each for each in found.spec.listeners if each.name == name), None)
     if written is not None and port in (None, written.port):
-        return f"listener {name!r} of Gateway {gateway.namespace}/{gateway.name} is not served (see there)"
+        return f"listener {name!r} of {owner.kind} {owner.namespace}/{owner.name} is not served (see there)"
     names = ", ".join(f"{each.name!r} (port {each.declared})" for each in served)
-    return f"Gateway {gateway.namespace}/{gateway.name} has no listener {wanted}; it has {names}"
+    return f"{owner.kind} {owner.namespace}/{owner.name} has no listener {wanted}; it has {names}"
 
 
-def _allowed(world: Store, route: HTTPRoute, listener: Listener) -> bool:
+def _allowed(world: Store, route: Route, listener: Listener) -> bool:
     allowed = listener.allowed
     if allowed.kinds and not any(
         (each.group, each.kind) == (GATEWAY_GROUP, route.KIND) for each in allowed.kinds
     ):
         return False
-    match allowed.namespaces.from_:
-        case "All":
-            return True
-        case "Same":
-            return route.namespace == listener.owner.namespace
-        case "None":
-            return False
-        case "Selector":
-            selector = allowed.namespaces.selector
-            return selector is not None and selector.selects(namespace_labels(world, route.namespace))
-
-
-def namespace_labels(world: Store, namespace: str) -> Mapping[str, str]:
-    """Labels of a namespace, the one that Kubernetes gives it among them."""
-    found = world.object(Namespace, "", namespace)
-    written = found.metadata.labels if found is not None else {}
-    return {"kubernetes.io/metadata.name": namespace, **written}
+    return takes(world, allowed.namespaces, listener.owner.namespace, route.namespace)

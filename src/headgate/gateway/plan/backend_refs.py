@@ -4,10 +4,13 @@ import difflib
 from collections.abc import Mapping
 from functools import cache
 
+import msgspec
+
 from headgate import registry
 from headgate.gateway import backends, ir
 from headgate.gateway.api import BackendPlugin, Unresolved
 from headgate.gateway.plan import grants
+from headgate.model.endpoints import Endpoint
 from headgate.model.meta import Identity
 from headgate.model.objects import BackendRef
 from headgate.model.store import Store
@@ -36,6 +39,32 @@ def resolve(world: Store, source: Identity, ref: BackendRef) -> ir.Backend | Unr
     if not grants.granted(world, source, ref.group, ref.kind, namespace, ref.name):
         return Unresolved("RefNotPermitted", grants.refused(source, ref.group, ref.kind, namespace))
     return plugin.resolve(world, ref, namespace)
+
+
+GRPC = "+h2c"
+"""End of the names of clusters that speak HTTP/2 although their Service says nothing of it."""
+
+
+def speaking_grpc(backend: ir.HostsBackend) -> ir.HostsBackend:
+    """The same backend for gRPC, which is HTTP/2."""
+    if backend.protocol == "h2c":
+        return backend
+    return msgspec.structs.replace(backend, cluster=backend.cluster + GRPC, protocol="h2c")
+
+
+def by_cluster(world: Store, cluster: str) -> ir.Backend | None:
+    """The backend that a cluster was named for, or None when it is gone."""
+    prefix, _, rest = cluster.removesuffix(GRPC).partition("/")
+    found = by_prefix()[prefix].of_cluster(world, rest)
+    if cluster.endswith(GRPC) and isinstance(found, ir.HostsBackend):
+        return speaking_grpc(found)
+    return found
+
+
+def endpoints(world: Store, cluster: str) -> tuple[Endpoint, ...]:
+    """Where a cluster's backend answers now."""
+    prefix, _, rest = cluster.removesuffix(GRPC).partition("/")
+    return by_prefix()[prefix].endpoints(world, rest)
 
 
 def _not_a_backend(ref: BackendRef) -> str:

@@ -1,16 +1,16 @@
 """Which rules a host name gets, in which order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from headgate.gateway.plan.attachment import attachments
+from headgate.gateway.plan.attachment import attachments, routes_of
 from headgate.gateway.plan.classes import Target, targets
 from headgate.gateway.plan.hostnames import wider_names
 from headgate.gateway.plan.listeners import Listener, owners, table, tables
 from headgate.gateway.plan.routes import PlannedRule, planned
 from headgate.model.meta import Identity, KubeObject
-from headgate.model.objects import HTTPRoute
+from headgate.model.objects import GRPCRoute, HTTPRoute
 from headgate.model.problems import Place, Problem
 from headgate.model.store import BUCKETS, Store
 
@@ -20,7 +20,7 @@ ANY_HOST = ""
 
 def by_hostname(each: KubeObject) -> Iterator[tuple[str, str, str, str]]:
     """Keys of the index `hostname`: kind, namespace and name of a parent, and a host name."""
-    if isinstance(each, HTTPRoute):
+    if isinstance(each, HTTPRoute | GRPCRoute):
         for ref in each.spec.parent_refs:
             for name in each.spec.hostnames or (ANY_HOST,):
                 yield ref.kind, ref.namespace or each.namespace, ref.name, name
@@ -44,16 +44,25 @@ class Host(msgspec.Struct, frozen=True):
 
 def domains(world: Store, target: Target, name: str) -> frozenset[str]:
     """Every host name of a table that needs rules of its own; those of its listeners among them."""
-    found = set(world.get(table, target, name).hostnames)
+    its_table = world.get(table, target, name)
+    found = set(its_table.hostnames)
     for number in range(BUCKETS):
         found |= world.get(_domains_of_bucket, target, number).get(name, frozenset())
+    if its_table.misdirected:  # what a narrower listener takes has its own connections
+        owners_of = (*its_table.hostnames, *its_table.misdirected)
+        found = {each for each in found if _owner(each, owners_of) in its_table.hostnames}
     return frozenset(found)
+
+
+def _owner(domain: str, hostnames: Sequence[str]) -> str | None:
+    """The narrowest of *hostnames* that takes *domain*."""
+    return next((each for each in wider_names(domain) if each in hostnames), None)
 
 
 def _domains_of_bucket(world: Store, target: Target, number: int) -> dict[str, frozenset[str]]:
     """Table → host names that routes of one part of all routes want."""
     found: dict[str, set[str]] = {}
-    for route in world.bucket(HTTPRoute, number):
+    for route in routes_of(world, number):
         for each in world.get(attachments, route):
             found.setdefault(each.listener.table, set()).update(each.hostnames)
     return {name: frozenset(names) for name, names in found.items()}

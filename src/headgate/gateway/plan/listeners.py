@@ -1,21 +1,31 @@
 """Which listeners are served, at which ports, and which of them share an Envoy listener."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
 from headgate.gateway import ir
+from headgate.gateway.plan.certificates import RefProblem, authorities, referred
 from headgate.gateway.plan.classes import Target, gateways_of, settings, target_of
 from headgate.gateway.settings import GatewaySettings
-from headgate.model.meta import Identity
-from headgate.model.objects import AllowedRoutes, Gateway
+from headgate.model.meta import GATEWAY_GROUP, Identity
+from headgate.model.objects import AllowedRoutes, Gateway, ListenerSet, Namespace, RouteNamespaces
 from headgate.model.objects import Listener as ListenerSpec
 from headgate.model.store import Store
 
 SCHEMES: dict[str, ir.Scheme] = {"HTTP": "http", "HTTPS": "https"}
 
 Reason = Literal[
-    "Accepted", "UnsupportedProtocol", "PortUnavailable", "HostnameConflict", "ProtocolConflict", "Invalid"
+    "Accepted",
+    "UnsupportedProtocol",
+    "PortUnavailable",
+    "HostnameConflict",
+    "ProtocolConflict",
+    "InvalidCertificateRef",
+    "RefNotPermitted",
+    "InvalidCACertificateRef",
+    "InvalidKind",
 ]
 """Of a listener: accepted, or why not."""
 
@@ -42,6 +52,12 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     field: str = ""
     """What is wrong, below `spec.listeners[index]`."""
+    certificates: tuple[str, ...] = ()
+    """`namespace/name` of the Secrets whose certificates it shows."""
+    clients: "Clients | None" = None
+    """What clients must show; None: nothing."""
+    refs: tuple[tuple[str, str, str], ...] = ()
+    """References that lead nowhere, although the listener is served: field, reason, message."""
 
     @property
     def served(self) -> bool:
@@ -64,6 +80,15 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
         return f"spec.listeners[{self.index}]"
 
 
+class Clients(msgspec.Struct, frozen=True):
+    """Certificates of clients."""
+
+    authorities: str
+    """CA certificates (PEM) that must have signed them."""
+    required: bool
+    """False: who has none, or another one, is served too."""
+
+
 class Table(msgspec.Struct, frozen=True):
     """Hosts and their routes, for the requests of one port; of TLS ports, of one server name."""
 
@@ -76,6 +101,12 @@ class Table(msgspec.Struct, frozen=True):
     """As clients see it."""
     hostnames: tuple[str, ...]
     """Of its listeners, ordered."""
+    certificates: tuple[str, ...] = ()
+    """`namespace/name` of the Secrets with what is shown to clients."""
+    clients: Clients | None = None
+    misdirected: tuple[str, ...] = ()
+    """Host names of the other listeners of its TLS port: a request for one of them has come by the wrong
+    connection."""
 
 
 def bound_port(declared: int, settings: GatewaySettings) -> int:
@@ -88,10 +119,58 @@ def written_listeners(world: Store, gateway: Identity) -> tuple[Listener, ...]:
     """Those of a Gateway of ours, in order, each judged by itself."""
     found = world.any_object(gateway)
     assert isinstance(found, Gateway)
-    return tuple(
-        _judged(_listener(world, gateway, gateway, index, each))
+    own = [
+        _judged(world, found, _listener(world, gateway, gateway, index, each), each)
         for index, each in enumerate(found.spec.listeners)
-    )
+    ]
+    brought = [
+        _judged(world, found, _listener(world, gateway, each.identity, index, spec), spec)
+        for each in attached_sets(world, gateway)
+        for index, spec in enumerate(each.spec.listeners)
+    ]
+    return (*own, *brought)
+
+
+def attached_sets(world: Store, gateway: Identity) -> tuple[ListenerSet, ...]:
+    """The ListenerSets that a Gateway takes, the oldest first."""
+    found = world.any_object(gateway)
+    assert isinstance(found, Gateway)
+    key = ("Gateway", gateway.namespace, gateway.name)
+    sets = (world.any_object(each) for each in world.indexed("listener_set", key))
+    taken = [
+        each
+        for each in sets
+        if isinstance(each, ListenerSet)
+        and takes(world, found.spec.allowed_listeners.namespaces, found.namespace, each.namespace)
+    ]
+    return tuple(sorted(taken, key=lambda each: each.age_key))
+
+
+def gateway_of(found: ListenerSet) -> Identity:
+    """The Gateway that a ListenerSet is for."""
+    ref = found.spec.parent_ref
+    return Identity("Gateway", ref.namespace or found.namespace, ref.name, GATEWAY_GROUP)
+
+
+def takes(world: Store, allowed: RouteNamespaces, own: str, namespace: str) -> bool:
+    """Whether what is written in *namespace* may attach to an object of namespace *own*."""
+    match allowed.from_:
+        case "All":
+            return True
+        case "Same":
+            return namespace == own
+        case "None":
+            return False
+        case "Selector":
+            selector = allowed.selector
+            return selector is not None and selector.selects(namespace_labels(world, namespace))
+
+
+def namespace_labels(world: Store, namespace: str) -> Mapping[str, str]:
+    """Labels of a namespace, the one that Kubernetes gives it among them."""
+    found = world.object(Namespace, "", namespace)
+    written = found.metadata.labels if found is not None else {}
+    return {"kubernetes.io/metadata.name": namespace, **written}
 
 
 def _listener(world: Store, gateway: Identity, owner: Identity, index: int, spec: ListenerSpec) -> Listener:
@@ -108,13 +187,53 @@ def _listener(world: Store, gateway: Identity, owner: Identity, index: int, spec
     )
 
 
-def _judged(listener: Listener) -> Listener:
+def _judged(world: Store, gateway: Gateway, listener: Listener, spec: ListenerSpec) -> Listener:
     if listener.protocol == "HTTP":
         return listener
-    message = f"protocol {listener.protocol} is not supported: only HTTP listeners are served"
-    if listener.protocol.upper() == "HTTP":
-        message = f"protocol {listener.protocol} is unknown: write HTTP, in capitals"
+    if listener.protocol == "HTTPS":
+        return _with_clients(world, gateway, _with_certificates(world, listener, spec))
+    message = f"protocol {listener.protocol} is not supported: HTTP and HTTPS listeners are served"
+    if listener.protocol.upper() in SCHEMES:
+        message = f"protocol {listener.protocol} is unknown: write {listener.protocol.upper()}, in capitals"
     return msgspec.structs.replace(listener, reason="UnsupportedProtocol", message=message, field="protocol")
+
+
+def _with_certificates(world: Store, listener: Listener, spec: ListenerSpec) -> Listener:
+    refs = spec.tls.certificate_refs if spec.tls is not None else ()
+    if not refs:
+        message = "an HTTPS listener needs a certificate: write tls: {certificateRefs: [{name: SECRET}]}"
+        return msgspec.structs.replace(listener, reason="InvalidCertificateRef", message=message, field="tls")
+    certificates: list[str] = []
+    problems: list[tuple[str, str, str]] = []
+    for number, ref in enumerate(refs):
+        found = referred(world, listener.owner, ref)
+        if isinstance(found, RefProblem):
+            problems.append((f"tls.certificateRefs[{number}]", found.reason, found.message))
+        else:
+            certificates.append(found)
+    if not certificates:
+        field, reason, message = problems[0]
+        return msgspec.structs.replace(listener, reason=reason, message=message, field=field)
+    return msgspec.structs.replace(listener, certificates=tuple(certificates), refs=tuple(problems))
+
+
+def _with_clients(world: Store, gateway: Gateway, listener: Listener) -> Listener:
+    """What the Gateway asks of clients on the listener's port."""
+    frontend = gateway.spec.tls.frontend if gateway.spec.tls is not None else None
+    if frontend is None or not listener.served:
+        return listener
+    of_port = [each.tls for each in frontend.per_port if each.port == listener.declared]
+    validation = (of_port[0] if of_port else frontend.default).validation
+    if validation is None:
+        return listener
+    found, problems = authorities(world, gateway.identity, validation.ca_certificate_refs)
+    if not found:
+        return msgspec.structs.replace(
+            listener, reason=problems[0].reason, message=problems[0].message, field="tls"
+        )
+    clients = Clients(found, required=validation.mode == "AllowValidOnly")
+    told = tuple(("tls", each.reason, each.message) for each in problems)
+    return msgspec.structs.replace(listener, clients=clients, refs=listener.refs + told)
 
 
 def target_listeners(world: Store, target: Target) -> tuple[Listener, ...]:
@@ -169,10 +288,10 @@ def listeners_of(world: Store, gateway: Identity) -> tuple[Listener, ...]:
 
 def tables(world: Store, target: Target) -> tuple[Table, ...]:
     """The tables of one Envoy, ordered by name."""
+    served = [each for each in world.get(target_listeners, target) if each.served]
     grouped: dict[str, list[Listener]] = {}
-    for each in world.get(target_listeners, target):
-        if each.served:
-            grouped.setdefault(each.table, []).append(each)
+    for each in served:
+        grouped.setdefault(each.table, []).append(each)
     told = settings(world)
     return tuple(
         Table(
@@ -182,6 +301,15 @@ def tables(world: Store, target: Target) -> tuple[Table, ...]:
             scheme=group[0].scheme,
             public_port=group[0].declared if told.per_gateway else group[0].port,
             hostnames=tuple(sorted({each.hostname for each in group})),
+            certificates=group[0].certificates,
+            clients=group[0].clients,
+            misdirected=tuple(
+                sorted(
+                    each.hostname
+                    for each in served
+                    if each.port == group[0].port and each.scheme == "https" and each not in group
+                )
+            ),
         )
         for name, group in sorted(grouped.items())
     )

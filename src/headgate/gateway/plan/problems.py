@@ -2,21 +2,24 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from headgate.gateway.plan import advice
+from headgate.gateway.plan import advice, backend_tls
 from headgate.gateway.plan.attachment import SAID_ELSEWHERE, parents
 from headgate.gateway.plan.classes import CONTROLLER, foreign_controller
-from headgate.gateway.plan.listeners import listeners_of
+from headgate.gateway.plan.listeners import attached_sets, gateway_of, listeners_of
 from headgate.gateway.plan.routes import planned
-from headgate.model import services, topology
+from headgate.model import absent, services, topology
 from headgate.model.meta import Identity, KubeObject
 from headgate.model.objects import (
+    BackendTLSPolicy,
     Gateway,
+    GRPCRoute,
     HTTPRoute,
     InferenceModel,
     InferenceObjective,
     InferenceObjectiveX,
     InferencePool,
     InferencePoolX,
+    ListenerSet,
     ModelServer,
     Service,
 )
@@ -50,13 +53,37 @@ def _of_gateway(world: Store, gateway: Gateway) -> Iterator[Problem]:
         )
         yield _problem(gateway, "spec.gatewayClassName", "NotOurs", message, warning=True)
         return
-    for each in world.get(listeners_of, gateway.identity):
-        if not each.served and each.owner == gateway.identity:
+    yield from _of_listeners(world, gateway, gateway.identity)
+
+
+def _of_listener_set(world: Store, found: ListenerSet) -> Iterator[Problem]:
+    gateway = gateway_of(found)
+    written = world.any_object(gateway)
+    if written is None:
+        message = absent.sentence(world, "Gateway", gateway.namespace, gateway.name)
+        yield _problem(found, "spec.parentRef", "NoMatchingParent", message)
+    elif world.get(foreign_controller, gateway) is None:
+        if found not in world.get(attached_sets, gateway):
+            message = (
+                f"Gateway {gateway.namespace}/{gateway.name} takes no ListenerSets from namespace "
+                f"{found.namespace}; its allowedListeners.namespaces decides that, from: All takes all"
+            )
+            yield _problem(found, "spec.parentRef", "NotAllowed", message)
+        yield from _of_listeners(world, found, gateway)
+
+
+def _of_listeners(world: Store, owner: KubeObject, gateway: Identity) -> Iterator[Problem]:
+    for each in world.get(listeners_of, gateway):
+        if each.owner != owner.identity:
+            continue
+        if not each.served:
             field = f"{each.where}.{each.field}" if each.field else each.where
-            yield _problem(gateway, field, each.reason, each.message)
+            yield _problem(owner, field, each.reason, each.message)
+        for field, reason, message in each.refs:
+            yield _problem(owner, f"{each.where}.{field}", reason, message)
 
 
-def _of_route(world: Store, route: HTTPRoute) -> Iterator[Problem]:
+def _of_route(world: Store, route: HTTPRoute | GRPCRoute) -> Iterator[Problem]:
     if not route.spec.parent_refs:
         yield _problem(
             route, "spec", "NoParent", "the route has no parentRefs, so no Gateway serves it", True
@@ -66,6 +93,21 @@ def _of_route(world: Store, route: HTTPRoute) -> Iterator[Problem]:
             yield _problem(route, f"spec.parentRefs[{parent.index}]", parent.reason, parent.message)
     if any(parent.attached for parent in world.get(parents, route.identity)):
         yield from world.get(planned, route.identity).problems
+
+
+def _of_backend_tls(world: Store, policy: BackendTLSPolicy) -> Iterator[Problem]:
+    for index, ref in enumerate(policy.spec.target_refs):
+        place = f"spec.targetRefs[{index}]"
+        if (ref.group, ref.kind) != ("", "Service"):
+            message = f"a BackendTLSPolicy is for Services, not for {ref.group}/{ref.kind}"
+            yield _problem(policy, place, "InvalidKind", message)
+        elif world.object(Service, policy.namespace, ref.name) is None:
+            message = absent.sentence(world, "Service", policy.namespace, ref.name)
+            yield _problem(policy, place, "TargetNotFound", f"{message}; it has no effect", warning=True)
+    read = world.get(backend_tls.read, policy.identity)
+    if isinstance(read, backend_tls.Wrong):
+        message = f"{read.message}; requests to these backends are answered with 500"
+        yield _problem(policy, read.field, read.reason, message)
 
 
 def _of_pool(world: Store, pool: InferencePool) -> Iterator[Problem]:
@@ -91,7 +133,9 @@ def _problem(each: KubeObject, field: str, reason: str, message: str, warning: b
 
 _KINDS: Mapping[type[KubeObject], tuple[Callable[..., Iterator[Problem]], ...]] = {
     Gateway: (_of_gateway, advice.of_gateway),
+    ListenerSet: (_of_listener_set,),
     HTTPRoute: (_of_route, advice.of_route),
+    GRPCRoute: (_of_route, advice.of_route),
     InferencePool: (_of_pool, advice.of_pool),
     InferencePoolX: (_of_pool, advice.of_pool),
     ModelServer: (_of_server, advice.of_server),
@@ -99,5 +143,6 @@ _KINDS: Mapping[type[KubeObject], tuple[Callable[..., Iterator[Problem]], ...]] 
     InferenceObjective: (_of_member,),
     InferenceObjectiveX: (_of_member,),
     Service: (_of_service,),
+    BackendTLSPolicy: (_of_backend_tls,),
 }
 """Kind → what is looked at."""

@@ -1,5 +1,6 @@
-"""One HTTPRoute → rules with their precedence, independent of listeners and host names."""
+"""One route → rules with their precedence, independent of listeners and host names."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -16,7 +17,17 @@ from headgate.gateway.reasons import INVALID_ROUTE, NO_BACKEND
 from headgate.model import headers
 from headgate.model.durations import seconds
 from headgate.model.meta import Identity
-from headgate.model.objects import HTTPRoute, PathMatch, RouteFilter, RouteMatch, RouteRule, ValueMatch
+from headgate.model.objects import (
+    GrpcMatch,
+    GRPCRoute,
+    GrpcRule,
+    HTTPRoute,
+    PathMatch,
+    RouteFilter,
+    RouteMatch,
+    RouteRule,
+    ValueMatch,
+)
 from headgate.model.problems import Problem
 from headgate.model.store import Store
 
@@ -24,6 +35,8 @@ BASE_MODEL = (
     "X-Gateway-Base-Model-Name is not set yet, because the ConfigMaps that name base models are not read: "
     "no request matches; match X-Gateway-Model-Name"
 )
+
+Rule = RouteRule | GrpcRule
 
 PATH_KINDS: Mapping[str, Any] = {"Exact": "exact", "PathPrefix": "prefix", "RegularExpression": "regex"}
 
@@ -52,9 +65,10 @@ class PlannedRoute(msgspec.Struct, frozen=True):
 def planned(world: Store, route: Identity) -> PlannedRoute:
     """Every match of every rule; a part that is wrong answers 500 and the rest is served."""
     found = world.any_object(route)
-    assert isinstance(found, HTTPRoute)
+    assert isinstance(found, HTTPRoute | GRPCRoute)
     planner = _Planner(world, found)
-    rules = tuple(each for index, rule in enumerate(found.spec.rules) for each in planner.rule(index, rule))
+    specs: Sequence[Rule] = found.spec.rules
+    rules = tuple(each for index, rule in enumerate(specs) for each in planner.rule(index, rule))
     return PlannedRoute(rules, tuple(planner.problems))
 
 
@@ -83,19 +97,21 @@ def filter_plugins() -> Mapping[str, type[FilterPlugin]]:
 class _Planner:
     """One route, and the problems found on the way."""
 
-    def __init__(self, world: Store, route: HTTPRoute) -> None:
+    def __init__(self, world: Store, route: HTTPRoute | GRPCRoute) -> None:
         self.problems: list[Problem] = []
         self._world = world
         self._route = route
 
-    def rule(self, index: int, rule: RouteRule) -> list[PlannedRule]:
+    def rule(self, index: int, rule: Rule) -> list[PlannedRule]:
         """Its matches."""
         where = f"spec.rules[{index}]"
         answers = any(plugin.ANSWERS for each in rule.filters if (plugin := filter_plugins().get(each.type)))
         shares = () if answers else self._shares(rule, where)
         found: list[PlannedRule] = []
-        for number, spec in enumerate(rule.matches or (RouteMatch(),)):
+        matches: Sequence[RouteMatch | GrpcMatch] = rule.matches or (RouteMatch(),)
+        for number, written in enumerate(matches):
             field = f"{where}.matches[{number}]"
+            spec = grpc_match(written) if isinstance(written, GrpcMatch) else written
             if (bad := _bad_regex(spec)) is not None:
                 self._problem(f"{field}.{bad[0]}", "UnsupportedValue", f"{bad[1]}; the match is left out")
                 continue
@@ -114,11 +130,13 @@ class _Planner:
             found.append(PlannedRule(order, made, field))
         return found
 
-    def _shares(self, rule: RouteRule, where: str) -> tuple[ir.Share, ...]:
+    def _shares(self, rule: Rule, where: str) -> tuple[ir.Share, ...]:
         found: list[ir.Share] = []
         for number, ref in enumerate(rule.backend_refs):
             field = f"{where}.backendRefs[{number}]"
             backend = backend_refs.resolve(self._world, self._route.identity, ref)
+            if isinstance(backend, ir.HostsBackend) and isinstance(self._route, GRPCRoute):
+                backend = backend_refs.speaking_grpc(backend)
             if isinstance(backend, Unresolved):
                 message = f"{backend.message}; its requests are answered with 500"
                 self._problem(field, backend.reason, message)
@@ -155,7 +173,10 @@ class _Planner:
 
 
 def _action(
-    rule: RouteRule, read: tuple[ir.Filter, ...] | None, shares: tuple[ir.Share, ...], answers: bool
+    rule: Rule,
+    read: tuple[ir.Filter, ...] | None,
+    shares: tuple[ir.Share, ...],
+    answers: bool,
 ) -> ir.Action:
     if read is None:
         return ir.Fail(INVALID_ROUTE, "A filter of this route's rule cannot be applied.")
@@ -168,15 +189,32 @@ def _action(
             else "This route's rule has no backend."
         )
         return ir.Fail(NO_BACKEND, message)
-    wanted = rule.timeouts
-    return ir.Forward(
-        shares=tuple(share for share in shares if share.weight),
-        timeouts=ir.Timeouts(_seconds(wanted.request), _seconds(wanted.backend_request)),
-    )
+    timeouts = ir.Timeouts()
+    if isinstance(rule, RouteRule):
+        wanted = rule.timeouts
+        timeouts = ir.Timeouts(_seconds(wanted.request), _seconds(wanted.backend_request))
+    return ir.Forward(shares=tuple(share for share in shares if share.weight), timeouts=timeouts)
 
 
 def _seconds(duration: str | None) -> float | None:
     return None if duration is None else seconds(duration)
+
+
+def grpc_match(spec: GrpcMatch) -> RouteMatch:
+    """The same as a match of HTTP: a call's path is `/service/method`."""
+    method = spec.method
+    if method is None:
+        return RouteMatch(headers=spec.headers)
+    if method.type == "RegularExpression":
+        service, name = method.service or "[^/]+", method.method or "[^/]+"
+        path = PathMatch("RegularExpression", f"/{service}/{name}")
+    elif method.method is None:
+        path = PathMatch("PathPrefix", f"/{method.service}")
+    elif method.service is None:
+        path = PathMatch("RegularExpression", f"/[^/]+/{re.escape(method.method)}")
+    else:
+        path = PathMatch("Exact", f"/{method.service}/{method.method}")
+    return RouteMatch(path=path, headers=spec.headers)
 
 
 def matched(spec: RouteMatch) -> ir.Match:

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from headgate.gateway.plan.attachment import attachments
+from headgate.gateway.plan.attachment import attachments, routes_of
 from headgate.gateway.plan.classes import Target
 from headgate.gateway.plan.listeners import target_listeners
 from headgate.model import topology
 from headgate.model.endpoints import Pool
 from headgate.model.meta import Identity
-from headgate.model.objects import HTTPRoute
 from headgate.model.store import BUCKETS, Store
 
 ListenerKey = tuple[Identity, str]
@@ -74,7 +73,7 @@ def _counts(world: Store, number: int) -> tuple[int, Mapping[ListenerKey, int]]:
     """Attached routes of one part of all routes, and how many are on which listener."""
     counts: Counter[ListenerKey] = Counter()
     routes = 0
-    for route in world.bucket(HTTPRoute, number):
+    for route in routes_of(world, number):
         found = world.get(attachments, route)
         routes += bool(found)
         counts.update((each.listener.owner, each.listener.name) for each in found)

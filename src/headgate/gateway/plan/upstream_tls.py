@@ -11,16 +11,13 @@ from headgate.model.objects import ModelServer, ServerTls
 from headgate.model.store import Store
 from headgate.model.topology import parse_url
 
-Labelled = tuple[tuple[str, ir.UpstreamTls], ...]
-"""Label that endpoints carry → how they are reached, ordered by label."""
 
-
-def of_pool(world: Store, key: PoolKey) -> Labelled:
+def of_pool(world: Store, key: PoolKey) -> ir.LabelledTls:
     """Of all ModelServers that the pool selects."""
     return of_servers(world, world.get(topology.pool_servers, key))
 
 
-def of_servers(world: Store, servers: Iterable[ModelServer]) -> Labelled:
+def of_servers(world: Store, servers: Iterable[ModelServer]) -> ir.LabelledTls:
     """Of these servers."""
     found: dict[str, ir.UpstreamTls] = {}
     for server in servers:

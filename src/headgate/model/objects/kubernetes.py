@@ -1,5 +1,6 @@
 """Kubernetes' own objects, as far as a gateway needs them: Service, EndpointSlice, Pod, Namespace."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -43,6 +44,13 @@ class Secret(KubeObject, frozen=True, kw_only=True, rename="camel"):
     def __repr__(self) -> str:
         """Its name and no value."""
         return f"Secret({self.namespace}/{self.name})"
+
+
+class ConfigMap(KubeObject, frozen=True, kw_only=True, rename="camel"):
+    """Values by name."""
+
+    KIND: ClassVar[str] = "ConfigMap"
+    data: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class EndpointConditions(msgspec.Struct, frozen=True):

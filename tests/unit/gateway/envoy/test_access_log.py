@@ -30,8 +30,10 @@ def test_the_path_is_logged_without_its_query() -> None:
 
 
 def test_nothing_is_logged_unless_asked_for() -> None:
-    plain = listeners.listener("port-80", 80, GatewaySettings())
-    logged = listeners.listener("port-80", 80, GatewaySettings(access_log="/dev/stdout"))
+    plain = listeners.listener("port-80", 80, [listeners.Chain("port-80")], GatewaySettings())
+    logged = listeners.listener(
+        "port-80", 80, [listeners.Chain("port-80")], GatewaySettings(access_log="/dev/stdout")
+    )
     assert "access_loggers.file" not in str(plain)
     assert "'/dev/stdout'" in str(logged)
     assert len(str(logged)) > len(str(plain))

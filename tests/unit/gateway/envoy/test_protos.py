@@ -8,7 +8,7 @@ from headgate.gateway.settings import GatewaySettings
 
 
 def test_a_listener_survives_the_way_to_bytes_and_back() -> None:
-    resource = listeners.listener("port-8080", 8080, GatewaySettings())
+    resource = listeners.listener("port-8080", 8080, [listeners.Chain("port-8080")], GatewaySettings())
     data = protos.serialized("listener", resource)
     assert protos.type_url("listener") == "type.googleapis.com/envoy.config.listener.v3.Listener"
     message = protos.MESSAGES["listener"]()
