@@ -36,7 +36,9 @@ def filters(settings: GatewaySettings) -> list[Json]:
     """HTTP filters, first in the chain, off: a limit for bodies, then the header from JSON, then from forms.
 
     `transform` by itself would go by the limit of the route, and before the header is set it may be that of
-    an answer without a backend, 1 MiB.
+    an answer without a backend, 1 MiB. The script stands here although routes might bring it: a request keeps
+    a reference into its Lua state to its end, and with scoped routes a second choice can let go of the first
+    one's configuration.
     """
     limit = extension(
         "envoy.filters.http.buffer",
