@@ -177,6 +177,8 @@ async def test_bodies_for_other_paths_are_neither_held_nor_limited(lab: BodyRout
         for kind in (content_type(), "application/json"):
             _, said = await lab.ask(long, kind, path)
             assert said == {"route": route, "model": None, "base": None, "unread": None, "mark": None}
+    async with lab.raw(long, content_type(), "/nowhere") as answer:
+        assert answer.status == 404
     for path in ("/v1/any", "/v1/x", "/base"):
         async with lab.raw(long, content_type(), path) as answer:
             assert answer.status == 413

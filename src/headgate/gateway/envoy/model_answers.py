@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from headgate.gateway.envoy.body_script import NAMESPACE, UNREAD
 from headgate.gateway.envoy.header_options import header
-from headgate.gateway.envoy.model_routing import by_model
+from headgate.gateway.envoy.model_routing import by_model, switched_off
 from headgate.gateway.envoy.names import Json
 from headgate.gateway.envoy.replies import NO_ROUTE
 from headgate.model import headers
@@ -27,7 +27,7 @@ def last_routes(matches: Sequence[Json], base_models: Mapping[str, str] | None =
 
     *matches* are the Envoy matches of its routes, *base_models* as for `model_routing.switched_on`. Where a
     model could have chosen a route, the client is told that no route takes its model, and which models have
-    one; or why no model was read. All else is told that there is no route.
+    one; or why no model was read. All else is told that there is no route, without waiting for its body.
     """
     asking = [match for match in matches if by_model(match)]
     places: list[Json] = []
@@ -39,7 +39,8 @@ def last_routes(matches: Sequence[Json], base_models: Mapping[str, str] | None =
     return [
         *(_unread(number, place) for number, place in enumerate(places)),
         *(_unknown(number, place, message) for number, place in enumerate(places)),
-        _answer("no-route", {"prefix": "/"}, NO_ROUTE.reason, 404, _body(NO_ROUTE.message, NO_ROUTE.reason)),
+        *(_nowhere(f"{NO_ROUTE.reason}/{number}", place) for number, place in enumerate(places)),
+        _nowhere(NO_ROUTE.reason, {"prefix": "/"}) | {"typed_per_filter_config": switched_off()},
     ]
 
 
@@ -84,6 +85,10 @@ def _unknown(number: int, place: Json, message: str) -> Json:
     asked = [*place.get("headers", ()), {"name": headers.MODEL_NAME, "present_match": True}]
     body = _body(message, "model_not_found", "model")
     return _answer(f"{MODEL_NOT_FOUND}/{number}", place | {"headers": asked}, MODEL_NOT_FOUND, 404, body)
+
+
+def _nowhere(name: str, place: Json) -> Json:
+    return _answer(name, place, NO_ROUTE.reason, 404, _body(NO_ROUTE.message, NO_ROUTE.reason))
 
 
 def _body(message: str, code: str, param: str | None = None) -> Json:
