@@ -32,6 +32,32 @@ ApiKeyFile = Annotated[
     ),
 ]
 
+HttpsPort = Annotated[
+    int,
+    typer.Option("--https-port", min=0, max=65_535, help="Where listeners with port 443 are bound."),
+]
+PortMap = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--port-map",
+        metavar="DECLARED:PORT",
+        help="Where listeners of another declared port are bound; may be repeated. Without: as declared.",
+    ),
+]
+
+
+def port_mapping(given: list[str] | None) -> dict[int, int]:
+    """The mapping that `--port-map` options are; raises typer.BadParameter for what is none."""
+    found: dict[int, int] = {}
+    for each in given or ():
+        declared, _, port = each.partition(":")
+        numbers = [int(text) for text in (declared, port) if text.isascii() and text.isdigit()]
+        if len(numbers) != 2 or not all(0 < number <= 65_535 for number in numbers):
+            raise typer.BadParameter(f"{each!r} must be DECLARED:PORT, such as 9000:19000")
+        found[numbers[0]] = numbers[1]
+    return found
+
+
 SCRAPE_INTERVAL_S = 0.5
 """The default of `scrape_interval_option`."""
 

@@ -19,6 +19,8 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     """The ports of one `headgate run`; 0 means any free one. All but `gateway` are loopback."""
 
     gateway: int = 8080
+    https: int = 8443
+    """Of listeners that declare port 443. Whether it is free is not asked, since most gateways have none."""
     metrics: int = 9090
     admin: int = 15000
     envoy_admin: int | None = None
@@ -62,6 +64,9 @@ def settle(ports: Ports, host: str, draw: Callable[[int, int], int] = random.ran
                 refused.append(error)
             else:
                 chosen[name] = held[name].getsockname()[1]
+        if ports.https == 0:
+            held["https"] = _reserve_free(host, draw)
+            chosen["https"] = held["https"].getsockname()[1]
     finally:
         for reserved in held.values():
             reserved.close()

@@ -28,7 +28,7 @@ class Served(msgspec.Struct, frozen=True):
     pools: tuple[str, ...] = ()
     """Pools of our own picker that have endpoints."""
     ports: tuple[int, ...] = ()
-    """Ports of its listeners, but for those that Envoy refused."""
+    """Ports of its listeners, but for TLS ports and those that Envoy refused."""
     all_own: bool = True
     """No pool has another vendor's picker."""
 
@@ -40,7 +40,8 @@ def served(status: Mapping[str, Any]) -> Served:
     refused = {
         each["place"]["object"] for each in status.get("problems", ()) if each["reason"] == "RefusedByEnvoy"
     }
-    ports = {int(each["port"]) for each in summary.get("listeners", ())}
+    listeners = summary.get("listeners", ())
+    ports = {int(each["port"]) for each in listeners if each.get("scheme", "http") == "http"}
     return Served(
         pools=tuple(each["key"] for each in pools if each["endpoints"] and each["picker"] is None),
         ports=tuple(sorted(port for port in ports if f"listener port-{port}" not in refused)),

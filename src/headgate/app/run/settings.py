@@ -1,6 +1,7 @@
 """What `headgate run` was asked for, and the command lines of the children that follow from it."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     urls: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     ports: Ports = Ports()
+    port_map: Mapping[int, int] = msgspec.field(default_factory=dict)
+    """Port of a listener as declared → where it is bound."""
     host: str = "0.0.0.0"
     """Address of the gateway's own listener; everything else is loopback only."""
     policy: str = "default"
@@ -82,6 +85,8 @@ def controller_command(settings: RunSettings, folder: Folder) -> list[str]:
     return [
         *_headgate("controller", settings),
         *("--port", str(settings.ports.gateway), "--host", settings.host),
+        *("--https-port", str(settings.ports.https)),
+        *_port_map(settings),
         *("--xds-socket", str(folder.path / "xds.sock")),
         *("--picker-address", f"unix:{folder.extproc_socket}"),
         *("--probe-socket", str(folder.probe_socket)),
@@ -123,6 +128,11 @@ def envoy_options(settings: RunSettings, folder: Folder, binary: Path, concurren
         heap_bytes=settings.envoy_memory_bytes,
         log_level=settings.log_level,
     )
+
+
+def _port_map(settings: RunSettings) -> list[str]:
+    found = settings.port_map.items()
+    return [part for declared, port in found for part in ("--port-map", f"{declared}:{port}")]
 
 
 def _own_ports(settings: RunSettings) -> list[str]:

@@ -9,11 +9,14 @@ from headgate.cli.options import (
     BODY_TIMEOUT_S,
     RESCUE_S,
     BodyTimeout,
+    HttpsPort,
     InsecureUpstream,
+    PortMap,
     RescueAfter,
     UpstreamCa,
     duration_option,
     ip_address,
+    port_mapping,
     size_option,
     trust_option,
 )
@@ -32,8 +35,10 @@ def controller(
         list[str] | None, typer.Option(metavar="URL", help="A model server's URL; may be repeated.")
     ] = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Where Envoy binds the primary listener.")
+        int, typer.Option(min=0, max=65_535, help="Where listeners with port 80 are bound.")
     ] = 8080,
+    https_port: HttpsPort = 8443,
+    port_map: PortMap = None,
     host: Annotated[
         str, typer.Option(parser=ip_address, metavar="IP", help="Address that Envoy's listeners bind.")
     ] = "0.0.0.0",
@@ -117,6 +122,8 @@ def controller(
     trust = trust_option(upstream_ca, insecure=insecure_upstream)
     settings = GatewaySettings(
         port=port,
+        https_port=https_port,
+        port_map=port_mapping(port_map),
         address=host,
         picker_address=picker_address,
         probe_socket=None if probe_socket is None else str(probe_socket),

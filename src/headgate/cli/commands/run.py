@@ -13,12 +13,15 @@ from headgate.cli.options import (
     SCRAPE_INTERVAL_S,
     ApiKeyFile,
     BodyTimeout,
+    HttpsPort,
     InsecureUpstream,
+    PortMap,
     RescueAfter,
     UpstreamCa,
     duration_option,
     ip_address,
     key_file_option,
+    port_mapping,
     scrape_interval_option,
     size,
     size_option,
@@ -82,7 +85,11 @@ def run(
             help="YAML file or folder, followed as it changes; may be repeated.",
         ),
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="The gateway's own port.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Where listeners with port 80 are bound.")
+    ] = 8080,
+    https_port: HttpsPort = 8443,
+    port_map: PortMap = None,
     host: Annotated[
         str, typer.Option(parser=ip_address, metavar="IP", help="Address that the gateway listens on.")
     ] = "0.0.0.0",
@@ -146,7 +153,7 @@ def run(
 
         headgate run http://gpu1:8000 http://gpu2:8000
 
-        headgate run -f manifests/ --port 80
+        headgate run -f manifests/ --port 80 --https-port 443
 
         headgate run http://localhost:8000 --policy round-robin --admin-port 0
     """
@@ -185,10 +192,12 @@ def run(
         files=tuple(files or ()),
         ports=Ports(
             gateway=port,
+            https=https_port,
             metrics=metrics_port,
             admin=admin_port,
             envoy_admin=envoy_admin_port,
         ),
+        port_map=port_mapping(port_map),
         host=host,
         policy=policy,
         drain_timeout_s=drain_timeout,

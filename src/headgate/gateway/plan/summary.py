@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from headgate.gateway import ir
 from headgate.gateway.plan.attachment import attachments, routes_of
 from headgate.gateway.plan.classes import Target
 from headgate.gateway.plan.listeners import target_listeners
@@ -28,6 +29,7 @@ class ListenerSummary(msgspec.Struct, frozen=True):
     port: int
     """Where it is bound."""
     routes: int
+    scheme: ir.Scheme = "http"
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -56,6 +58,7 @@ def summary(world: Store, target: Target) -> Summary:
                 declared_port=each.declared,
                 port=each.port,
                 routes=counts[each.owner, each.name],
+                scheme=each.scheme,
             )
             for each in world.get(target_listeners, target)
             if each.served

@@ -36,4 +36,4 @@ def test_what_is_right_is_printed_beside_what_is_wrong(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["-f", str(file), "--output", "json"])
     assert result.exit_code == 1
     assert list(json.loads(result.stdout)["listener"]) == ["port-8080"]
-    assert "UnsupportedProtocol" in result.stderr
+    assert "InvalidCertificateRef" in result.stderr

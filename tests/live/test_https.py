@@ -1,0 +1,240 @@
+"""TLS on both sides, through the real Envoy: certificates by server name, clients' certificates, backends'."""
+
+import asyncio
+import base64
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc.aio
+import pytest
+import yaml
+from tests import manifests as manifest
+from tests.live.harness.certificates import Authority, server_tls, write_pair
+from tests.live.harness.echo import echoing, grpc_echoing, service
+from tests.live.harness.gateway import Gateway, gateway
+from tests.live.harness.processes import free_port
+from tests.manifests import Manifest
+
+from headgate.io.extproc.tls import KeyPair
+
+pytestmark = pytest.mark.live
+
+
+def secret(name: str, pair: KeyPair) -> Manifest:
+    data = {
+        "tls.crt": base64.b64encode(pair.chain).decode(),
+        "tls.key": base64.b64encode(pair.key).decode(),
+    }
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
+
+
+def authorities(name: str, authority: Authority) -> Manifest:
+    data = {"ca.crt": authority.pem.decode()}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def https(name: str, certificate: str, **more: Any) -> dict[str, Any]:
+    tls = {"certificateRefs": [{"name": certificate}]}
+    return {"name": name, "port": 443, "protocol": "HTTPS", "tls": tls, **more}
+
+
+def route(name: str, backend: str, *, kind: str = "HTTPRoute", **spec: Any) -> Manifest:
+    rule = {"backendRefs": [{"name": backend, "port": 80}]}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": {"parentRefs": [{"name": "gate"}], "rules": [rule], **spec},
+    }
+
+
+def gate(*listeners: dict[str, Any], **spec: Any) -> Manifest:
+    return manifest.manifest(
+        "Gateway", "gate", {"gatewayClassName": "headgate", "listeners": list(listeners), **spec}
+    )
+
+
+class Lab:
+    """A running gateway with an HTTPS port."""
+
+    def __init__(self, running: Gateway, port: int, folder: Path) -> None:
+        self.running, self.port, self.folder = running, port, folder
+
+    async def ask(
+        self,
+        host: str,
+        ca: Authority,
+        *,
+        sni: str | None = None,
+        shows: KeyPair | None = None,
+        path: str = "/",
+    ) -> tuple[int, Any]:
+        """Status and JSON of a request for *host*. Raises aiohttp.ClientError when TLS fails."""
+        context = ssl.create_default_context(cadata=ca.pem.decode())
+        if shows is not None:
+            folder = write_pair(self.folder / "client", shows)
+            context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(
+                f"https://127.0.0.1:{self.port}{path}",
+                ssl=context,
+                server_hostname=sni or host,
+                headers={"host": host},
+            ) as answer,
+        ):
+            return answer.status, await answer.json(content_type=None)
+
+
+@contextlib.asynccontextmanager
+async def lab(folder: Path, *objects: Manifest) -> AsyncIterator[Lab]:
+    """`headgate run` with these objects, started and ended off the loop that serves the backends."""
+    file = folder / "m.yaml"
+    file.write_text(yaml.safe_dump_all(objects))
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+        started = gateway("-f", str(file), "--https-port", str(port))
+        running = await asyncio.to_thread(stack.enter_context, started)
+        try:
+            yield Lab(running, port, folder)
+        finally:
+            await asyncio.to_thread(stack.close)
+
+
+async def test_each_server_name_gets_its_certificate_and_its_hosts(tmp_path: Path) -> None:
+    ca = Authority()
+    async with echoing("one") as port:
+        objects = [
+            gate(
+                https("a", "a", hostname="a.example"),
+                https("wild", "wild", hostname="*.wild.example"),
+            ),
+            secret("a", ca.sign("a.example")),
+            secret("wild", ca.sign("*.wild.example")),
+            route("all", "one"),
+            *service("one", port),
+        ]
+        async with lab(tmp_path, *objects) as made:
+            status, told = await made.ask("a.example", ca)
+            assert (status, told["host"], told["headers"]["x-forwarded-proto"]) == (200, "a.example", "https")
+            assert (await made.ask("x.wild.example", ca))[0] == 200
+            status, told = await made.ask("x.wild.example", ca, sni="a.example")
+            assert (status, told["error"]["code"]) == (421, "misdirected-request")
+            assert (await made.ask("nowhere.example", ca, sni="a.example"))[0] == 404
+            with pytest.raises(aiohttp.ClientError):
+                await made.ask("unknown.example", ca)
+
+
+@pytest.mark.parametrize("mode", ["AllowValidOnly", "AllowInsecureFallback"])
+async def test_clients_show_certificates(tmp_path: Path, mode: str) -> None:
+    ca, clients, strangers = Authority(), Authority(), Authority()
+    frontend = {"default": {"validation": {"caCertificateRefs": [{"name": "clients"}], "mode": mode}}}
+    async with echoing("one") as port:
+        objects = [
+            gate(https("a", "a"), tls={"frontend": frontend}),
+            secret("a", ca.sign("a.example")),
+            authorities("clients", clients),
+            route("all", "one"),
+            *service("one", port),
+        ]
+        async with lab(tmp_path, *objects) as made:
+            assert (await made.ask("a.example", ca, shows=clients.sign("me")))[0] == 200
+            for shows in (None, strangers.sign("me")):
+                if mode == "AllowInsecureFallback":
+                    assert (await made.ask("a.example", ca, shows=shows))[0] == 200
+                else:
+                    with pytest.raises((aiohttp.ClientError, ssl.SSLError)):
+                        await made.ask("a.example", ca, shows=shows)
+
+
+async def test_backends_are_verified_and_see_the_gateways_certificate(tmp_path: Path) -> None:
+    ca, inner, mine = Authority(), Authority(), Authority()
+    context = server_tls(tmp_path / "server", inner.sign("inner.example"))
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(cadata=mine.pem.decode())
+
+    def policy(name: str, **validation: Any) -> Manifest:
+        return {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "BackendTLSPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "targetRefs": [{"group": "", "kind": "Service", "name": name}],
+                "validation": {"caCertificateRefs": [{"name": "inner"}], **validation},
+            },
+        }
+
+    async with echoing("secure", context) as port:
+        objects = [
+            gate(https("a", "a"), tls={"backend": {"clientCertificateRef": {"name": "mine"}}}),
+            secret("a", ca.sign("a.example")),
+            secret("mine", mine.sign("gateway.example")),
+            authorities("inner", inner),
+            authorities("other", ca),
+            *(each for name in ("good", "misnamed", "unsigned") for each in service(name, port)),
+            *(route(name, name, hostnames=[f"{name}.example"]) for name in ("good", "misnamed", "unsigned")),
+            policy("good", hostname="inner.example"),
+            policy("misnamed", hostname="other.example"),
+            policy("unsigned", hostname="inner.example", caCertificateRefs=[{"name": "other"}]),
+        ]
+        async with lab(tmp_path, *objects) as made:
+            status, told = await made.ask("good.example", ca, sni="a.example")
+            assert (status, told["name"], told["host"]) == (200, "secure", "good.example")
+            assert told["client"] == {"commonName": "gateway.example"}
+            for name in ("misnamed", "unsigned"):
+                status, told = await made.ask(f"{name}.example", ca, sni="a.example")
+                assert (status, told["error"]["code"]) == (503, "bad-certificate"), told
+
+
+async def test_a_changed_secret_is_shown_from_then_on(tmp_path: Path) -> None:
+    old, new = Authority(), Authority()
+    async with echoing("one") as port:
+        objects = [gate(https("a", "a")), route("all", "one"), *service("one", port)]
+        async with lab(tmp_path, *objects, secret("a", old.sign("a.example"))) as made:
+            assert (await made.ask("a.example", old))[0] == 200
+            changed = [*objects, secret("a", new.sign("a.example"))]
+            (tmp_path / "m.yaml").write_text(yaml.safe_dump_all(changed))
+            async with asyncio.timeout(10):
+                while True:
+                    with contextlib.suppress(aiohttp.ClientError):
+                        assert (await made.ask("a.example", new))[0] == 200
+                        break
+                    await asyncio.sleep(0.05)
+
+
+async def test_grpc_calls_are_routed_by_service_and_method(tmp_path: Path) -> None:
+    async with grpc_echoing("one") as one, grpc_echoing("two") as two:
+        by_method = [
+            {
+                "matches": [{"method": {"service": "lab.Echo", "method": "Second"}}],
+                "backendRefs": [{"name": "two", "port": 80}],
+            },
+            {
+                "matches": [{"method": {"service": "lab.Echo"}}],
+                "backendRefs": [{"name": "one", "port": 80}],
+            },
+        ]
+        objects = [
+            gate({"name": "http", "port": 80, "protocol": "HTTP"}),
+            route("calls", "one", kind="GRPCRoute", rules=by_method),
+            *service("one", one),
+            *service("two", two, appProtocol="kubernetes.io/h2c"),
+        ]
+        async with (
+            lab(tmp_path, *objects) as made,
+            grpc.aio.insecure_channel(made.running.url.removeprefix("http://")) as channel,
+        ):
+
+            async def call(path: str) -> bytes:
+                unary: Any = channel.unary_unary
+                return bytes(await unary(path)(b"hello", timeout=5))
+
+            assert await call("/lab.Echo/First") == b"one hello"
+            assert await call("/lab.Echo/Second") == b"two hello"
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call("/lab.Other/First")
+            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
