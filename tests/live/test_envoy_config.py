@@ -377,6 +377,14 @@ async def test_a_foreign_picker_is_asked_in_full_duplex(foreign: Lab, mode: str)
     assert served == [foreign.two.address]
 
 
+async def test_what_a_foreign_picker_answers_itself_is_its_own(foreign: Lab) -> None:
+    foreign.picker.mode = "refuse"
+    response, body = await foreign.ask("/open", b"x" * 1000)
+    assert (response.status, body) == (429, b'{"error":{"message":"from the picker"}}')
+    assert response.headers.getall(headers.DECISION) == ["answered by the picker"]
+    assert not foreign.one.bodies + foreign.two.bodies
+
+
 async def test_a_dead_foreign_picker_opens_or_closes(foreign: Lab) -> None:
     await foreign.picker.stop()
     await asyncio.sleep(4)  # two failed health checks

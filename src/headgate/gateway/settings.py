@@ -32,6 +32,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Long bodies (1 MB and more) that are held at once, in all; beyond it the answer is 503."""
     body_timeout_s: float = 60.0
     """Longest time for a request to arrive whole, the picker's turn included; 0: any."""
+    headers_timeout_s: float = 10.0
+    """Longest time for the headers of a request to arrive whole."""
     idle_timeout_s: float = 900.0
     """A stream without a byte in either direction for so long is ended."""
     connect_timeout_s: float = 1.0

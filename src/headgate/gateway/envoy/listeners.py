@@ -50,6 +50,20 @@ METADATA_OPTIONS: Json = {
 }
 """Which dynamic metadata a picker sees and may set; without it Envoy drops both directions in silence."""
 
+_HTTP2: Json = {
+    "max_concurrent_streams": 1024,
+    "initial_stream_window_size": 1 << 20,
+    "initial_connection_window_size": 4 << 20,
+    "override_stream_error_on_invalid_http_message": True,
+}
+"""HTTP/2 of clients. Proxies before the gateway send many streams on one connection, so that there are more
+of them than Envoy advises for the edge, and a request that is none ends its own stream only. A window of 1
+MiB takes 10 MB a second from 100 ms away; what it may hold is little beside a body.
+"""
+
+HOST_OF_HTTP_10 = "localhost"
+"""Host of a request that names none, which HTTP/1.0 allows. Routes of other hosts do not take it."""
+
 _HEALTH = headers.HEALTH_PATH + r"(\?.*)?"
 FALLBACK = "fallback"
 """Decision of a request that Envoy placed without a picker."""
@@ -141,6 +155,14 @@ def _manager(name: str, settings: GatewaySettings) -> Json:
         },
         "normalize_path": True,
         "merge_slashes": True,
+        "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": HOST_OF_HTTP_10},
+        "request_headers_timeout": duration(settings.headers_timeout_s),
+        "common_http_protocol_options": {
+            "headers_with_underscores_action": "DROP_HEADER",
+            "idle_timeout": duration(settings.idle_timeout_s),
+        },
+        "http2_protocol_options": dict(_HTTP2),
         "stream_idle_timeout": duration(settings.idle_timeout_s),
         "request_timeout": duration(settings.body_timeout_s),
         "rds": {
@@ -151,6 +173,7 @@ def _manager(name: str, settings: GatewaySettings) -> Json:
         "local_reply_config": replies.local_reply_config(settings),
         "access_log": _access_logs(settings),
         "http_filters": [
+            _methods(),
             _health(),
             *body_budget.filters(settings),
             *model_routing.filters(settings),
@@ -168,6 +191,20 @@ def _strip_on_entry() -> Json:
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
         mutations=[{"remove": name} for name in (*headers.NEVER_FROM_CLIENTS, *headers.FROM_BODY)],
+    )
+
+
+def _methods() -> Json:
+    """Refuses what no server behind may be asked."""
+    refused = [
+        {"header": {"name": ":method", "string_match": {"exact": method}}}
+        for method in replies.REFUSED_METHODS
+    ]
+    policy = {"permissions": [{"or_rules": {"rules": refused}}], "principals": [{"any": True}]}
+    return extension(
+        "envoy.filters.http.rbac",
+        f"{_FILTERS}.rbac.v3.RBAC",
+        rules={"action": "DENY", "policies": {replies.METHODS_REFUSED: policy}},
     )
 
 

@@ -22,6 +22,7 @@ from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.filters.http.health_check.v3 import health_check_pb2 as _health_check
 from envoy.extensions.filters.http.json_to_metadata.v3 import json_to_metadata_pb2 as _json_to_metadata
 from envoy.extensions.filters.http.lua.v3 import lua_pb2 as _lua
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as _rbac
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
 from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2 as _set_metadata
 from envoy.extensions.filters.http.transform.v3 import transform_pb2 as _transform
@@ -62,6 +63,7 @@ TYPES_IN_ANYS = (
     _upstream_codec,
     _json_to_metadata,
     _lua,
+    _rbac,
     _router,
     _set_metadata,
     _tls_inspector,

@@ -1,12 +1,14 @@
-"""Envoy's own replies (no route, no healthy upstream, picker gone, …) as OpenAI-style JSON.
+"""Envoy's own replies (no route, no healthy upstream, picker gone, no HTTP, …) as OpenAI-style JSON.
 
-A reply is recognised by Envoy's response code details. An ImmediateResponse of a picker has none of these, so
-its body is left as it is.
+A reply is recognised by Envoy's response code details; what no entry knows meets one of the last two. What a
+picker answers (an ImmediateResponse) and what routes answer is left as it is.
 """
 
 import json
+from collections.abc import Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from headgate.gateway.envoy import names
 from headgate.gateway.envoy.header_options import header
@@ -29,7 +31,19 @@ _UNREACHED = (
 )
 """No attempt got an answer."""
 
+_ASKED = f'filter_state["{names.EXT_PROC}"]'
+PICKERS_OWN = f'"{names.EXT_PROC}" in filter_state && {_ASKED}.received_immediate_response == 1'
+"""CEL: the picker itself answers the request."""
+_FOREIGN = f'{_ASKED}.destination != "{names.OWN_PICKER}"'
+
 _CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+
+REFUSED_METHODS = ("CONNECT", "TRACE", "TRACK")
+"""The gateway is no forward proxy, and what a server would send back of a request may be secret."""
+ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+"""What clients are told instead. Others pass, too."""
+METHODS_REFUSED = "methods-refused"
+"""Name of the rule that refuses others; Envoy's details repeat it."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -47,6 +61,10 @@ class Reply(msgspec.Struct, frozen=True):
     """Status to answer with instead of Envoy's."""
     picked: bool = True
     """False: nobody had chosen an endpoint yet, and the decision header says so."""
+    detailed: bool = False
+    """Envoy's details are shown at the end of the message."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further response headers."""
 
 
 NO_ROUTE = Reply(
@@ -62,6 +80,15 @@ MISDIRECTED = Reply(
 )
 """Not Envoy's own: a route answers so."""
 
+NOT_HTTP = Reply(
+    "",
+    "bad-http",
+    "This is no HTTP request that the gateway can read.",
+    "invalid_request_error",
+    picked=False,
+    detailed=True,
+)
+
 GAVE_UP = Reply(
     "",
     "gave-up",
@@ -71,114 +98,204 @@ GAVE_UP = Reply(
 """Not Envoy's own, see `second_chance`; 502, and clients are asked not to repeat it."""
 
 
+ANSWERED = "answered by the picker"
+"""Decision of a request that another vendor's picker answered itself; ours says its own."""
+
+
 def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
     """All of them; the first that fits counts."""
-    limit = f"{settings.body_limit_bytes / 2**20:g} MiB ({settings.body_limit_bytes} bytes)"
     return (
-        NO_ROUTE,
-        Reply(
-            "request_payload_too_large",
-            "too-large",
-            f"The request body is larger than {limit}.",
-            "invalid_request_error",
-            picked=False,
-        ),
-        *(
-            Reply(
-                details,
-                "too-many-headers",
-                "The request has more headers than the gateway takes, 85 or 60 KiB; send fewer.",
-                "invalid_request_error",
-                status=431,
-                picked=False,
-            )
-            for details in (
-                "header_mutation_result_exceeds_limit",
-                "http1.too_many_headers",
-                "http1.headers_too_large",
-            )
-        ),
-        Reply(
-            "cluster_not_found",
-            NO_BACKEND,
-            "The route leads to a backend that does not exist.",
-            status=500,
-            picked=False,
-        ),
+        *_of_reading(settings),
+        *_of_routing(),
+        *_of_limits(settings),
+        *_of_servers(),
         Reply(
             "",
-            "bad-certificate",
-            "The model server's certificate cannot be trusted. If it should be, name its CA: "
-            "--upstream-ca, or spec.tls.caFile of the ModelServer.",
-            when=f'{_UNREACHED} && upstream.transport_failure_reason.contains("CERTIFICATE_VERIFY_FAILED")',
-        ),
-        Reply(
-            "",
-            "tls-failure",
-            "The model server does not speak TLS as its https URL says.",
-            when=f'{_UNREACHED} && upstream.transport_failure_reason.startsWith("TLS_error")',
-        ),
-        Reply(
-            "no_healthy_upstream",
-            "picker-failed",
-            "The endpoint picker failed or cannot be reached, and this pool serves nothing without it.",
-            when=_UNPICKED,
-            picked=False,
-        ),
-        Reply("no_healthy_upstream", "no-endpoints", "No model server can be reached for this request."),
-        Reply(
-            "ext_proc_error",
-            "picker-failed",
-            "The endpoint picker failed or cannot be reached.",
-            picked=False,
-        ),
-        Reply(
-            "request_overall_timeout",
-            "body-timeout",
-            f"The request's body did not arrive within {settings.body_timeout_s:g} seconds.",
+            "not-accepted",
+            "The gateway does not accept this request.",
             "invalid_request_error",
+            when="response.code < 500",
+            detailed=True,
+        ),
+        Reply("", "gateway-error", "The gateway cannot serve this request.", detailed=True),
+    )
+
+
+def _of_reading(settings: GatewaySettings) -> Iterator[Reply]:
+    """Requests that Envoy cannot read, or not in time."""
+    bad = "invalid_request_error"
+    for details in ("http1.too_many_headers", "http1.headers_too_large"):
+        yield _too_many_headers(details)
+    yield _too_many_headers("header_mutation_result_exceeds_limit")
+    for details in ("missing_host_header", "http.invalid_authority"):
+        yield Reply(
+            details, "bad-host", "The request's Host header is missing or is no host name.", bad, picked=False
+        )
+    for details in (
+        "path_normalization_failed",
+        "missing_path_rejected",
+        "invalid_path",
+        "http.invalid_path",
+    ):
+        yield Reply(
+            details,
+            "bad-path",
+            "The request's path is none: it must begin with / and have neither a fragment (#) nor %00.",
+            bad,
             picked=False,
-        ),
-        Reply(
-            "reached_concurrency_limit",
-            "overloaded",
-            "The gateway holds as many long request bodies as it may. Send this one again in a moment.",
-            "overloaded_error",
+        )
+    for details in ("http1.", "http2.", "http3.", "http."):
+        yield replace(NOT_HTTP, details=details)
+    yield Reply(
+        "request_headers_failed_strict_check", "bad-http", "A header that steers proxies is wrong.", bad
+    )
+    yield Reply(
+        f"rbac_access_denied_matched_policy[{METHODS_REFUSED}]",
+        "method-not-allowed",
+        f"The gateway does not serve {', '.join(REFUSED_METHODS[:-1])} or {REFUSED_METHODS[-1]}.",
+        bad,
+        status=405,
+        picked=False,
+        headers=(("allow", ALLOWED_METHODS),),
+    )
+    for details in ("upgrade_failed", "early_connect_data"):
+        yield Reply(
+            details,
+            "upgrade-refused",
+            "The gateway does not upgrade connections to this protocol.",
+            bad,
             picked=False,
-        ),
-        Reply(
-            "overload",
-            "overloaded",
-            "The gateway is short of memory. Send this request again in a moment.",
-            "overloaded_error",
+        )
+    for details in ("request_header_timeout", "downstream_header_timeout"):
+        yield Reply(
+            details,
+            "header-timeout",
+            f"The request's headers did not arrive within {settings.headers_timeout_s:g} seconds.",
+            bad,
             picked=False,
-        ),
-        Reply(
-            "overflow", "overloaded", "Too many requests are waiting for this backend.", "overloaded_error"
-        ),
-        Reply("upstream_max_stream_duration_reached", "timeout", "The model server took too long."),
-        Reply("response_timeout", "timeout", "The model server did not answer within the route's timeout."),
-        Reply(
-            "upstream_per_try_timeout",
-            "timeout",
-            "The model server did not answer within the route's timeout.",
-        ),
-        Reply(
-            "stream_idle_timeout", "idle-timeout", "Nothing was sent for too long, so the stream was ended."
-        ),
-        Reply("request_header_timeout", "idle-timeout", "The request's headers did not come in time."),
-        Reply(
-            "upstream_reset_before_response_started",
-            "connect-failure",
-            "The model server cannot be reached or closed the connection before it answered.",
-        ),
-        Reply("upstream_response_", "bad-response", "The model server's answer is not valid HTTP."),
+        )
+    yield Reply(
+        "request_overall_timeout",
+        "body-timeout",
+        f"The request's body did not arrive within {settings.body_timeout_s:g} seconds.",
+        bad,
+        picked=False,
+    )
+    limit = f"{settings.body_limit_bytes / 2**20:g} MiB ({settings.body_limit_bytes} bytes)"
+    yield Reply(
+        "request_payload_too_large",
+        "too-large",
+        f"The request body is larger than {limit}.",
+        bad,
+        picked=False,
+    )
+
+
+def _too_many_headers(details: str) -> Reply:
+    return Reply(
+        details,
+        "too-many-headers",
+        "The request has more headers than the gateway takes, 85 or 60 KiB; send fewer.",
+        "invalid_request_error",
+        status=431,
+        picked=False,
+    )
+
+
+def _of_routing() -> Iterator[Reply]:
+    """Requests that lead nowhere."""
+    yield Reply("health_check_failed", "draining", "This gateway is about to end.", picked=False)
+    yield NO_ROUTE
+    for details in ("route_configuration_not_found", "absolute_path_rejected"):
+        yield replace(NO_ROUTE, details=details)
+    yield Reply(
+        "cluster_not_found",
+        NO_BACKEND,
+        "The route leads to a backend that does not exist.",
+        status=500,
+        picked=False,
+    )
+    yield Reply(
+        "ext_proc_error", "picker-failed", "The endpoint picker failed or cannot be reached.", picked=False
+    )
+
+
+def _of_limits(settings: GatewaySettings) -> Iterator[Reply]:
+    """Requests that come while there is too much."""
+    kind = "overloaded_error"
+    yield Reply(
+        "reached_concurrency_limit",
+        "overloaded",
+        "The gateway holds as many long request bodies as it may. Send this one again in a moment.",
+        kind,
+        picked=False,
+    )
+    yield Reply(
+        "overload",
+        "overloaded",
+        "The gateway is short of memory. Send this request again in a moment.",
+        kind,
+        picked=False,
+    )
+    for details in ("overflow", "maintenance_mode", "drop_overload", "unconditional_drop_overload"):
+        yield Reply(details, "overloaded", "Too many requests are waiting for this backend.", kind)
+
+
+def _of_servers() -> Iterator[Reply]:
+    """Requests that no model server answered well."""
+    yield Reply(
+        "",
+        "bad-certificate",
+        "The model server's certificate cannot be trusted. If it should be, name its CA: "
+        "--upstream-ca, or spec.tls.caFile of the ModelServer.",
+        when=f'{_UNREACHED} && upstream.transport_failure_reason.contains("CERTIFICATE_VERIFY_FAILED")',
+    )
+    yield Reply(
+        "",
+        "tls-failure",
+        "The model server does not speak TLS as its https URL says.",
+        when=f'{_UNREACHED} && upstream.transport_failure_reason.startsWith("TLS_error")',
+    )
+    yield Reply(
+        "no_healthy_upstream",
+        "picker-failed",
+        "The endpoint picker failed or cannot be reached, and this pool serves nothing without it.",
+        when=_UNPICKED,
+        picked=False,
+    )
+    yield Reply("no_healthy_upstream", "no-endpoints", "No model server can be reached for this request.")
+    yield Reply("upstream_max_stream_duration_reached", "timeout", "The model server took too long.")
+    for details in ("response_timeout", "upstream_per_try_timeout", "upstream_response_timeout"):
+        yield Reply(details, "timeout", "The model server did not answer within the route's timeout.")
+    for details in ("stream_idle_timeout", "upstream_per_try_idle_timeout"):
+        yield Reply(details, "idle-timeout", "Nothing was sent for too long, so the stream was ended.")
+    yield Reply(
+        "upstream_reset_before_response_started",
+        "connect-failure",
+        "The model server cannot be reached or closed the connection before it answered.",
+    )
+    yield Reply("upstream_response_", "bad-response", "The model server's answer is not valid HTTP.")
+    yield Reply(
+        "websocket_handshake_unsuccessful", "bad-response", "The model server does not speak WebSocket here."
+    )
+    yield Reply(
+        "response_payload_too_large",
+        "bad-response",
+        "The model server's answer is too long to be searched for its token usage.",
     )
 
 
 def local_reply_config(settings: GatewaySettings) -> Json:
     """`local_reply_config` of the connection manager."""
-    return {"mappers": [_mapper(each) for each in replies(settings)]}
+    foreign = [header(DECISION, ANSWERED)]
+    return {
+        "mappers": [
+            {"filter": _filter(f"{PICKERS_OWN} && {_FOREIGN}"), "headers_to_add": foreign},
+            {"filter": _filter(f"{PICKERS_OWN}")},
+            {"filter": _filter(f'response.code < 400 || "{REASON}" in response.headers')},
+            *(_mapper(each) for each in replies(settings)),
+        ]
+    }
 
 
 def error_body(message: str, type_: str, code: str) -> str:
@@ -186,28 +303,27 @@ def error_body(message: str, type_: str, code: str) -> str:
     return json.dumps({"error": {"message": message, "type": type_, "param": None, "code": code}})
 
 
+def _filter(expression: str) -> Json:
+    return {
+        "extension_filter": extension(
+            "envoy.access_loggers.extension_filters.cel", _CEL, expression=expression
+        )
+    }
+
+
 def _mapper(reply: Reply) -> Json:
-    expression = f'response.code_details.startsWith("{reply.details}")'
-    if reply.when:
-        expression += f" && {reply.when}"
-    told = [header(REASON, reply.reason)]
+    conditions = [f'response.code_details.startsWith("{reply.details}")'] if reply.details else []
+    told = [header(REASON, reply.reason), *(header(*each) for each in reply.headers)]
     if not reply.picked:
         told.append(header(DECISION, "none"))
+    message = reply.message.replace("%", "%%")
+    if reply.detailed:
+        message += " Envoy calls it %RESPONSE_CODE_DETAILS%."
+    error = {"message": message, "type": reply.type, "param": None, "code": reply.reason}
     mapper: Json = {
-        "filter": {
-            "extension_filter": extension(
-                "envoy.access_loggers.extension_filters.cel",
-                _CEL,
-                expression=expression,
-            )
-        },
+        "filter": _filter(" && ".join([*conditions, *([reply.when] if reply.when else [])]) or "true"),
         "headers_to_add": told,
-        "body_format_override": {
-            "content_type": "application/json",
-            "text_format_source": {
-                "inline_string": error_body(reply.message, reply.type, reply.reason).replace("%", "%%") + "\n"
-            },
-        },
+        "body_format_override": {"content_type": "application/json", "json_format": {"error": error}},
     }
     if reply.status is not None:
         mapper["status_code"] = reply.status
