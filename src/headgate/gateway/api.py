@@ -53,12 +53,10 @@ class Position(msgspec.Struct, frozen=True):
     scheme: ir.Scheme
     port: int
     """As clients see it."""
-    usual: Mapping[ir.Scheme, int]
-    """Where clients find the usual ports of schemes, 80 and 443."""
-
-    def __hash__(self) -> int:
-        """A mapping has none."""
-        return hash((self.scheme, self.port))
+    http_port: int = 80
+    """Where clients find port 80."""
+    https_port: int = 443
+    """Where clients find port 443."""
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -163,9 +163,9 @@ def rendered(world: Store, route: Identity, at: Position) -> tuple[RenderedRule,
 def position(world: Store, found: Table) -> Position:
     """Where the listeners of a table stand."""
     told = settings(world)
-    ports = {"http": 80, "https": 443}
-    usual = ports if told.per_gateway else {each: bound_port(port, told) for each, port in ports.items()}
-    return Position(found.scheme, found.public_port, usual)  # type: ignore[arg-type]
+    if told.per_gateway:
+        return Position(found.scheme, found.public_port)
+    return Position(found.scheme, found.public_port, bound_port(80, told), bound_port(443, told))
 
 
 def host_rules(world: Store, target: Target, name: str, domain: str) -> Iterable[RenderedRule]:

@@ -13,6 +13,7 @@ from headgate.model.objects import (
     HTTPRoute,
     InferenceModel,
     InferenceObjective,
+    InferencePool,
     ListenerSet,
     ModelServer,
     Pod,
@@ -90,6 +91,13 @@ def by_policy_target(each: KubeObject) -> Iterator[tuple[str, str, str, str]]:
             yield each.KIND, ref.kind, each.namespace, ref.name
 
 
+def by_selector(each: KubeObject) -> Iterator[tuple[str, str, str]]:
+    """(namespace, key, value) of what pools select by; two empty texts for one that selects everything."""
+    if isinstance(each, InferencePool):
+        for key, value in each.spec.selector.match_labels.items() or (("", ""),):
+            yield each.namespace, key, value
+
+
 INDEXES: Mapping[str, Index] = {
     "label": by_label,
     "pair": by_pair,
@@ -99,6 +107,7 @@ INDEXES: Mapping[str, Index] = {
     "pool": by_pool,
     "parent": by_parent,
     "policy": by_policy_target,
+    "selector": by_selector,
     "listener_set": by_gateway,
     "backend": by_backend,
 }

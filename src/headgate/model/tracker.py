@@ -35,20 +35,21 @@ class Tracker:
     def __init__(self) -> None:
         self._values: dict[Node, Any] = {}
         """Of each node as of its last run; `Failed` for an exception."""
-        self._reads: dict[Node, dict[Hashable, None]] = {}
-        """What each node read in its last run, in order: facts and nodes."""
+        self._reads: dict[Node, dict[Hashable, int]] = {}
+        """What each node read in its last run, facts and nodes, each with its turn."""
         self._readers: dict[Hashable, set[Node]] = {}
         """Exactly the inverse of `_reads`."""
         self._dirty: set[Node] = set()
         """Something that they read is another than when they ran."""
-        self._unsure: set[Node] = set()
-        """Something below them may be; never in `_dirty` too."""
+        self._unsure: dict[Node, set[Node]] = {}
+        """Nodes below which something may be, never in `_dirty` too → which of their reads are in doubt:
+        so a node that reads thousands costs what is in doubt of it."""
         self._watched: set[Node] = set()
         self._stale: dict[Node, None] = {}
         """Watched nodes that were marked since `take_stale`."""
         self._unread: set[Node] = set()
         """Nodes that may have no reader; they leave with `collect`."""
-        self._running: list[dict[Hashable, None]] = []
+        self._running: list[dict[Hashable, int]] = []
         self.runs = 0
         """Computations run so far: the cost of a change, for tests."""
 
@@ -60,7 +61,8 @@ class Tracker:
     def read(self, fact: Hashable) -> None:
         """Note that the running computation depends on *fact*, which must not be a Node."""
         if self._running:
-            self._running[-1][fact] = None
+            reads = self._running[-1]
+            reads.setdefault(fact, len(reads))
 
     def touch(self, facts: Iterable[Hashable]) -> None:
         """These facts are other ones now."""
@@ -73,7 +75,8 @@ class Tracker:
         """The value of the computation. Raises what *fn* raises."""
         node = Node(fn, args)
         if self._running:
-            self._running[-1][node] = None
+            reads = self._running[-1]
+            reads.setdefault(node, len(reads))
         elif node not in self._readers and node not in self._watched:
             self._unread.add(node)
         value: Any = self._settled(node)
@@ -118,7 +121,7 @@ class Tracker:
                 continue
             del self._values[node]
             self._dirty.discard(node)
-            self._unsure.discard(node)
+            self._unsure.pop(node, None)
             self._forget_reads(node, self._reads.pop(node), {})
 
     def _settled(self, node: Node) -> Any:
@@ -131,16 +134,16 @@ class Tracker:
 
     def _settle_below(self, node: Node) -> None:
         """After this the node is dirty, or its value counts."""
-        for each in tuple(self._reads[node]):
-            if isinstance(each, Node) and (each in self._dirty or each in self._unsure):
+        for each in sorted(self._unsure[node], key=self._reads[node].__getitem__):
+            if each in self._dirty or each in self._unsure:
                 self._settled(each)  # marks its readers dirty when it is another
                 if node in self._dirty:
                     return
-        self._unsure.discard(node)
+        self._unsure.pop(node, None)
 
     def _run(self, node: Node) -> Any:
         self.runs += 1
-        reads: dict[Hashable, None] = {}
+        reads: dict[Hashable, int] = {}
         self._running.append(reads)
         value: Any
         try:
@@ -156,7 +159,7 @@ class Tracker:
                 self._readers.setdefault(each, set()).add(node)
         self._forget_reads(node, before, reads)
         self._dirty.discard(node)
-        self._unsure.discard(node)
+        self._unsure.pop(node, None)
         if node not in self._values or self._values[node] != value:
             known = node in self._values
             self._values[node] = value
@@ -181,10 +184,8 @@ class Tracker:
         for node in self._readers.get(read, ()):
             if node not in self._dirty:
                 self._dirty.add(node)
-                if node in self._unsure:
-                    self._unsure.discard(node)  # what is above it is marked already
-                else:
-                    new.append(node)
+                if self._unsure.pop(node, None) is None:
+                    new.append(node)  # else what is above it is marked already
         return new
 
     def _mark_unsure(self, below: list[Node]) -> None:
@@ -194,6 +195,8 @@ class Tracker:
             if node in self._watched:
                 self._stale[node] = None
             for reader in self._readers.get(node, ()):
-                if reader not in self._dirty and reader not in self._unsure:
-                    self._unsure.add(reader)
+                if reader in self._unsure:
+                    self._unsure[reader].add(node)
+                elif reader not in self._dirty:
+                    self._unsure[reader] = {node}
                     below.append(reader)

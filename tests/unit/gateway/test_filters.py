@@ -24,8 +24,8 @@ PLUGINS = {
     for each in registry.classes(filters, FilterPlugin)  # type: ignore[type-abstract]
 }
 ROUTE = Identity("HTTPRoute", "default", "routes", GATEWAY_GROUP)
-AT = Position("http", 80, {"http": 80, "https": 443})
-MOVED = Position("http", 8080, {"http": 8080, "https": 8443})
+AT = Position("http", 80)
+MOVED = Position("http", 8080, 8080, 8443)
 """Where 80 and 443 are bound elsewhere."""
 
 

@@ -45,7 +45,7 @@ class RequestRedirectFilter(FilterPlugin, frozen=True):
             redirect["scheme_redirect"] = wanted.scheme
         if wanted.hostname is not None:
             redirect["host_redirect"] = wanted.hostname
-        port = wanted.port or (at.usual[wanted.scheme] if wanted.scheme is not None else at.port)
+        port = wanted.port or (_of_scheme(wanted.scheme, at) if wanted.scheme is not None else at.port)
         usual = _USUAL[wanted.scheme or at.scheme]
         redirect["port_redirect"] = 0 if port == usual else port
         if wanted.path is not None and wanted.path.replace_full_path is not None:
@@ -55,3 +55,7 @@ class RequestRedirectFilter(FilterPlugin, frozen=True):
             assert not isinstance(rewrite, str), "read() has refused it"
             redirect |= rewrite
         return Effect(redirect=redirect)
+
+
+def _of_scheme(scheme: str, at: Position) -> int:
+    return at.https_port if scheme == "https" else at.http_port

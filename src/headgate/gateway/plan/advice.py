@@ -115,9 +115,9 @@ def of_server(world: Store, server: ModelServer) -> Iterator[Problem]:
     if world.indexed("backend", ("ModelServer", server.namespace, server.name)):
         return
     labels = server.metadata.labels
-    here = world.get(_selectors, server.namespace)
-    if any(has_labels(labels, selector) for _, selector in here):
+    if world.get(_is_selected, server.identity):
         return
+    here = world.get(_selectors, server.namespace)
     wanted = "; ".join(f"{name} selects {label_text(selector)}" for name, selector in here[:3])
     elsewhere = sorted({each.namespace for each in _pools(world)})
     where = f"pools are in namespace {elsewhere[0]}" if elsewhere else "there is no InferencePool"
@@ -126,6 +126,22 @@ def of_server(world: Store, server: ModelServer) -> Iterator[Problem]:
         f"{label_text(labels)}, so it gets no requests ({wanted or where})"
     )
     yield _told(server, "metadata.labels", "NotSelected", message)
+
+
+def _is_selected(world: Store, server: Identity) -> bool:
+    """Whether some pool selects a server; asked of those that name one of its labels."""
+    found = world.any_object(server)
+    assert isinstance(found, ModelServer)
+    labels = found.metadata.labels
+    pairs = [(server.namespace, *pair) for pair in labels.items()]
+    pools = {
+        each for pair in (*pairs, (server.namespace, "", "")) for each in world.indexed("selector", pair)
+    }
+    selectors = (world.any_object(each) for each in pools)
+    return any(
+        isinstance(each, InferencePool) and has_labels(labels, each.spec.selector.match_labels)
+        for each in selectors
+    )
 
 
 def _selectors(world: Store, namespace: str) -> tuple[tuple[str, Mapping[str, str]], ...]:
