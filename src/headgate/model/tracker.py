@@ -16,6 +16,10 @@ P = ParamSpec("P")
 W = TypeVar("W", bound="Tracker")
 
 
+MANY = 50
+"""Readers from which on a node is settled before they are marked."""
+
+
 class Node(NamedTuple):
     """A computation with its arguments."""
 
@@ -44,6 +48,9 @@ class Tracker:
         self._unsure: dict[Node, set[Node]] = {}
         """Nodes below which something may be, never in `_dirty` too → which of their reads are in doubt:
         so a node that reads thousands costs what is in doubt of it."""
+        self._hubs: dict[Node, None] = {}
+        """Marked nodes with many readers, which are not marked: most of them stay as they are, so they are
+        settled before anything is asked. Empty whenever a computation runs for somebody else."""
         self._watched: set[Node] = set()
         self._stale: dict[Node, None] = {}
         """Watched nodes that were marked since `take_stale`."""
@@ -69,7 +76,7 @@ class Tracker:
         above: list[Node] = []
         for fact in facts:
             above += self._mark_dirty(fact)
-        self._mark_unsure(above)
+        self._mark_unsure(above, self._hubs)
 
     def get(self, fn: Callable[Concatenate[Self, P], V], *args: P.args, **no_keywords: P.kwargs) -> V:
         """The value of the computation. Raises what *fn* raises."""
@@ -77,7 +84,9 @@ class Tracker:
         if self._running:
             reads = self._running[-1]
             reads.setdefault(node, len(reads))
-        elif node not in self._readers and node not in self._watched:
+        else:
+            self._settle_hubs()
+        if not self._running and node not in self._readers and node not in self._watched:
             self._unread.add(node)
         value: Any = self._settled(node)
         if type(value) is Failed:
@@ -97,6 +106,7 @@ class Tracker:
 
     def take_stale(self) -> tuple[Node, ...]:
         """Watched nodes whose value may have changed since the last call, in the order of their marking."""
+        self._settle_hubs()
         stale, self._stale = tuple(self._stale), {}
         return stale
 
@@ -123,6 +133,13 @@ class Tracker:
             self._dirty.discard(node)
             self._unsure.pop(node, None)
             self._forget_reads(node, self._reads.pop(node), {})
+
+    def _settle_hubs(self) -> None:
+        """After this everything is marked that has to be."""
+        while self._hubs:
+            node, _ = self._hubs.popitem()
+            if node in self._values:
+                self._settled(node)  # marks its readers when it is another
 
     def _settled(self, node: Node) -> Any:
         if node in self._values:
@@ -188,13 +205,18 @@ class Tracker:
                     new.append(node)  # else what is above it is marked already
         return new
 
-    def _mark_unsure(self, below: list[Node]) -> None:
-        """Mark all that stands above the *below*, which were marked just now."""
+    def _mark_unsure(self, below: list[Node], hubs: dict[Node, None] | None = None) -> None:
+        """Mark all that stands above the *below*, which were marked just now; but not above those with many
+        readers, where *hubs* is given to note them."""
         while below:
             node = below.pop()
             if node in self._watched:
                 self._stale[node] = None
-            for reader in self._readers.get(node, ()):
+            readers = self._readers.get(node, ())
+            if hubs is not None and len(readers) > MANY:
+                hubs[node] = None
+                continue
+            for reader in readers:
                 if reader in self._unsure:
                     self._unsure[reader].add(node)
                 elif reader not in self._dirty:
