@@ -13,6 +13,7 @@ class Refreshed(NamedTuple, Generic[K, V]):
     """What is new since the last look."""
 
     changed: dict[K, V]
+    """Members that have another value, and those that failed before."""
     gone: set[K]
     failed: dict[K, Exception]
     """Members whose computation raised; they keep the value they had, or none."""
@@ -32,6 +33,7 @@ class Family(Generic[K, V]):
         self._known: frozenset[K] = frozenset()
         self._due: dict[K, None] = {}
         """Members that may have another value than is known."""
+        self._failed: set[K] = set()
         self.values: dict[K, V] = {}
         tracker.watch(members)
 
@@ -63,6 +65,7 @@ class Family(Generic[K, V]):
         for key in gone:
             self._tracker.unwatch(Node(self._member, (key,)))
             self._due.pop(key, None)
+            self._failed.discard(key)
             self.values.pop(key, None)
         changed: dict[K, V] = {}
         failed: dict[K, Exception] = {}
@@ -73,7 +76,9 @@ class Family(Generic[K, V]):
                 value = self._tracker.get(self._member, key)
             except Exception as error:
                 failed[key] = error
+                self._failed.add(key)
                 continue
-            if key not in self.values or self.values[key] != value:
+            if key not in self.values or self.values[key] != value or key in self._failed:
                 changed[key] = self.values[key] = value
+                self._failed.discard(key)
         return Refreshed(changed, gone, failed)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -17,11 +17,7 @@ from headgate.io.scrape.client import DEFAULT, NONE
 from headgate.io.trust import Trust
 from headgate.model.endpoints import Endpoint, Pool
 from headgate.model.ids import EndpointId, PoolKey
-from headgate.model.meta import Meta
-from headgate.model.objects.inference import InferencePool, InferencePoolSpec, PodSelector, PortRef
-from headgate.model.problems import Problem
 from headgate.model.randomness import Rng
-from headgate.model.snapshot import Snapshot
 from headgate.model.words import counted
 from headgate.picker.events import ModelsListed, PoolChanged, Scraped
 from headgate.picker.machine import PoolMachine
@@ -31,8 +27,6 @@ from headgate.scheduling.prefix import BlockIndex, PrefixIndex
 from headgate.scheduling.profiles import PROFILES
 
 log = logging.getLogger(__name__)
-problems_log = logging.getLogger("headgate.problems")
-"""Its own logger: under `headgate run` the controller tells of the same problems."""
 
 SETTLE_S = 0.5
 """How long a change of a known pool waits, so that Envoy has heard of new endpoints before one is named.
@@ -40,6 +34,9 @@ SETTLE_S = 0.5
 Envoy keeps those that left for longer than this (`gateway.linger`).
 """
 
+
+POOLS_AT_ONCE = 100
+"""Pools whose health is looked at before others get their turn."""
 
 MOST_NAMED = 8
 """Endpoints that joined or left, by name in one line."""
@@ -52,22 +49,6 @@ def fixed_pool(key: PoolKey, endpoints: Iterable[EndpointId]) -> Pool:
         host, _, port = each.rpartition(":")
         found.append(Endpoint(id=each, ip=host.strip("[]"), port=int(port), name=each))
     return Pool(key=key, endpoints=tuple(found))
-
-
-def with_selector(
-    snapshot: Snapshot, key: PoolKey, selector: Iterable[tuple[str, str]], ports: Iterable[int]
-) -> Snapshot:
-    """*snapshot* with an InferencePool that selects pods by *selector*, in place of any of its name."""
-    namespace, _, name = key.partition("/")
-    pool = InferencePool(
-        metadata=Meta(name=name, namespace=namespace),
-        spec=InferencePoolSpec(
-            selector=PodSelector(dict(selector)), target_ports=tuple(PortRef(port) for port in ports)
-        ),
-    )
-    kept = [each for each in snapshot.objects if each.identity != pool.identity]
-    objects = tuple(sorted((*kept, pool), key=lambda each: each.identity))
-    return msgspec.structs.replace(snapshot, objects=objects)
 
 
 class Pools:
@@ -103,60 +84,63 @@ class Pools:
             trust=trust,
             keys=keys,
         )
-        self._pools: Mapping[PoolKey, Pool] = {}
+        self._pools: dict[PoolKey, Pool] = {}
         """As the machines know them."""
         self._machines: dict[PoolKey, PoolMachine] = {}
-        self._watchers: dict[EndpointId, tuple[PoolKey, ...]] = {}
+        self._watchers: dict[EndpointId, dict[PoolKey, Endpoint]] = {}
+        """Pools that have the endpoint, the first of which says how it is reached."""
         self._health: dict[PoolKey, HealthChanges] = {}
         """Of pools that had an endpoint that was not up."""
-        self.problems: tuple[Problem, ...] = ()
         hub.relist = self._relist
 
-    def report(self, problems: Sequence[Problem]) -> None:
-        """These are the problems now; the new ones are told."""
-        before = frozenset(self.problems)
-        for problem in problems:
-            if problem not in before:
-                problems_log.log(
-                    logging.ERROR if problem.severity == "error" else logging.WARNING, "%s", problem
-                )
-        self.problems = tuple(problems)
-
-    def update(self, pools: Iterable[Pool], problems: Sequence[Problem]) -> None:
-        """The pools as they are now, whole."""
-        self.report(problems)
-        wanted = {pool.key: pool for pool in pools if pool.picker is None or pool.key == self._own}
-        self._settling.tell(wanted, asyncio.get_running_loop().time())
+    def update(self, pools: Iterable[Pool], gone: Iterable[PoolKey] = ()) -> None:
+        """These pools are new or others now, and those are gone; all else is as it was."""
+        now = asyncio.get_running_loop().time()
+        for pool in pools:
+            wanted = pool.picker is None or pool.key == self._own
+            self._settling.tell(pool.key, pool if wanted else None, now)
+        for key in gone:
+            self._settling.tell(key, None, now)
         self._settle()
 
     def _settle(self) -> None:
         """Serve what counts now, and look again when the next change is old enough."""
-        if self._timer is not None:
+        loop = asyncio.get_running_loop()
+        for key, pool in self._settling.take(loop.time()).items():
+            try:
+                self._serve(key, pool)
+            except Exception:  # a bug in one machine costs no other pool
+                log.exception("a change of pool %s met a bug", key)
+        due = self._settling.due
+        if self._timer is not None and (due is None or self._timer.when() > due):
             self._timer.cancel()
             self._timer = None
-        loop = asyncio.get_running_loop()
-        self._apply(self._settling.served(loop.time()))
-        due = self._settling.due
-        if due is not None:
-            self._timer = loop.call_at(due, self._settle)
+        if due is not None and self._timer is None:
+            self._timer = loop.call_at(due, self._wake)
 
-    def _apply(self, wanted: Mapping[PoolKey, Pool]) -> None:
-        for key in self._pools.keys() - wanted.keys():
-            self._hub.remove_pool(key)
-            del self._machines[key]
+    def _wake(self) -> None:
+        self._timer = None
+        self._settle()
+
+    def _serve(self, key: PoolKey, pool: Pool | None) -> None:
+        """Serve *pool* from now on; None: serve it no longer."""
+        before = self._pools.pop(key, None)
+        if pool is None:
+            self._watch(key, before, None)
             self._health.pop(key, None)
+            del self._machines[key]
+            self._hub.remove_pool(key)
             log.info("pool %s is gone", key, extra=event("pool", pool=key, endpoints=[]))
-        for key, pool in wanted.items():
-            if key not in self._machines:
-                machine = self._machines[key] = PoolMachine(
-                    key, self._profile, self._settings, self._rng, self._make_index()
-                )
-                self._hub.add_pool(key, machine)
-            if self._pools.get(key) != pool:
-                self._hub.tell(key, PoolChanged(pool))
-                self._tell_members(self._pools.get(key), pool)
-        self._pools = wanted
-        self._watch()
+            return
+        self._pools[key] = pool
+        if key not in self._machines:
+            machine = self._machines[key] = PoolMachine(
+                key, self._profile, self._settings, self._rng, self._make_index()
+            )
+            self._hub.add_pool(key, machine)
+        self._watch(key, before, pool)
+        self._tell_members(before, pool)
+        self._hub.tell(key, PoolChanged(pool))
 
     def _tell_members(self, before: Pool | None, pool: Pool) -> None:
         was = {endpoint.id for endpoint in before.endpoints} if before is not None else set()
@@ -170,33 +154,51 @@ class Pools:
         fields = event("pool", pool=pool.key, endpoints=now, joined=joined, left=left)
         log.info("pool %s has %s%s", pool.key, counted(len(now), "endpoint"), told, extra=fields)
 
-    def tell_health(self) -> None:
-        """Log the endpoints that fell ill, got worse or came back; to be called several times a second."""
+    def tell_health(self) -> Iterator[None]:
+        """Log the endpoints that fell ill, got worse or came back, of some pools for each step; to be gone
+        through several times a second."""
         now = time.monotonic()
-        for key, machine in self._machines.items():
-            refusing: dict[EndpointId, tuple[Told, str]] = {
-                each: ("refusing", reason) for each, reason in machine.refusing().items()
-            }
-            unwell, known = {**refusing, **machine.unwell()}, self._health.get(key)
-            if not unwell and known is None:
-                continue
-            if known is None:
-                known = self._health[key] = HealthChanges()
-            members = {endpoint.id for endpoint in self._pools[key].endpoints}
-            for change in known.update(unwell, members, now):
-                level = logging.INFO if change.condition == "up" else logging.WARNING
-                fields = event("endpoint", pool=key, **msgspec.to_builtins(change))
-                log.log(level, "pool %s: %s", key, change, extra=fields)
+        for number, (key, machine) in enumerate(tuple(self._machines.items()), 1):
+            if self._machines.get(key) is machine:
+                self._tell_health_of(key, machine, now)
+            if number % POOLS_AT_ONCE == 0:
+                yield
 
-    def _watch(self) -> None:
-        endpoints: dict[EndpointId, Endpoint] = {}
-        watchers: dict[EndpointId, list[PoolKey]] = {}
-        for key, pool in self._pools.items():
-            for endpoint in pool.endpoints:
-                endpoints[endpoint.id] = endpoint
-                watchers.setdefault(endpoint.id, []).append(key)
-        self._watchers = {each: tuple(keys) for each, keys in watchers.items()}
-        self.scraper.update(endpoints.values())
+    def _tell_health_of(self, key: PoolKey, machine: PoolMachine, now: float) -> None:
+        refusing: dict[EndpointId, tuple[Told, str]] = {
+            each: ("refusing", reason) for each, reason in machine.refusing().items()
+        }
+        unwell, known = {**refusing, **machine.unwell()}, self._health.get(key)
+        if not unwell and known is None:
+            return
+        if known is None:
+            known = self._health[key] = HealthChanges()
+        members = {endpoint.id for endpoint in self._pools[key].endpoints}
+        for change in known.update(unwell, members, now):
+            level = logging.INFO if change.condition == "up" else logging.WARNING
+            fields = event("endpoint", pool=key, **msgspec.to_builtins(change))
+            log.log(level, "pool %s: %s", key, change, extra=fields)
+
+    def _watch(self, key: PoolKey, before: Pool | None, pool: Pool | None) -> None:
+        """Scrape the pool's endpoints, and no longer those that are in no pool."""
+        left = {each.id: each for each in before.endpoints} if before is not None else {}
+        changed: list[EndpointId] = []
+        for each in pool.endpoints if pool is not None else ():
+            if left.pop(each.id, None) != each:
+                self._watchers.setdefault(each.id, {})[key] = each
+                changed.append(each.id)
+        for gone in left:
+            del self._watchers[gone][key]
+            changed.append(gone)
+        wanted: list[Endpoint] = []
+        unwanted: list[EndpointId] = []
+        for endpoint in changed:
+            if found := self._watchers[endpoint]:
+                wanted.append(next(iter(found.values())))
+            else:
+                del self._watchers[endpoint]
+                unwanted.append(endpoint)
+        self.scraper.update(wanted, unwanted)
 
     def _relist(self, key: PoolKey) -> None:
         if (pool := self._pools.get(key)) is not None:

@@ -8,6 +8,7 @@ import logging
 import random
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
@@ -21,7 +22,8 @@ import uvloop
 from headgate import __version__
 from headgate.app.picker.admin import Status, admin_app, metrics_app, serve_tcp, serve_unix
 from headgate.app.picker.decision_log import DecisionLog
-from headgate.app.picker.pools import Pools, fixed_pool, with_selector
+from headgate.app.picker.followed import Followed, News, selected_pool
+from headgate.app.picker.pools import Pools, fixed_pool
 from headgate.app.processes.parent import SUPERVISORS_END
 from headgate.io.api_keys import KeyFile, Keys
 from headgate.io.extproc import native, native_wire
@@ -39,12 +41,9 @@ from headgate.io.web.metrics import PickerMetrics, Reading
 from headgate.model.decisions import Decision
 from headgate.model.forbidden import Own
 from headgate.model.ids import EndpointId, PoolKey, StreamId, pool_key
-from headgate.model.indexes import INDEXES
 from headgate.model.problems import Place, Problem
 from headgate.model.requests import InferenceRequest, Outcome
-from headgate.model.snapshot import Snapshot, follow
-from headgate.model.store import Store
-from headgate.model.topology import resolved
+from headgate.model.snapshot import Snapshot, difference
 from headgate.picker.choice import Choice
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.prefix import PrefixIndex
@@ -54,10 +53,14 @@ HEALTH_S = 0.25
 """How often is looked whether an endpoint fell ill or came back, for the log."""
 SWEEP_S = 2.0
 SOURCE_AGAIN_S = 1.0
+SWITCH_S = 0.0005
+"""So long a thread that reads files keeps the event loop waiting, at most, when both have something to do."""
 QUIET_S = 1.0
 """A draining picker stops when no stream has been open for so long."""
 
 log = logging.getLogger(__name__)
+problems_log = logging.getLogger("headgate.problems")
+"""Its own logger: under `headgate run` the controller tells of the same problems."""
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,12 +188,23 @@ class Picker:
             nonce, secret=secret, body_limit=options.body_limit, subset_filter=options.subset_filter
         )
         self._health = Health()
-        self._world = Store(INDEXES)
+        fixed = None
+        if options.selector and options.pool is not None:
+            fixed = selected_pool(options.pool, options.selector, options.target_ports)
+        self._followed = Followed(fixed)
+        self._snapshot: Snapshot | None = Snapshot()
+        """What was taken in; None: unknown, since something went wrong."""
+        self._crash: tuple[Problem, ...] = ()
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
 
     def _reading(self) -> Reading:
         return Reading(self._pools.views(), self._hub.open_streams, self._hub.left_streams, self.wire)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All that is wrong now."""
+        return (*self._crash, *self._followed.problems)
 
     def stop(self) -> None:
         """Drains; a second call ends at once."""
@@ -302,7 +316,7 @@ class Picker:
                 open_streams=self._hub.open_streams,
                 left_streams=self._hub.left_streams,
                 pools=self._pools.views(),
-                problems=self._pools.problems,
+                problems=self.problems,
             )
 
         if options.admin_socket is not None:
@@ -328,14 +342,14 @@ class Picker:
         options = self._options
         if source is None:
             pool = fixed_pool(options.pool or pool_key("default", "default"), options.endpoints)
-            self._pools.update([pool], ())
+            self._pools.update([pool])
             await self._health.set_ready(True)
             return
         while True:
             try:
                 async with aclosing(source.snapshots()) as snapshots:
                     async for snapshot in snapshots:
-                        self._take(msgspec.structs.replace(snapshot, own=own))
+                        await self._take(msgspec.structs.replace(snapshot, own=own))
                         await self._health.set_ready(not self._stopping.is_set())
             except Exception:
                 log.exception(
@@ -343,22 +357,30 @@ class Picker:
                 )
             await asyncio.sleep(SOURCE_AGAIN_S)
 
-    def _take(self, snapshot: Snapshot) -> None:
-        """Serve the pools of a snapshot; one that meets a bug leaves those before it."""
-        options = self._options
-        whole = snapshot
+    async def _take(self, snapshot: Snapshot) -> None:
+        """Serve the pools of a snapshot, in steps between which others have their turn; one that meets a bug
+        leaves those before it."""
+        self._keys.named = snapshot.api_keys
         try:
-            if options.selector and options.pool is not None:
-                whole = with_selector(snapshot, options.pool, options.selector, options.target_ports)
-            self._keys.named = whole.api_keys
-            follow(self._world, whole)
-            pools, problems = resolved(self._world)
+            before = self._followed.held() if self._snapshot is None else self._snapshot
+            self._snapshot = None
+            found = await asyncio.to_thread(difference, before, snapshot)
+            for news in self._followed.steps(found):
+                self._tell(news)
+                await asyncio.sleep(0)
         except Exception as error:
             log.exception("this version of the objects cannot be resolved")
             message = f"a bug in Headgate: {error!r}; the pools before are served on"
-            self._pools.report((*snapshot.problems, Problem(Place(), "InternalError", message)))
+            self._crash = (Problem(Place(), "InternalError", message),)
         else:
-            self._pools.update(pools, (*snapshot.problems, *problems))
+            self._snapshot, self._crash = snapshot, ()
+
+    def _tell(self, news: News) -> None:
+        for problem in news.appeared:
+            level = logging.ERROR if problem.severity == "error" else logging.WARNING
+            problems_log.log(level, "%s", problem)
+        if news.pools or news.gone:
+            self._pools.update(news.pools.values(), news.gone)
 
     async def _sweep(self) -> None:
         while True:
@@ -369,7 +391,8 @@ class Picker:
         while True:
             await asyncio.sleep(HEALTH_S)
             try:
-                self._pools.tell_health()
+                for _ in self._pools.tell_health():
+                    await asyncio.sleep(0)
             except Exception:  # a bug in what is told ends no serving
                 log.exception("changes of health are not told any more")
                 return
@@ -399,6 +422,7 @@ def serve(options: PickerOptions, started: Callable[[Status], None] | None = Non
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    sys.setswitchinterval(SWITCH_S)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

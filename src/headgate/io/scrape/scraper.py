@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from headgate.engines import LoadReader
 from headgate.engines.models import read_models
@@ -91,14 +91,29 @@ class Scraper:
         self._rng = rng or random.Random()
         self._numbers = itertools.count(self._rng.randrange(1 << 16))
         self._wanted: dict[EndpointId, Endpoint] = {}
+        self._others: dict[EndpointId, None] = {}
+        """Endpoints that came, changed or left and that `run` has not seen yet."""
         self._relist: set[EndpointId] = set()
         self._changed = asyncio.Event()
 
-    def update(self, endpoints: Iterable[Endpoint]) -> None:
-        """Poll exactly these from now on; an endpoint that left is not heard of again once `run` saw it."""
-        self._wanted = {endpoint.id: endpoint for endpoint in endpoints}
-        self._relist &= self._wanted.keys()
-        self._changed.set()
+    def update(self, endpoints: Iterable[Endpoint], gone: Iterable[EndpointId] = ()) -> None:
+        """Poll these too from now on, as they are said here, and no longer those; an endpoint that left is
+        not heard of again once `run` saw it."""
+        for endpoint in endpoints:
+            if self._wanted.get(endpoint.id) != endpoint:
+                self._wanted[endpoint.id] = endpoint
+                self._others[endpoint.id] = None
+        for left in gone:
+            if self._wanted.pop(left, None) is not None:
+                self._relist.discard(left)
+                self._others[left] = None
+        if self._others:
+            self._changed.set()
+
+    @property
+    def wanted(self) -> Mapping[EndpointId, Endpoint]:
+        """What is to be polled."""
+        return self._wanted
 
     def relist(self, endpoints: Iterable[EndpointId]) -> None:
         """Ask these for `/v1/models` again after their next scrape."""
@@ -106,18 +121,17 @@ class Scraper:
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        watched: dict[EndpointId, tuple[Endpoint, asyncio.Task[None]]] = {}
+        tasks: dict[EndpointId, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
-                for key, (endpoint, task) in list(watched.items()):
-                    if self._wanted.get(key) != endpoint:
+                others, self._others = self._others, {}
+                for key in others:
+                    if (task := tasks.pop(key, None)) is not None:
                         task.cancel()
-                        del watched[key]
-                for key, endpoint in self._wanted.items():
-                    if key not in watched:
-                        watched[key] = (endpoint, group.create_task(self._watch(endpoint)))
+                    if (endpoint := self._wanted.get(key)) is not None:
+                        tasks[key] = group.create_task(self._watch(endpoint))
 
     async def _watch(self, endpoint: Endpoint) -> None:
         loop = asyncio.get_running_loop()

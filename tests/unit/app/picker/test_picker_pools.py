@@ -4,16 +4,16 @@ import asyncio
 import random
 
 import pytest
+from msgspec.structs import replace
 
-from headgate.app.picker.pools import Pools, fixed_pool, with_selector
-from headgate.io.extproc.hub import Hub
+from headgate.app.picker.pools import Pools, fixed_pool
+from headgate.io.extproc.hub import Hub, Machine
 from headgate.model.decisions import Decision
 from headgate.model.endpoints import ForeignPicker, Pool
 from headgate.model.ids import EndpointId, PoolKey, StreamId
-from headgate.model.objects.inference import InferencePool
 from headgate.model.requests import InferenceRequest, Outcome
-from headgate.model.snapshot import Snapshot
 from headgate.picker.choice import Choice
+from headgate.picker.events import Event
 from headgate.picker.settings import MachineSettings
 
 SETTLE_S = 0.02
@@ -51,22 +51,12 @@ def test_a_fixed_pool_has_its_addresses_in_order() -> None:
     ]
 
 
-def test_a_selector_makes_a_pool_object() -> None:
-    once = with_selector(Snapshot(), A, [("app", "vllm")], [8000, 8001])
-    twice = with_selector(once, A, [("app", "sglang")], [8000])
-    (found,) = twice.objects
-    assert isinstance(found, InferencePool)
-    assert (found.namespace, found.name) == ("default", "a")
-    assert dict(found.spec.selector.match_labels) == {"app": "sglang"}
-    assert [port.number for port in found.spec.target_ports] == [8000]
-
-
 async def test_pools_come_and_go(hub: Hub) -> None:
     work = pools(hub)
-    work.update([fixed_pool(A, ADDRESSES), fixed_pool(B, ADDRESSES[:1])], ())
+    work.update([fixed_pool(A, ADDRESSES), fixed_pool(B, ADDRESSES[:1])])
     assert (hub.serves(A), hub.serves(B)) == (True, True)
     assert [(view.pool, len(view.endpoints)) for view in work.views()] == [(A, 3), (B, 1)]
-    work.update([fixed_pool(A, ADDRESSES[:2])], ())
+    work.update([fixed_pool(A, ADDRESSES[:2])], [B])
     assert (hub.serves(A), hub.serves(B)) == (True, True), "Envoy may not have heard of it yet"
     await asyncio.sleep(2 * SETTLE_S)
     assert (hub.serves(A), hub.serves(B)) == (True, False)
@@ -76,9 +66,9 @@ async def test_pools_come_and_go(hub: Hub) -> None:
 
 async def test_a_pool_that_comes_while_a_change_settles_is_served_at_once_and_stays(hub: Hub) -> None:
     work = pools(hub)
-    work.update([fixed_pool(A, ADDRESSES)], ())
-    work.update([fixed_pool(A, ADDRESSES[:1])], ())
-    work.update([fixed_pool(A, ADDRESSES[:1]), fixed_pool(B, ADDRESSES)], ())
+    work.update([fixed_pool(A, ADDRESSES)])
+    work.update([fixed_pool(A, ADDRESSES[:1])])
+    work.update([fixed_pool(B, ADDRESSES)])
     seen = set()
     for _ in range(6):
         seen.add(hub.serves(B))
@@ -93,7 +83,7 @@ async def test_a_pool_that_comes_while_a_change_settles_is_served_at_once_and_st
 async def test_what_was_told_last_counts_though_it_was_so_before(hub: Hub, before: int, between: int) -> None:
     work = pools(hub)
     for count in (before, between, before):
-        work.update([fixed_pool(A, ADDRESSES[:count])], ())
+        work.update([fixed_pool(A, ADDRESSES[:count])])
     for _ in range(3):
         await asyncio.sleep(SETTLE_S)
         assert [len(view.endpoints) for view in work.views()] == [before]
@@ -104,6 +94,62 @@ async def test_what_was_told_last_counts_though_it_was_so_before(hub: Hub, befor
 async def test_a_foreign_pickers_pool_is_served_only_when_it_is_ours(
     hub: Hub, own: PoolKey | None, served: bool
 ) -> None:
-    pools(hub, own).update([Pool(key=A, endpoints=fixed_pool(A, ADDRESSES).endpoints, picker=FOREIGN)], ())
+    pools(hub, own).update([Pool(key=A, endpoints=fixed_pool(A, ADDRESSES).endpoints, picker=FOREIGN)])
     assert hub.serves(A) is served
     hub.remove_pool(A)
+
+
+def polled(work: Pools) -> dict[str, str]:
+    """Endpoints that the scraper asks, and their schemes."""
+    return {key: each.scheme for key, each in work.scraper.wanted.items()}
+
+
+async def test_an_endpoint_is_scraped_as_long_as_some_pool_has_it(hub: Hub) -> None:
+    work = pools(hub)
+    secure = fixed_pool(B, ADDRESSES[:2])
+    secure = replace(secure, endpoints=tuple(replace(each, scheme="https") for each in secure.endpoints))
+    work.update([fixed_pool(A, ADDRESSES[1:]), secure])
+    first, second, third = ADDRESSES
+    assert polled(work) == {first: "https", second: "http", third: "http"}, (
+        "the pool that had it first counts"
+    )
+    work.update([fixed_pool(A, ADDRESSES[2:])])
+    await asyncio.sleep(2 * SETTLE_S)
+    assert polled(work) == {first: "https", second: "https", third: "http"}
+    work.update([], [A, B])
+    await asyncio.sleep(2 * SETTLE_S)
+    assert polled(work) == {}
+
+
+async def test_only_pools_that_changed_are_told(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[PoolKey] = []
+    tell = hub.tell
+
+    def noted(key: PoolKey, event: Event) -> None:
+        told.append(key)
+        tell(key, event)
+
+    monkeypatch.setattr(hub, "tell", noted)
+    work = pools(hub)
+    work.update([fixed_pool(A, ADDRESSES), fixed_pool(B, ADDRESSES)])
+    assert told == [A, B]
+    work.update([fixed_pool(A, ADDRESSES[:1]), fixed_pool(B, ADDRESSES)])
+    await asyncio.sleep(2 * SETTLE_S)
+    assert told == [A, B, A]
+    for key in (A, B):
+        hub.remove_pool(key)
+
+
+async def test_a_pool_that_meets_a_bug_costs_no_other(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    add = hub.add_pool
+
+    def fails_for_a(key: PoolKey, machine: Machine) -> None:
+        add(key, machine)
+        if key == A:
+            raise OverflowError("too much")
+
+    monkeypatch.setattr(hub, "add_pool", fails_for_a)
+    pools(hub).update([fixed_pool(A, ADDRESSES), fixed_pool(B, ADDRESSES)])
+    assert hub.serves(B)
+    for key in (A, B):
+        hub.remove_pool(key)

@@ -6,8 +6,10 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from headgate.app.picker import process as picker
+from headgate.app.picker.followed import selected_pool
 from headgate.app.picker.process import Picker, PickerOptions
 from headgate.io.sources.urls import objects_of
+from headgate.model.ids import PoolKey
 from headgate.model.snapshot import Snapshot
 
 
@@ -54,9 +56,23 @@ async def test_what_goes_wrong_costs_nothing_that_was_served(
         subject._hub.remove_pool(view.pool)
 
 
-async def test_a_bug_is_told() -> None:
+async def test_a_bug_is_told_until_it_is_over() -> None:
     subject = Picker(PickerOptions(wire="portable"))
-    subject._take(BROKEN)
-    (problem,) = subject._pools.problems
+    await subject._take(BROKEN)
+    (problem,) = subject.problems
     assert problem.reason == "InternalError"
     assert "a bug in Headgate" in problem.message
+    await subject._take(Snapshot())
+    assert subject.problems == ()
+
+
+async def test_a_selector_stands_in_place_of_the_pool_of_that_name() -> None:
+    pool = selected_pool(PoolKey("default/urls"), [("app", "other")], [8000])
+    options = PickerOptions(
+        wire="portable", pool=PoolKey("default/mine"), selector=(("app", "x"),), target_ports=(80,)
+    )
+    subject = Picker(options)
+    await subject._take(Snapshot((pool,)))
+    assert {view.pool for view in subject._pools.views()} == {"default/mine", "default/urls"}
+    for view in subject._pools.views():
+        subject._hub.remove_pool(view.pool)

@@ -6,7 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headgate.app.picker.pools import fixed_pool
-from headgate.app.picker.settling import Pools, Settling
+from headgate.app.picker.settling import Settling
+from headgate.model.endpoints import Pool
 from headgate.model.ids import EndpointId, PoolKey
 
 SETTLE_S = 8
@@ -23,17 +24,32 @@ states = st.dictionaries(st.sampled_from(KEYS), st.frozensets(st.sampled_from(PO
 histories = st.lists(st.tuples(st.integers(0, 2 * SETTLE_S), states), max_size=12)
 
 
-def pools(state: State) -> Pools:
-    return {key: fixed_pool(key, pods) for key, pods in state.items()}
+class Served:
+    """What is served, put together of the changes."""
 
+    def __init__(self) -> None:
+        self.settling = Settling(SETTLE_S)
+        self._pools: dict[PoolKey, Pool] = {}
 
-def state_of(served: Pools) -> State:
-    return {key: frozenset(each.id for each in pool.endpoints) for key, pool in served.items()}
+    def tell(self, state: State, now: int) -> None:
+        """These are all pools now."""
+        for key in KEYS:
+            self.settling.tell(key, fixed_pool(key, state[key]) if key in state else None, now)
+
+    def at(self, now: int) -> State:
+        """What is served; nothing is told that is so already."""
+        for key, pool in self.settling.take(now).items():
+            assert self._pools.get(key) != pool
+            if pool is None:
+                del self._pools[key]
+            else:
+                self._pools[key] = pool
+        return {key: frozenset(each.id for each in pool.endpoints) for key, pool in self._pools.items()}
 
 
 def played(history: Told) -> Iterator[tuple[int, State, list[State]]]:
     """At every moment: the time, what is served, and the states that were true within the last `SETTLE_S`."""
-    settling = Settling(SETTLE_S)
+    subject = Served()
     told: list[tuple[int, State]] = [(-SETTLE_S, {})]
     moments: dict[int, list[State]] = {}
     at = 0
@@ -42,9 +58,9 @@ def played(history: Told) -> Iterator[tuple[int, State, list[State]]]:
         moments.setdefault(at, []).append(state)
     for now in range(at + SETTLE_S + 2):
         for state in moments.get(now, ()):
-            settling.tell(pools(state), now)
+            subject.tell(state, now)
             told.append((now, state))
-        served = state_of(settling.served(now))
+        served = subject.at(now)
         since = max(index for index, (when, _) in enumerate(told) if when <= now - SETTLE_S)
         yield now, served, [state for _, state in told[since:]]
 
@@ -99,14 +115,22 @@ def test_a_pool_that_was_not_served_is_served_at_once(history: Told) -> None:
 
 
 def test_a_new_pod_waits_unless_there_is_no_other() -> None:
-    settling = Settling(SETTLE_S)
-    settling.tell(pools({A: ONE}), 0)
-    settling.tell(pools({A: BOTH}), 1)
-    settling.tell(pools({A: frozenset(PODS[:3])}), 5)
-    assert [state_of(settling.served(now))[A] for now in (8, 9, 12)] == [ONE, BOTH, BOTH]
-    assert state_of(settling.served(13)) == {A: frozenset(PODS[:3])}
-    settling.tell(pools({A: frozenset()}), 20)
-    settling.tell(pools({A: frozenset(PODS[3:])}), 24)
-    found = [state_of(settling.served(now))[A] for now in (27, 28)]
+    subject = Served()
+    subject.tell({A: ONE}, 0)
+    subject.tell({A: BOTH}, 1)
+    subject.tell({A: frozenset(PODS[:3])}, 5)
+    assert [subject.at(now)[A] for now in (8, 9, 12)] == [ONE, BOTH, BOTH]
+    assert subject.at(13) == {A: frozenset(PODS[:3])}
+    subject.tell({A: frozenset()}, 20)
+    subject.tell({A: frozenset(PODS[3:])}, 24)
+    found = [subject.at(now)[A] for now in (27, 28)]
     assert found == [frozenset(PODS[:3]), frozenset(PODS[3:])]
-    assert settling.due == 32
+    assert subject.settling.due == 32
+    assert subject.at(32) == {A: frozenset(PODS[3:])} and subject.settling.due is None
+
+
+def test_a_pool_that_comes_and_goes_within_one_look_was_never_there() -> None:
+    subject = Served()
+    subject.tell({A: ONE}, 0)
+    subject.tell({}, 0)
+    assert subject.at(SETTLE_S) == {}

@@ -224,7 +224,7 @@ async def test_whoever_cannot_take_in_one_endpoint_still_hears_of_the_others(
 async def test_an_endpoint_that_left_is_not_heard_of_again(server: Server) -> None:
     async with scraping(server.endpoint) as (scraper, seen):
         await seen.until(good)
-        scraper.update([])
+        scraper.update([], [server.endpoint.id])
         await asyncio.sleep(0.05)
         count, asked = len(seen.events), len(server.asked)
         await asyncio.sleep(0.15)
