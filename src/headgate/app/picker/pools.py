@@ -125,20 +125,18 @@ class Pools:
     def _serve(self, key: PoolKey, pool: Pool | None) -> None:
         """Serve *pool* from now on; None: serve it no longer."""
         before = self._pools.pop(key, None)
+        self._watch(key, before, pool)
         if pool is None:
-            self._watch(key, before, None)
             self._health.pop(key, None)
-            del self._machines[key]
-            self._hub.remove_pool(key)
+            if self._machines.pop(key, None) is not None:
+                self._hub.remove_pool(key)
             log.info("pool %s is gone", key, extra=event("pool", pool=key, endpoints=[]))
             return
         self._pools[key] = pool
         if key not in self._machines:
-            machine = self._machines[key] = PoolMachine(
-                key, self._profile, self._settings, self._rng, self._make_index()
-            )
+            machine = PoolMachine(key, self._profile, self._settings, self._rng, self._make_index())
+            self._machines[key] = machine
             self._hub.add_pool(key, machine)
-        self._watch(key, before, pool)
         self._tell_members(before, pool)
         self._hub.tell(key, PoolChanged(pool))
 
@@ -210,8 +208,8 @@ class Pools:
 
     def _needs_watching(self, endpoint: EndpointId) -> bool:
         now = time.monotonic()
-        keys = self._watchers.get(endpoint, ())
-        return any(self._machines[key].needs_watching(endpoint, now) for key in keys)
+        machines = [self._machines.get(key) for key in self._watchers.get(endpoint, ())]
+        return any(each is not None and each.needs_watching(endpoint, now) for each in machines)
 
     def knows(self, key: PoolKey, model: str) -> bool:
         """Whether *model* is configured in the pool or listed by one of its endpoints."""

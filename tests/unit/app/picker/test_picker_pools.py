@@ -7,14 +7,14 @@ import pytest
 from msgspec.structs import replace
 
 from headgate.app.picker.pools import Pools, fixed_pool
-from headgate.io.extproc.hub import Hub, Machine
+from headgate.io.extproc.hub import Hub
 from headgate.model.decisions import Decision
 from headgate.model.endpoints import ForeignPicker, Pool
 from headgate.model.ids import EndpointId, PoolKey, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
 from headgate.picker.choice import Choice
-from headgate.picker.events import Event
 from headgate.picker.settings import MachineSettings
+from headgate.scheduling.prefix import BlockIndex, PrefixIndex
 
 SETTLE_S = 0.02
 
@@ -121,35 +121,35 @@ async def test_an_endpoint_is_scraped_as_long_as_some_pool_has_it(hub: Hub) -> N
     assert polled(work) == {}
 
 
-async def test_only_pools_that_changed_are_told(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[PoolKey] = []
-    tell = hub.tell
-
-    def noted(key: PoolKey, event: Event) -> None:
-        told.append(key)
-        tell(key, event)
-
-    monkeypatch.setattr(hub, "tell", noted)
+async def test_only_pools_that_changed_are_told(hub: Hub) -> None:
     work = pools(hub)
     work.update([fixed_pool(A, ADDRESSES), fixed_pool(B, ADDRESSES)])
-    assert told == [A, B]
+    before = {key: work._machines[key].pool for key in (A, B)}
     work.update([fixed_pool(A, ADDRESSES[:1]), fixed_pool(B, ADDRESSES)])
     await asyncio.sleep(2 * SETTLE_S)
-    assert told == [A, B, A]
+    assert work._machines[B].pool is before[B]
+    assert [len(work._machines[A].pool.endpoints), len(before[A].endpoints)] == [1, 3]
     for key in (A, B):
         hub.remove_pool(key)
 
 
-async def test_a_pool_that_meets_a_bug_costs_no_other(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    add = hub.add_pool
+async def test_a_pool_that_meets_a_bug_costs_no_other(hub: Hub) -> None:
+    made: list[BlockIndex] = []
 
-    def fails_for_a(key: PoolKey, machine: Machine) -> None:
-        add(key, machine)
-        if key == A:
+    def make() -> BlockIndex:
+        made.append(PrefixIndex())
+        if len(made) == 1:
             raise OverflowError("too much")
+        return made[-1]
 
-    monkeypatch.setattr(hub, "add_pool", fails_for_a)
-    pools(hub).update([fixed_pool(A, ADDRESSES), fixed_pool(B, ADDRESSES)])
-    assert hub.serves(B)
-    for key in (A, B):
-        hub.remove_pool(key)
+    work = Pools(
+        hub, "default", MachineSettings(), random.Random(1), None, 0.2, settle_s=SETTLE_S, make_index=make
+    )
+    work.update([fixed_pool(A, ADDRESSES), fixed_pool(B, ADDRESSES)])
+    assert (hub.serves(A), hub.serves(B)) == (False, True)
+    work.update([fixed_pool(A, ADDRESSES[:2])], [B])
+    await asyncio.sleep(2 * SETTLE_S)
+    assert (hub.serves(A), hub.serves(B)) == (True, False)
+    work.update([], [A])
+    await asyncio.sleep(2 * SETTLE_S)
+    assert not hub.serves(A)
