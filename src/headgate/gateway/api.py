@@ -1,4 +1,4 @@
-"""What a filter plugin, a backend plugin and a policy plugin are, and what they may see."""
+"""What a filter plugin and a backend plugin are, and what they may see."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Json = Mapping[str, Any]
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
-    """What filters and policies do to one Envoy route or to one of its weighted clusters, as Envoy's JSON."""
+    """What filters do to one Envoy route or to one of its weighted clusters, as Envoy's JSON."""
 
     request_add: tuple[Json, ...] = ()
     """HeaderValueOptions."""
@@ -60,7 +60,7 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why a filter or a policy cannot be applied."""
+    """Why a filter cannot be applied."""
 
     message: str
     field: str = ""

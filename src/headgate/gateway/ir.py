@@ -103,21 +103,12 @@ class Timeouts(msgspec.Struct, frozen=True):
     """Of one attempt at one server."""
 
 
-class Retry(msgspec.Struct, frozen=True):
-    """What the rule itself wants repeated."""
-
-    codes: tuple[int, ...] = ()
-    attempts: int | None = None
-    backoff_s: float | None = None
-
-
 class Forward(msgspec.Struct, frozen=True):
     """Requests go to backends."""
 
     shares: tuple[Share, ...]
     """At least one has weight and a backend."""
     timeouts: Timeouts = Timeouts()
-    retry: Retry | None = None
 
 
 class Fail(msgspec.Struct, frozen=True):
@@ -145,7 +136,6 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     action: Action
     filters: tuple["Filter", ...] = ()
     """Of the rule, in the order in which they apply."""
-    policies: tuple["Policy", ...] = ()
     metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
     """For people: name of the rule, where it has one."""
 
@@ -157,7 +147,3 @@ class Filter(msgspec.Struct, frozen=True):
     def backends(self) -> tuple[Backend, ...]:
         """Those that it sends requests to."""
         return ()
-
-
-class Policy(msgspec.Struct, frozen=True):
-    """Base of what policy plugins read; each renders itself (`gateway/api.py`)."""

@@ -16,7 +16,7 @@ import msgspec
 from headgate.manifests import schema, sentences
 from headgate.manifests.rules import broken_rules
 from headgate.model.meta import Identity, KubeObject, Namespace, ObjectName, Origin
-from headgate.model.objects import InferencePoolX, ModelServer, Object, Secret
+from headgate.model.objects import ConfigMap, InferencePoolX, ModelServer, Object, Secret
 from headgate.model.problems import Place, Problem, Severity
 
 Path = tuple[str | int, ...]
@@ -112,9 +112,8 @@ def decode(raw: object, file: str, line_of: LineOf) -> Decoded:
 
     if cls is Secret:  # no message may show a value
         data = {key: data[key] for key in data if key in _OF_SECRETS}
-        unfilled = []
-    else:
-        unfilled = list(sentences.placeholders(data))
+    templates = cls in (Secret, ConfigMap)  # an ordinary thing to keep there
+    unfilled = [] if templates else list(sentences.placeholders(data))
     if unfilled:
         problems = [
             Problem(place(field), "Placeholder", sentences.unfilled(each)) for field, each in unfilled

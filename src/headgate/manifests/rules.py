@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from headgate.model.durations import seconds
 from headgate.model.meta import GATEWAY_GROUP, INFERENCE_GROUP, KubeObject
 from headgate.model.objects import (
-    AccessPolicy,
     BackendRef,
     BackendTLSPolicy,
     Gateway,
@@ -244,17 +243,6 @@ def _backend_tls(policy: BackendTLSPolicy) -> Broken:
             yield here, "type URI needs uri, and no hostname"
 
 
-def _access(policy: AccessPolicy) -> Broken:
-    spec = policy.spec
-    if spec.api_keys is None and spec.jwt is None:
-        yield "spec", "write apiKeys or jwt: a policy that lets nobody in is no policy"
-    for index, each in enumerate(spec.jwt.providers if spec.jwt is not None else ()):
-        ways = (bool(each.jwks), each.jwks_from is not None, each.remote_jwks is not None)
-        here = f"spec.jwt.providers[{index}]"
-        if sum(ways) != 1:
-            yield here, "write one of jwks, jwksFrom and remoteJwks"
-
-
 def _wrong_type(type_: str, given: str) -> str:
     """What to say of a filter of *type_* with the settings of type *given*."""
     member = WIRE_NAMES[FILTER_MEMBERS[given]]
@@ -306,7 +294,6 @@ _CHECKS: dict[str, Callable[..., Broken]] = {
     "ListenerSet": _listener_set,
     "GRPCRoute": _grpc_route,
     "BackendTLSPolicy": _backend_tls,
-    "AccessPolicy": _access,
     "HTTPRoute": _route,
     "InferencePool": _pool,
     "InferenceModel": _model,

@@ -12,12 +12,9 @@ import msgspec
 from headgate.model import meta
 from headgate.model.meta import KubeObject, Meta
 from headgate.model.objects import (
-    AccessPolicy,
-    BackendAuthPolicy,
     BackendTLSPolicy,
     ConfigMap,
     EndpointSlice,
-    FallbackPolicy,
     Gateway,
     GatewayClass,
     GatewayClassSpec,
@@ -38,10 +35,14 @@ from headgate.model.objects import (
 )
 from headgate.model.objects.gateway_api import (
     BackendRef,
+    BackendTLSPolicySpec,
     GatewaySpec,
+    GrpcRule,
     HTTPRouteSpec,
     Listener,
+    ListenerTls,
     RouteFilter,
+    RouteRule,
 )
 from headgate.model.objects.inference import InferencePoolSpecX
 
@@ -71,9 +72,6 @@ KINDS: Mapping[tuple[str, str], type[KubeObject]] = {
     (f"{meta.LLM_D_GROUP}/v1alpha2", "InferenceObjective"): InferenceObjective,
     (f"{meta.INFERENCE_X_GROUP}/v1alpha2", "InferenceObjective"): InferenceObjectiveX,
     (f"{meta.HEADGATE_GROUP}/v1alpha1", "ModelServer"): ModelServer,
-    (f"{meta.HEADGATE_GROUP}/v1alpha1", "AccessPolicy"): AccessPolicy,
-    (f"{meta.HEADGATE_GROUP}/v1alpha1", "BackendAuthPolicy"): BackendAuthPolicy,
-    (f"{meta.HEADGATE_GROUP}/v1alpha1", "FallbackPolicy"): FallbackPolicy,
     ("v1", "Service"): Service,
     ("v1", "ConfigMap"): ConfigMap,
     ("v1", "Pod"): Pod,
@@ -158,7 +156,11 @@ SILENT: Mapping[type, frozenset[str]] = {
 filter that is not supported is reported as a whole."""
 
 UNSUPPORTED: Mapping[type, frozenset[str]] = {
-    GatewaySpec: frozenset({"backendTLS", "defaultScope"}),
+    GatewaySpec: frozenset({"addresses", "infrastructure", "backendTLS", "defaultScope"}),
+    RouteRule: frozenset({"retry", "sessionPersistence"}),
+    GrpcRule: frozenset({"sessionPersistence"}),
+    BackendTLSPolicySpec: frozenset({"options"}),
+    ListenerTls: frozenset({"options"}),
     HTTPRouteSpec: frozenset({"useDefaultGateways"}),
     BackendRef: frozenset(),
     Listener: frozenset(),
@@ -253,10 +255,10 @@ def _strange_members(cls: type[msgspec.Struct], value: Mapping[Any, object], pat
     known = _members(cls)
     for key, each in value.items():
         here = f"{path}.{key}" if path else str(key)
-        if key in known:
-            yield from _strange(known[key], each, here)
-        elif key in UNSUPPORTED.get(cls, ()):
+        if key in UNSUPPORTED.get(cls, ()):
             yield here, "UnsupportedField", f"{key} is not supported yet and is ignored"
+        elif key in known:
+            yield from _strange(known[key], each, here)
         elif key not in SILENT.get(cls, ()):
             if key in _below_spec(known):
                 yield here, "UnknownField", f"unknown field {key}, ignored; write it below spec"

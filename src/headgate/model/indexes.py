@@ -4,11 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from headgate.model.meta import KubeObject
 from headgate.model.objects import (
-    AccessPolicy,
-    BackendAuthPolicy,
     BackendTLSPolicy,
     EndpointSlice,
-    FallbackPolicy,
     GRPCRoute,
     HTTPRoute,
     InferenceModel,
@@ -86,7 +83,7 @@ def by_gateway(each: KubeObject) -> Iterator[tuple[str, str, str]]:
 
 def by_policy_target(each: KubeObject) -> Iterator[tuple[str, str, str, str]]:
     """(kind of the policy, kind, namespace, name) of what policies are for."""
-    if isinstance(each, BackendTLSPolicy | AccessPolicy | BackendAuthPolicy | FallbackPolicy):
+    if isinstance(each, BackendTLSPolicy):
         for ref in each.spec.target_refs:
             yield each.KIND, ref.kind, each.namespace, ref.name
 

@@ -105,21 +105,6 @@ from headgate.model.objects.kubernetes import (
     SliceEndpoint,
     SlicePort,
 )
-from headgate.model.objects.policies import (
-    AccessPolicy,
-    AccessPolicySpec,
-    ApiKeys,
-    BackendAuthPolicy,
-    BackendAuthPolicySpec,
-    BackendKey,
-    FallbackPolicy,
-    FallbackPolicySpec,
-    Jwt,
-    JwtProvider,
-    KeyRef,
-    NamedRef,
-    RemoteJwks,
-)
 
 Object = (
     GatewayClass
@@ -141,21 +126,12 @@ Object = (
     | GRPCRoute
     | BackendTLSPolicy
     | ConfigMap
-    | AccessPolicy
-    | BackendAuthPolicy
-    | FallbackPolicy
 )
 
 __all__ = [
-    "AccessPolicy",
-    "AccessPolicySpec",
     "AllowedListeners",
     "AllowedRoutes",
     "ApiKeyRef",
-    "ApiKeys",
-    "BackendAuthPolicy",
-    "BackendAuthPolicySpec",
-    "BackendKey",
     "BackendRef",
     "BackendTLSPolicy",
     "BackendTLSPolicySpec",
@@ -170,8 +146,6 @@ __all__ = [
     "EndpointPickerRef",
     "EndpointSlice",
     "ExtensionRef",
-    "FallbackPolicy",
-    "FallbackPolicySpec",
     "Fraction",
     "FrontendTls",
     "FrontendTlsConfig",
@@ -204,9 +178,6 @@ __all__ = [
     "InferencePoolSpecX",
     "InferencePoolX",
     "Infrastructure",
-    "Jwt",
-    "JwtProvider",
-    "KeyRef",
     "KubeObject",
     "LabelSelector",
     "Listener",
@@ -217,7 +188,6 @@ __all__ = [
     "MirrorRef",
     "ModelServer",
     "ModelServerSpec",
-    "NamedRef",
     "Namespace",
     "Object",
     "ObjectRef",
@@ -237,7 +207,6 @@ __all__ = [
     "PortTls",
     "ReferenceGrant",
     "ReferenceGrantSpec",
-    "RemoteJwks",
     "RequestMirror",
     "RequestRedirect",
     "Retry",

@@ -1,1 +1,0 @@
-"""Policies that attach to Gateways, listeners and routes, a file each."""
