@@ -53,7 +53,7 @@ def test_any_wrong_value_is_told_in_plain_words(place: tuple[int, tuple[Any, ...
     for problem in decode(raw, "f", lambda _: 1).problems:
         assert "regex" not in problem.message
         assert "expected" not in problem.message.lower()
-        assert "`" not in problem.message
+        assert "`" not in problem.message.replace(str(value), "")
         assert len(problem.message) < 600
         assert problem.place.object
 
