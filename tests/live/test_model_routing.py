@@ -110,9 +110,12 @@ async def test_a_forged_header_has_no_effect(gate: Gateway, small: Replicas, nam
         answer, text = await ask(http, gate.url, body("small"), **{name: "large"})
         assert answer.status == 200, text
         assert answer.headers["x-headgate-endpoint"] in endpoints(small)
-        for data, kind in ((body("unknown"), "application/json"), (body("small"), "text/plain")):
+        for data, kind, told in (
+            (body("unknown"), "application/json", (404, "model-not-found")),
+            (body("small"), "text/plain", (400, "unreadable-body")),
+        ):
             answer, text = await ask(http, gate.url, data, **{name: "small", "content-type": kind})
-            assert (answer.status, answer.headers["x-headgate-reason"]) == (404, "no-route")
+            assert (answer.status, answer.headers["x-headgate-reason"]) == told
 
 
 async def test_weights_and_further_headers_hold_beside_the_model(gate: Gateway, large: Replicas) -> None:
@@ -133,23 +136,26 @@ async def test_weights_and_further_headers_hold_beside_the_model(gate: Gateway, 
 
 @pytest.mark.parametrize(
     "data",
-    [
-        b"",
-        b'{"model": "small"',
-        b"[1]",
-        b"{}",
-        body(None),
-        body(""),
-        body(7),
-        body("small\r\nx: y"),
-        body("é"),
-    ],
+    [b"", b'{"model": "small"', b"[1]", b"{}", body(None), body(""), body("small\r\nx: y")],
 )
-async def test_a_body_that_names_no_routed_model_has_no_route(gate: Gateway, data: bytes) -> None:
+async def test_a_body_that_names_no_model_is_told_why(gate: Gateway, data: bytes) -> None:
     async with aiohttp.ClientSession() as http:
         answer, text = await ask(http, gate.url, data)
-        assert answer.status == 404
-        assert json.loads(text)["error"]["code"] == answer.headers["x-headgate-reason"] == "no-route"
+        assert answer.status == 400
+        assert json.loads(text)["error"]["code"] == answer.headers["x-headgate-reason"] == "unreadable-body"
+
+
+@pytest.mark.parametrize("name", [7, "é", "Small", '"'])
+async def test_a_model_that_no_route_takes_is_told_those_that_there_are(gate: Gateway, name: object) -> None:
+    async with aiohttp.ClientSession() as http:
+        answer, text = await ask(http, gate.url, body(name))
+        error = json.loads(text)["error"]
+        assert (answer.status, error["code"], error["param"]) == (404, "model_not_found", "model")
+        assert error["message"] == (
+            f'No route takes the model "{name}" here; there are routes for large, shared, small.'
+        )
+        async with http.post(gate.url + "/v2/completions", data=body(name), headers=JSON) as answer:
+            assert (answer.status, answer.headers["x-headgate-reason"]) == (404, "no-route")
 
 
 async def test_a_hanging_picker_leaves_each_model_its_pool(

@@ -3,7 +3,7 @@
 Three life cycles: endpoints, clusters, routes. Nothing of a cluster or a route depends on an endpoint.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import assert_never
 
 import msgspec
@@ -16,6 +16,8 @@ from headgate.gateway.envoy import (
     encode,
     endpoints,
     listeners,
+    model_answers,
+    model_routing,
     names,
     probe,
     protos,
@@ -168,19 +170,36 @@ def position(world: Store, found: Table) -> Position:
     return Position(found.scheme, found.public_port, bound_port(80, told), bound_port(443, told))
 
 
-def host_rules(world: Store, target: Target, name: str, domain: str) -> Iterable[RenderedRule]:
-    """The Envoy routes of one host of a table, in order."""
+def rendered_unread(world: Store, route: Identity, at: Position) -> tuple[RenderedRule, ...]:
+    """The same for requests whose bodies need not be read, in tables where models are matched."""
+    found: list[RenderedRule] = []
+    for each in world.get(rendered, route, at):
+        own = each.json.get("typed_per_filter_config", {})
+        json = {**each.json, "typed_per_filter_config": {**own, **model_routing.switched_off()}}
+        found.append(RenderedRule(json, encode.route(json), each.clusters, each.by_model))
+    return tuple(found)
+
+
+def host_rules(world: Store, target: Target, name: str, domain: str) -> list[RenderedRule]:
+    """The Envoy routes of one host of a table, in order; where models are matched, with what answers last."""
     at = position(world, world.get(table, target, name))
-    for each in world.get(hosts.host, target, name, domain).rules:
-        yield world.get(rendered, each.route, at)[each.number]
+    places = world.get(hosts.host, target, name, domain).rules
+    found = [world.get(rendered, each.route, at)[each.number] for each in places]
+    if not world.get(by_model, target, name):
+        return found
+    matches = [each.json["match"] for each in found]
+    needed = model_routing.must_be_read(matches)
+    found = [
+        each if read else world.get(rendered_unread, place.route, at)[place.number]
+        for place, each, read in zip(places, found, needed, strict=True)
+    ]
+    last = model_answers.last_routes(matches)
+    return [*found, *(RenderedRule(json, encode.route(json), frozenset(), False) for json in last)]
 
 
 def _host(world: Store, target: Target, name: str, domain: str) -> RenderedHost:
-    found = tuple(host_rules(world, target, name, domain))
-    bodies = [each.body for each in found]
-    if world.get(by_model, target, name):
-        bodies.append(encode.route(routes.nowhere()))
-    body = encode.host(routes.host(domain, settings(world)), bodies)
+    found = host_rules(world, target, name, domain)
+    body = encode.host(routes.host(domain, settings(world)), [each.body for each in found])
     return RenderedHost(body, frozenset().union(*(each.clusters for each in found)))
 
 
@@ -201,10 +220,9 @@ def _route_json(world: Store, target: Target, name: str) -> Json:
             if (pool := world.get(topology.pool_settings, key)) is not None
         )
     modelled = world.get(by_model, target, name)
-    last = [routes.nowhere()] if modelled else []
     found = [
         routes.host(domain, settings(world))
-        | {"routes": [*(each.json for each in host_rules(world, target, name, domain)), *last]}
+        | {"routes": [each.json for each in host_rules(world, target, name, domain)]}
         for domain in _ordered_domains(world, target, name)
     ]
     found += _misdirected(world, target, name)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from headgate.cli.main import Verbs
+from headgate.gateway.envoy.model_answers import MODEL_NOT_FOUND, UNREADABLE_BODY
 from headgate.gateway.envoy.replies import GAVE_UP, MISDIRECTED, replies
 from headgate.gateway.reasons import INVALID_ROUTE
 from headgate.gateway.settings import GatewaySettings
@@ -22,7 +23,7 @@ def test_every_reason_is_explained_in_errors() -> None:
     said = (
         set(typing.get_args(Reason))
         | {reply.reason for reply in replies(GatewaySettings())}
-        | {INVALID_ROUTE, GAVE_UP.reason, MISDIRECTED.reason}
+        | {INVALID_ROUTE, GAVE_UP.reason, MISDIRECTED.reason, MODEL_NOT_FOUND, UNREADABLE_BODY}
     )
     assert explained == said
 

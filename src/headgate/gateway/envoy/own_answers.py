@@ -3,6 +3,7 @@
 Envoy counts them itself, by the reason that the client is told, so that a flood of them costs nobody else.
 """
 
+from headgate.gateway.envoy.model_answers import MODEL_NOT_FOUND, UNREADABLE_BODY
 from headgate.gateway.envoy.names import Json, extension
 from headgate.gateway.envoy.replies import GAVE_UP, MISDIRECTED, replies
 from headgate.gateway.reasons import INVALID_ROUTE, NO_BACKEND
@@ -33,6 +34,7 @@ def reasons(settings: GatewaySettings) -> tuple[str, ...]:
     """Every value that the tag has besides `OTHER`, whatever a server or picker says."""
     found = [reply.reason for reply in replies(settings)]
     of_routes = (GAVE_UP.reason, MISDIRECTED.reason, NO_BACKEND, INVALID_ROUTE)
+    found += [MODEL_NOT_FOUND, UNREADABLE_BODY]
     return tuple(dict.fromkeys((*found, *OF_PICKER, *of_routes)))
 
 

@@ -7,7 +7,7 @@ from headgate.gateway.api import Effect, FilterPlugin, Position
 from headgate.gateway.envoy import model_routing, names, second_chance
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, typed
-from headgate.gateway.envoy.replies import MISDIRECTED, NO_ROUTE, error_body
+from headgate.gateway.envoy.replies import MISDIRECTED, error_body
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
 from headgate.model.endpoints import Pool
@@ -48,12 +48,12 @@ DUPLEX_MODE: Json = {
 def configuration(name: str, by_model: bool) -> Json:
     """A route configuration without its hosts; hosts that are not named get 404.
 
-    *by_model*: some route matches the model's name. The header goes no further, as it may hold any text.
+    *by_model*: some route matches the model's name. What was read goes no further, as it may hold any text.
     """
     more: Json = {}
     if by_model:
         more["typed_per_filter_config"] = model_routing.switched_on()
-        more["request_headers_to_remove"] = [headers.MODEL_NAME]
+        more["request_headers_to_remove"] = list(headers.FROM_BODY)
     return {
         "name": name,
         "ignore_port_in_host_matching": True,
@@ -78,15 +78,6 @@ def misdirected(domain: str) -> Json:
     refusal = ir.Fail(MISDIRECTED.reason, MISDIRECTED.message, 421, MISDIRECTED.type)
     route = {"name": MISDIRECTED.reason, "match": {"prefix": "/"}, **fail(refusal)}
     return {"name": f"misdirected {domain}", "domains": [domain], "routes": [route]}
-
-
-NOWHERE_NAME = "no-route"
-
-
-def nowhere() -> Json:
-    """Answers as if there were no route, which is how a request must not begin where models are matched."""
-    refusal = ir.Fail(NO_ROUTE.reason, NO_ROUTE.message, 404, NO_ROUTE.type)
-    return {"name": NOWHERE_NAME, "match": {"prefix": "/"}, **fail(refusal)}
 
 
 def route(rule: ir.Rule, at: Position, settings: GatewaySettings) -> Json:
