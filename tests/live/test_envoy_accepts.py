@@ -12,6 +12,7 @@ from tests.live.harness.translated import written_out
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import translate
 from headgate.io.envoy.binary import find_envoy
+from headgate.io.envoy.bootstrap import RUNTIME
 from headgate.manifests.decode import decode_all
 from headgate.model.snapshot import Snapshot
 
@@ -32,7 +33,8 @@ def test_envoy_accepts(case: Path, tmp_path: Path) -> None:
     translation = translate(found, msgspec.structs.replace(given, ca_bundle=str(CA)))
     config = tmp_path / "bootstrap.json"
     listeners, clusters = written_out(translation)
-    config.write_text(json.dumps({"static_resources": {"listeners": listeners, "clusters": clusters}}))
+    static = {"listeners": listeners, "clusters": clusters}
+    config.write_text(json.dumps({"static_resources": static, "layered_runtime": RUNTIME}))
     command = [str(find_envoy()), "--mode", "validate", "-c", str(config), "-l", "error"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert result.returncode == 0, result.stderr

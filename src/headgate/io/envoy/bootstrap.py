@@ -75,8 +75,27 @@ def bootstrap(options: EnvoyOptions) -> Json:
             "ldsConfig": ads,
         },
         "staticResources": {"clusters": [_xds_cluster(options)]},
+        "layeredRuntime": RUNTIME,
         "overloadManager": _overload(options.heap_bytes),
     }
+
+
+REGEX_PROGRAM = 200_000
+"""Instructions of a compiled regular expression that Envoy takes: more than any that `gateway/paths.py` lets
+pass. By itself Envoy takes 100, which the names of four models exceed, and refuses all routes of the port."""
+
+RUNTIME: Json = {
+    "layers": [
+        {
+            "name": "headgate",
+            "staticLayer": {
+                "re2.max_program_size.error_level": REGEX_PROGRAM,
+                "re2.max_program_size.warn_level": REGEX_PROGRAM,
+            },
+        }
+    ]
+}
+"""What Envoy takes from nowhere else."""
 
 
 REFUSE_AT = 0.9
