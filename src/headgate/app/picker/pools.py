@@ -70,7 +70,7 @@ class Pools:
     ) -> None:
         """*own* is served even when its object names another picker: in a cluster that picker is this one."""
         self._settling = Settling(settle_s)
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._hub = hub
         self._profile = PROFILES[policy]
         self._settings = settings
@@ -112,10 +112,7 @@ class Pools:
             except Exception:  # a bug in one machine costs no other pool
                 log.exception("a change of pool %s met a bug", key)
         due = self._settling.due
-        if self._timer is not None and (due is None or self._timer.when() > due):
-            self._timer.cancel()
-            self._timer = None
-        if due is not None and self._timer is None:
+        if due is not None and self._timer is None:  # one that waits is due sooner
             self._timer = loop.call_at(due, self._wake)
 
     def _wake(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+import uvloop
 from msgspec.structs import replace
 
 from headgate.app.picker.pools import Pools, fixed_pool
@@ -153,3 +154,16 @@ async def test_a_pool_that_meets_a_bug_costs_no_other(hub: Hub) -> None:
     work.update([], [A])
     await asyncio.sleep(2 * SETTLE_S)
     assert not hub.serves(A)
+
+
+def test_what_is_due_already_is_done_on_the_pickers_own_loop(hub: Hub) -> None:
+    async def main() -> None:
+        work = Pools(hub, "default", MachineSettings(), random.Random(1), None, 0.2, settle_s=0.0001)
+        for count in (1, 2, 3):
+            work.update([fixed_pool(A, ADDRESSES[:count])])
+        while len(work.views()[0].endpoints) < 3:
+            await asyncio.sleep(0.001)
+        hub.remove_pool(A)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
