@@ -8,6 +8,7 @@ from aiohttp import web
 
 from headgate.app.picker.decision_log import DecisionLog
 from headgate.io.unix import private_socket
+from headgate.io.web.admin import loopback_names_only
 from headgate.io.web.metrics import PickerMetrics, resident_bytes
 from headgate.model.ids import RequestId
 from headgate.model.printable import printable_json
@@ -80,7 +81,7 @@ def admin_app(status: Callable[[], Status], decisions: DecisionLog) -> web.Appli
             return _json({"error": "no decision of this request id is remembered"}, 404)
         return _json(found)
 
-    app = web.Application()
+    app = web.Application(middlewares=[loopback_names_only])
     app.add_routes(
         [
             web.get("/healthz", healthz),

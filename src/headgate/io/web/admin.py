@@ -47,8 +47,8 @@ class AdminServer:
 
     def __init__(self, routes: Mapping[str, Handler], *, any_host: bool = False) -> None:
         """Serve *routes* (aiohttp path patterns); *any_host* for addresses that are meant to be reached."""
-        self._any_host = any_host
-        app = web.Application(middlewares=[self._guard], client_max_size=1024)
+        guards = [] if any_host else [loopback_names_only]
+        app = web.Application(middlewares=[*guards, _errors], client_max_size=1024)
         for path, handler in routes.items():
             app.router.add_get(path, _adapter(handler))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
@@ -79,18 +79,26 @@ class AdminServer:
             await self._runner.setup()
             self._ready = True
 
-    @web.middleware
-    async def _guard(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        if not self._any_host and host_name(request.host) not in LOOPBACK_NAMES:
-            return _response(failure(403, "forbidden-host", "ask by a loopback name, such as localhost"))
-        try:
-            return await handler(request)
-        except web.HTTPNotFound:
-            return _response(failure(404, "unknown-path", f"there is no {request.path}"))
-        except web.HTTPMethodNotAllowed:
-            return _response(failure(405, "read-only", "this API only answers GET"))
+
+Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def loopback_names_only(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Refuses a Host that is no loopback name: some page's own name that leads here (DNS rebinding)."""
+    if host_name(request.host) not in LOOPBACK_NAMES:
+        return _response(failure(403, "forbidden-host", "ask by a loopback name, such as localhost"))
+    return await handler(request)
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Next) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return _response(failure(404, "unknown-path", f"there is no {request.path}"))
+    except web.HTTPMethodNotAllowed:
+        return _response(failure(405, "read-only", "this API only answers GET"))
 
 
 def host_name(host: str) -> str:

@@ -51,6 +51,13 @@ async def get(port: int, path: str) -> tuple[int, Any]:
         return answer.status, await (answer.text() if text else answer.json())
 
 
+@pytest.mark.parametrize(("host", "expected"), [("localhost:1", 200), ("rebound.example", 403)])
+async def test_a_page_whose_name_leads_here_reads_nothing(site: Site, host: str, expected: int) -> None:
+    url = f"http://127.0.0.1:{site.port}/v1/decisions"
+    async with aiohttp.ClientSession() as http, http.get(url, headers={"host": host}) as answer:
+        assert answer.status == expected
+
+
 async def test_decisions(site: Site, log: DecisionLog) -> None:
     assert (await get(site.port, "/v1/decisions/last"))[0] == 404
     for number, name in enumerate("abc"):
@@ -118,7 +125,10 @@ async def test_a_stale_socket_is_replaced(tmp_path: Path, log: DecisionLog) -> N
     for _ in range(2):
         site = await serve_unix(admin_app(status, log), path)
         connector = aiohttp.UnixConnector(str(path))
-        async with aiohttp.ClientSession(connector=connector) as http, http.get("http://x/healthz") as answer:
+        async with (
+            aiohttp.ClientSession(connector=connector) as http,
+            http.get("http://localhost/healthz") as answer,
+        ):
             assert answer.status == 200
         assert path.stat().st_mode & 0o777 == 0o600
         await site.close()
