@@ -74,7 +74,7 @@ def test_every_request_is_one_line_that_says_what_happened_and_no_secret() -> No
             eventually(lambda: len(lines()) >= 4, within_s=30)
             assert not any("s3cr3t" in line or "pa55phrase" in line for line in gate.child.out)
             served, large, broken, nonsense = lines()
-            assert counted(gate) == {"too-large": 1, "bad-request": 2}
+            assert counted(gate) == {"too-large": 1, "bad-path": 1, "bad-http": 1}
             endpoint = fleet.urls[0].removeprefix("http://")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", served["time"])
     assert (served["request_id"], served["status"], served["method"]) == ("the-one", 200, "POST")
