@@ -20,18 +20,27 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     """What filters do to one Envoy route or to one of its weighted clusters, as Envoy's JSON."""
 
     request_add: tuple[Json, ...] = ()
-    """HeaderValueOptions."""
+    """HeaderValueOptions. Pickers see what they make of the request."""
     request_remove: tuple[str, ...] = ()
     response_add: tuple[Json, ...] = ()
     response_remove: tuple[str, ...] = ()
+    own_answers_set: tuple[Json, ...] = ()
+    """HeaderValueOptions for every answer, those that filters of the gateway make among them."""
     action: Json = msgspec.field(default_factory=dict)
     """Fields of RouteAction."""
     mirrors: tuple[Json, ...] = ()
     """RequestMirrorPolicies."""
+    preflights: bool = False
+    """Browsers' OPTIONS requests are answered, whatever method and headers the match asks for."""
     per_filter: Json = msgspec.field(default_factory=dict)
     """`typed_per_filter_config`."""
     redirect: Json | None = None
     """RedirectAction: the request goes no further."""
+
+    @property
+    def whole_route(self) -> bool:
+        """Whether some part of it is nothing that Envoy can do for one of several weighted clusters."""
+        return bool(self.action or self.mirrors or self.redirect)
 
     def then(self, other: "Effect") -> "Effect":
         """Both effects, this one first."""
@@ -40,8 +49,10 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
             request_remove=self.request_remove + other.request_remove,
             response_add=self.response_add + other.response_add,
             response_remove=self.response_remove + other.response_remove,
+            own_answers_set=self.own_answers_set + other.own_answers_set,
             action={**self.action, **other.action},
             mirrors=self.mirrors + other.mirrors,
+            preflights=self.preflights or other.preflights,
             per_filter={**self.per_filter, **other.per_filter},
             redirect=other.redirect or self.redirect,
         )
@@ -66,6 +77,8 @@ class Refusal(msgspec.Struct, frozen=True):
     field: str = ""
     """Path of the wrong field within the filter; empty: the whole filter."""
     reason: str = "UnsupportedValue"
+    left_out: bool = False
+    """The rule is served without the filter; otherwise its requests are answered with 500."""
 
 
 class Scope(msgspec.Struct, frozen=True):

@@ -103,12 +103,35 @@ class Timeouts(msgspec.Struct, frozen=True):
     """Of one attempt at one server."""
 
 
+class Retries(msgspec.Struct, frozen=True):
+    """What is sent again, to another endpoint where there is one. Connections that fail are among it."""
+
+    codes: tuple[int, ...] = ()
+    """Answers that are not passed on while attempts are left."""
+    attempts: int | None = None
+    """After the first one; None: nothing was said."""
+    backoff_s: float | None = None
+    """Before the second attempt; later ones wait longer. None: nothing was said."""
+
+
+class Session(msgspec.Struct, frozen=True):
+    """Requests that show what an answer gave them go to the endpoint that gave the answer."""
+
+    kind: Literal["cookie", "header"]
+    name: str
+    """Of the cookie or header."""
+    lifetime_s: float | None = None
+    """How long a cookie is kept; None: until the browser ends."""
+
+
 class Forward(msgspec.Struct, frozen=True):
     """Requests go to backends."""
 
     shares: tuple[Share, ...]
     """At least one has weight and a backend."""
     timeouts: Timeouts = Timeouts()
+    retries: Retries | None = None
+    session: Session | None = None
 
 
 class Fail(msgspec.Struct, frozen=True):

@@ -45,11 +45,13 @@ Key = tuple[Target, Kind, str]
 
 
 class RenderedRule(msgspec.Struct, frozen=True):
-    """An Envoy Route."""
+    """The Envoy Routes of one rule."""
 
-    json: Json
+    match: Json
+    """Envoy's RouteMatch of them all; each may ask for more."""
+    json: tuple[Json, ...]
     body: bytes
-    """Serialized, as a field of its virtual host."""
+    """Serialized, as fields of their virtual host."""
     clusters: frozenset[str]
     """What it names."""
     by_model: bool
@@ -157,9 +159,14 @@ def rendered(world: Store, route: Identity, at: Position) -> tuple[RenderedRule,
     told = settings(world)
     found: list[RenderedRule] = []
     for each in world.get(planned, route).rules:
-        json = routes.route(each.rule, at, told)
-        found.append(RenderedRule(json, encode.route(json), routes.clusters_of(each.rule), each.by_model))
+        json = routes.routes(each.rule, at, told)
+        match = routes.match(each.rule.match)
+        found.append(_rendered(match, json, routes.clusters_of(each.rule), each.by_model))
     return tuple(found)
+
+
+def _rendered(match: Json, json: tuple[Json, ...], clusters: frozenset[str], by_model: bool) -> RenderedRule:
+    return RenderedRule(match, json, b"".join(map(encode.route, json)), clusters, by_model)
 
 
 def position(world: Store, found: Table) -> Position:
@@ -174,10 +181,14 @@ def rendered_unread(world: Store, route: Identity, at: Position) -> tuple[Render
     """The same for requests whose bodies need not be read, in tables where models are matched."""
     found: list[RenderedRule] = []
     for each in world.get(rendered, route, at):
-        own = each.json.get("typed_per_filter_config", {})
-        json = {**each.json, "typed_per_filter_config": {**own, **model_routing.switched_off()}}
-        found.append(RenderedRule(json, encode.route(json), each.clusters, each.by_model))
+        json = tuple(_unread(one) for one in each.json)
+        found.append(_rendered(each.match, json, each.clusters, each.by_model))
     return tuple(found)
+
+
+def _unread(route: Json) -> Json:
+    own = route.get("typed_per_filter_config", {})
+    return {**route, "typed_per_filter_config": {**own, **model_routing.switched_off()}}
 
 
 def host_rules(world: Store, target: Target, name: str, domain: str) -> list[RenderedRule]:
@@ -187,14 +198,14 @@ def host_rules(world: Store, target: Target, name: str, domain: str) -> list[Ren
     found = [world.get(rendered, each.route, at)[each.number] for each in places]
     if not world.get(by_model, target, name):
         return found
-    matches = [each.json["match"] for each in found]
+    matches = [each.match for each in found]
     needed = model_routing.must_be_read(matches)
     found = [
         each if read else world.get(rendered_unread, place.route, at)[place.number]
         for place, each, read in zip(places, found, needed, strict=True)
     ]
     last = model_answers.last_routes(matches)
-    return [*found, *(RenderedRule(json, encode.route(json), frozenset(), False) for json in last)]
+    return [*found, *(_rendered(json["match"], (json,), frozenset(), False) for json in last)]
 
 
 def _host(world: Store, target: Target, name: str, domain: str) -> RenderedHost:
@@ -222,7 +233,7 @@ def _route_json(world: Store, target: Target, name: str) -> Json:
     modelled = world.get(by_model, target, name)
     found = [
         routes.host(domain, settings(world))
-        | {"routes": [each.json for each in host_rules(world, target, name, domain)]}
+        | {"routes": [one for each in host_rules(world, target, name, domain) for one in each.json]}
         for domain in _ordered_domains(world, target, name)
     ]
     found += _misdirected(world, target, name)

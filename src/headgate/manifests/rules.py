@@ -11,6 +11,7 @@ from headgate.model.meta import GATEWAY_GROUP, INFERENCE_GROUP, KubeObject
 from headgate.model.objects import (
     BackendRef,
     BackendTLSPolicy,
+    Cors,
     Gateway,
     GRPCRoute,
     HTTPRoute,
@@ -175,13 +176,20 @@ def _filters(filters: tuple[RouteFilter, ...], where: str) -> Broken:
         mirror = each.request_mirror
         if mirror is not None:
             yield from _mirror(mirror, f"{here}.requestMirror")
-        if each.cors is not None and each.cors.allow_credentials and "*" in each.cors.allow_origins:
-            yield (
-                f"{here}.cors.allowOrigins",
-                "with allowCredentials every origin must be named: '*' would hand sessions to any page",
-            )
+        if each.cors is not None:
+            yield from _cors(each.cors, f"{here}.cors")
     if "RequestRedirect" in types and "URLRewrite" in types:
         yield f"{where}.filters", "RequestRedirect and URLRewrite exclude each other"
+
+
+def _cors(wanted: Cors, where: str) -> Broken:
+    for name, values in (
+        ("allowOrigins", wanted.allow_origins),
+        ("allowMethods", wanted.allow_methods),
+        ("allowHeaders", wanted.allow_headers),
+    ):
+        if "*" in values and len(values) > 1:
+            yield f"{where}.{name}", "'*' allows all, so it stands alone: remove it or the others"
 
 
 def _path_modifier(filter_: RouteFilter, where: str) -> Broken:

@@ -37,12 +37,10 @@ from headgate.model.objects.gateway_api import (
     BackendRef,
     BackendTLSPolicySpec,
     GatewaySpec,
-    GrpcRule,
     HTTPRouteSpec,
     Listener,
     ListenerTls,
     RouteFilter,
-    RouteRule,
 )
 from headgate.model.objects.inference import InferencePoolSpecX
 
@@ -157,8 +155,6 @@ filter that is not supported is reported as a whole."""
 
 UNSUPPORTED: Mapping[type, frozenset[str]] = {
     GatewaySpec: frozenset({"addresses", "infrastructure", "backendTLS", "defaultScope"}),
-    RouteRule: frozenset({"retry", "sessionPersistence"}),
-    GrpcRule: frozenset({"sessionPersistence"}),
     BackendTLSPolicySpec: frozenset({"options"}),
     ListenerTls: frozenset({"options"}),
     HTTPRouteSpec: frozenset({"useDefaultGateways"}),

@@ -1,7 +1,9 @@
 """Backends that answer with what they were asked, and the objects that lead to them."""
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,25 +12,46 @@ from aiohttp import web
 from tests.manifests import Manifest
 
 
-@asynccontextmanager
-async def echoing(name: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """An HTTP server that answers JSON: name, method, path, host, headers, subject of the client's certificate.
-    Its port."""
+class Seen(list[dict[str, Any]]):
+    """What a backend was asked, in its order."""
 
-    async def answer(request: web.Request) -> web.Response:
+
+@asynccontextmanager
+async def echoing(
+    name: str,
+    tls: ssl.SSLContext | None = None,
+    seen: Seen | None = None,
+    answers: Mapping[str, str] | None = None,
+) -> AsyncIterator[int]:
+    """An HTTP server that answers JSON: name, method, path, host, headers, subject of the client's certificate;
+    and WebSockets, message by message. Its port.
+
+    *seen* gets the same; *answers* are headers of every answer. Parameters of a request: `status`, which is
+    answered the first `times` times that its path and query are seen (always without `times`); `sleep_s`.
+    """
+    counted: Counter[str] = Counter()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("upgrade", "").lower() == "websocket":
+            return await _echo_messages(request, name)
         shown: Any = request.transport.get_extra_info("peercert") if request.transport is not None else None
+        counted[request.path_qs] += 1
         status = int(request.query.get("status", "200"))
-        return web.json_response(
-            {
-                "name": name,
-                "method": request.method,
-                "path": request.path_qs,
-                "host": request.host,
-                "headers": {key.lower(): value for key, value in request.headers.items()},
-                "client": dict(part[0] for part in shown["subject"]) if shown else None,
-            },
-            status=status,
-        )
+        if counted[request.path_qs] > int(request.query.get("times", "1000000")):
+            status = 200
+        elif "sleep_s" in request.query:
+            await asyncio.sleep(float(request.query["sleep_s"]))
+        told = {
+            "name": name,
+            "method": request.method,
+            "path": request.path_qs,
+            "host": request.host,
+            "headers": {key.lower(): value for key, value in request.headers.items()},
+            "client": dict(part[0] for part in shown["subject"]) if shown else None,
+        }
+        if seen is not None:
+            seen.append(told)
+        return web.json_response(told, status=status, headers=answers)
 
     app = web.Application()
     app.router.add_route("*", "/{rest:.*}", answer)
@@ -39,6 +62,14 @@ async def echoing(name: str, tls: ssl.SSLContext | None = None) -> AsyncIterator
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+async def _echo_messages(request: web.Request, name: str) -> web.WebSocketResponse:
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    async for message in socket:
+        await socket.send_str(f"{name} {message.data}")
+    return socket
 
 
 @asynccontextmanager

@@ -31,7 +31,9 @@ def pool(backend: ir.PoolBackend, settings: GatewaySettings) -> Json:
         selected_host_key=_metadata_key(headers.LB_NAMESPACE, headers.SERVED),
         fallback_policy={"policies": [{"typed_extension_config": fallback}]},
     )
-    options = _server_http(backend.pool.app_protocol == "h2c", second_chance.filters())
+    options = _server_http(
+        backend.pool.app_protocol == "h2c", second_chance.filters(), headers.NEVER_TO_SERVERS
+    )
     cluster = _eds(backend, options, settings)
     return cluster | {"load_balancing_policy": {"policies": [{"typed_extension_config": override}]}}
 
@@ -181,8 +183,14 @@ def _picker_http() -> Json:
     return typed(_HTTP_OPTIONS, explicit_http_config={"http2_protocol_options": {}})
 
 
-def _server_http(h2c: bool, first: Sequence[Json] = ()) -> Json:
-    """Towards model servers; *first* are HTTP filters. What servers claim about the decision is dropped."""
+def _server_http(h2c: bool, first: Sequence[Json] = (), removed: Sequence[str] = ()) -> Json:
+    """Towards model servers; *first* are HTTP filters, *removed* request headers.
+
+    What servers claim about the decision is dropped.
+    """
+    mutations: Json = {"response_mutations": _DROP_OWN, "response_trailers_mutations": _DROP_OWN}
+    if removed:
+        mutations["request_mutations"] = [{"remove": name} for name in removed]
     options = typed(
         _HTTP_OPTIONS,
         explicit_http_config={"http2_protocol_options" if h2c else "http_protocol_options": {}},
@@ -191,7 +199,7 @@ def _server_http(h2c: bool, first: Sequence[Json] = ()) -> Json:
             extension(
                 "envoy.filters.http.header_mutation",
                 f"{_FILTERS}.header_mutation.v3.HeaderMutation",
-                mutations={"response_mutations": _DROP_OWN, "response_trailers_mutations": _DROP_OWN},
+                mutations=mutations,
             ),
             extension("envoy.filters.http.upstream_codec", f"{_FILTERS}.upstream_codec.v3.UpstreamCodec"),
         ],

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from headgate.gateway.envoy import access_log, body_budget, model_routing, names, own_answers, replies
+from headgate.gateway.envoy import (
+    access_log,
+    body_budget,
+    model_routing,
+    names,
+    own_answers,
+    replies,
+    sessions,
+)
 from headgate.gateway.envoy.names import Json, duration, extension
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
@@ -177,10 +185,13 @@ def _manager(name: str, settings: GatewaySettings) -> Json:
             _health(),
             *body_budget.filters(settings),
             *model_routing.filters(settings),
+            _route_headers(),
+            extension(names.CORS, f"{_FILTERS}.cors.v3.Cors"),
             _json_usage(),
             _sse_usage(),
             _default_decision(),
             ext_proc(settings),
+            sessions.idle(),
             extension("envoy.filters.http.router", f"{_FILTERS}.router.v3.Router"),
         ],
     }
@@ -249,6 +260,15 @@ def _sse_usage() -> Json:
     )
 
 
+def _route_headers() -> Json:
+    """Makes the changes of request headers that routes and backends ask for, so that pickers see them."""
+    return extension(
+        names.ROUTE_HEADERS,
+        f"{_FILTERS}.header_mutation.v3.HeaderMutation",
+        most_specific_header_mutations_wins=True,
+    )
+
+
 def _default_decision() -> Json:
     return extension(
         "envoy.filters.http.set_metadata",
@@ -258,7 +278,10 @@ def _default_decision() -> Json:
 
 
 def ext_proc(settings: GatewaySettings) -> Json:
-    """Off by itself: each weighted cluster of a pool switches it on with that pool's picker."""
+    """Off by itself: each weighted cluster of a pool switches it on with that pool's picker.
+
+    The route stays what it was: its header changes are made already, so that the match may fit no more.
+    """
     return extension(
         names.EXT_PROC,
         _EXT_PROC,
@@ -268,6 +291,7 @@ def ext_proc(settings: GatewaySettings) -> Json:
         max_message_timeout=duration(settings.picker_max_wait_s),
         status_on_error={"code": "ServiceUnavailable"},
         metadata_options=METADATA_OPTIONS,
+        route_cache_action="RETAIN",
     ) | {"disabled": True}
 
 

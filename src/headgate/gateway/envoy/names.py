@@ -8,6 +8,9 @@ from headgate.model.ids import PoolKey
 Json = dict[str, Any]
 
 EXT_PROC = "envoy.filters.http.ext_proc"
+CORS = "envoy.filters.http.cors"
+ROUTE_HEADERS = "headgate.route_headers"
+"""The filter that makes a route's changes of request headers, before the picker sees them."""
 OWN_PICKER = "picker/own"
 NO_BACKEND = "none/invalid-backend"
 """A cluster that never exists: a share of a rule that leads there is answered with 500."""

@@ -17,6 +17,7 @@ from envoy.extensions.filters.http.adaptive_concurrency.v3 import (
     adaptive_concurrency_pb2 as _adaptive_concurrency,
 )
 from envoy.extensions.filters.http.buffer.v3 import buffer_pb2 as _buffer
+from envoy.extensions.filters.http.cors.v3 import cors_pb2 as _cors
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2 as _ext_proc
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2 as _header_mutation
 from envoy.extensions.filters.http.health_check.v3 import health_check_pb2 as _health_check
@@ -25,11 +26,14 @@ from envoy.extensions.filters.http.lua.v3 import lua_pb2 as _lua
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as _rbac
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
 from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2 as _set_metadata
+from envoy.extensions.filters.http.stateful_session.v3 import stateful_session_pb2 as _stateful_session
 from envoy.extensions.filters.http.transform.v3 import transform_pb2 as _transform
 from envoy.extensions.filters.http.upstream_codec.v3 import upstream_codec_pb2 as _upstream_codec
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2 as _tls_inspector
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as _hcm
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2 as _early
+from envoy.extensions.http.stateful_session.cookie.v3 import cookie_pb2 as _session_cookie
+from envoy.extensions.http.stateful_session.header.v3 import header_pb2 as _session_header
 from envoy.extensions.load_balancing_policies.override_host.v3 import override_host_pb2 as _override_host
 from envoy.extensions.load_balancing_policies.round_robin.v3 import round_robin_pb2 as _round_robin
 from envoy.extensions.load_balancing_policies.subset.v3 import subset_pb2 as _subset
@@ -57,6 +61,10 @@ TYPES_IN_ANYS = (
     _buffer,
     _transform,
     _http_inputs,
+    _cors,
+    _stateful_session,
+    _session_cookie,
+    _session_header,
     _ext_proc,
     _header_mutation,
     _health_check,

@@ -2,9 +2,11 @@
 
 from typing import Any, assert_never
 
+from msgspec.structs import replace
+
 from headgate.gateway import ir
 from headgate.gateway.api import Effect, FilterPlugin, Position
-from headgate.gateway.envoy import model_routing, names, second_chance
+from headgate.gateway.envoy import model_routing, names, retries, second_chance, sessions
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, typed
 from headgate.gateway.envoy.replies import MISDIRECTED, error_body
@@ -12,10 +14,8 @@ from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
 from headgate.model.endpoints import Pool
 
+_HEADER_MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
 _EXT_PROC_PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
-
-RETRIES = 3
-"""Attempts after the first one; each takes the next endpoint of the picker's list."""
 
 BUFFERED_MODE: Json = {
     "request_header_mode": "SEND",
@@ -51,11 +51,13 @@ def configuration(name: str, by_model: bool) -> Json:
     *by_model*: some route matches the model's name. What was read goes no further, as it may hold any text.
     """
     more: Json = {}
+    removed = [headers.DESTINATION]
     if by_model:
         more["typed_per_filter_config"] = model_routing.switched_on()
-        more["request_headers_to_remove"] = list(headers.FROM_BODY)
+        removed += headers.FROM_BODY
     return {
         "name": name,
+        "request_headers_to_remove": removed,
         "ignore_port_in_host_matching": True,
         "most_specific_header_mutations_wins": True,
         "validate_clusters": False,
@@ -70,6 +72,7 @@ def host(domain: str, settings: GatewaySettings) -> Json:
         "domains": [domain],
         "request_body_buffer_limit": settings.body_limit_bytes,
         "include_request_attempt_count": True,
+        "retry_policy": retries.of_pools(settings),
     }
 
 
@@ -80,10 +83,27 @@ def misdirected(domain: str) -> Json:
     return {"name": f"misdirected {domain}", "domains": [domain], "routes": [route]}
 
 
-def route(rule: ir.Rule, at: Position, settings: GatewaySettings) -> Json:
-    """An Envoy Route of a rule, on a listener at *at*."""
+def routes(rule: ir.Rule, at: Position, settings: GatewaySettings) -> tuple[Json, ...]:
+    """The Envoy Routes of a rule, on a listener at *at*, to be tried in this order.
+
+    Mostly one. Backends that Envoy cannot serve as weighted clusters of one route get their parts of the
+    requests by a route each; browsers' preflights, which show neither the method nor the headers of the
+    request to come, get one of their own where the match asks for such things.
+    """
     effect = _effect(rule.filters, at)
-    return {"name": rule.name, "match": match(rule.match), **_action(rule, effect, at, settings)}
+    found = [
+        {"name": rule.name, "match": match(rule.match) | upto, **action}
+        for upto, action in _actions(rule, effect, at, settings)
+    ]
+    if effect.preflights and (rule.match.method is not None or rule.match.headers):
+        found.append(
+            {
+                "name": rule.name,
+                "match": _preflight(rule.match),
+                **_actions(rule, effect, at, settings)[-1][1],
+            }
+        )
+    return tuple(found)
 
 
 def clusters_of(rule: ir.Rule) -> frozenset[str]:
@@ -141,28 +161,73 @@ def _effect(filters: tuple[ir.Filter, ...], at: Position) -> Effect:
     return total
 
 
-def _action(rule: ir.Rule, effect: Effect, at: Position, settings: GatewaySettings) -> Json:
+def _actions(
+    rule: ir.Rule, effect: Effect, at: Position, settings: GatewaySettings
+) -> list[tuple[Json, Json]]:
+    """What becomes of the rule's requests: a further part of the match, and the rest of the Envoy Route."""
     match rule.action:
         case ir.Fail():
-            return fail(rule.action)
+            return [({}, fail(rule.action))]
         case ir.Answer():
-            return {"redirect": dict(effect.redirect or {}), **_changes(effect)}
+            return [({}, {"redirect": dict(effect.redirect or {}), **_changes(effect)})]
         case ir.Forward():
-            return _forward(rule.action, effect, at, settings)
+            return [
+                (upto, _forward(action, effect, at, settings)) for upto, action in _parts(rule.action, at)
+            ]
         case _:
             assert_never(rule.action)
+
+
+_MILLION = 1_000_000
+
+
+def _parts(action: ir.Forward, at: Position) -> list[tuple[Json, ir.Forward]]:
+    """One part that has all backends, or one for each, with the shares up to it as a part of the match.
+
+    Envoy draws one number for a request: it takes the first route whose share is above it. Pools and plain
+    hosts are retried differently, and a route has one policy.
+    """
+    kinds = {type(share.backend) for share in action.shares if share.backend is not None}
+    if len(kinds) < 2 and not any(_effect(share.filters, at).whole_route for share in action.shares):
+        return [({}, action)]
+    total = sum(share.weight for share in action.shares)
+    found: list[tuple[Json, ir.Forward]] = []
+    below = 0
+    for share in action.shares:
+        below += share.weight
+        upto = {"numerator": below * _MILLION // total, "denominator": "MILLION"}
+        last = share is action.shares[-1]
+        fraction = {} if last else {"runtime_fraction": {"default_value": upto}}
+        found.append((fraction, replace(action, shares=(replace(share, weight=1),))))
+    return found
+
+
+def _preflight(wanted: ir.Match) -> Json:
+    """Browsers' question whether they may send a request that the match takes."""
+    method: Json = {"name": "access-control-request-method"}
+    if wanted.method is None:
+        method["present_match"] = True
+    else:
+        method["string_match"] = {"exact": wanted.method}
+    found = match(replace(wanted, method="OPTIONS", headers=()))
+    return found | {"headers": [*found["headers"], {"name": "origin", "present_match": True}, method]}
 
 
 def _forward(action: ir.Forward, effect: Effect, at: Position, settings: GatewaySettings) -> Json:
     backends = [share.backend for share in action.shares if share.backend is not None]
     pools = any(isinstance(each, ir.PoolBackend) for each in backends)
-    hosts = any(isinstance(each, ir.HostsBackend) for each in backends)
+    if len(action.shares) == 1:
+        effect = effect.then(_route_part(action.shares[0], at))
+    if effect.redirect is not None:
+        return {"redirect": dict(effect.redirect), **_changes(effect)}
     forward: Json = {
         "weighted_clusters": {"clusters": [_weighted(share, at) for share in action.shares]},
         "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR",
         "timeout": duration(action.timeouts.request_s or 0.0),
-        "retry_policy": _retries(action, settings, pools=pools, hosts=hosts),
     }
+    policy = retries.of_rule(action, settings, pools=pools)
+    if policy is not None:
+        forward["retry_policy"] = policy
     if any(label for each in backends for label, _ in each.tls):
         forward["auto_host_rewrite"] = True
     forward |= effect.action
@@ -170,8 +235,16 @@ def _forward(action: ir.Forward, effect: Effect, at: Position, settings: Gateway
         forward.pop("auto_host_rewrite", None)
     if effect.mirrors:
         forward["request_mirror_policies"] = list(effect.mirrors)
-    removed = Effect(request_remove=headers.NEVER_TO_SERVERS if pools else (headers.DESTINATION,))
-    return {"route": forward, **_changes(effect.then(removed))}
+    found = {"route": forward, **_changes(effect)}
+    if action.session is not None:
+        found.setdefault("typed_per_filter_config", {}).update(sessions.per_route(action.session))
+    return found
+
+
+def _route_part(share: ir.Share, at: Position) -> Effect:
+    """What a backend's filters do that its weighted cluster cannot."""
+    effect = _effect(share.filters, at)
+    return Effect(action=effect.action, mirrors=effect.mirrors, redirect=effect.redirect)
 
 
 def _path(wanted: ir.Match) -> Json:
@@ -258,39 +331,22 @@ def _mode(pool: Pool) -> Json:
 
 
 def _changes(effect: Effect) -> Json:
+    per_filter = dict(effect.per_filter)
+    requests = [
+        *({"remove": name} for name in effect.request_remove),
+        *({"append": each} for each in effect.request_add),
+    ]
+    answers = [{"append": each} for each in effect.own_answers_set]
+    mutations = {
+        key: value
+        for key, value in (("request_mutations", requests), ("response_mutations", answers))
+        if value
+    }
+    if mutations:
+        per_filter[names.ROUTE_HEADERS] = typed(_HEADER_MUTATION, mutations=mutations)
     found: dict[str, Any] = {
-        "typed_per_filter_config": dict(effect.per_filter),
-        "request_headers_to_add": list(effect.request_add),
-        "request_headers_to_remove": list(effect.request_remove),
+        "typed_per_filter_config": per_filter,
         "response_headers_to_add": list(effect.response_add),
         "response_headers_to_remove": list(effect.response_remove),
     }
     return {key: value for key, value in found.items() if value}
-
-
-def _retries(action: ir.Forward, settings: GatewaySettings, *, pools: bool, hosts: bool) -> Json:
-    """Pools: the next endpoint of the list while no byte of the answer came, once at most after the request
-    was sent (`second_chance`). Plain hosts have no such guard: there, and where they share a rule with pools,
-    only what no server has taken, or has answered with 503, goes to the next.
-    """
-    policy: Json = {
-        "retry_on": "connect-failure",
-        "num_retries": RETRIES,
-        "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.050s"},
-        "host_selection_retry_max_attempts": RETRIES,
-        "retry_host_predicate": [
-            {
-                "name": "envoy.retry_host_predicates.previous_hosts",
-                "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
-            }
-        ],
-    }
-    if pools:
-        policy["retry_on"] = "connect-failure,refused-stream,retriable-status-codes"
-        policy["retriable_status_codes"] = [503]
-    if pools and not hosts:
-        policy["retry_on"] += ",reset"
-        policy["per_try_timeout"] = duration(settings.rescue_s)
-    if action.timeouts.attempt_s is not None:
-        policy["per_try_timeout"] = duration(action.timeouts.attempt_s)
-    return policy

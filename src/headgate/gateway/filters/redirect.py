@@ -21,6 +21,7 @@ class RequestRedirectFilter(FilterPlugin, frozen=True):
 
     TYPE: ClassVar[str] = "RequestRedirect"
     ORDER: ClassVar[int] = 50
+    ON_BACKENDS: ClassVar[bool] = True
     ANSWERS: ClassVar[bool] = True
 
     wanted: RequestRedirect

@@ -13,6 +13,7 @@ class UrlRewriteFilter(FilterPlugin, frozen=True):
 
     TYPE: ClassVar[str] = "URLRewrite"
     ORDER: ClassVar[int] = 40
+    ON_BACKENDS: ClassVar[bool] = True
 
     wanted: UrlRewrite
     path: PathMatch

@@ -184,6 +184,10 @@ def _of_rule(world: Store, route: Route, rule: Rule, where: str) -> Iterator[Pro
         if ref.kind != "InferencePool" and world.get(_is_empty, route.identity, ref):
             message = f"{ref.kind} {ref.name} has no ready endpoint; its requests are answered with 503"
             yield _told(route, f"{where}.backendRefs[{number}]", "NoEndpoints", message)
+    for index, each in enumerate(rule.filters):
+        if each.cors is not None and each.cors.allow_credentials and "*" in each.cors.allow_origins:
+            message = "with allowCredentials, '*' hands the sessions of users to any page: name the origins"
+            yield _told(route, f"{where}.filters[{index}].cors.allowOrigins", "AnyOrigin", message)
     yield from _of_pools(world, route, rule, where)
 
 

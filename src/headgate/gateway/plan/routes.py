@@ -1,5 +1,6 @@
 """One route → rules with their precedence, independent of listeners and host names."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -69,7 +70,7 @@ def planned(world: Store, route: Identity) -> PlannedRoute:
     planner = _Planner(world, found)
     specs: Sequence[Rule] = found.spec.rules
     rules = tuple(each for index, rule in enumerate(specs) for each in planner.rule(index, rule))
-    return PlannedRoute(rules, tuple(planner.problems))
+    return PlannedRoute(rules, tuple(dict.fromkeys(planner.problems)))
 
 
 def clusters(world: Store, route: Identity) -> frozenset[ir.Backend]:
@@ -106,7 +107,6 @@ class _Planner:
         """Its matches."""
         where = f"spec.rules[{index}]"
         answers = any(plugin.ANSWERS for each in rule.filters if (plugin := filter_plugins().get(each.type)))
-        shares = () if answers else self._shares(rule, where)
         found: list[PlannedRule] = []
         matches: Sequence[RouteMatch | GrpcMatch] = rule.matches or (RouteMatch(),)
         for number, written in enumerate(matches):
@@ -119,10 +119,11 @@ class _Planner:
                 self._problem(f"{field}.headers", "UnsupportedValue", BASE_MODEL, warning=True)
             match = matched(spec)
             read = self._filters(rule.filters, spec.path, f"{where}.filters")
+            shares = () if answers else self._shares(rule, spec.path, where)
             made = ir.Rule(
                 name=f"{self._route.namespace}/{self._route.name}/{index}/{number}",
                 match=match,
-                action=_action(rule, read, shares, answers),
+                action=self._action(rule, read, shares, answers, where),
                 filters=read or (),
                 metadata={"rule": rule.name} if rule.name else {},
             )
@@ -130,7 +131,7 @@ class _Planner:
             found.append(PlannedRule(order, made, field))
         return found
 
-    def _shares(self, rule: Rule, where: str) -> tuple[ir.Share, ...]:
+    def _shares(self, rule: Rule, path: PathMatch, where: str) -> tuple[ir.Share, ...]:
         found: list[ir.Share] = []
         for number, ref in enumerate(rule.backend_refs):
             field = f"{where}.backendRefs[{number}]"
@@ -140,7 +141,7 @@ class _Planner:
             if isinstance(backend, Unresolved):
                 message = f"{backend.message}; its requests are answered with 500"
                 self._problem(field, backend.reason, message)
-            read = self._filters(ref.filters, PathMatch(), f"{field}.filters", on_backend=True)
+            read = self._filters(ref.filters, path, f"{field}.filters", on_backend=True)
             usable = None if isinstance(backend, Unresolved) or read is None else backend
             found.append(ir.Share(weight=ref.weight, backend=usable, filters=read or ()))
         return tuple(found)
@@ -157,43 +158,81 @@ class _Planner:
             if plugin is None:
                 read = Refusal(f"filter type {each.type} is not supported")
             elif on_backend and not plugin.ON_BACKENDS:
-                read = Refusal("a backendRef takes header modifiers only")
+                read = Refusal(f"a backendRef takes no {each.type} filter: write it on the rule")
             else:
                 read = plugin.read(each, scope)
             if isinstance(read, Refusal):
                 place = ".".join(part for part in (f"{field}[{index}]", read.field) if part)
+                if read.left_out:
+                    self._problem(place, read.reason, f"{read.message}; the filter is left out")
+                    continue
                 self._problem(place, read.reason, f"{read.message}; requests are answered with 500")
                 return None
             found.append(read)
         return tuple(sorted(found, key=lambda each: each.ORDER))
+
+    def _action(
+        self,
+        rule: Rule,
+        read: tuple[ir.Filter, ...] | None,
+        shares: tuple[ir.Share, ...],
+        answers: bool,
+        where: str,
+    ) -> ir.Action:
+        if read is None:
+            return ir.Fail(INVALID_ROUTE, "A filter of this route's rule cannot be applied.")
+        if answers:
+            return ir.Answer()
+        if not any(share.weight and share.backend is not None for share in shares):
+            message = (
+                "No backend of this route's rule can be served."
+                if shares
+                else "This route's rule has no backend."
+            )
+            return ir.Fail(NO_BACKEND, message)
+        told = ir.Forward(tuple(share for share in shares if share.weight))
+        session = self._session(rule, told.shares, where)
+        if isinstance(rule, GrpcRule):
+            return msgspec.structs.replace(told, session=session)
+        timeouts = ir.Timeouts(_seconds(rule.timeouts.request), _seconds(rule.timeouts.backend_request))
+        wanted = rule.retry
+        retries = (
+            None
+            if wanted is None
+            else ir.Retries(tuple(sorted(set(wanted.codes))), wanted.attempts, _seconds(wanted.backoff))
+        )
+        return ir.Forward(told.shares, timeouts, retries, session)
+
+    def _session(self, rule: Rule, shares: Sequence[ir.Share], where: str) -> ir.Session | None:
+        wanted = rule.session_persistence
+        if wanted is None:
+            return None
+        field = f"{where}.sessionPersistence"
+        if any(isinstance(each.backend, ir.PoolBackend) for each in shares):
+            message = (
+                "the picker of an InferencePool keeps sessions together by itself, so this is ignored; "
+                "clients name their session by the header x-session-id"
+            )
+            self._problem(field, "UnsupportedValue", message, warning=True)
+            return None
+        if wanted.idle_timeout is not None:
+            message = "idleTimeout is not supported and is ignored; absoluteTimeout is"
+            self._problem(f"{field}.idleTimeout", "UnsupportedValue", message, warning=True)
+        permanent = wanted.cookie_config.lifetime_type == "Permanent"
+        return ir.Session(
+            "cookie" if wanted.type == "Cookie" else "header",
+            wanted.session_name or _session_name(self._route.identity, where),
+            _seconds(wanted.absolute_timeout) if permanent else None,
+        )
 
     def _problem(self, field: str, reason: str, message: str, warning: bool = False) -> None:
         severity = "warning" if warning else "error"
         self.problems.append(Problem(self._route.place(field), reason, message, severity))  # type: ignore[arg-type]
 
 
-def _action(
-    rule: Rule,
-    read: tuple[ir.Filter, ...] | None,
-    shares: tuple[ir.Share, ...],
-    answers: bool,
-) -> ir.Action:
-    if read is None:
-        return ir.Fail(INVALID_ROUTE, "A filter of this route's rule cannot be applied.")
-    if answers:
-        return ir.Answer()
-    if not any(share.weight and share.backend is not None for share in shares):
-        message = (
-            "No backend of this route's rule can be served."
-            if shares
-            else "This route's rule has no backend."
-        )
-        return ir.Fail(NO_BACKEND, message)
-    timeouts = ir.Timeouts()
-    if isinstance(rule, RouteRule):
-        wanted = rule.timeouts
-        timeouts = ir.Timeouts(_seconds(wanted.request), _seconds(wanted.backend_request))
-    return ir.Forward(shares=tuple(share for share in shares if share.weight), timeouts=timeouts)
+def _session_name(route: Identity, where: str) -> str:
+    """Another one for every rule, and always the same for one."""
+    return f"headgate-{hashlib.sha256(f'{route} {where}'.encode()).hexdigest()[:12]}"
 
 
 def _seconds(duration: str | None) -> float | None:

@@ -302,18 +302,25 @@ class RequestMirror(msgspec.Struct, frozen=True, rename="camel"):
     fraction: Fraction | None = None
 
 
-CorsText = Annotated[Line, msgspec.Meta(min_length=1, max_length=253)]
+CorsOrigin = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=253,
+        pattern=r"^(\*|https?://((\*\.)?([a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+|\*)(:[0-9]{1,5})?)\Z",
+    ),
+]
+CorsMethod = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "*"]
 
 
 class Cors(msgspec.Struct, frozen=True, rename="camel"):
     """Which pages of other origins may read the answers."""
 
-    allow_origins: Annotated[tuple[CorsText, ...], msgspec.Meta(max_length=64)] = ()
+    allow_origins: Annotated[tuple[CorsOrigin, ...], msgspec.Meta(max_length=64)] = ()
     """`https://app.example.com`, `https://*.example.com` or `*`."""
     allow_credentials: bool = False
-    allow_methods: Annotated[tuple[CorsText, ...], msgspec.Meta(max_length=9)] = ()
-    allow_headers: Annotated[tuple[CorsText, ...], msgspec.Meta(max_length=64)] = ()
-    expose_headers: Annotated[tuple[CorsText, ...], msgspec.Meta(max_length=64)] = ()
+    allow_methods: Annotated[tuple[CorsMethod, ...], msgspec.Meta(max_length=9)] = ()
+    allow_headers: Annotated[tuple[HeaderName, ...], msgspec.Meta(max_length=64)] = ()
+    expose_headers: Annotated[tuple[HeaderName, ...], msgspec.Meta(max_length=64)] = ()
     max_age: Annotated[int, msgspec.Meta(ge=1)] = 5
 
 

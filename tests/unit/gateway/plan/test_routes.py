@@ -110,10 +110,13 @@ def test_a_missing_backend_answers_its_share_with_500() -> None:
     ("filter_", "served"),
     [
         ({"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x"]}}, True),
-        ({"type": "URLRewrite", "urlRewrite": {"hostname": "a.example"}}, False),
+        ({"type": "URLRewrite", "urlRewrite": {"hostname": "a.example"}}, True),
+        ({"type": "CORS", "cors": {"allowOrigins": ["*"]}}, False),
     ],
 )
-def test_a_single_backend_takes_header_modifiers_only(filter_: dict[str, Any], served: bool) -> None:
+def test_a_single_backend_takes_filters_that_are_no_business_of_the_rule(
+    filter_: dict[str, Any], served: bool
+) -> None:
     rule = manifest.rule("fit")
     rule["backendRefs"][0]["filters"] = [filter_]
     routes, problems = compiled(rule)

@@ -1,0 +1,269 @@
+"""What routes can do with a request besides choosing a backend, through the real Envoy."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from tests import manifests as manifest
+from tests.live.harness.echo import Seen, echoing, service
+from tests.live.harness.lab import lab, route
+
+pytestmark = pytest.mark.live
+
+
+def ref(name: str, weight: int = 1, *filters: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "port": 80, "weight": weight, **({"filters": list(filters)} if filters else {})}
+
+
+def rule(path: str, *refs: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"matches": [{"path": {"value": path}}], "backendRefs": list(refs), **more}
+
+
+class Client:
+    """Requests to a running gateway."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self.http, self.url = http, url
+
+    async def __call__(self, path: str, method: str = "GET", **asked: str) -> tuple[int, Any, dict[str, str]]:
+        """Status, JSON or None, headers in small letters. Underscores of *asked* are hyphens."""
+        sent = {key.replace("_", "-"): value for key, value in asked.items()}
+        async with self.http.request(method, self.url + path, headers=sent) as answer:
+            body = await answer.read()
+            told = await answer.json(content_type=None) if body else None
+            return answer.status, told, {key.lower(): value for key, value in answer.headers.items()}
+
+
+async def test_mirrors_get_their_share_and_clients_notice_nothing(tmp_path: Path) -> None:
+    copied, half = Seen(), Seen()
+    mirrors = [
+        {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "all", "port": 80}}},
+        {
+            "type": "RequestMirror",
+            "requestMirror": {"backendRef": {"name": "half", "port": 80}, "percent": 50},
+        },
+        {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "nowhere", "port": 80}}},
+    ]
+    async with (
+        echoing("one") as one,
+        echoing("all", seen=copied) as every,
+        echoing("half", seen=half) as some,
+    ):
+        objects = [
+            manifest.gateway(),
+            route("r", "one", rules=[rule("/", ref("one"), filters=mirrors)]),
+            *service("one", one),
+            *service("all", every),
+            *service("half", some),
+        ]
+        async with lab(tmp_path, *objects) as made, aiohttp.ClientSession() as http:
+            ask = Client(http, made.running.url)
+            for _ in range(200):
+                status, told, _ = await ask("/a?b=c", host="mirrored.example")
+                assert (status, told["name"]) == (200, "one")
+            async with asyncio.timeout(5):
+                while sum(each["path"] == "/a?b=c" for each in copied) < 200:
+                    await asyncio.sleep(0.02)
+    of_ours = [
+        each for each in copied if each["path"] == "/a?b=c"
+    ]  # readiness is asked for through the route
+    assert {each["host"] for each in of_ours} == {"mirrored.example"}
+    assert len(of_ours) == 200
+    assert 60 < len(half) < 140
+
+
+async def test_pages_of_other_origins(tmp_path: Path) -> None:
+    named = {
+        "allowOrigins": ["https://app.example", "https://*.wide.example"],
+        "allowMethods": ["GET", "PUT"],
+        "allowHeaders": ["x-one", "x-two"],
+        "exposeHeaders": ["x-told"],
+        "allowCredentials": True,
+        "maxAge": 600,
+    }
+    every: dict[str, Any] = {"allowOrigins": ["*"], "allowMethods": ["*"], "allowHeaders": ["*"]}
+
+    def cors(path: str, settings: dict[str, Any], **match: Any) -> dict[str, Any]:
+        found = rule(path, ref("one"), filters=[{"type": "CORS", "cors": settings}])
+        found["matches"][0].update(match)
+        return found
+
+    servers_own = {"access-control-allow-origin": "*"}
+    asked = Seen()
+    async with echoing("one", seen=asked, answers=servers_own) as port:
+        objects = [
+            manifest.gateway(),
+            route(
+                "r",
+                "one",
+                rules=[
+                    cors("/named", named),
+                    cors("/all", every),
+                    cors("/credentials", {**every, "allowCredentials": True}),
+                    cors("/put", named, method="PUT", headers=[{"name": "x-one", "value": "1"}]),
+                ],
+            ),
+            *service("one", port),
+        ]
+        async with lab(tmp_path, *objects) as made, aiohttp.ClientSession() as http:
+            ask = Client(http, made.running.url)
+
+            async def preflight(path: str, origin: str, method: str, wanted: str = "") -> dict[str, str]:
+                more = {"access_control_request_headers": wanted} if wanted else {}
+                status, told, found = await ask(
+                    path, "OPTIONS", origin=origin, access_control_request_method=method, **more
+                )
+                assert (status, told) == (200, None)
+                prefix = "access-control-"
+                return {
+                    key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)
+                }
+
+            for origin in ("https://app.example", "https://a.b.wide.example"):
+                assert await preflight("/named", origin, "GET", "x-one") == {
+                    "allow-origin": origin,
+                    "allow-credentials": "true",
+                    "allow-methods": "GET, PUT",
+                    "allow-headers": "x-one, x-two",
+                    "expose-headers": "x-told",
+                    "max-age": "600",
+                }
+            for origin in ("https://wide.example", "http://app.example", "https://app.example:81", "null"):
+                assert await preflight("/named", origin, "GET", "x-one") == {}
+            for path, more in (("/all", {}), ("/credentials", {"allow-credentials": "true"})):
+                found = await preflight(path, "http://any.example:81", "DELETE", "x-any, x-more")
+                assert found == {
+                    "allow-origin": "http://any.example:81",
+                    "allow-methods": "DELETE",
+                    "allow-headers": "x-any, x-more",
+                    "max-age": "5",
+                    **more,
+                }
+                assert "allow-headers" not in await preflight(path, "http://any.example", "DELETE")
+            assert (await preflight("/put", "https://app.example", "PUT", "x-one"))[
+                "allow-methods"
+            ] == "GET, PUT"
+            assert not [each for each in asked if each["method"] == "OPTIONS"]
+
+            for origin, allowed in (
+                ("https://app.example", "https://app.example"),
+                ("https://no.example", None),
+            ):
+                status, told, found = await ask("/named", origin=origin)
+                assert (status, told["name"]) == (200, "one")
+                assert found.get("access-control-allow-origin") == allowed
+                assert found["vary"] == "Origin"
+            status, told, found = await ask("/put", "PUT", origin="https://app.example", x_one="1")
+            assert (status, found["access-control-allow-origin"]) == (200, "https://app.example")
+
+
+async def test_what_a_rule_says_of_retries(tmp_path: Path) -> None:
+    codes = {"codes": [500, 504], "attempts": 2, "backoff": "10ms"}
+    async with echoing("one") as port:
+        objects = [
+            manifest.gateway(),
+            route(
+                "r",
+                "one",
+                rules=[
+                    rule("/codes", ref("one"), retry=codes),
+                    rule("/slow", ref("one"), retry=codes, timeouts={"backendRequest": "200ms"}),
+                    rule("/none", ref("one")),
+                ],
+            ),
+            *service("one", port),
+        ]
+        async with lab(tmp_path, *objects) as made, aiohttp.ClientSession() as http:
+            ask = Client(http, made.running.url)
+            assert (await ask("/codes?status=500&times=2"))[0] == 200
+            assert (await ask("/codes?status=500&times=3"))[0] == 500
+            assert (await ask("/codes?status=503&times=1"))[0] == 503
+            assert (await ask("/slow?sleep_s=2&times=1"))[0] == 200
+            assert (await ask("/slow?sleep_s=2&times=3"))[0] == 504
+            assert (await ask("/none?status=500&times=1"))[0] == 500
+
+
+@pytest.mark.parametrize("kind", ["Cookie", "Header"])
+async def test_a_session_stays_with_its_endpoint(tmp_path: Path, kind: str) -> None:
+    keeping = {"sessionName": "kept", "type": kind}
+    async with echoing("one") as one, echoing("two") as two:
+        first, (slice_, *_) = service("many", one)[0], service("many", one)[1:]
+        other = {**service("many", two)[1], "metadata": {**slice_["metadata"], "name": "many-2"}}
+        objects = [
+            manifest.gateway(),
+            route("r", "many", rules=[rule("/", ref("many"), sessionPersistence=keeping)]),
+            first,
+            slice_,
+            other,
+        ]
+        jar = aiohttp.DummyCookieJar()
+        async with lab(tmp_path, *objects) as made, aiohttp.ClientSession(cookie_jar=jar) as http:
+            ask = Client(http, made.running.url)
+            assert {(await ask("/"))[1]["name"] for _ in range(10)} == {"one", "two"}
+            for _ in range(4):
+                _, told, found = await ask("/")
+                if kind == "Cookie":
+                    shown = {"cookie": found["set-cookie"].partition(";")[0]}
+                else:
+                    shown = {"kept": found["kept"]}
+                assert {(await ask("/", **shown))[1]["name"] for _ in range(6)} == {told["name"]}
+
+
+async def test_filters_of_single_backends(tmp_path: Path) -> None:
+    rewrite = {
+        "type": "URLRewrite",
+        "urlRewrite": {
+            "hostname": "new.example",
+            "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/b"},
+        },
+    }
+    redirect = {"type": "RequestRedirect", "requestRedirect": {"hostname": "away.example", "statusCode": 307}}
+    added = {
+        "type": "RequestHeaderModifier",
+        "requestHeaderModifier": {"set": [{"name": "x-who", "value": "two"}]},
+    }
+    rules_own = {
+        "type": "RequestHeaderModifier",
+        "requestHeaderModifier": {"set": [{"name": "x-who", "value": "all"}]},
+    }
+    async with echoing("one") as one, echoing("two") as two:
+        objects = [
+            manifest.gateway(),
+            route(
+                "r",
+                "one",
+                rules=[
+                    rule(
+                        "/a",
+                        ref("one", 1),
+                        ref("two", 2, rewrite, added),
+                        ref("one", 1, redirect),
+                        filters=[rules_own],
+                    )
+                ],
+            ),
+            *service("one", one),
+            *service("two", two),
+        ]
+        async with lab(tmp_path, *objects) as made, aiohttp.ClientSession() as http:
+            seen: Counter[Any] = Counter()
+            for _ in range(400):
+                async with http.get(f"{made.running.url}/a/c", allow_redirects=False) as answer:
+                    if answer.status == 307:
+                        seen[answer.headers["location"].partition(":")[2]] += 1
+                        continue
+                    told = await answer.json()
+                    seen[
+                        told["name"], told["path"], told["host"].partition(":")[0], told["headers"]["x-who"]
+                    ] += 1
+    port = made.running.info["ports"]["gateway"]
+    assert set(seen) == {
+        ("one", "/a/c", "127.0.0.1", "all"),
+        ("two", "/b/c", "new.example", "two"),
+        f"//away.example:{port}/a/c",
+    }
+    assert 140 < seen["two", "/b/c", "new.example", "two"] < 260
+    assert 55 < seen["one", "/a/c", "127.0.0.1", "all"] < 150
