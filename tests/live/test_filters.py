@@ -267,3 +267,42 @@ async def test_filters_of_single_backends(tmp_path: Path) -> None:
     }
     assert 140 < seen["two", "/b/c", "new.example", "two"] < 260
     assert 55 < seen["one", "/a/c", "127.0.0.1", "all"] < 150
+
+
+async def test_websockets_reach_services_and_the_endpoint_that_was_picked(tmp_path: Path) -> None:
+    async with echoing("one") as one, echoing("two") as two:
+        objects = [
+            manifest.gateway(),
+            route(
+                "r",
+                "one",
+                rules=[
+                    rule("/socket", ref("one")),
+                    manifest.rule("fit", path="/v1/realtime"),
+                    rule("/plain", ref("one")),
+                ],
+            ),
+            *service("one", one, appProtocol="kubernetes.io/ws"),
+            manifest.pool("fit"),
+            *manifest.model_servers([f"127.0.0.1:{one}", f"127.0.0.1:{two}"], "fit"),
+        ]
+        async with lab(tmp_path, *objects) as made, aiohttp.ClientSession() as http:
+
+            async def talk(path: str) -> tuple[str, str]:
+                """Who answered every message of a connection, and the endpoint that its handshake names."""
+                async with http.ws_connect(made.running.url + path) as socket:
+                    names = set()
+                    for number in range(5):
+                        await socket.send_str(f"message {number}")
+                        name, _, rest = (await socket.receive_str(timeout=5)).partition(" ")
+                        assert rest == f"message {number}"
+                        names.add(name)
+                    (only,) = names
+                    return only, socket._response.headers["x-headgate-endpoint"]
+
+            assert await talk("/socket") == ("one", f"127.0.0.1:{one}")
+            answered = {await talk("/v1/realtime?model=any") for _ in range(8)}
+            assert answered <= {("one", f"127.0.0.1:{one}"), ("two", f"127.0.0.1:{two}")}
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await talk("/nowhere")
+            assert refused.value.status == 404

@@ -192,9 +192,26 @@ def _manager(name: str, settings: GatewaySettings) -> Json:
             _default_decision(),
             ext_proc(settings),
             sessions.idle(),
-            extension("envoy.filters.http.router", f"{_FILTERS}.router.v3.Router"),
+            _router(),
         ],
+        "upgrade_configs": [{"upgrade_type": "websocket", "filters": _of_websockets(settings)}],
     }
+
+
+def _of_websockets(settings: GatewaySettings) -> list[Json]:
+    """HTTP filters of requests that become WebSockets: those of others that do not wait for a body."""
+    return [
+        _methods(),
+        _route_headers(),
+        _default_decision(),
+        ext_proc(settings, names.UPGRADE_EXT_PROC),
+        sessions.idle(),
+        _router(),
+    ]
+
+
+def _router() -> Json:
+    return extension("envoy.filters.http.router", f"{_FILTERS}.router.v3.Router")
 
 
 def _strip_on_entry() -> Json:
@@ -277,13 +294,13 @@ def _default_decision() -> Json:
     )
 
 
-def ext_proc(settings: GatewaySettings) -> Json:
+def ext_proc(settings: GatewaySettings, name: str = names.EXT_PROC) -> Json:
     """Off by itself: each weighted cluster of a pool switches it on with that pool's picker.
 
     The route stays what it was: its header changes are made already, so that the match may fit no more.
     """
     return extension(
-        names.EXT_PROC,
+        name,
         _EXT_PROC,
         grpc_service=names.grpc(names.OWN_PICKER),
         processing_mode={"request_header_mode": "SKIP", "response_header_mode": "SKIP"},

@@ -8,6 +8,8 @@ from headgate.model.ids import PoolKey
 Json = dict[str, Any]
 
 EXT_PROC = "envoy.filters.http.ext_proc"
+UPGRADE_EXT_PROC = "headgate.upgrade_ext_proc"
+"""Asks the picker for connections that become WebSockets, which have no body to wait for."""
 CORS = "envoy.filters.http.cors"
 ROUTE_HEADERS = "headgate.route_headers"
 """The filter that makes a route's changes of request headers, before the picker sees them."""

@@ -34,6 +34,9 @@ While the picker looks at response headers, Envoy holds them back and can no lon
 in that moment would cost the request.
 """
 
+BODYLESS_MODE: Json = UNCHANGED_MODE | {"request_body_mode": "NONE", "response_body_mode": "NONE"}
+"""Our own picker asked about a connection that becomes a WebSocket."""
+
 DUPLEX_MODE: Json = {
     "request_header_mode": "SEND",
     "request_body_mode": "FULL_DUPLEX_STREAMED",
@@ -225,6 +228,9 @@ def _forward(action: ir.Forward, effect: Effect, at: Position, settings: Gateway
         "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR",
         "timeout": duration(action.timeouts.request_s or 0.0),
     }
+    if any(isinstance(each, ir.PoolBackend) and each.pool.picker is not None for each in backends):
+        # Pickers of others wait for a body, so that the handshake would hang.
+        forward["upgrade_configs"] = [{"upgrade_type": "websocket", "enabled": False}]
     policy = retries.of_rule(action, settings, pools=pools)
     if policy is not None:
         forward["retry_policy"] = policy
@@ -277,7 +283,10 @@ def _weighted(share: ir.Share, at: Position) -> Json:
                 header(headers.ENDPOINT, _metadata(headers.LB_NAMESPACE, headers.SERVED), "ADD_IF_ABSENT"),
                 header(headers.DECISION, _decision(pool), "ADD_IF_ABSENT"),
             )
-            asked = Effect(response_add=told, per_filter={names.EXT_PROC: ask(pool)})
+            pickers = {names.EXT_PROC: ask(pool)}
+            if pool.picker is None:
+                pickers[names.UPGRADE_EXT_PROC] = ask(pool, BODYLESS_MODE)
+            asked = Effect(response_add=told, per_filter=pickers)
             return entry | _changes(asked.then(effect))
         case ir.HostsBackend(cluster=cluster):
             peer = header(headers.ENDPOINT, "%UPSTREAM_REMOTE_ADDRESS%", "ADD_IF_ABSENT")
@@ -302,8 +311,8 @@ def _metadata(namespace: str, key: str) -> str:
     return f"%DYNAMIC_METADATA({namespace}:{key})%"
 
 
-def ask(pool: Pool) -> Json:
-    """Switches the picker on for one weighted cluster.
+def ask(pool: Pool, mode: Json | None = None) -> Json:
+    """Switches the picker on for one weighted cluster; *mode* is by default the one that the pool needs.
 
     With our own picker FailClose is the cluster's doing, which refuses what nobody picked: if ext_proc failed
     the request instead, a picker that dies would also cut the answers that it is just looking at.
@@ -318,7 +327,7 @@ def ask(pool: Pool) -> Json:
             "grpc_service": names.grpc(picker_cluster(pool)),
             "grpc_initial_metadata": told,
             "failure_mode_allow": own or pool.failure_mode == "FailOpen",
-            "processing_mode": _mode(pool),
+            "processing_mode": mode or _mode(pool),
         },
     )
 
