@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import io
 import json
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -392,3 +394,101 @@ async def test_a_dead_foreign_picker_opens_or_closes(foreign: Lab) -> None:
     assert (response.status, response.headers[headers.DECISION]) == (200, "fallback")
     response, body = await foreign.ask("/close", b"x" * 1000)
     assert (response.status, reason(response, body)) == (503, "picker-failed")
+
+
+@pytest.fixture
+async def apart(tmp_path: Path) -> AsyncIterator[tuple[Lab, asyncio.subprocess.Process]]:
+    """Another vendor's picker in a process of its own, which tests stop and kill."""
+    made = Lab()
+    pickers = [
+        each
+        for pool in ("open", "close")
+        for each in manifest.foreign_picker(pool, made.picker.port, **{"headgate.dev/picker-tls": "false"})
+    ]
+    settings = msgspec.structs.replace(made.settings, picker_address=made.dead)
+    module = "tests.live.harness.scripted_picker"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, str(made.picker.port), made.two.address),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"picking\n"
+    try:
+        async with (
+            made.one.running(),
+            made.two.running(),
+            translated_envoy(manifest.snapshot(*objects(made), *pickers), settings, tmp_path) as url,
+            aiohttp.ClientSession() as session,
+        ):
+            made.url, made.session = url, session
+            yield made, process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def asked_for_a_while(lab: Lab, path: str, count: int) -> list[int]:
+    """Statuses of requests, one every 100 ms; each must be answered."""
+
+    async def ask() -> int:
+        async with asyncio.timeout(8):
+            response, body = await lab.ask(path, b"x" * 1000)
+        if response.status != 200:
+            assert reason(response, body) == "picker-failed"
+        return int(response.status)
+
+    asking = []
+    for _ in range(count):
+        asking.append(asyncio.create_task(ask()))
+        await asyncio.sleep(0.1)
+    return await asyncio.gather(*asking)
+
+
+@pytest.mark.parametrize("ends", [signal.SIGSTOP, signal.SIGKILL])
+@pytest.mark.parametrize("path", ["/open", "/close"])
+async def test_a_foreign_picker_that_hangs_or_dies_holds_no_request(
+    apart: tuple[Lab, asyncio.subprocess.Process], ends: signal.Signals, path: str
+) -> None:
+    lab, process = apart
+    assert await asked_for_a_while(lab, path, 3) == [200] * 3
+    process.send_signal(ends)
+    found = await asked_for_a_while(lab, path, 60)
+    if path == "/close":
+        assert set(found[-20:]) == {503}
+        return
+    # Those that a hung picker has already got bodies of are lost; a dead one loses next to none.
+    assert found.count(200) >= (30 if ends is signal.SIGSTOP else 55), found
+    if ends is signal.SIGSTOP:
+        process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(3)
+        response, _ = await lab.ask(path, b"x" * 1000)
+        assert response.headers[headers.DECISION] == "picked by default/open-epp:9002"
+
+
+async def test_a_picker_sees_what_routes_and_backends_make_of_the_headers(lab: Lab, tmp_path: Path) -> None:
+    modifier = {"set": [{"name": "x-gateway-inference-objective", "value": "batch"}], "remove": ["x-secret"]}
+    rule = manifest.rule(
+        "close", filters=[{"type": "RequestHeaderModifier", "requestHeaderModifier": modifier}]
+    )
+    fairness = {"set": [{"name": "x-llm-d-inference-fairness-id", "value": "team"}]}
+    rule["backendRefs"][0]["filters"] = [{"type": "RequestHeaderModifier", "requestHeaderModifier": fairness}]
+    rule["matches"] = [{"headers": [{"name": "x-secret", "value": "1"}]}]
+    made = [each for each in objects(lab) if each["kind"] != "HTTPRoute"]
+    settings = msgspec.structs.replace(lab.settings, port=free_port())
+    lab.picker.endpoints = [lab.one.address]
+    (tmp_path / "other").mkdir()
+    async with (
+        lab.picker.running(),
+        translated_envoy(manifest.snapshot(*made, manifest.route(rule)), settings, tmp_path / "other") as url,
+    ):
+        lab.url = url
+        sent = {"x-gateway-inference-objective": "interactive", "x-secret": "1"}
+        response, _ = await lab.ask("/", sent=sent)
+        assert response.status == 200  # although the match fits no more
+    (asked,) = [message for kind, message in lab.picker.messages if kind == "request_headers"]
+    seen = {each.key: each.raw_value.decode() for each in asked.request_headers.headers.headers}
+    assert seen["x-gateway-inference-objective"] == "batch"
+    assert seen["x-llm-d-inference-fairness-id"] == "team"
+    assert "x-secret" not in seen
+    assert not {name.lower() for name in lab.one.headers[-1]} & set(headers.NEVER_TO_SERVERS)

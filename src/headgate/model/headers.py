@@ -97,9 +97,15 @@ FRAMING = frozenset(
 says it otherwise than it is sent makes the server take the rest of its body for somebody's next request."""
 
 
+FOR_THE_PICKER = frozenset((*OBJECTIVE, *FAIRNESS_ID, *SLO_TTFT_MS, *SLO_TPOT_MS))
+"""Request headers by which a picker tells requests apart. A route may set and remove them before it looks."""
+
+
 def reserved(name: str) -> str | None:
     """Why a route must not set, add or remove the header *name*, of either direction; None: it may."""
     lower = name.lower()
+    if lower in FOR_THE_PICKER:
+        return None
     if lower in FRAMING or lower.startswith(":"):
         return "it frames the message or belongs to one connection"
     if lower.startswith(PROXY_PREFIXES):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -160,3 +161,16 @@ def _header(key: str, value: str) -> base_pb2.HeaderValue:
 def _serialize(message: Any) -> bytes:
     data: bytes = message.SerializeToString()
     return data
+
+
+async def main(port: int, *endpoints: str) -> None:
+    """Pick *endpoints* in full duplex until the process ends, and say so when it begins."""
+    picker = ScriptedPicker()
+    picker.port, picker.mode, picker.endpoints = port, "duplex", list(endpoints)
+    async with picker.running():
+        print("picking", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), *sys.argv[2:]))

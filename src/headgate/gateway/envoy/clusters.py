@@ -64,27 +64,22 @@ def own_picker(settings: GatewaySettings) -> Json:
 def foreign_picker(picker: ForeignPicker, settings: GatewaySettings) -> Json:
     """The cluster of another vendor's picker.
 
-    With full-duplex bodies a request can only fail open when no host is left to ask, so that dead pickers
-    must leave quickly: active checks and no panic routing. TLS is not verified: pickers sign themselves.
+    With full-duplex bodies nothing else bounds how long a picker takes, and a request can only fail open when
+    no host is left to ask. So pickers are asked for a sign of life every second, on every connection and by
+    a call (a stopped process still accepts connections); until that notices, one failed stream ejects its
+    picker; and there is no panic routing. What a picker answers is no failure. TLS is not verified: pickers
+    sign themselves.
     """
     name = names.picker(picker.service)
     cluster = _base(name, settings) | {
         "type": "EDS",
         "eds_cluster_config": _EDS,
         "ignore_health_on_host_removal": True,
-        "typed_extension_protocol_options": {_HTTP_OPTIONS: _picker_http()},
+        "typed_extension_protocol_options": {_HTTP_OPTIONS: _picker_http(_SIGN_OF_LIFE)},
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
-        "health_checks": [
-            {
-                "timeout": "1s",
-                "interval": "1s",
-                "no_traffic_interval": "1s",
-                "unhealthy_threshold": 2,
-                "healthy_threshold": 1,
-                "always_log_health_check_failures": False,
-                "tcp_health_check": {},
-            }
-        ],
+        "outlier_detection": _ONE_FAILURE_EJECTS,
+        "close_connections_on_host_health_failure": True,
+        "health_checks": [_ASKED_FOR_LIFE],
     }
     if picker.tls:
         cluster["transport_socket"] = extension(
@@ -179,8 +174,47 @@ def _upstream_tls(tls: ir.UpstreamTls, settings: GatewaySettings) -> Json:
     return extension("envoy.transport_sockets.tls", f"{_TLS}.UpstreamTlsContext", **context)
 
 
-def _picker_http() -> Json:
-    return typed(_HTTP_OPTIONS, explicit_http_config={"http2_protocol_options": {}})
+_SIGN_OF_LIFE: Json = {"connection_keepalive": {"interval": "1s", "timeout": "1s"}}
+
+_ASKED_FOR_LIFE: Json = {
+    "timeout": "1s",
+    "interval": "1s",
+    "no_traffic_interval": "1s",
+    "unhealthy_threshold": 1,
+    "healthy_threshold": 1,
+    "always_log_health_check_failures": False,
+    "http_health_check": {
+        "codec_client_type": "HTTP2",
+        "host": "picker",
+        "path": "/headgate.Picker/Alive",
+        "method": "POST",
+        "request_headers_to_add": [
+            {"header": {"key": "content-type", "value": "application/grpc"}},
+            {"header": {"key": "te", "value": "trailers"}},
+        ],
+        "expected_statuses": [{"start": 200, "end": 600}],
+    },
+}
+"""A gRPC call that no server knows, and every one answers: not all pickers have a health service here."""
+
+_ONE_FAILURE_EJECTS: Json = {
+    "split_external_local_origin_errors": True,
+    "consecutive_local_origin_failure": 1,
+    "enforcing_consecutive_local_origin_failure": 100,
+    "enforcing_local_origin_success_rate": 0,
+    "enforcing_consecutive_5xx": 0,
+    "enforcing_consecutive_gateway_failure": 0,
+    "enforcing_success_rate": 0,
+    "interval": "0.5s",
+    "base_ejection_time": "3s",
+    "max_ejection_time": "3s",
+    "max_ejection_percent": 100,
+}
+
+
+def _picker_http(options: Json | None = None) -> Json:
+    """HTTP/2, which gRPC is."""
+    return typed(_HTTP_OPTIONS, explicit_http_config={"http2_protocol_options": dict(options or {})})
 
 
 def _server_http(h2c: bool, first: Sequence[Json] = (), removed: Sequence[str] = ()) -> Json:
