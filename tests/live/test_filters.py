@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 from tests import manifests as manifest
 from tests.live.harness.echo import Seen, echoing, service
 from tests.live.harness.lab import lab, route
@@ -306,3 +307,42 @@ async def test_websockets_reach_services_and_the_endpoint_that_was_picked(tmp_pa
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
                 await talk("/nowhere")
             assert refused.value.status == 404
+
+
+async def test_a_base_model_takes_its_adapters_as_the_config_maps_say_now(tmp_path: Path) -> None:
+    labels = {"inference.networking.k8s.io/bbr-managed": "true"}
+
+    def adapters(*names: str) -> manifest.Manifest:
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "base", "labels": labels},
+            "data": {"baseModel": "base", "adapters": "\n".join(f"- {each}" for each in names)},
+        }
+
+    match = {"headers": [{"name": "X-Gateway-Base-Model-Name", "value": "base"}]}
+    async with echoing("one") as port:
+        objects = [
+            manifest.gateway(),
+            route("r", "one", rules=[{"matches": [match], "backendRefs": [ref("one")]}]),
+            *service("one", port),
+        ]
+        async with lab(tmp_path, *objects, adapters("first")) as made, aiohttp.ClientSession() as http:
+
+            async def ask(model: str) -> tuple[int, Any]:
+                url = f"{made.running.url}/v1/chat/completions"
+                async with http.post(url, json={"model": model}) as answer:
+                    return answer.status, await answer.json()
+
+            for model in ("base", "first"):
+                status, told = await ask(model)
+                assert (status, told["name"]) == (200, "one")
+                assert not {"x-gateway-base-model-name", "x-gateway-model-name"} & set(told["headers"])
+            status, told = await ask("second")
+            assert (status, told["error"]["code"]) == (404, "model_not_found")
+            assert "base, first" in told["error"]["message"]
+            (tmp_path / "m.yaml").write_text(yaml.safe_dump_all([*objects, adapters("second")]))
+            async with asyncio.timeout(10):
+                while (await ask("second"))[0] != 200:
+                    await asyncio.sleep(0.05)
+            assert (await ask("first"))[0] == 404

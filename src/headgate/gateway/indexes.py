@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from headgate.gateway.plan.base_models import by_base_models
 from headgate.gateway.plan.hosts import by_hostname
 from headgate.model.indexes import INDEXES as MODEL_INDEXES
 from headgate.model.store import Index
 
-INDEXES: Mapping[str, Index] = {**MODEL_INDEXES, "hostname": by_hostname}
+INDEXES: Mapping[str, Index] = {**MODEL_INDEXES, "hostname": by_hostname, "base_models": by_base_models}
 """Name → keys of an object."""

@@ -28,6 +28,7 @@ from headgate.gateway.envoy.names import Json
 from headgate.gateway.plan import backend_refs, hosts
 from headgate.gateway.plan.attachment import attachments, routes_of
 from headgate.gateway.plan.backend_refs import by_cluster
+from headgate.gateway.plan.base_models import in_namespace
 from headgate.gateway.plan.certificates import client_certificate, pair
 from headgate.gateway.plan.classes import Target, gateways_of, settings
 from headgate.gateway.plan.listeners import Table, bound_port, table, tables
@@ -204,7 +205,7 @@ def host_rules(world: Store, target: Target, name: str, domain: str) -> list[Ren
         each if read else world.get(rendered_unread, place.route, at)[place.number]
         for place, each, read in zip(places, found, needed, strict=True)
     ]
-    last = model_answers.last_routes(matches)
+    last = model_answers.last_routes(matches, world.get(base_models, target))
     return [*found, *(_rendered(json["match"], (json,), frozenset(), False) for json in last)]
 
 
@@ -217,7 +218,7 @@ def _host(world: Store, target: Target, name: str, domain: str) -> RenderedHost:
 def _route_resource(world: Store, target: Target, name: str) -> Resource:
     found = [world.get(_host, target, name, each) for each in _ordered_domains(world, target, name)]
     others = [encode.host(each, ()) for each in _misdirected(world, target, name)]
-    outer = routes.configuration(name, world.get(by_model, target, name))
+    outer = _outer(world, target, name)
     body = encode.configuration(outer, (*(each.body for each in found), *others))
     named = frozenset[str]().union(*(each.clusters for each in found))
     return Resource(kind="route", name=name, version=version(body), body=body, names_clusters=named)
@@ -230,14 +231,26 @@ def _route_json(world: Store, target: Target, name: str) -> Json:
             for key in sorted(world.get(topology.pool_keys))
             if (pool := world.get(topology.pool_settings, key)) is not None
         )
-    modelled = world.get(by_model, target, name)
     found = [
         routes.host(domain, settings(world))
         | {"routes": [one for each in host_rules(world, target, name, domain) for one in each.json]}
         for domain in _ordered_domains(world, target, name)
     ]
     found += _misdirected(world, target, name)
-    return {**routes.configuration(name, modelled), "virtual_hosts": found}
+    return {**_outer(world, target, name), "virtual_hosts": found}
+
+
+def _outer(world: Store, target: Target, name: str) -> Json:
+    return routes.configuration(name, world.get(by_model, target, name), world.get(base_models, target))
+
+
+def base_models(world: Store, target: Target) -> Mapping[str, str]:
+    """Name of a model → its base model, for the Gateways of an Envoy; that of the oldest first."""
+    found: dict[str, str] = {}
+    for namespace in dict.fromkeys(each.namespace for each in world.get(gateways_of, target)):
+        for name, base in world.get(in_namespace, namespace).items():
+            found.setdefault(name, base)
+    return found
 
 
 def _misdirected(world: Store, target: Target, name: str) -> list[Json]:

@@ -49,7 +49,7 @@ SESSION = ("x-session-id",)
 MODEL_NAME = "x-gateway-model-name"
 """Request header that routes match: the body's `model`, put there by the gateway before it routes."""
 BASE_MODEL_NAME = "x-gateway-base-model-name"
-"""Request header that routes match: the base model of the body's `model`. Nothing sets it yet."""
+"""Request header that routes match: the base model of the body's `model`, as ConfigMaps say."""
 
 FROM_BODY = (MODEL_NAME, BASE_MODEL_NAME)
 """Request headers that say what is in the body. Our gateway removes a client's; the picker leaves them, since

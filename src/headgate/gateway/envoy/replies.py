@@ -162,7 +162,7 @@ def _of_reading(settings: GatewaySettings) -> Iterator[Reply]:
         yield Reply(
             details,
             "upgrade-refused",
-            "The gateway does not upgrade connections to this protocol.",
+            "The gateway does not upgrade this connection: WebSockets are served, but not by pools of other pickers.",
             bad,
             picked=False,
         )

@@ -1,5 +1,6 @@
 """Route configurations: matches, weighted clusters with their pickers, retries, timeouts."""
 
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 from msgspec.structs import replace
@@ -48,15 +49,16 @@ DUPLEX_MODE: Json = {
 """What every conformant picker speaks."""
 
 
-def configuration(name: str, by_model: bool) -> Json:
+def configuration(name: str, by_model: bool, base_models: Mapping[str, str]) -> Json:
     """A route configuration without its hosts; hosts that are not named get 404.
 
-    *by_model*: some route matches the model's name. What was read goes no further, as it may hold any text.
+    *by_model*: some route matches the model's name, or that of its base as *base_models* say it. What was
+    read goes no further, as it may hold any text.
     """
     more: Json = {}
     removed = [headers.DESTINATION]
     if by_model:
-        more["typed_per_filter_config"] = model_routing.switched_on()
+        more["typed_per_filter_config"] = model_routing.switched_on(base_models)
         removed += headers.FROM_BODY
     return {
         "name": name,

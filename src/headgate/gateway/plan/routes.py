@@ -32,11 +32,6 @@ from headgate.model.objects import (
 from headgate.model.problems import Problem
 from headgate.model.store import Store
 
-BASE_MODEL = (
-    "X-Gateway-Base-Model-Name is not set yet, because the ConfigMaps that name base models are not read: "
-    "no request matches; match X-Gateway-Model-Name"
-)
-
 Rule = RouteRule | GrpcRule
 
 PATH_KINDS: Mapping[str, Any] = {"Exact": "exact", "PathPrefix": "prefix", "RegularExpression": "regex"}
@@ -52,8 +47,8 @@ class PlannedRule(msgspec.Struct, frozen=True):
 
     @property
     def by_model(self) -> bool:
-        """The match asks for the model's name, which is in the body."""
-        return any(each.name.lower() == headers.MODEL_NAME for each in self.rule.match.headers)
+        """The match asks for the model or its base model, which the body tells."""
+        return any(each.name.lower() in headers.FROM_BODY for each in self.rule.match.headers)
 
 
 class PlannedRoute(msgspec.Struct, frozen=True):
@@ -115,8 +110,6 @@ class _Planner:
             if (bad := _bad_regex(spec)) is not None:
                 self._problem(f"{field}.{bad[0]}", "UnsupportedValue", f"{bad[1]}; the match is left out")
                 continue
-            if any(each.name.lower() == headers.BASE_MODEL_NAME for each in spec.headers):
-                self._problem(f"{field}.headers", "UnsupportedValue", BASE_MODEL, warning=True)
             match = matched(spec)
             read = self._filters(rule.filters, spec.path, f"{where}.filters")
             shares = () if answers else self._shares(rule, spec.path, where)

@@ -44,7 +44,6 @@ def test_a_match_on_the_models_name_switches_it_on(name: str, type_: str) -> Non
     [
         {},
         matching(("x-gateway-model", "m")),
-        matching(("x-gateway-base-model-name", "m")),
         {"queryParams": [{"name": "x-gateway-model-name", "value": "m"}]},
     ],
 )
@@ -64,15 +63,8 @@ def test_the_listener_does_not_depend_on_it() -> None:
     assert with_it.resources["listener"] == without.resources["listener"]
 
 
-def test_the_name_of_a_base_model_is_reported_where_it_stands() -> None:
-    [problem] = [
-        each
-        for each in translated({}, matching(("X-Gateway-Base-Model-Name", "m"))).problems
-        if each.reason == "UnsupportedValue"
-    ]
-    assert problem.severity == "warning"
-    assert problem.place.field == "spec.rules[0].matches[1].headers"
-    assert "ConfigMaps" in problem.message
+def test_a_match_on_a_base_model_looks_into_bodies_too() -> None:
+    assert looks_into_bodies(translated(matching(("X-Gateway-Base-Model-Name", "m"))))
 
 
 def test_a_rule_may_name_64_models() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import grpc
@@ -42,8 +43,9 @@ async def test_an_open_stream_is_served_to_its_end(wire: str) -> None:
             peer.send(log, logs([], "envoy"))
             stream = held(peer)
             drained.wait(20)
-            while peer.listen_for(0.3):
-                pass
+            patience = time.monotonic() + 20
+            while not peer.leaving and time.monotonic() < patience:
+                peer.listen_for(0.1)
             assert peer.leaving
             try:
                 Peer(served.port)
