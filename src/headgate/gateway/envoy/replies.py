@@ -162,7 +162,8 @@ def _of_reading(settings: GatewaySettings) -> Iterator[Reply]:
         yield Reply(
             details,
             "upgrade-refused",
-            "The gateway does not upgrade this connection: WebSockets are served, but not by pools of other pickers.",
+            "The gateway does not upgrade this connection: it serves WebSockets, except from pools of other "
+            "vendors' pickers.",
             bad,
             picked=False,
         )
