@@ -12,6 +12,7 @@ from headgate.model.units import read_bytes, read_seconds, written_bytes, writte
 
 if TYPE_CHECKING:
     from headgate.io.api_keys import KeyFile
+    from headgate.io.client_keys import ClientKeyFile
     from headgate.io.trust import Trust
 
 UpstreamCa = Annotated[
@@ -29,6 +30,15 @@ ApiKeyFile = Annotated[
     typer.Option(
         metavar="FILE",
         help="Keys by which model servers are probed and scraped: one for all, or lines of URL and key.",
+    ),
+]
+
+ClientKeys = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Only these clients may call, by API key: lines of a client's name, a colon and its key. "
+        "AccessPolicies come before it.",
     ),
 ]
 
@@ -213,3 +223,16 @@ BODY_TIMEOUT_S = 60.0
 BodyTimeout = Annotated[
     float, duration_option("Longest time for a request to arrive whole; 0s: any.", default=BODY_TIMEOUT_S)
 ]
+
+
+def client_keys_option(path: Path | None) -> "ClientKeyFile | None":
+    """The file of `--client-keys`, read. Raises typer.BadParameter when there is nothing to use in it."""
+    from headgate.io.api_keys import KeyFileError
+    from headgate.io.client_keys import ClientKeyFile
+
+    if path is None:
+        return None
+    try:
+        return ClientKeyFile(path.absolute())
+    except KeyFileError as error:
+        raise typer.BadParameter(f"{path}: {error}", param_hint="--client-keys") from None

@@ -84,6 +84,43 @@ class HostsBackend(msgspec.Struct, frozen=True):
 Backend = PoolBackend | HostsBackend
 
 
+class Keys(msgspec.Struct, frozen=True):
+    """Clients that show a key."""
+
+    clients: tuple[tuple[str, str], ...]
+    """Who, and the key. Empty: nobody is let in."""
+    header: str = "Authorization"
+
+    def __repr__(self) -> str:
+        """Nothing of them."""
+        return "Keys(...)"
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """Clients that show a token (JWT)."""
+
+    issuer: str
+    """Empty: any."""
+    audiences: tuple[str, ...]
+    """Empty: any."""
+    client_claim: str
+    """Names the claim that says who the client is."""
+    jwks: str | None
+    """The issuer's public keys, a JSON Web Key Set."""
+    uri: str | None
+    """Where to get them instead."""
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Who may call."""
+
+    name: str
+    """Of the policy: `namespace/name`."""
+    keys: Keys = Keys(())
+    tokens: Tokens | None = None
+    """In place of keys."""
+
+
 class Share(msgspec.Struct, frozen=True, kw_only=True):
     """One backend of a rule and its part of the requests."""
 

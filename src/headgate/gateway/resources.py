@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from headgate.gateway import ir
 from headgate.gateway.api import Position
+from headgate.gateway.envoy import access as envoy_access
 from headgate.gateway.envoy import (
     clusters,
     encode,
@@ -25,7 +26,7 @@ from headgate.gateway.envoy import (
     secrets,
 )
 from headgate.gateway.envoy.names import Json
-from headgate.gateway.plan import backend_refs, hosts
+from headgate.gateway.plan import access, backend_auth, backend_refs, hosts
 from headgate.gateway.plan.attachment import attachments, routes_of
 from headgate.gateway.plan.backend_refs import by_cluster
 from headgate.gateway.plan.base_models import in_namespace
@@ -79,6 +80,8 @@ def names_of(world: Store, target: Target) -> Mapping[Kind, frozenset[str]]:
     probed = {probe.NAME} if settings(world).probe_socket is not None else set()
     used = world.get(used_clusters, target)
     assigned = {each for each in used if each != names.OWN_PICKER}
+    tokens = (each.uri for _, each in world.get(access.token_policies))
+    issuers = {envoy_access.issuer_cluster(uri) for uri in tokens if uri is not None}
     certificates = {names.certificate(each) for table in found for each in table.certificates}
     client = world.get(client_secret, target)
     if client is not None:
@@ -87,7 +90,7 @@ def names_of(world: Store, target: Target) -> Mapping[Kind, frozenset[str]]:
         "secret": frozenset(certificates),
         "listener": frozenset(probed | {listener_name(each) for each in found}),
         "route": frozenset(probed | {each.name for each in found}),
-        "cluster": frozenset(used | {names.OWN_PICKER}),
+        "cluster": frozenset(used | issuers | {names.OWN_PICKER}),
         "endpoint": frozenset(assigned),
     }
 
@@ -132,7 +135,8 @@ def _listener(world: Store, target: Target, name: str) -> Json:
         assert told.probe_socket is not None
         return probe.listener(told.probe_socket, told)
     found = [each for each in world.get(tables, target) if listener_name(each) == name]
-    return listeners.listener(name, found[0].port, [_chain(each) for each in found], told)
+    tokens = world.get(access.token_policies)
+    return listeners.listener(name, found[0].port, [_chain(each) for each in found], told, tokens)
 
 
 def _chain(found: Table) -> listeners.Chain:
@@ -157,10 +161,10 @@ def _secret(world: Store, name: str) -> Json:
 
 def rendered(world: Store, route: Identity, at: Position) -> tuple[RenderedRule, ...]:
     """The Envoy routes of a route's planned rules, in their order."""
-    told = settings(world)
+    told, who = settings(world), world.get(access.of_route, route)
     found: list[RenderedRule] = []
     for each in world.get(planned, route).rules:
-        json = routes.routes(each.rule, at, told)
+        json = routes.routes(each.rule, at, told, who)
         match = routes.match(each.rule.match)
         found.append(_rendered(match, json, routes.clusters_of(each.rule), each.by_model))
     return tuple(found)
@@ -211,8 +215,28 @@ def host_rules(world: Store, target: Target, name: str, domain: str) -> list[Ren
 
 def _host(world: Store, target: Target, name: str, domain: str) -> RenderedHost:
     found = host_rules(world, target, name, domain)
-    body = encode.host(routes.host(domain, settings(world)), [each.body for each in found])
+    body = encode.host(_outer_host(world, target, name, domain), [each.body for each in found])
     return RenderedHost(body, frozenset().union(*(each.clusters for each in found)))
+
+
+def _outer_host(world: Store, target: Target, name: str, domain: str) -> Json:
+    return routes.host(domain, settings(world), world.get(who_may_call, target, name, domain))
+
+
+def who_may_call(world: Store, target: Target, name: str, domain: str) -> ir.Access | None:
+    """What holds for a host, where its routes say nothing.
+
+    Where models are matched, Envoy settles whether keys are looked at by its first choice of a route, before
+    it knows the model. So a host of which one route is for clients of its own is closed to all others there.
+    """
+    its_host = world.get(hosts.host, target, name, domain)
+    owner = its_host.owner
+    found = None if owner is None else world.get(access.of_listener, owner.gateway, owner.owner, owner.name)
+    if found is None and world.get(by_model, target, name):
+        for each in its_host.rules:
+            if world.get(access.of_route, each.route) is not None:
+                return ir.Access("routes of their own")
+    return found
 
 
 def _route_resource(world: Store, target: Target, name: str) -> Resource:
@@ -232,7 +256,7 @@ def _route_json(world: Store, target: Target, name: str) -> Json:
             if (pool := world.get(topology.pool_settings, key)) is not None
         )
     found = [
-        routes.host(domain, settings(world))
+        _outer_host(world, target, name, domain)
         | {"routes": [one for each in host_rules(world, target, name, domain) for one in each.json]}
         for domain in _ordered_domains(world, target, name)
     ]
@@ -326,14 +350,17 @@ def _cluster(world: Store, target: Target, name: str) -> Json:
     if name == names.OWN_PICKER:
         return clusters.own_picker(told)
     prefix, _, rest = name.partition("/")
+    if prefix == envoy_access.ISSUER:
+        return clusters.issuer(name, rest, told)
     if prefix == names.PICKER:
         return clusters.foreign_picker(world.get(topology.picker_by_service, rest), told)
     client = world.get(client_secret, target)
+    key = world.get(backend_auth.of, *backend_refs.object_of(name))
     match world.get(by_cluster, name):
         case ir.PoolBackend() as found:
-            return clusters.pool(replace(found, tls=_shows(found.tls, client)), told)
+            return clusters.pool(replace(found, tls=_shows(found.tls, client)), told, key)
         case ir.HostsBackend() as found:
-            return clusters.hosts(replace(found, tls=_shows(found.tls, client)), told)
+            return clusters.hosts(replace(found, tls=_shows(found.tls, client)), told, key)
         case None:
             raise LookupError(f"nothing is behind cluster {name}")
 

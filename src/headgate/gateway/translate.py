@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from headgate.gateway import resources
-from headgate.gateway.envoy import secrets
+from headgate.gateway.envoy import access, secrets
 from headgate.gateway.envoy.names import Json
 from headgate.gateway.half import note_bound_ports, world_of
 from headgate.gateway.plan import advice, hosts, problems, summary
@@ -36,13 +36,16 @@ class Translation(msgspec.Struct, frozen=True):
     """For whoever checks manifests: nothing to mend."""
 
 
-def translate(snapshot: Snapshot, settings: GatewaySettings, target: Target = ALL) -> Translation:
+def translate(
+    snapshot: Snapshot, settings: GatewaySettings, target: Target = ALL, *, with_secrets: bool = False
+) -> Translation:
     """Translate everything for one Envoy. Never raises for wrong objects: each is a Problem and the rest is
-    served."""
+    served. Keys are left out unless the result is for an Envoy (*with_secrets*)."""
     world = world_of(settings)
     follow(world, snapshot)
     note_bound_ports(world)
     names = world.get(resources.names_of, target)
+    show = resources.as_json if with_secrets else _shown
     found: set[Problem] = set()
     notes: set[Problem] = set()
     for identity in world.get(problems.judged):
@@ -52,7 +55,7 @@ def translate(snapshot: Snapshot, settings: GatewaySettings, target: Target = AL
         found.update(world.get(hosts.shadowed, each))
     return Translation(
         resources={
-            kind: {name: _shown(world, (target, kind, name)) for name in sorted(names.get(kind, ()))}
+            kind: {name: show(world, (target, kind, name)) for name in sorted(names.get(kind, ()))}
             for kind in KINDS
             if kind in ALWAYS or names.get(kind)
         },
@@ -63,6 +66,6 @@ def translate(snapshot: Snapshot, settings: GatewaySettings, target: Target = AL
 
 
 def _shown(world: Store, key: resources.Key) -> Json:
-    """What may be printed of a resource: no private key."""
+    """What may be printed of a resource: no private key, and no key of a client or for a backend."""
     found = world.get(resources.as_json, key)
-    return secrets.shown(found) if key[1] == "secret" else found
+    return secrets.shown(found) if key[1] == "secret" else access.masked(found)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from headgate.model.durations import seconds
 from headgate.model.meta import GATEWAY_GROUP, INFERENCE_GROUP, KubeObject
 from headgate.model.objects import (
+    AccessPolicy,
     BackendRef,
     BackendTLSPolicy,
     Cors,
@@ -251,6 +252,19 @@ def _backend_tls(policy: BackendTLSPolicy) -> Broken:
             yield here, "type URI needs uri, and no hostname"
 
 
+def _access(policy: AccessPolicy) -> Broken:
+    spec = policy.spec
+    if (spec.api_keys is None) == (spec.jwt is None):
+        yield "spec", "write one of apiKeys and jwt"
+    if spec.jwt is not None:
+        jwks = spec.jwt.jwks
+        if [jwks.inline, jwks.ref, jwks.uri].count(None) != 2:
+            yield "spec.jwt.jwks", "write one of inline, ref and uri"
+    for index, ref in enumerate(spec.target_refs):
+        if ref.section_name is not None and ref.kind not in ("Gateway", "ListenerSet"):
+            yield f"spec.targetRefs[{index}].sectionName", "only Gateways and ListenerSets have listeners"
+
+
 def _wrong_type(type_: str, given: str) -> str:
     """What to say of a filter of *type_* with the settings of type *given*."""
     member = WIRE_NAMES[FILTER_MEMBERS[given]]
@@ -302,6 +316,7 @@ _CHECKS: dict[str, Callable[..., Broken]] = {
     "ListenerSet": _listener_set,
     "GRPCRoute": _grpc_route,
     "BackendTLSPolicy": _backend_tls,
+    "AccessPolicy": _access,
     "HTTPRoute": _route,
     "InferencePool": _pool,
     "InferenceModel": _model,

@@ -12,6 +12,8 @@ import msgspec
 from headgate.model import meta
 from headgate.model.meta import KubeObject, Meta
 from headgate.model.objects import (
+    AccessPolicy,
+    BackendAuthPolicy,
     BackendTLSPolicy,
     ConfigMap,
     EndpointSlice,
@@ -70,6 +72,8 @@ KINDS: Mapping[tuple[str, str], type[KubeObject]] = {
     (f"{meta.LLM_D_GROUP}/v1alpha2", "InferenceObjective"): InferenceObjective,
     (f"{meta.INFERENCE_X_GROUP}/v1alpha2", "InferenceObjective"): InferenceObjectiveX,
     (f"{meta.HEADGATE_GROUP}/v1alpha1", "ModelServer"): ModelServer,
+    (f"{meta.HEADGATE_GROUP}/v1alpha1", "AccessPolicy"): AccessPolicy,
+    (f"{meta.HEADGATE_GROUP}/v1alpha1", "BackendAuthPolicy"): BackendAuthPolicy,
     ("v1", "Service"): Service,
     ("v1", "ConfigMap"): ConfigMap,
     ("v1", "Pod"): Pod,

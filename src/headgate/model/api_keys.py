@@ -35,6 +35,40 @@ def read_key(text: str) -> ApiKey:
     return ApiKey(bare)
 
 
+MOST_CLIENTS = 10_000
+"""Clients that one file or policy may name."""
+
+
+def read_clients(text: str) -> tuple[tuple[str, str], ...]:
+    """Who the clients are, and their keys: lines of a name, a colon or a space, and a key. `#` begins a
+    comment.
+
+    Raises ValueError, whose message names the line and shows no key.
+    """
+    clients: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        words = line.replace(":", " ", 1).split()
+        if len(words) != 2:
+            raise ValueError(f"line {number} must be a client's name, a colon and its key")
+        client, key = words
+        if not all("!" <= letter <= "~" for letter in client) or len(client) > 253:
+            raise ValueError(f"line {number}: this is no name of a client")
+        try:
+            key = read_key(key).text
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
+        if clients.setdefault(key, client) != client:
+            message = f"{client} has the key of {clients[key]}: nobody could tell them apart"
+            raise ValueError(f"line {number}: {message}")
+    if not clients:
+        raise ValueError("it names no client")
+    if len(clients) > MOST_CLIENTS:
+        raise ValueError(f"it names more than {MOST_CLIENTS} clients")
+    return tuple(sorted((client, key) for key, client in clients.items()))
+
+
 def read_secret(data: object, string_data: object, name: str) -> ApiKey:
     """The key under *name* of a Secret with these members; `stringData` counts before `data`.
 

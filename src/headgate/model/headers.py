@@ -46,6 +46,11 @@ SLO_TTFT_MS = ("x-llm-d-slo-ttft-ms", "x-slo-ttft-ms")
 SLO_TPOT_MS = ("x-llm-d-slo-tpot-ms", "x-slo-tpot-ms")
 SESSION = ("x-session-id",)
 
+CLIENT = "x-headgate-client"
+"""Request header that Envoy's filters put the verified client's name into; it becomes metadata at once."""
+CLIENT_KEY = "client"
+"""Dynamic metadata in `OWN_NAMESPACE`: who the client is, where the gateway has verified it."""
+
 MODEL_NAME = "x-gateway-model-name"
 """Request header that routes match: the body's `model`, put there by the gateway before it routes."""
 BASE_MODEL_NAME = "x-gateway-base-model-name"
@@ -68,6 +73,7 @@ NEVER_FROM_CLIENTS = (
     "x-data-parallel-host-port",
     POOL,
     LEAN,
+    CLIENT,
     DECISION,
     ENDPOINT,
     REASON,

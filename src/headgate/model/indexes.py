@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from headgate.model.meta import KubeObject
 from headgate.model.objects import (
+    AccessPolicy,
+    BackendAuthPolicy,
     BackendTLSPolicy,
     EndpointSlice,
     GRPCRoute,
@@ -83,7 +85,7 @@ def by_gateway(each: KubeObject) -> Iterator[tuple[str, str, str]]:
 
 def by_policy_target(each: KubeObject) -> Iterator[tuple[str, str, str, str]]:
     """(kind of the policy, kind, namespace, name) of what policies are for."""
-    if isinstance(each, BackendTLSPolicy):
+    if isinstance(each, BackendTLSPolicy | AccessPolicy | BackendAuthPolicy):
         for ref in each.spec.target_refs:
             yield each.KIND, ref.kind, each.namespace, ref.name
 

@@ -28,5 +28,5 @@ def written_out(translation: Translation) -> tuple[list[Json], list[Json]]:
 @contextlib.asynccontextmanager
 async def translated_envoy(found: Snapshot, settings: GatewaySettings, folder: Path) -> AsyncIterator[str]:
     """The gateway's URL while Envoy runs the snapshot's configuration."""
-    async with running_envoy(*written_out(translate(found, settings)), folder):
+    async with running_envoy(*written_out(translate(found, settings, with_secrets=True)), folder):
         yield f"http://127.0.0.1:{settings.port}"

@@ -19,6 +19,7 @@ from headgate.gateway.plan.summary import Summary, summary
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.xds.publisher import Publisher
 from headgate.gateway.xds.versions import Changes
+from headgate.io.client_keys import ClientKeyFile
 from headgate.io.here import local_addresses
 from headgate.io.sources.api import Source
 from headgate.io.web.admin import AdminServer, Reply, reply
@@ -31,6 +32,9 @@ from headgate.model.words import counted
 log = logging.getLogger("headgate.controller")
 
 SOURCE_AGAIN_S = 1.0
+
+CLIENT_KEYS_S = 1.0
+"""How often the file of clients is looked at."""
 
 INLINE = 100
 """Changed objects up to which the work is done between two turns of the event loop; beyond it in a thread."""
@@ -65,8 +69,12 @@ class Controller:
         settings: GatewaySettings,
         nodes: frozenset[str] | None = None,
         own: Own = Own(),  # noqa: B008 - frozen
+        client_keys: ClientKeyFile | None = None,
     ) -> None:
-        """Serve what *source* yields to the Envoys called *nodes*, or to any."""
+        """Serve what *source* yields to the Envoys called *nodes*, or to any.
+
+        *client_keys*: who may call where no policy says it; None: anybody.
+        """
         self.xds = XdsServer(
             lambda node: ALL if nodes is None or node in nodes else None, on_change=self._heard
         )
@@ -74,6 +82,9 @@ class Controller:
         """Where the gateway's processes listen."""
         self._source = source
         self._half = GatewayHalf(settings)
+        self._client_keys = client_keys
+        if client_keys is not None:
+            self._half.let_in(client_keys.clients)
         self._publishers: dict[str, Publisher] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._in_thread = asyncio.Lock()
@@ -95,7 +106,21 @@ class Controller:
         self._book = ProblemBook(_tell, _tell_gone)
 
     async def run(self) -> None:
-        """Follow the source and publish what it means."""
+        """Follow the source, and the file of clients, and publish what they mean."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_source())
+            if self._client_keys is not None:
+                tasks.create_task(self._follow_client_keys(self._client_keys))
+
+    async def _follow_client_keys(self, file: ClientKeyFile) -> None:
+        while True:
+            await asyncio.sleep(CLIENT_KEYS_S)
+            if await asyncio.to_thread(file.refresh) and self._summary is not None:
+                async with self._in_thread:
+                    self._half.let_in(file.clients)
+                    self._publish(await asyncio.to_thread(self._half.refresh, _now()))
+
+    async def _follow_source(self) -> None:
         while True:
             try:
                 async for snapshot in self._source.snapshots():
@@ -238,18 +263,19 @@ async def serve(
     admin_socket: Path | None,
     nodes: frozenset[str],
     own_ports: frozenset[int] = frozenset(),
+    client_keys: ClientKeyFile | None = None,
 ) -> None:
     """Run a controller until cancelled; *started* is told the xDS port, 0 when it is *xds_socket* instead.
 
     *nodes*: the ids of the Envoys that are served. *own_ports*: of the gateway's processes, which no backend
-    may have.
+    may have. *client_keys*: who may call where no policy says it.
 
     Raises:
         RuntimeError: the xDS port is taken.
         OSError: the socket cannot be bound.
     """
     own = Own(own_ports | {settings.port}, await asyncio.to_thread(local_addresses))
-    controller = Controller(source, settings, nodes, own)
+    controller = Controller(source, settings, nodes, own, client_keys)
     if xds_socket is None:
         bound = await controller.xds.start(host, xds_port)
         controller.own = replace(own, ports=own.ports | {bound})

@@ -43,6 +43,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     insecure_upstream: bool = False
     api_key_file: Path | None = None
     """Keys of model servers whose objects name none, as `io.api_keys` reads them."""
+    client_keys: Path | None = None
+    """Who may call where no policy says it, as `io.client_keys` reads it; None: anybody."""
     access_log: AccessLog = "off"
     log_level: Literal["error", "warning", "info", "debug"] = "info"
 
@@ -95,6 +97,7 @@ def controller_command(settings: RunSettings, folder: Folder) -> list[str]:
         *("--body-budget", str(settings.envoy_memory_bytes // 2)),
         *("--body-timeout", f"{settings.body_timeout_s:f}"),
         *("--rescue-after", f"{settings.rescue_s:f}"),
+        *(() if settings.client_keys is None else ("--client-keys", str(settings.client_keys))),
         *_own_ports(settings),
         *("--admin-socket", str(folder.controller_socket)),
         *logging,

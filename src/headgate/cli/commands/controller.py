@@ -9,11 +9,13 @@ from headgate.cli.options import (
     BODY_TIMEOUT_S,
     RESCUE_S,
     BodyTimeout,
+    ClientKeys,
     HttpsPort,
     InsecureUpstream,
     PortMap,
     RescueAfter,
     UpstreamCa,
+    client_keys_option,
     duration_option,
     ip_address,
     port_mapping,
@@ -73,6 +75,7 @@ def controller(
             help="File that Envoy writes a JSON line to for each request, such as /dev/stdout; else none.",
         ),
     ] = None,
+    client_keys: ClientKeys = None,
     upstream_ca: UpstreamCa = None,
     insecure_upstream: InsecureUpstream = False,
     admin_socket: Annotated[Path | None, typer.Option(help="Unix socket of the admin API.")] = None,
@@ -119,6 +122,7 @@ def controller(
     log_to_stderr(log_level, log_format)
     if not files and not url:
         raise typer.BadParameter("nothing to serve: name files with -f, or model servers with --url")
+    clients = client_keys_option(client_keys)
     trust = trust_option(upstream_ca, insecure=insecure_upstream)
     settings = GatewaySettings(
         port=port,
@@ -157,6 +161,7 @@ def controller(
                 admin_socket=admin_socket,
                 nodes=frozenset(node or ("headgate",)),
                 own_ports=frozenset(own_port or ()),
+                client_keys=clients,
             )
         )
         for number in (signal.SIGINT, signal.SIGTERM, SUPERVISORS_END):

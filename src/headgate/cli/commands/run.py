@@ -13,11 +13,13 @@ from headgate.cli.options import (
     SCRAPE_INTERVAL_S,
     ApiKeyFile,
     BodyTimeout,
+    ClientKeys,
     HttpsPort,
     InsecureUpstream,
     PortMap,
     RescueAfter,
     UpstreamCa,
+    client_keys_option,
     duration_option,
     ip_address,
     key_file_option,
@@ -128,6 +130,7 @@ def run(
     ] = None,
     upstream_ca: UpstreamCa = None,
     api_key_file: ApiKeyFile = None,
+    client_keys: ClientKeys = None,
     insecure_upstream: InsecureUpstream = False,
     access_log: Annotated[
         str,
@@ -187,6 +190,7 @@ def run(
         )
     trust_option(upstream_ca, insecure=insecure_upstream)
     key_file_option(api_key_file)
+    client_keys_option(client_keys)
     settings = RunSettings(
         urls=tuple(urls or ()),
         files=tuple(files or ()),
@@ -209,6 +213,7 @@ def run(
         envoy_memory_bytes=envoy_memory or default_heap(machine_memory()),
         upstream_ca=upstream_ca.absolute() if upstream_ca else None,
         api_key_file=api_key_file.absolute() if api_key_file else None,
+        client_keys=client_keys.absolute() if client_keys else None,
         insecure_upstream=insecure_upstream,
         access_log=_destination(access_log),
         log_level=log_level,

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from headgate.gateway import ir
 from headgate.gateway.envoy import names, second_chance
+from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, extension, typed
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
+from headgate.model.api_keys import ApiKey
 from headgate.model.endpoints import ForeignPicker
 from headgate.model.topology import is_ip
 
@@ -21,8 +23,11 @@ _FILTERS = "envoy.extensions.filters.http"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def pool(backend: ir.PoolBackend, settings: GatewaySettings) -> Json:
-    """The cluster of an InferencePool: the picker names the host by metadata, nobody else can."""
+def pool(backend: ir.PoolBackend, settings: GatewaySettings, key: ApiKey | None = None) -> Json:
+    """The cluster of an InferencePool: the picker names the host by metadata, nobody else can.
+
+    Its servers are called with *key*, where there is one.
+    """
     fallback = _ROUND_ROBIN if backend.pool.failure_mode == "FailOpen" else _NOBODY
     override = extension(
         "envoy.load_balancing_policies.override_host",
@@ -32,16 +37,16 @@ def pool(backend: ir.PoolBackend, settings: GatewaySettings) -> Json:
         fallback_policy={"policies": [{"typed_extension_config": fallback}]},
     )
     options = _server_http(
-        backend.pool.app_protocol == "h2c", second_chance.filters(), headers.NEVER_TO_SERVERS
+        backend.pool.app_protocol == "h2c", second_chance.filters(), headers.NEVER_TO_SERVERS, key
     )
     cluster = _eds(backend, options, settings)
     return cluster | {"load_balancing_policy": {"policies": [{"typed_extension_config": override}]}}
 
 
-def hosts(backend: ir.HostsBackend, settings: GatewaySettings) -> Json:
-    """The cluster of a plain backend: round robin."""
+def hosts(backend: ir.HostsBackend, settings: GatewaySettings, key: ApiKey | None = None) -> Json:
+    """The cluster of a plain backend: round robin; its servers are called with *key*."""
     policy = {"policies": [{"typed_extension_config": _ROUND_ROBIN}]}
-    cluster = _eds(backend, _server_http(backend.protocol == "h2c"), settings)
+    cluster = _eds(backend, _server_http(backend.protocol == "h2c", key=key), settings)
     return cluster | {"load_balancing_policy": policy}
 
 
@@ -59,6 +64,24 @@ def own_picker(settings: GatewaySettings) -> Json:
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
         },
     }
+
+
+def issuer(name: str, origin: str, settings: GatewaySettings) -> Json:
+    """The cluster of a server that tells the public keys of an issuer of tokens; *origin* is `scheme://host`,
+    perhaps with a port."""
+    scheme, _, authority = origin.partition("://")
+    host, _, port = authority.partition(":")
+    address = names.socket_address(f"{host}:{port or (443 if scheme == 'https' else 80)}")
+    cluster = _base(name, settings) | {
+        "type": "STRICT_DNS",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+    }
+    if scheme == "https":
+        cluster["transport_socket"] = _upstream_tls(ir.UpstreamTls(host), settings)
+    return cluster
 
 
 def foreign_picker(picker: ForeignPicker, settings: GatewaySettings) -> Json:
@@ -217,14 +240,20 @@ def _picker_http(options: Json | None = None) -> Json:
     return typed(_HTTP_OPTIONS, explicit_http_config={"http2_protocol_options": dict(options or {})})
 
 
-def _server_http(h2c: bool, first: Sequence[Json] = (), removed: Sequence[str] = ()) -> Json:
-    """Towards model servers; *first* are HTTP filters, *removed* request headers.
+def _server_http(
+    h2c: bool, first: Sequence[Json] = (), removed: Sequence[str] = (), key: ApiKey | None = None
+) -> Json:
+    """Towards model servers; *first* are HTTP filters, *removed* request headers, *key* what they
+    want to see.
 
     What servers claim about the decision is dropped.
     """
     mutations: Json = {"response_mutations": _DROP_OWN, "response_trailers_mutations": _DROP_OWN}
-    if removed:
-        mutations["request_mutations"] = [{"remove": name} for name in removed]
+    requests: list[Json] = [{"remove": name} for name in removed]
+    if key is not None:
+        requests.append({"append": header("authorization", f"Bearer {key.text}".replace("%", "%%"))})
+    if requests:
+        mutations["request_mutations"] = requests
     options = typed(
         _HTTP_OPTIONS,
         explicit_http_config={"http2_protocol_options" if h2c else "http_protocol_options": {}},

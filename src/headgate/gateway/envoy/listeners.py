@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from headgate.gateway import ir
 from headgate.gateway.envoy import (
+    access,
     access_log,
     body_budget,
     model_routing,
@@ -92,12 +94,18 @@ class Chain(msgspec.Struct, frozen=True):
     """Clients without a certificate of theirs are refused."""
 
 
-def listener(name: str, port: int, chains: Sequence[Chain], settings: GatewaySettings) -> Json:
+Policies = Sequence[tuple[str, ir.Tokens]]
+"""`namespace/name` of what says how tokens are read, and how."""
+
+
+def listener(
+    name: str, port: int, chains: Sequence[Chain], settings: GatewaySettings, tokens: Policies = ()
+) -> Json:
     """The listener of a bound port."""
     found: Json = {
         "name": name,
         "address": {"socket_address": {"address": settings.address, "port_value": port}},
-        "filter_chains": [_chain(each, settings) for each in chains],
+        "filter_chains": [_chain(each, settings, tokens) for each in chains],
     }
     if any(each.certificates for each in chains):
         found["listener_filters"] = [
@@ -106,11 +114,11 @@ def listener(name: str, port: int, chains: Sequence[Chain], settings: GatewaySet
     return found
 
 
-def _chain(chain: Chain, settings: GatewaySettings) -> Json:
+def _chain(chain: Chain, settings: GatewaySettings, tokens: Policies) -> Json:
     manager = extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        **_manager(chain.table, settings),
+        **_manager(chain.table, settings, tokens),
     )
     if not chain.certificates:
         return {"filters": [manager]}
@@ -147,7 +155,7 @@ def _downstream_tls(chain: Chain) -> Json:
 _TLS_INSPECTOR = "envoy.extensions.filters.listener.tls_inspector.v3"
 
 
-def _manager(name: str, settings: GatewaySettings) -> Json:
+def _manager(name: str, settings: GatewaySettings, tokens: Policies) -> Json:
     return {
         "stat_prefix": name,
         "codec_type": "AUTO",
@@ -187,6 +195,7 @@ def _manager(name: str, settings: GatewaySettings) -> Json:
             *model_routing.filters(settings),
             _route_headers(),
             extension(names.CORS, f"{_FILTERS}.cors.v3.Cors"),
+            *access.filters(tokens),
             _json_usage(),
             _sse_usage(),
             _default_decision(),
@@ -194,15 +203,16 @@ def _manager(name: str, settings: GatewaySettings) -> Json:
             sessions.idle(),
             _router(),
         ],
-        "upgrade_configs": [{"upgrade_type": "websocket", "filters": _of_websockets(settings)}],
+        "upgrade_configs": [{"upgrade_type": "websocket", "filters": _of_websockets(settings, tokens)}],
     }
 
 
-def _of_websockets(settings: GatewaySettings) -> list[Json]:
+def _of_websockets(settings: GatewaySettings, tokens: Policies) -> list[Json]:
     """HTTP filters of requests that become WebSockets: those of others that do not wait for a body."""
     return [
         _methods(),
         _route_headers(),
+        *access.filters(tokens),
         _default_decision(),
         ext_proc(settings, names.UPGRADE_EXT_PROC),
         sessions.idle(),

@@ -16,12 +16,15 @@ from envoy.extensions.filters.common.matcher.action.v3 import skip_action_pb2 as
 from envoy.extensions.filters.http.adaptive_concurrency.v3 import (
     adaptive_concurrency_pb2 as _adaptive_concurrency,
 )
+from envoy.extensions.filters.http.api_key_auth.v3 import api_key_auth_pb2 as _api_key_auth
 from envoy.extensions.filters.http.buffer.v3 import buffer_pb2 as _buffer
 from envoy.extensions.filters.http.cors.v3 import cors_pb2 as _cors
 from envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2 as _ext_proc
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2 as _header_mutation
+from envoy.extensions.filters.http.header_to_metadata.v3 import header_to_metadata_pb2 as _header_to_metadata
 from envoy.extensions.filters.http.health_check.v3 import health_check_pb2 as _health_check
 from envoy.extensions.filters.http.json_to_metadata.v3 import json_to_metadata_pb2 as _json_to_metadata
+from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2 as _jwt_authn
 from envoy.extensions.filters.http.lua.v3 import lua_pb2 as _lua
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as _rbac
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router
@@ -62,6 +65,9 @@ TYPES_IN_ANYS = (
     _transform,
     _http_inputs,
     _cors,
+    _api_key_auth,
+    _jwt_authn,
+    _header_to_metadata,
     _stateful_session,
     _session_cookie,
     _session_header,

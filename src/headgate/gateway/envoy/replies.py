@@ -106,6 +106,7 @@ def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
     """All of them; the first that fits counts."""
     return (
         *_of_reading(settings),
+        *_of_access(),
         *_of_routing(),
         *_of_limits(settings),
         *_of_servers(),
@@ -190,6 +191,40 @@ def _of_reading(settings: GatewaySettings) -> Iterator[Reply]:
         bad,
         picked=False,
     )
+
+
+def _of_access() -> Iterator[Reply]:
+    """Clients that may not call."""
+    told = (("www-authenticate", "Bearer"),)
+    for details in ("missing_api_key", "jwt_authn_access_denied{Jwt_is_missing}"):
+        yield Reply(
+            details,
+            "missing-api-key",
+            "Send your API key: Authorization: Bearer KEY.",
+            "authentication_error",
+            picked=False,
+            headers=told,
+        )
+    yield Reply(
+        "jwt_authn_access_denied",
+        "invalid-token",
+        "The token is not valid here.",
+        "authentication_error",
+        status=401,
+        picked=False,
+        detailed=True,
+        headers=told,
+    )
+    for details in ("unknown_api_key", "invalid_api_key", "multiple_api_keys", "no_api_key"):
+        yield Reply(
+            details,
+            "invalid-api-key",
+            "The API key is not one of those that may call this.",
+            "authentication_error",
+            status=401,
+            picked=False,
+            headers=told,
+        )
 
 
 def _too_many_headers(details: str) -> Reply:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from headgate.gateway import ir
 from headgate.gateway.api import Effect, FilterPlugin, Position
-from headgate.gateway.envoy import model_routing, names, retries, second_chance, sessions
+from headgate.gateway.envoy import access, model_routing, names, retries, second_chance, sessions
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, typed
 from headgate.gateway.envoy.replies import MISDIRECTED, error_body
@@ -70,14 +70,16 @@ def configuration(name: str, by_model: bool, base_models: Mapping[str, str]) -> 
     }
 
 
-def host(domain: str, settings: GatewaySettings) -> Json:
-    """A virtual host without its routes."""
+def host(domain: str, settings: GatewaySettings, who: ir.Access | None = None) -> Json:
+    """A virtual host without its routes; *who* may call it, None: anybody."""
+    more: Json = {} if who is None else {"typed_per_filter_config": access.per_route(who)}
     return {
         "name": domain,
         "domains": [domain],
         "request_body_buffer_limit": settings.body_limit_bytes,
         "include_request_attempt_count": True,
         "retry_policy": retries.of_pools(settings),
+        **more,
     }
 
 
@@ -88,8 +90,12 @@ def misdirected(domain: str) -> Json:
     return {"name": f"misdirected {domain}", "domains": [domain], "routes": [route]}
 
 
-def routes(rule: ir.Rule, at: Position, settings: GatewaySettings) -> tuple[Json, ...]:
+def routes(
+    rule: ir.Rule, at: Position, settings: GatewaySettings, who: ir.Access | None = None
+) -> tuple[Json, ...]:
     """The Envoy Routes of a rule, on a listener at *at*, to be tried in this order.
+
+    *who* may call it; None: whoever may call the host.
 
     Mostly one. Backends that Envoy cannot serve as weighted clusters of one route get their parts of the
     requests by a route each; browsers' preflights, which show neither the method nor the headers of the
@@ -108,6 +114,12 @@ def routes(rule: ir.Rule, at: Position, settings: GatewaySettings) -> tuple[Json
                 **_actions(rule, effect, at, settings)[-1][1],
             }
         )
+    if who is not None:
+        told = access.per_route(who)
+        found = [
+            each | {"typed_per_filter_config": {**each.get("typed_per_filter_config", {}), **told}}
+            for each in found
+        ]
     return tuple(found)
 
 

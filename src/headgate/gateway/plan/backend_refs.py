@@ -61,6 +61,14 @@ def by_cluster(world: Store, cluster: str) -> ir.Backend | None:
     return found
 
 
+def object_of(cluster: str) -> tuple[str, str, str]:
+    """Kind, namespace and name of the object that a cluster was named for."""
+    prefix, _, rest = cluster.removesuffix(GRPC).partition("/")
+    kind = by_prefix()[prefix].KINDS[0][1]
+    namespace, _, name = rest.partition("/")
+    return kind, namespace, name.partition(":")[0]
+
+
 def endpoints(world: Store, cluster: str) -> tuple[Endpoint, ...]:
     """Where a cluster's backend answers now."""
     prefix, _, rest = cluster.removesuffix(GRPC).partition("/")

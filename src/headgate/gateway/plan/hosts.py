@@ -38,6 +38,8 @@ class Host(msgspec.Struct, frozen=True):
     """A host name of a table, with its rules in order."""
 
     rules: tuple[RuleRef, ...]
+    owner: Listener | None = None
+    """None: no listener takes the host."""
     shadowed: tuple[Problem, ...] = ()
     """Rules that an equal match of another route takes the requests from."""
 
@@ -84,7 +86,8 @@ def host(world: Store, target: Target, name: str, domain: str) -> Host:
         rules = world.get(planned, route).rules
         ranked += ((rank, each, RuleRef(route, number)) for number, each in enumerate(rules))
     ranked.sort(key=lambda entry: (entry[0], entry[1].precedence))
-    return _first_of_each(domain, ranked)
+    found, hidden = _first_of_each(domain, ranked)
+    return Host(found, owner, hidden)
 
 
 def _candidates(world: Store, owner: Listener, wider: list[str]) -> Iterator[tuple[int, Identity]]:
@@ -101,7 +104,9 @@ def _candidates(world: Store, owner: Listener, wider: list[str]) -> Iterator[tup
                     yield min(names), route
 
 
-def _first_of_each(domain: str, ranked: list[tuple[int, PlannedRule, RuleRef]]) -> Host:
+def _first_of_each(
+    domain: str, ranked: list[tuple[int, PlannedRule, RuleRef]]
+) -> tuple[tuple[RuleRef, ...], tuple[Problem, ...]]:
     winners: dict[object, tuple[int, RuleRef, PlannedRule]] = {}
     found: list[RuleRef] = []
     shadowed: list[Problem] = []
@@ -116,7 +121,7 @@ def _first_of_each(domain: str, ranked: list[tuple[int, PlannedRule, RuleRef]]) 
             message = f"{winner.route.kind} {winner.route.name} {why} and has the same match on {domain}"
             where = Place(object=str(place.route), field=each.field)
             shadowed.append(Problem(where, "Shadowed", message, "warning"))
-    return Host(tuple(found), tuple(shadowed))
+    return tuple(found), tuple(shadowed)
 
 
 def shadowed(world: Store, at: tuple[Target, str, str]) -> tuple[Problem, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from headgate.gateway.plan import advice, backend_tls, base_models
+from headgate.gateway.plan import access, advice, backend_auth, backend_tls, base_models
 from headgate.gateway.plan.attachment import SAID_ELSEWHERE, parents
 from headgate.gateway.plan.classes import CONTROLLER, foreign_controller
 from headgate.gateway.plan.listeners import attached_sets, gateway_of, listeners_of
@@ -10,6 +10,8 @@ from headgate.gateway.plan.routes import planned
 from headgate.model import absent, services, topology
 from headgate.model.meta import Identity, KubeObject
 from headgate.model.objects import (
+    AccessPolicy,
+    BackendAuthPolicy,
     BackendTLSPolicy,
     ConfigMap,
     Gateway,
@@ -145,6 +147,8 @@ _KINDS: Mapping[type[KubeObject], tuple[Callable[..., Iterator[Problem]], ...]] 
     InferenceObjectiveX: (_of_member,),
     Service: (_of_service,),
     BackendTLSPolicy: (_of_backend_tls,),
+    AccessPolicy: (access.problems_of,),
+    BackendAuthPolicy: (backend_auth.problems_of,),
     ConfigMap: (base_models.problems_of,),
 }
 """Kind → what is looked at."""

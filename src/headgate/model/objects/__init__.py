@@ -5,6 +5,19 @@ The structs hold what manifests say, with the manifests' field names. Untrusted 
 """
 
 from headgate.model.meta import Identity, KubeObject, LabelSelector, Meta, Origin, of_type
+from headgate.model.objects.access import (
+    AccessPolicy,
+    AccessPolicySpec,
+    AccessTarget,
+    ApiKeyClients,
+    BackendAuthPolicy,
+    BackendAuthPolicySpec,
+    BackendTarget,
+    Jwks,
+    JwtClients,
+    KeyRef,
+    SecretRef,
+)
 from headgate.model.objects.gateway_api import (
     AllowedListeners,
     AllowedRoutes,
@@ -125,16 +138,25 @@ Object = (
     | ListenerSet
     | GRPCRoute
     | BackendTLSPolicy
+    | AccessPolicy
+    | BackendAuthPolicy
     | ConfigMap
 )
 
 __all__ = [
+    "AccessPolicy",
+    "AccessPolicySpec",
+    "AccessTarget",
     "AllowedListeners",
     "AllowedRoutes",
+    "ApiKeyClients",
     "ApiKeyRef",
+    "BackendAuthPolicy",
+    "BackendAuthPolicySpec",
     "BackendRef",
     "BackendTLSPolicy",
     "BackendTLSPolicySpec",
+    "BackendTarget",
     "BackendTls",
     "BackendValidation",
     "CaRef",
@@ -178,6 +200,9 @@ __all__ = [
     "InferencePoolSpecX",
     "InferencePoolX",
     "Infrastructure",
+    "Jwks",
+    "JwtClients",
+    "KeyRef",
     "KubeObject",
     "LabelSelector",
     "Listener",
@@ -217,6 +242,7 @@ __all__ = [
     "RouteRule",
     "Secret",
     "SecretKeyRef",
+    "SecretRef",
     "ServerTls",
     "Service",
     "ServicePort",

@@ -1,0 +1,192 @@
+"""Who may call: which AccessPolicy counts for a listener or a route, and what it says.
+
+A policy that cannot be used lets nobody in, rather than everybody.
+"""
+
+import json
+from collections.abc import Iterator
+
+import msgspec
+
+from headgate.gateway import ir
+from headgate.model import absent
+from headgate.model.api_keys import MOST_CLIENTS, read_key
+from headgate.model.meta import Identity
+from headgate.model.objects import AccessPolicy, ApiKeyClients, ConfigMap, JwtClients, Secret
+from headgate.model.objects.access import KeyRef
+from headgate.model.problems import Place, Problem
+from headgate.model.store import Store
+from headgate.model.tls_material import read_value
+
+DEFAULT = "client-keys"
+"""Name of the access that holds where no policy does."""
+LONGEST_CLIENT = 253
+"""Characters of a client's name: what Kubernetes allows the name of a Secret's value."""
+
+
+class Read(msgspec.Struct, frozen=True):
+    """What a policy says; what is wrong is left out, down to nobody's being let in."""
+
+    access: ir.Access
+    problems: tuple[tuple[str, str], ...] = ()
+    """Field and sentence."""
+
+
+def of_listener(world: Store, gateway: Identity, owner: Identity, name: str) -> ir.Access | None:
+    """What holds for the requests of a listener, written in *owner*; None: anybody may call."""
+    targets = ((owner, name), (owner, None), (gateway, None))
+    for target, section in targets:
+        policy = world.get(chosen, target, section)
+        if policy is not None:
+            return world.get(read, policy).access
+    if world.entry("broken kinds", AccessPolicy.KIND.casefold()):
+        return ir.Access("an AccessPolicy that cannot be read")  # nobody knows whom it lets in
+    found = world.entry("settings", "client_keys")
+    return found if isinstance(found, ir.Access) else None
+
+
+def of_route(world: Store, route: Identity) -> ir.Access | None:
+    """What holds for a route in place of what its listener says; None: nothing."""
+    policy = world.get(chosen, route, None)
+    return None if policy is None else world.get(read, policy).access
+
+
+def chosen(world: Store, target: Identity, section: str | None) -> Identity | None:
+    """The oldest policy for an object, or for one of its listeners."""
+    found: list[tuple[tuple[str, str, str], Identity]] = []
+    for identity in world.indexed("policy", (AccessPolicy.KIND, target.kind, target.namespace, target.name)):
+        policy = world.any_object(identity)
+        assert isinstance(policy, AccessPolicy)
+        if any(
+            _means(each.kind, each.name, each.section_name, target, section)
+            for each in policy.spec.target_refs
+        ):
+            found.append((policy.age_key, identity))
+    return min(found)[1] if found else None
+
+
+def _means(kind: str, name: str, wanted: str | None, target: Identity, section: str | None) -> bool:
+    return (kind, name, wanted) == (target.kind, target.name, section)
+
+
+def token_policies(world: Store) -> tuple[tuple[str, ir.Tokens], ...]:
+    """`namespace/name` of each policy that reads tokens, and how it does."""
+    policies = sorted(world.kind(AccessPolicy))
+    found = ((each, world.get(read, each).access.tokens) for each in policies)
+    return tuple((f"{each.namespace}/{each.name}", tokens) for each, tokens in found if tokens is not None)
+
+
+def read(world: Store, policy: Identity) -> Read:
+    """What a policy says."""
+    found = world.any_object(policy)
+    assert isinstance(found, AccessPolicy)
+    name = f"{policy.namespace}/{policy.name}"
+    if found.spec.api_keys is not None:
+        return _keys(world, policy, name, found.spec.api_keys)
+    assert found.spec.jwt is not None, "rules.py asks for one of the two"
+    return _tokens(world, policy, name, found.spec.jwt)
+
+
+def _keys(world: Store, policy: Identity, name: str, wanted: ApiKeyClients) -> Read:
+    clients: dict[str, str] = {}
+    problems: list[tuple[str, str]] = []
+    for index, ref in enumerate(wanted.secret_refs):
+        field = f"spec.apiKeys.secretRefs[{index}]"
+        secret = world.object(Secret, policy.namespace, ref.name)
+        if secret is None:
+            problems.append((field, absent.sentence(world, "Secret", policy.namespace, ref.name)))
+            continue
+        for client in sorted({*_names(secret.data), *_names(secret.string_data)}):
+            value = read_value(secret, client)
+            try:
+                if isinstance(value, ValueError):
+                    raise value
+                key = read_key(str(value)).text
+                if not 0 < len(client) <= LONGEST_CLIENT or not client.isprintable() or not client.isascii():
+                    raise ValueError(f"{client[:50]!r} is no name of a client")
+                if key in clients and clients[key] != client:
+                    raise ValueError(
+                        f"the clients {clients[key]} and {client} have one key: nobody could tell them apart"
+                    )
+            except ValueError as error:
+                problems.append((field, f"Secret {ref.name}: {error}"))
+            else:
+                clients[key] = client
+    if len(clients) > MOST_CLIENTS:
+        problems.append(("spec.apiKeys.secretRefs", f"more than {MOST_CLIENTS} clients"))
+        clients = {}
+    pairs = tuple(sorted((client, key) for key, client in clients.items()))
+    return Read(ir.Access(name, ir.Keys(pairs, wanted.header)), tuple(problems))
+
+
+def _names(data: object) -> list[str]:
+    return [each for each in data if isinstance(each, str)] if isinstance(data, dict) else []
+
+
+def _tokens(world: Store, policy: Identity, name: str, wanted: JwtClients) -> Read:
+    jwks, field = wanted.jwks, "spec.jwt.jwks"
+    text: str | ValueError | None = jwks.inline
+    if jwks.uri is not None:
+        return Read(
+            ir.Access(
+                name, tokens=ir.Tokens(wanted.issuer, wanted.audiences, wanted.client_claim, None, jwks.uri)
+            )
+        )
+    if jwks.ref is not None:
+        field += ".ref"
+        text = _value(world, policy.namespace, jwks.ref)
+    if text is None:
+        text = ValueError("nothing says where the keys are")
+    problem = str(text) if isinstance(text, ValueError) else _no_key_set(text)
+    if problem is not None or isinstance(text, ValueError):
+        return Read(ir.Access(name), ((field, problem or ""),))
+    return Read(
+        ir.Access(name, tokens=ir.Tokens(wanted.issuer, wanted.audiences, wanted.client_claim, text, None))
+    )
+
+
+def _value(world: Store, namespace: str, ref: KeyRef) -> str | ValueError:
+    if ref.kind == "Secret":
+        secret = world.object(Secret, namespace, ref.name)
+        if secret is None:
+            return ValueError(absent.sentence(world, "Secret", namespace, ref.name))
+        return read_value(secret, ref.key)
+    found = world.object(ConfigMap, namespace, ref.name)
+    if found is None:
+        return ValueError(absent.sentence(world, "ConfigMap", namespace, ref.name))
+    if ref.key not in found.data:
+        return ValueError(f"ConfigMap {ref.name} has no key {ref.key}")
+    return found.data[ref.key]
+
+
+def _no_key_set(text: str) -> str | None:
+    """What is wrong with a JSON Web Key Set: Envoy refuses its whole listener for one without keys."""
+    try:
+        keys = json.loads(text)["keys"]
+        kinds = [each["kty"] for each in keys]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "it is no JSON Web Key Set: an object with keys, each with kty"
+    if not kinds:
+        return "the key set is empty"
+    return None
+
+
+def problems_of(world: Store, policy: AccessPolicy) -> Iterator[Problem]:
+    """What is wrong with a policy, and targets that it does not count for."""
+    for field, message in world.get(read, policy.identity).problems:
+        yield _problem(policy, field, "InvalidAccessPolicy", f"{message}; who depends on it is not let in")
+    for index, ref in enumerate(policy.spec.target_refs):
+        target = Identity(ref.kind, policy.namespace, ref.name, ref.group)
+        field = f"spec.targetRefs[{index}]"
+        if world.any_object(target) is None:
+            message = absent.sentence(world, ref.kind, policy.namespace, ref.name)
+            yield _problem(policy, field, "TargetNotFound", f"{message}; it protects nothing")
+            continue
+        first = world.get(chosen, target, ref.section_name)
+        if first is not None and first != policy.identity:
+            message = f"AccessPolicy {first.name} counts for this target, and one policy does"
+            yield _problem(policy, field, "Conflicted", message)
+
+
+def _problem(policy: AccessPolicy, field: str, reason: str, message: str) -> Problem:
+    return Problem(Place(object=str(policy.identity), field=field), reason, message)
