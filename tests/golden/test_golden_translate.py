@@ -45,7 +45,8 @@ def outcome(text: str) -> dict[str, Any]:
     translation = translate(snapshot, given)
     for kind, resources in translation.resources.items():
         for resource in resources.values():
-            protos.serialized(kind, resource)  # type: ignore[arg-type]
+            full_name = protos.MESSAGES[kind].DESCRIPTOR.full_name  # type: ignore[index]
+            protos.WRITERS.write(full_name, resource)  # Envoy's types, and written without json_format
     plain = msgspec.to_builtins(translation.resources)
     shown = {path: pick(plain, path.split(".")) for path in settings.get("show", [])}
     problems = [str(each) for each in (*snapshot.problems, *translation.problems)]

@@ -1,6 +1,7 @@
 """JSON-shaped Envoy resources → protobuf. Importing this module makes every type that we emit known."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from envoy.config.cluster.v3 import cluster_pb2
@@ -50,7 +51,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from headgate.gateway.envoy import extra_types
+from headgate.gateway.envoy import extra_types, wire
 from headgate.gateway.xds.versions import Kind
 
 TYPES_IN_ANYS = (
@@ -122,9 +123,22 @@ def type_url(kind: Kind) -> str:
 
 def to_message(kind: Kind, resource: Json) -> Message:
     """The resource as a message. Raises json_format.ParseError for a field or type that does not exist."""
-    return json_format.ParseDict(msgspec.to_builtins(resource), MESSAGES[kind](), descriptor_pool=_POOL)
+    return MESSAGES[kind].FromString(serialized(kind, resource))
 
 
 def serialized(kind: Kind, resource: Json) -> bytes:
     """The serialized message; equal resources give equal bytes. Raises as `to_message` does."""
-    return to_message(kind, resource).SerializeToString(deterministic=True)
+    return serialized_as(MESSAGES[kind].DESCRIPTOR, resource)
+
+
+def serialized_as(descriptor: Any, content: Json) -> bytes:
+    """The same of a part, a message of our pool's type *descriptor*."""
+    try:
+        return WRITERS.write(descriptor.full_name, content)
+    except wire.UnusualError:
+        message = GetMessageClass(descriptor)()
+        json_format.ParseDict(msgspec.to_builtins(content), message, descriptor_pool=_POOL)
+        return message.SerializeToString(deterministic=True)
+
+
+WRITERS = wire.Writers(_POOL)

@@ -1,5 +1,7 @@
 """JSON-shaped resources become Envoy's messages, also those types that the Python package lacks."""
 
+from typing import Any
+
 import pytest
 from google.protobuf import json_format
 
@@ -11,9 +13,12 @@ def test_a_listener_survives_the_way_to_bytes_and_back() -> None:
     resource = listeners.listener("port-8080", 8080, [listeners.Chain("port-8080")], GatewaySettings())
     data = protos.serialized("listener", resource)
     assert protos.type_url("listener") == "type.googleapis.com/envoy.config.listener.v3.Listener"
-    message = protos.MESSAGES["listener"]()
-    message.ParseFromString(data)
-    assert message == protos.to_message("listener", resource)
+    pool: Any = protos.MESSAGES["listener"].DESCRIPTOR.file.pool
+    expected = json_format.ParseDict(resource, protos.MESSAGES["listener"](), descriptor_pool=pool)
+    found = protos.to_message("listener", resource)
+    assert json_format.MessageToDict(found, descriptor_pool=pool) == json_format.MessageToDict(
+        expected, descriptor_pool=pool
+    )
     assert b"sse_to_metadata.v3.SseToMetadata" in data and b"JsonContentParser" in data
 
 
