@@ -1,5 +1,6 @@
 """JSON-shaped resources become Envoy's messages, also those types that the Python package lacks."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ def test_a_listener_survives_the_way_to_bytes_and_back() -> None:
     data = protos.serialized("listener", resource)
     assert protos.type_url("listener") == "type.googleapis.com/envoy.config.listener.v3.Listener"
     pool: Any = protos.MESSAGES["listener"].DESCRIPTOR.file.pool
-    expected = json_format.ParseDict(resource, protos.MESSAGES["listener"](), descriptor_pool=pool)
+    expected = json_format.ParseDict(deepcopy(resource), protos.MESSAGES["listener"](), descriptor_pool=pool)
     found = protos.to_message("listener", resource)
     assert json_format.MessageToDict(found, descriptor_pool=pool) == json_format.MessageToDict(
         expected, descriptor_pool=pool
