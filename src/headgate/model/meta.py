@@ -149,8 +149,20 @@ class KubeObject(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def age_key(self) -> tuple[str, str, str]:
-        """Sorts the oldest object first: creation time (unknown last), then namespace, then name."""
-        return (self.metadata.creation_timestamp or "~", self.metadata.namespace, self.metadata.name)
+        """Sorts the oldest object first: creation time (unknown last), then namespace, then name.
+
+        Of objects from files the namespace comes first: whoever writes a file writes its date, too, and must
+        not take what is another namespace's by that.
+        """
+        created = self.metadata.creation_timestamp or "~"
+        if self.origin.file:
+            return (self.metadata.namespace, created, self.metadata.name)
+        return (created, self.metadata.namespace, self.metadata.name)
+
+    def is_older(self, other: "KubeObject") -> bool:
+        """Whether its creation time is what puts it before *other*."""
+        mine, others = self.metadata.creation_timestamp or "~", other.metadata.creation_timestamp or "~"
+        return mine < others and self.age_key < other.age_key
 
     def place(self, field: str = "") -> Place:
         """Where *field* (a dotted path, empty for the whole object) was written."""

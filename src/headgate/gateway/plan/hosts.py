@@ -86,7 +86,7 @@ def host(world: Store, target: Target, name: str, domain: str) -> Host:
         rules = world.get(planned, route).rules
         ranked += ((rank, each, RuleRef(route, number)) for number, each in enumerate(rules))
     ranked.sort(key=lambda entry: (entry[0], entry[1].precedence))
-    found, hidden = _first_of_each(domain, ranked)
+    found, hidden = _first_of_each(world, domain, ranked)
     return Host(found, owner, hidden)
 
 
@@ -105,7 +105,7 @@ def _candidates(world: Store, owner: Listener, wider: list[str]) -> Iterator[tup
 
 
 def _first_of_each(
-    domain: str, ranked: list[tuple[int, PlannedRule, RuleRef]]
+    world: Store, domain: str, ranked: list[tuple[int, PlannedRule, RuleRef]]
 ) -> tuple[tuple[RuleRef, ...], tuple[Problem, ...]]:
     winners: dict[object, tuple[int, RuleRef, PlannedRule]] = {}
     found: list[RuleRef] = []
@@ -115,13 +115,18 @@ def _first_of_each(
             winners[each.rule.match] = (rank, place, each)
             found.append(place)
             continue
-        its_rank, winner, rule = winners[each.rule.match]
+        its_rank, winner, _ = winners[each.rule.match]
         if its_rank == rank and winner.route != place.route:
-            why = "is older" if rule.precedence[5][0] < each.precedence[5][0] else "comes first by name"
+            why = "is older" if _is_older(world, winner.route, place.route) else "comes first by name"
             message = f"{winner.route.kind} {winner.route.name} {why} and has the same match on {domain}"
             where = Place(object=str(place.route), field=each.field)
             shadowed.append(Problem(where, "Shadowed", message, "warning"))
     return tuple(found), tuple(shadowed)
+
+
+def _is_older(world: Store, one: Identity, other: Identity) -> bool:
+    first, second = world.any_object(one), world.any_object(other)
+    return first is not None and second is not None and first.is_older(second)
 
 
 def shadowed(world: Store, at: tuple[Target, str, str]) -> tuple[Problem, ...]:
