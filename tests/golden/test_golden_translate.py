@@ -1,7 +1,7 @@
 """Runs every case in `translate/`: a purpose, documents, and what of the translation the case is about.
 
 The first document holds the case's settings: `show` lists dotted paths into the resources (`route`,
-`cluster`, …; `*` takes every key); `settings` overrides GatewaySettings. Problems are always shown.
+`cluster`, …; `*` takes every key); `settings` overrides GatewaySettings. Results and problems are always shown.
 HEADGATE_BLESS=1
 rewrites the expected parts.
 """
@@ -50,7 +50,23 @@ def outcome(text: str) -> dict[str, Any]:
     plain = msgspec.to_builtins(translation.resources)
     shown = {path: pick(plain, path.split(".")) for path in settings.get("show", [])}
     problems = [str(each) for each in (*snapshot.problems, *translation.problems)]
-    return {**shown, "problems": problems} if problems else shown
+    results = {str(each): told(msgspec.to_builtins(found)) for each, found in translation.results.items()}
+    return {**shown, "results": results, **({"problems": problems} if problems else {})}
+
+
+def told(value: Any) -> Any:
+    """A result in short: conditions in one line, kinds that may attach by their names."""
+    if isinstance(value, dict):
+        if set(value) >= {"type", "status", "reason"}:
+            return f"{value['type']}={value['status']} {value['reason']}"
+        if set(value) == {"group", "kind"}:
+            return value["kind"]
+        return {key: told(each) for key, each in value.items() if key not in OF_ALL}
+    return [told(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+OF_ALL = ("controller_name", "controllerName", "supportedFeatures")
+"""What is the same in every result."""
 
 
 def pick(value: Any, path: list[str]) -> Any:

@@ -14,6 +14,7 @@ from headgate.gateway.indexes import INDEXES
 from headgate.gateway.plan import access, hosts, problems
 from headgate.gateway.plan.classes import Target, targets
 from headgate.gateway.plan.listeners import target_listeners
+from headgate.gateway.plan.results.of_objects import AnyResult, judged, result
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.xds.linger import Json, Linger
 from headgate.gateway.xds.versions import Changes, Kind, Resource, resource
@@ -122,6 +123,11 @@ class GatewayHalf:
         """The endpoints of a cluster, with those that just left."""
         linger = self._linger.setdefault(target, Linger())
         return assigned(name, linger.changed(name, assignment, now))
+
+    def results(self) -> Mapping[Identity, AnyResult]:
+        """What became of every object of ours, as Kubernetes shows it."""
+        found = ((each, self.world.get(result, each)) for each in sorted(self.world.get(judged)))
+        return {identity: each for identity, each in found if each is not None}
 
     @property
     def problems(self) -> tuple[Problem, ...]:

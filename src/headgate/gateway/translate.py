@@ -13,9 +13,12 @@ from headgate.gateway.envoy.names import Json
 from headgate.gateway.half import note_bound_ports, world_of
 from headgate.gateway.plan import advice, hosts, problems, summary
 from headgate.gateway.plan.classes import ALL, Target
+from headgate.gateway.plan.results import of_objects
+from headgate.gateway.plan.results.of_objects import AnyResult
 from headgate.gateway.plan.summary import Summary
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.xds.versions import KINDS
+from headgate.model.meta import Identity
 from headgate.model.problems import Problem
 from headgate.model.snapshot import Snapshot, follow
 from headgate.model.store import Store
@@ -34,6 +37,8 @@ class Translation(msgspec.Struct, frozen=True):
     summary: Summary
     notes: tuple[Problem, ...] = ()
     """For whoever checks manifests: nothing to mend."""
+    results: Mapping[Identity, AnyResult] = msgspec.field(default_factory=dict)
+    """What became of every object of ours, as Kubernetes shows it."""
 
 
 def translate(
@@ -62,6 +67,11 @@ def translate(
         problems=tuple(sorted(world.located(each) for each in found)),
         notes=tuple(sorted(world.located(each) for each in notes)),
         summary=world.get(summary.summary, target),
+        results={
+            each: found_result
+            for each in sorted(world.get(of_objects.judged))
+            if (found_result := world.get(of_objects.result, each)) is not None
+        },
     )
 
 

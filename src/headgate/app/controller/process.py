@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from headgate.app.processes.lines import event
 from headgate.gateway.half import GatewayHalf, Update
 from headgate.gateway.plan.classes import ALL
+from headgate.gateway.plan.results.of_objects import AnyResult
 from headgate.gateway.plan.summary import Summary, summary
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.xds.publisher import Publisher
@@ -25,6 +26,7 @@ from headgate.io.sources.api import Source
 from headgate.io.web.admin import AdminServer, Reply, reply
 from headgate.io.xds.server import XdsServer
 from headgate.model.forbidden import Own
+from headgate.model.meta import Identity
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import Difference, Snapshot, difference, held, take
 from headgate.model.words import counted
@@ -159,7 +161,12 @@ class Controller:
         async def healthy(_: Mapping[str, str]) -> Reply:
             return reply({"ok": True})
 
-        return {"/healthz": healthy, "/readyz": ready, "/v1/status": status}
+        async def objects(_: Mapping[str, str]) -> Reply:
+            async with self._in_thread:
+                found = await asyncio.to_thread(self._half.results)
+            return reply({"objects": [_object(identity, each) for identity, each in found.items()]})
+
+        return {"/healthz": healthy, "/readyz": ready, "/v1/status": status, "/v1/objects": objects}
 
     async def _take(self, snapshot: Snapshot) -> None:
         """Work on a new snapshot, and publish."""
@@ -309,6 +316,16 @@ def _now() -> float:
 
 def _shown(problem: Problem) -> Mapping[str, Any]:
     return {**msgspec.to_builtins(problem), "text": str(problem)}
+
+
+def _object(identity: Identity, result: AnyResult) -> Mapping[str, Any]:
+    return {
+        "group": identity.group,
+        "kind": identity.kind,
+        "namespace": identity.namespace,
+        "name": identity.name,
+        "status": msgspec.to_builtins(result),
+    }
 
 
 def _tell(problem: Problem) -> None:

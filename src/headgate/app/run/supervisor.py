@@ -341,6 +341,13 @@ class Supervisor:
                 return failure(404, "unknown-request", "no decision has this request id")
             return await self._of_picker(f"/v1/decisions/{name}")
 
+        async def objects(_: Mapping[str, str]) -> Reply:
+            try:
+                return await fetch(self._folder.controller_socket, "/v1/objects")
+            except OSError:
+                message = "the controller does not answer now; it is being restarted"
+                return failure(503, "controller-away", message)
+
         async def metrics(_: Mapping[str, str]) -> Reply:
             assert self._envoy is not None
             try:
@@ -353,6 +360,7 @@ class Supervisor:
             "/healthz": healthy,
             "/readyz": ready,
             "/v1/status": status,
+            "/v1/objects": objects,
             "/v1/decisions": decisions,
             "/v1/decisions/{request_id}": decision,
         }

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.table import Table
 
 app = typer.Typer(add_completion=False)
@@ -17,7 +19,8 @@ def status(
     ] = "http://127.0.0.1:15000",
     output: Annotated[Literal["text", "json"], typer.Option()] = "text",
 ) -> None:
-    """Show a running gateway: its processes, ports, pools, endpoints and problems.
+    """Show a running gateway: its processes, ports, pools, endpoints and problems, and what became of every
+    Gateway, listener, route and pool, in the conditions that Kubernetes shows.
 
     Exit code 0 when it is ready, 1 when it is not, when no endpoint of a pool is up, or when nobody answers.
 
@@ -32,6 +35,7 @@ def status(
 
     try:
         content = get_json(admin, "/v1/status")
+        content["objects"] = get_json(admin, "/v1/objects")["objects"] if content.get("gateway") else []
     except AdminError as error:
         say(f"headgate: {error}", err=True)
         raise typer.Exit(1) from None
@@ -71,8 +75,66 @@ def _print(content: dict[str, Any]) -> None:
     if gateway is None:
         console.print()
         console.print("The controller does not answer.", style="yellow")
+    lines = list(conditions(content["objects"]))
+    if lines:
+        console.print()
+    for line, fine in lines[:MOST_OBJECTS]:
+        console.print(line, style=None if fine else "red", soft_wrap=True)
+    if len(lines) > MOST_OBJECTS:
+        console.print(f"and {len(lines) - MOST_OBJECTS} more: --output json shows all")
     for problem in (gateway or {}).get("problems", ()):
         console.print(problem["text"], style="yellow" if problem["severity"] == "warning" else "red")
+
+
+MOST_OBJECTS = 40
+"""Objects, listeners and parents that are shown to people."""
+
+
+def conditions(objects: list[dict[str, Any]]) -> "Iterator[tuple[str, bool]]":
+    """A line for each object, listener or parent, and whether all is well; what is not comes first."""
+    found = [line for each in objects for line in _lines(each)]
+    yield from sorted(found, key=lambda line: line[1])
+
+
+def _lines(each: dict[str, Any]) -> "Iterator[tuple[str, bool]]":
+    name = (
+        f"{each['kind']} {each['namespace']}/{each['name']}"
+        if each["namespace"]
+        else f"{each['kind']} {each['name']}"
+    )
+    status = each["status"]
+    if status.get("conditions"):
+        yield _line(name, status["conditions"])
+    for listener in status.get("listeners", ()):
+        routes = listener["attachedRoutes"]
+        yield _line(
+            f"{name} {listener['name']}: {routes} route{'' if routes == 1 else 's'}", listener["conditions"]
+        )
+    for key, ref in (("parents", "parentRef"), ("ancestors", "ancestorRef")):
+        for parent in status.get(key, ()):
+            where = f"{parent[ref]['namespace']}/{parent[ref]['name']}"
+            section = parent[ref].get("sectionName")
+            yield _line(f"{name} at {where}{f' {section}' if section else ''}", parent["conditions"])
+
+
+def _line(name: str, conditions: list[dict[str, Any]]) -> tuple[str, bool]:
+    """Good conditions by their type alone, bad ones with reason and message."""
+    words, fine = [], True
+    for each in conditions:
+        good = (each["status"] == "True") != (each["type"] in GOOD_WHEN_FALSE)
+        if good and each["type"] not in GOOD_WHEN_FALSE:
+            words.append(each["type"])
+        elif not good:
+            fine = False
+            message = f": {each['message']}" if each["message"] else ""
+            words.append(f"{each['type']}={each['status']} ({each['reason']}{message})")
+    return f"{name}  {' '.join(words)}", fine
+
+
+GOOD_WHEN_FALSE = frozenset(
+    {"Conflicted", "OverlappingTLSConfig", "PartiallyInvalid", "InsecureFrontendValidationMode"}
+)
+"""Conditions that tell of trouble."""
 
 
 def _processes(processes: list[dict[str, Any]]) -> "Table":

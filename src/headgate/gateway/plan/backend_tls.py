@@ -5,7 +5,7 @@ import msgspec
 from headgate.gateway import ir
 from headgate.gateway.plan.certificates import authorities
 from headgate.model.meta import Identity
-from headgate.model.objects import BackendTLSPolicy
+from headgate.model.objects import BackendTLSPolicy, Service
 from headgate.model.services import service_port
 from headgate.model.store import Store
 
@@ -40,6 +40,13 @@ def chosen(world: Store, kind: str, namespace: str, name: str, number: int) -> I
             if target.section_name in (None, port.name if port is not None else None):
                 found.append((target.section_name is None, policy.age_key, identity))
     return min(found)[2] if found else None
+
+
+def ports_of(world: Store, namespace: str, name: str, section: str | None) -> tuple[int, ...]:
+    """Ports of a Service that a policy for *section* (a port's name; None: all) is for."""
+    service = world.object(Service, namespace, name)
+    ports = service.spec.ports if service is not None else ()
+    return tuple(port.port for port in ports if section in (None, port.name))
 
 
 def read(world: Store, policy: Identity) -> ir.UpstreamTls | Wrong:
