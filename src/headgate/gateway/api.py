@@ -43,19 +43,26 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.action or self.mirrors or self.redirect)
 
     def then(self, other: "Effect") -> "Effect":
-        """Both effects, this one first."""
+        """Both effects, this one first; of two that rewrite the path *other* does."""
+        action = self.action
+        if _PATH_REWRITES & set(other.action):
+            action = {key: value for key, value in action.items() if key not in _PATH_REWRITES}
         return Effect(
             request_add=self.request_add + other.request_add,
             request_remove=self.request_remove + other.request_remove,
             response_add=self.response_add + other.response_add,
             response_remove=self.response_remove + other.response_remove,
             own_answers_set=self.own_answers_set + other.own_answers_set,
-            action={**self.action, **other.action},
+            action={**action, **other.action},
             mirrors=self.mirrors + other.mirrors,
             preflights=self.preflights or other.preflights,
             per_filter={**self.per_filter, **other.per_filter},
             redirect=other.redirect or self.redirect,
         )
+
+
+_PATH_REWRITES = frozenset({"prefix_rewrite", "regex_rewrite"})
+"""Envoy takes one of them."""
 
 
 class Position(msgspec.Struct, frozen=True):

@@ -124,6 +124,15 @@ class GatewayHalf:
         linger = self._linger.setdefault(target, Linger())
         return assigned(name, linger.changed(name, assignment, now))
 
+    def made_of(self, resource: str) -> frozenset[Identity]:
+        """Objects that a resource (`kind name`) came to be by, in any Envoy."""
+        kind, _, name = resource.partition(" ")
+        nodes = (Node(resources.one, ((target, kind, name),)) for target in self.world.get(targets))
+        facts = (fact for node in nodes for fact in self.world.facts_of(node))
+        return frozenset(
+            each for fact in facts if isinstance(fact, tuple) for each in fact if isinstance(each, Identity)
+        )
+
     def results(self) -> Mapping[Identity, AnyResult]:
         """What became of every object of ours, as Kubernetes shows it."""
         found = ((each, self.world.get(result, each)) for each in sorted(self.world.get(judged)))

@@ -25,7 +25,7 @@ def prefix_rewrite(path: PathMatch, replacement: str) -> Mapping[str, Any] | str
     }
 
 
-_NOT_RE2 = re.compile(r"\(\?(?!:|P<|[imsU]+\)|[imsU]+:)|\\[1-9]|\\Z|[*+?}]\+")
+_NOT_RE2 = re.compile(r"\(\?(?!:|P<|[imsU]+\)|[imsU]+:)|\\[1-9]|\\[ZuUN]|\\[^\x00-\x7f]|[*+?}]\+")
 
 
 def regex_problem(pattern: str) -> str | None:
@@ -33,6 +33,8 @@ def regex_problem(pattern: str) -> str | None:
 
     Careful rather than complete: what Python's `re` does not know either (`\\pL`) is refused too.
     """
+    if not pattern:
+        return "an empty expression matches nothing here: write one, or no match"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # `[[`: RE2 reads it as Python does today

@@ -20,6 +20,7 @@ DISCOVERY_GROUP = "discovery.k8s.io"
 
 DURATION = "a duration such as 30s, 500ms or 1m30s"
 HOSTNAME = "a host name such as llm.example.com or *.example.com: lower case, no scheme, no port, no path"
+PRECISE_HOSTNAME = "a host name such as llm.example.com: lower case, no *, no scheme, no port, no path"
 
 OBJECT_NAME = "a name such as gpu-1 or llm.example.com: lower-case letters, digits, '-' and '.'"
 LINE = "text without line breaks and other control characters"
@@ -56,6 +57,15 @@ Hostname = Annotated[
         max_length=253,
         pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z",
         description=HOSTNAME,
+    ),
+]
+PreciseHostname = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z",
+        description=PRECISE_HOSTNAME,
     ),
 ]
 HeaderName = Annotated[

@@ -22,9 +22,9 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.pem = self._certificate(self._name, self._key, authority=True)
 
-    def sign(self, name: str) -> KeyPair:
+    def sign(self, name: str, curve: ec.EllipticCurve | None = None) -> KeyPair:
         """A fresh key and a certificate over it for the host *name*, which servers and clients can use."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = ec.generate_private_key(curve or ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

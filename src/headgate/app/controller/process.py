@@ -17,8 +17,10 @@ from headgate.gateway.half import GatewayHalf, Update
 from headgate.gateway.plan.classes import ALL
 from headgate.gateway.plan.results.of_objects import AnyResult
 from headgate.gateway.plan.summary import Summary, summary
+from headgate.gateway.quarantine import Quarantine
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.xds.publisher import Publisher
+from headgate.gateway.xds.session import REFUSED
 from headgate.gateway.xds.versions import Changes
 from headgate.io.client_keys import ClientKeyFile
 from headgate.io.here import local_addresses
@@ -84,6 +86,8 @@ class Controller:
         """Where the gateway's processes listen."""
         self._source = source
         self._half = GatewayHalf(settings)
+        self._quarantine = Quarantine()
+        self._judging = False
         self._client_keys = client_keys
         if client_keys is not None:
             self._half.let_in(client_keys.clients)
@@ -191,11 +195,30 @@ class Controller:
         self._note_problems()
 
     def _work(self, found: Difference, now: float) -> Update:
-        take(self._half.world, found)
+        given = self._quarantine.said(found.changes)
+        take(self._half.world, replace(found, changes=tuple(given)))
         return self._half.refresh(now)
 
+    def _judge(self) -> None:
+        """Every Envoy has said yes or no to all that is published: look for who makes what is refused."""
+        while self._settled():
+            refused = next((each for each in self.xds.problems if not _is_about_a_port(each)), None)
+            if refused is None:
+                changes = self._quarantine.taken()
+            else:
+                made_of = self._half.made_of(refused.place.object)
+                changes = self._quarantine.refused(refused.message.removeprefix(REFUSED), made_of)
+            if not changes:
+                return
+            self._half.world.apply(changes)
+            self._hand_over(self._half.refresh(_now()))
+
     def _publish(self, update: Update) -> None:
-        """Hand over to xDS what may go now, and come back for the rest."""
+        """Hand over to xDS what may go now, come back for the rest, and see what Envoy says."""
+        self._hand_over(update)
+        self._heard()
+
+    def _hand_over(self, update: Update) -> None:
         first, self._stale_summary = self._summary is None, True
         now = _now()
         for target in {ALL, *update.changes}:
@@ -211,7 +234,6 @@ class Controller:
         if first:
             self._current_summary()
         self._schedule()
-        self._heard()
 
     def _schedule(self) -> None:
         if self._timer is not None:
@@ -242,7 +264,18 @@ class Controller:
 
     def _heard(self) -> None:
         """Something changed about the streams: what Envoy refuses, and whether it has everything."""
-        if self._unannounced and self._settled() and (found := self._current_summary()) is not None:
+        if not self._judging and not self._in_thread.locked() and self._summary is not None:
+            self._judging = True
+            try:
+                self._judge()
+            finally:
+                self._judging = False
+        if (
+            self._unannounced
+            and not self._quarantine.trying
+            and self._settled()
+            and (found := self._current_summary()) is not None
+        ):
             self._unannounced = False
             log.info("applied: %s", counts(found), extra=event("applied", **numbers(found)))
         self._note_problems()
@@ -253,7 +286,8 @@ class Controller:
         return self._summary
 
     def _note_problems(self) -> None:
-        present = (self._crash, self._read, self._found, self.xds.problems)
+        refused = () if self._quarantine.trying else self.xds.problems
+        present = (self._crash, self._read, self._found, self._quarantine.problems, refused)
         if present != self._noted:
             self._noted = present
             self._book.update(each for some in present for each in some)
@@ -326,6 +360,11 @@ def _object(identity: Identity, result: AnyResult) -> Mapping[str, Any]:
         "name": identity.name,
         "status": msgspec.to_builtins(result),
     }
+
+
+def _is_about_a_port(problem: Problem) -> bool:
+    """A listener whose port somebody else has: no object would help by being left out."""
+    return problem.place.object.startswith("listener ") and "bind" in problem.message.lower()
 
 
 def _tell(problem: Problem) -> None:

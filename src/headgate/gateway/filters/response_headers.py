@@ -21,7 +21,8 @@ class ResponseHeaderModifier(FilterPlugin, frozen=True):
         """Refused for headers that no route may touch."""
         modifier = settings.response_header_modifier
         assert modifier is not None, "rules.py asks for it"
-        return refused(modifier, "responseHeaderModifier") or cls(modifier)
+        instead = {"host": "answers have no such header"}
+        return refused(modifier, "responseHeaderModifier", instead) or cls(modifier)
 
     def effect(self, at: Position) -> Effect:
         """Headers to add and to remove."""

@@ -27,6 +27,13 @@ from headgate.model.problems import Place, Problem
 MAX_RESOURCES = 500
 """Resources in one response: keeps messages far below gRPC's default limit of 4 MiB."""
 
+REFUSED = "Envoy refused this version and keeps what it had: "
+"""How what Envoy says of a resource begins."""
+
+_ONE_BY_ONE: tuple[Kind, ...] = ("secret",)
+"""Kinds that are sent in a response each. Envoy names no secret that it refuses, and says yes to one that it
+refused when it comes again (seen with 1.40): its first word must be about that secret alone."""
+
 _NAMING: tuple[Kind, ...] = ("route", "scope", "listener")
 """Kinds that name clusters that they need."""
 
@@ -92,7 +99,7 @@ class DeltaSession:
         found: list[Problem] = []
         for kind, subscription in self._of.items():
             for name, refusal in sorted(subscription.refused.items()):
-                message = f"Envoy refused this version and keeps what it had: {refusal.message}"
+                message = f"{REFUSED}{refusal.message}"
                 found.append(Problem(Place(object=f"{kind} {name}"), "RefusedByEnvoy", message))
         return tuple(found)
 
@@ -227,7 +234,7 @@ class DeltaSession:
                 single = single or resource
             else:
                 together.append(resource)
-                if len(together) == MAX_RESOURCES:
+                if len(together) == (1 if subscription.kind in _ONE_BY_ONE else MAX_RESOURCES):
                     break
         chosen = together or ([single] if single is not None else [])
         if not chosen:

@@ -15,6 +15,7 @@ from headgate.model.meta import (
     Line,
     Name,
     PortNumber,
+    PreciseHostname,
     Weight,
 )
 
@@ -264,7 +265,7 @@ class RequestRedirect(msgspec.Struct, frozen=True, rename="camel"):
     """Answer with a redirect."""
 
     scheme: Literal["http", "https"] | None = None
-    hostname: Hostname | None = None
+    hostname: PreciseHostname | None = None
     path: PathModifier | None = None
     port: PortNumber | None = None
     status_code: Literal[301, 302, 303, 307, 308] = 302
@@ -273,7 +274,7 @@ class RequestRedirect(msgspec.Struct, frozen=True, rename="camel"):
 class UrlRewrite(msgspec.Struct, frozen=True, rename="camel"):
     """Change host or path before forwarding."""
 
-    hostname: Hostname | None = None
+    hostname: PreciseHostname | None = None
     path: PathModifier | None = None
 
 
