@@ -242,8 +242,8 @@ stories = st.lists(st.tuples(number, number, number, number), min_size=STEPS, ma
 @given(stories)
 def test_incremental_equals_from_scratch(story: list[Step]) -> None:
     world, facts = Store(INDEXES), Facts()
-    pools = Family[PoolKey, Pool | None](world, Node(pool_keys, ()), pool)
-    told = Family[Identity, tuple[Problem, ...]](world, Node(judged, ()), problems_of)
+    pools = Family[PoolKey, Pool | None](world, [Node(pool_keys, ())], pool)
+    told = Family[Identity, tuple[Problem, ...]](world, [Node(judged, ())], problems_of)
     for step in story:
         happen(world, facts, step)
         asked = step[3]
@@ -294,8 +294,8 @@ def one_pod(at: int, ready: str = "True", **labels: str) -> Pod:
 def test_a_change_in_a_large_fleet_runs_little() -> None:
     world = Store(INDEXES)
     world.apply(Change(each.identity, each) for each in a_fleet())
-    pools = Family[PoolKey, Pool | None](world, Node(pool_keys, ()), pool)
-    told = Family[Identity, tuple[Problem, ...]](world, Node(judged, ()), problems_of)
+    pools = Family[PoolKey, Pool | None](world, [Node(pool_keys, ())], pool)
+    told = Family[Identity, tuple[Problem, ...]](world, [Node(judged, ())], problems_of)
 
     def runs(*objects: KubeObject, **gone: KubeObject) -> tuple[int, int]:
         """Computations that a change runs, and pools that are new."""

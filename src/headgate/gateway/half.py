@@ -21,7 +21,7 @@ from headgate.gateway.xds.versions import Changes, Kind, Resource, resource
 from headgate.model.family import Family, Refreshed
 from headgate.model.meta import Identity
 from headgate.model.problems import Place, Problem
-from headgate.model.store import Store
+from headgate.model.store import Store, in_parts
 from headgate.model.tracker import Node
 
 
@@ -63,14 +63,16 @@ class GatewayHalf:
         self.world = world_of(settings)
         """Feed it by `apply` and `follow`, then `refresh`."""
         self._resources: Family[resources.Key, Resource] = Family(
-            self.world, Node(_all_keys, ()), resources.one
+            self.world, [Node(_all_keys, ())], resources.one
         )
         self._problems: Family[Identity, tuple[Problem, ...]] = Family(
-            self.world, Node(problems.judged, ()), problems.problems_of
+            self.world, in_parts(problems.judged_in), problems.problems_of
         )
         self._shadowed: Family[tuple[Target, str, str], tuple[Problem, ...]] = Family(
-            self.world, Node(hosts.all_hosts, ()), hosts.shadowed
+            self.world, [Node(hosts.all_hosts, ())], hosts.shadowed
         )
+        self._stale: dict[Node, None] = {}
+        """What has to be looked at again."""
         self._with_problems: dict[object, tuple[Problem, ...]] = {}
         """Of each object and each host that there is something to say of."""
         self._linger: dict[Target, Linger] = {}
@@ -87,9 +89,11 @@ class GatewayHalf:
         *now* is the caller's clock, in seconds. Call again at `due`.
         """
         note_bound_ports(self.world)
-        stale = self.world.take_stale()
+        self._stale |= dict.fromkeys(self.world.take_stale())
+        stale = tuple(self._stale)
         found = self._resources.refresh(stale)
         told = self._note(self._problems.refresh(stale)) | self._note(self._shadowed.refresh(stale))
+        self._stale = {}
         for key in (*found.changed, *found.gone):
             told |= self._failures.pop(key, None) is not None
         for key, error in found.failed.items():
@@ -99,7 +103,7 @@ class GatewayHalf:
         for key, each in found.changed.items():
             target, kind, name = key
             if kind == "endpoint":
-                each = self._lingering(target, name, self.world.get(resources.as_json, key), now)
+                each = self._lingering(target, each, self.world.get(resources.as_json, key), now)
             changes.setdefault(target, ({}, []))[0][kind, name] = each
         for target, kind, name in found.gone:
             if kind == "endpoint" and target in self._linger:
@@ -119,10 +123,11 @@ class GatewayHalf:
         """When to refresh although nothing changed."""
         return min((each.due for each in self._linger.values() if each.due is not None), default=None)
 
-    def _lingering(self, target: Target, name: str, assignment: Json, now: float) -> Resource:
-        """The endpoints of a cluster, with those that just left."""
+    def _lingering(self, target: Target, wanted: Resource, assignment: Json, now: float) -> Resource:
+        """The endpoints of a cluster, with those that just left. *wanted* is made of *assignment*."""
         linger = self._linger.setdefault(target, Linger())
-        return assigned(name, linger.changed(name, assignment, now))
+        found = linger.changed(wanted.name, assignment, now)
+        return wanted if found is assignment else assigned(wanted.name, found)
 
     def made_of(self, resource: str) -> frozenset[Identity]:
         """Objects that a resource (`kind name`) came to be by, in any Envoy."""

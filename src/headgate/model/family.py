@@ -1,6 +1,6 @@
 """Many values of one kind, followed: which of them changed since the last look."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from headgate.model.tracker import Node, Tracker
@@ -25,17 +25,19 @@ class Family(Generic[K, V]):
     `refresh` costs what changed, not what there is.
     """
 
-    def __init__(self, tracker: Tracker, members: Node, member: Callable[..., V]) -> None:
-        """*members* yields a frozenset of arguments of *member*."""
+    def __init__(self, tracker: Tracker, members: Iterable[Node], member: Callable[..., V]) -> None:
+        """Each of *members* yields a frozenset of arguments of *member*; no two of them have one in common
+        at the same time."""
         self._tracker = tracker
-        self._members = members
         self._member = member
-        self._known: frozenset[K] = frozenset()
+        self._known: dict[Node, frozenset[K]] = {each: frozenset() for each in members}
+        self._members: set[K] = set()
         self._due: dict[K, None] = {}
         """Members that may have another value than is known."""
         self._failed: set[K] = set()
         self.values: dict[K, V] = {}
-        tracker.watch(members)
+        for each in self._known:
+            tracker.watch(each)
 
     @property
     def is_behind(self) -> bool:
@@ -50,27 +52,33 @@ class Family(Generic[K, V]):
         have to be given again.
         """
         began = self._tracker.runs
-        again: list[K] = [node.args[0] for node in stale if node.fn is self._member]
-        members: frozenset[K] = self._tracker.get(self._members.fn, *self._members.args)
-        gone: set[K] = set()
-        if members is not self._known:
-            gone = set(self._known - members)
-            for key in members - self._known:
-                self._tracker.watch(Node(self._member, (key,)))
-                self._due[key] = None
-        self._known = members
-        for key in again:
-            if key in members:
-                self._due[key] = None
+        again: list[K] = []
+        parts: dict[Node, frozenset[K]] = {}
+        for node in stale:
+            if node.fn is self._member:
+                again.append(node.args[0])
+            elif node in self._known:
+                parts[node] = self._tracker.get(node.fn, *node.args)
+        gone, new = self._moved(parts)
+        self._known |= parts
+        for key in new:
+            self._tracker.watch(Node(self._member, (key,)))
+            self._members.add(key)
+            self._due[key] = None
         for key in gone:
             self._tracker.unwatch(Node(self._member, (key,)))
+            self._members.discard(key)
             self._due.pop(key, None)
             self._failed.discard(key)
             self.values.pop(key, None)
+        for key in again:
+            if key in self._members:
+                self._due[key] = None
         changed: dict[K, V] = {}
         failed: dict[K, Exception] = {}
-        while self._due and (most_runs is None or self._tracker.runs - began < most_runs):
-            key = next(iter(self._due))
+        for key in tuple(self._due):
+            if most_runs is not None and self._tracker.runs - began >= most_runs:
+                break
             del self._due[key]
             try:
                 value = self._tracker.get(self._member, key)
@@ -81,4 +89,16 @@ class Family(Generic[K, V]):
             if key not in self.values or self.values[key] != value or key in self._failed:
                 changed[key] = self.values[key] = value
                 self._failed.discard(key)
+        if not self._due:
+            self._due = {}  # a dict that was large stays slow
         return Refreshed(changed, gone, failed)
+
+    def _moved(self, parts: Mapping[Node, frozenset[K]]) -> tuple[set[K], set[K]]:
+        """Members that are gone, and those that are new; one that is in another part now is neither."""
+        before: set[K] = set()
+        after: set[K] = set()
+        for node, members in parts.items():
+            known = self._known[node]
+            before |= known - members
+            after |= members - known
+        return before - after, after - before

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from headgate.model.meta import Identity, KubeObject
 from headgate.model.problems import Place, Problem
-from headgate.model.tracker import Tracker
+from headgate.model.tracker import Node, Tracker
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -241,3 +241,8 @@ class Store(Tracker):
 def bucket_of(identity: Identity) -> int:
     """Which part an object belongs to; the same in every process."""
     return crc32(f"{identity.namespace}/{identity.name}".encode()) % BUCKETS
+
+
+def in_parts(fn: Callable[..., Any]) -> tuple[Node, ...]:
+    """The computations *fn(world, number)* of all `BUCKETS` parts."""
+    return tuple(Node(fn, (number,)) for number in range(BUCKETS))

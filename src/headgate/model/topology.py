@@ -56,10 +56,11 @@ PRIORITIES: Mapping[str | None, int] = {"Critical": 1, "Standard": 0, None: 0, "
 
 def pool_keys(world: Store) -> frozenset[PoolKey]:
     """Of all InferencePools, of either API group."""
-    return frozenset().union(*(world.get(_pool_keys_of, number) for number in range(BUCKETS)))
+    return frozenset().union(*(world.get(pool_keys_in, number) for number in range(BUCKETS)))
 
 
-def _pool_keys_of(world: Store, number: int) -> frozenset[PoolKey]:
+def pool_keys_in(world: Store, number: int) -> frozenset[PoolKey]:
+    """Those in one part of all objects."""
     found = (*world.bucket(InferencePool, number), *world.bucket(InferencePoolX, number))
     return frozenset(pool_key(each.namespace, each.name) for each in found)
 
@@ -87,10 +88,11 @@ JUDGED: tuple[type[KubeObject], ...] = (
 
 def judged(world: Store) -> frozenset[Identity]:
     """Every object that pools are made of and that something may be said of."""
-    return frozenset().union(*(world.get(_judged_bucket, number) for number in range(BUCKETS)))
+    return frozenset().union(*(world.get(judged_in, number) for number in range(BUCKETS)))
 
 
-def _judged_bucket(world: Store, number: int) -> frozenset[Identity]:
+def judged_in(world: Store, number: int) -> frozenset[Identity]:
+    """Those in one part of all objects."""
     return frozenset(each for cls in JUDGED for each in world.bucket(cls, number))
 
 

@@ -32,7 +32,7 @@ def half(world: World, name: str) -> int:
 
 
 def family_of(world: World) -> Family[str, int]:
-    return Family(world, Node(names, ()), half)
+    return Family(world, [Node(names, ())], half)
 
 
 def refresh(
@@ -108,3 +108,25 @@ def test_what_changes_or_goes_between_the_parts_counts_as_it_is_then() -> None:
     changed, gone = refresh(world, family)
     assert (changed, gone) == ({left[1]: 10}, {left[0]})
     assert family.values == {**first, left[1]: 10}
+
+
+def low(world: World) -> frozenset[str]:
+    world.read("names")
+    return frozenset(each for each in world.numbers if world.numbers[each] < 10)
+
+
+def high(world: World) -> frozenset[str]:
+    return frozenset(world.numbers) - low(world)
+
+
+def test_members_in_parts_move_between_them() -> None:
+    world = World(a=2, b=40)
+    family: Family[str, int] = Family(world, [Node(low, ()), Node(high, ())], half)
+    assert refresh(world, family) == ({"a": 1, "b": 20}, set())
+    world.change(a=20, b=4)
+    assert refresh(world, family) == ({"a": 10, "b": 2}, set())
+    world.change("b", c=60)
+    assert refresh(world, family) == ({"c": 30}, {"b"})
+    world.change("a")
+    assert refresh(world, family) == ({}, {"a"})
+    assert family.values == {"c": 30}

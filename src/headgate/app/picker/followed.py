@@ -14,8 +14,8 @@ from headgate.model.meta import Identity, Meta
 from headgate.model.objects.inference import InferencePool, InferencePoolSpec, PodSelector, PortRef
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import PROBLEMS, Difference, Snapshot, held, take
-from headgate.model.store import Change, Store
-from headgate.model.topology import judged, pool, pool_keys, problems_of
+from headgate.model.store import Change, Store, in_parts
+from headgate.model.topology import judged_in, pool, pool_keys_in, problems_of
 from headgate.model.tracker import Node
 
 FACTS = 50
@@ -58,9 +58,9 @@ class Followed:
         self._fixed = None if fixed is None else fixed.identity
         if fixed is not None:
             self._world.apply([Change(fixed.identity, fixed)])
-        self._pools: Family[PoolKey, Pool | None] = Family(self._world, Node(pool_keys, ()), pool)
+        self._pools: Family[PoolKey, Pool | None] = Family(self._world, in_parts(pool_keys_in), pool)
         self._judged: Family[Identity, tuple[Problem, ...]] = Family(
-            self._world, Node(judged, ()), problems_of
+            self._world, in_parts(judged_in), problems_of
         )
         self._stale: dict[Node, None] = {}
         """What the steps that are under way have to look at again."""
@@ -97,9 +97,9 @@ class Followed:
                     appeared += self._note(("read", entry.key), entry.value or ())
             yield News(appeared=tuple(appeared))
         self._stale |= dict.fromkeys(self._world.take_stale())
-        for pools in _in_parts(self._pools, self._stale):
+        for pools in _in_steps(self._pools, self._stale):
             yield self._news_of_pools(pools)
-        for judged_ones in _in_parts(self._judged, self._stale):
+        for judged_ones in _in_steps(self._judged, self._stale):
             yield self._news_of_problems(judged_ones)
         self._stale = {}
         self._world.collect()
@@ -142,7 +142,7 @@ class Followed:
         return [self._world.located(each) for each in new]
 
 
-def _in_parts(family: Family[K, V], stale: Iterable[Node]) -> Iterator[Refreshed[K, V]]:
+def _in_steps(family: Family[K, V], stale: Iterable[Node]) -> Iterator[Refreshed[K, V]]:
     yield family.refresh(stale, RUNS)
     while family.is_behind:
         yield family.refresh((), RUNS)
