@@ -181,7 +181,8 @@ def test_files_are_served_followed_and_a_refusal_by_envoy_is_shown(fleet: list[s
         eventually(lambda: running.problems(), 20)
         [problem] = running.problems()
         assert problem["reason"] == "RefusedByEnvoy"
-        assert problem["place"]["object"].startswith("route ")
+        assert problem["place"]["object"] == "HTTPRoute default/routes"
+        assert problem["place"]["file"] == str(file)
         assert "[:foo:]" in problem["message"], problem
         eventually(lambda: [each for each in running.events if each["event"] == "problem"])
         assert ask(running.url, running.info["model"])[0] == 200  # what was served before is served on

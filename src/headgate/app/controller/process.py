@@ -102,6 +102,8 @@ class Controller:
         self._found: tuple[Problem, ...] = ()
         """What is wrong with the objects."""
         self._crash: tuple[Problem, ...] = ()
+        self._refused: tuple[Problem, ...] = ()
+        """What Envoy refuses and no object is to blame for."""
         self._summary: Summary | None = None
         """None until there is one."""
         self._stale_summary = True
@@ -286,8 +288,9 @@ class Controller:
         return self._summary
 
     def _note_problems(self) -> None:
-        refused = () if self._quarantine.trying else self.xds.problems
-        present = (self._crash, self._read, self._found, self._quarantine.problems, refused)
+        if self._settled() and not self._quarantine.trying:  # until then, who is to blame is being found out
+            self._refused = self.xds.problems
+        present = (self._crash, self._read, self._found, self._quarantine.problems, self._refused)
         if present != self._noted:
             self._noted = present
             self._book.update(each for some in present for each in some)
