@@ -59,7 +59,7 @@ class Family(Generic[K, V]):
                 again.append(node.args[0])
             elif node in self._known:
                 parts[node] = self._tracker.get(node.fn, *node.args)
-        gone, new = self._moved(parts)
+        gone, new = self._moved(parts) if parts else (set(), set())
         self._known |= parts
         for key in new:
             self._tracker.watch(Node(self._member, (key,)))

@@ -110,6 +110,10 @@ class Writers:
                 raise UnusualError
             if not fields:
                 learn()
+            if len(content) == 1:  # as most are that stand inside others
+                ((name, value),) = content.items()
+                if value is not None and (field := fields.get(name)) is not None:
+                    return field[1](value)
             found: dict[int, bytes] = {}
             for name, value in content.items():
                 field = fields.get(name)

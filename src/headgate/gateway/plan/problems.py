@@ -1,6 +1,7 @@
 """What is wrong, and what is hardly meant, object by object."""
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 
 from headgate.gateway.plan import access, advice, backend_auth, backend_tls, base_models
 from headgate.gateway.plan.attachment import SAID_ELSEWHERE, parents
@@ -37,7 +38,7 @@ def judged(world: Store) -> frozenset[Identity]:
 
 def judged_in(world: Store, number: int) -> frozenset[Identity]:
     """Those in one part of all objects."""
-    return frozenset(each for cls in _KINDS for each in world.bucket(cls, number))
+    return frozenset(chain.from_iterable(world.bucket(cls, number) for cls in _KINDS))
 
 
 def problems_of(world: Store, identity: Identity) -> tuple[Problem, ...]:

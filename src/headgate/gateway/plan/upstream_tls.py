@@ -21,6 +21,8 @@ def of_servers(world: Store, servers: Iterable[ModelServer]) -> ir.LabelledTls:
     """Of these servers."""
     found: dict[str, ir.UpstreamTls] = {}
     for server in servers:
+        if "https" not in server.spec.url.lower():
+            continue  # most: this runs for all servers of a pool when one of them changes
         url = parse_url(server.spec.url)
         if isinstance(url, str) or url.scheme != "https":
             continue
