@@ -1,0 +1,185 @@
+"""What a change costs with many routes, through the real Envoy.
+
+    python -m benchmarks.controlplane [--routes 5000] [--output json]
+
+A row for no route, for a thousand and for `--routes` of them, each on a host of its own, and one for as many on
+one host; for every five routes there is a pool of ten endpoints. The controller has a process of its own and is
+given objects as a cluster's API server gives them. `new route`: from handing over an HTTPRoute until the first
+request that it answers, asked for every millisecond. `endpoint change`: CPU of the controller when one endpoint of
+a pool is another one, 50 times a second, xDS included. `start`: from having the objects until Envoy has
+acknowledged everything. In brackets: how many times the first row.
+
+The last lines are the picker's longest step, during which its event loop stands still, when a pod changes.
+"""
+
+import argparse
+import http.client
+import json
+import random
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from tests.live.harness.processes import Child, eventually, free_port
+
+from benchmarks.controlplane import objects
+from benchmarks.controlplane.controller import Asked, resident_mib, serving
+from benchmarks.controlplane.picker import longest_step_ms
+from benchmarks.model_servers import model_servers
+from headgate.io.envoy.binary import find_envoy
+from headgate.io.envoy.bootstrap import EnvoyOptions, command
+from headgate.io.terminal.console import PlainConsole
+
+FIGURES = {
+    "new_route_p50_ms": "new route p50 ms",
+    "new_route_p99_ms": "p99 ms",
+    "endpoint_change_cpu_ms": "endpoint change CPU ms",
+    "start_s": "start s",
+    "control_plane_mib": "control plane MiB",
+    "envoy_mib": "Envoy MiB",
+}
+ROUTES_TO_A_POOL = 5
+CHANGES_A_SECOND = 50
+ANSWERED_S = 20.0
+POLL_S = 0.001
+
+
+class Client:
+    """One connection, which asks for one route."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWERED_S)
+
+    def status(self, host: str, path: str) -> int:
+        """Of the answer."""
+        try:
+            self._connection.request("GET", path, headers={"host": host})
+            answer = self._connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            return 0
+        return answer.status
+
+    def answered_after_ms(self, host: str, path: str) -> float:
+        """Ask until the answer is good."""
+        start = time.monotonic()
+        while self.status(host, path) != 200:
+            if time.monotonic() > start + ANSWERED_S:
+                raise TimeoutError(f"{host}{path} is not answered")
+            time.sleep(POLL_S)
+        return (time.monotonic() - start) * 1000
+
+
+def measure(routes: int, one_host: bool, samples: int, changes: int) -> dict[str, float]:
+    """One row: figure → its value."""
+    pools = max(1, routes // ROUTES_TO_A_POOL)
+    port = free_port()
+    with tempfile.TemporaryDirectory() as name, model_servers(1) as urls, serving(Path(name), port) as asked:
+        options = EnvoyOptions(binary=find_envoy(), folder=Path(name), concurrency=1)
+        envoy = Child(command(options))
+        try:
+            started = asked("begin", routes, pools, urls[0], one_host)
+            client = Client(port)
+            eventually(lambda: client.status("none.example.com", "/") == 404)
+            took = new_routes(asked, client, samples, one_host)
+            return {
+                "new_route_p50_ms": statistics.median(took),
+                "new_route_p99_ms": sorted(took)[int(len(took) * 0.99)],
+                "endpoint_change_cpu_ms": asked("endpoint_changes", changes, 1 / CHANGES_A_SECOND),
+                "start_s": started,
+                "control_plane_mib": asked("memory"),
+                "envoy_mib": resident_mib(envoy.process.pid),
+            }
+        finally:
+            envoy.stop()
+
+
+def new_routes(asked: Asked, client: Client, samples: int, one_host: bool) -> list[float]:
+    """Milliseconds until each of so many new routes, one after the other, answers."""
+    took = []
+    for sample in range(samples):
+        number = f"new-{sample}"
+        where = objects.host_of(number, one_host), objects.path_of(number, one_host)
+        assert client.status(*where) == 404
+        asked("add_route", number, one_host)
+        took.append(client.answered_after_ms(*where))
+        time.sleep(random.uniform(0.1, 0.2))
+    return took
+
+
+def rows(routes: int) -> dict[str, tuple[int, bool]]:
+    """Name of a row → number of its routes, and whether they have one host."""
+    found = {"no route": (0, False)}
+    if routes > 1000:
+        found["1,000 routes"] = (1000, False)
+    found[f"{routes:,} routes"] = (routes, False)
+    found[f"{routes:,} routes of one host"] = (routes, True)
+    return found
+
+
+def main() -> None:
+    """Print the tables, or one object of JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--routes", type=int, default=5000)
+    parser.add_argument("--samples", type=int, default=30, help="new routes of each row")
+    parser.add_argument("--changes", type=int, default=200, help="endpoint changes of each row")
+    parser.add_argument("--output", choices=("table", "json"), default="table")
+    asked = parser.parse_args()
+    found = {
+        name: measure(count, one_host, asked.samples, asked.changes)
+        for name, (count, one_host) in rows(asked.routes).items()
+    }
+    most = max(1, asked.routes // ROUTES_TO_A_POOL)
+    stalls = {pools: longest_step_ms(pools, asked.samples) for pools in sorted({min(10, most), most})}
+    if asked.output == "json":
+        print(json.dumps(_report(asked.routes, found, stalls), indent=2))
+        return
+    console = PlainConsole(width=140)
+    console.print(_table(found))
+    print()
+    first = next(iter(stalls.values()))
+    for pools, stall in stalls.items():
+        pods = pools * objects.ENDPOINTS
+        print(
+            f"picker, {pools:,} pools of {pods:,} pods in all: {stall:.2f} ms at most ({stall / first:.1f})"
+        )
+
+
+def _table(found: dict[str, dict[str, float]]) -> Table:
+    table = Table(title="the control plane; in brackets: how many times the first row")
+    table.add_column("")
+    for head in FIGURES.values():
+        table.add_column(head, justify="right")
+    first = next(iter(found.values()))
+    for name, figures in found.items():
+        table.add_row(name, *(f"{figures[each]:.2f} ({figures[each] / first[each]:.1f})" for each in FIGURES))
+    return table
+
+
+def _report(routes: int, found: dict[str, dict[str, float]], stalls: dict[int, float]) -> dict[str, Any]:
+    """The figures of the row with all routes, each on a host of its own, then all rows with their ratios."""
+    first, whole = next(iter(found.values())), found[f"{routes:,} routes"]
+    first_stall = next(iter(stalls.values()))
+    return {
+        "new_route_ms": {"p50": whole["new_route_p50_ms"], "p99": whole["new_route_p99_ms"]},
+        **{each: value for each, value in whole.items() if not each.startswith("new_route")},
+        "picker_stall_ms": max(stalls.values()),
+        "rows": {
+            name: {each: {"value": value, "ratio": value / first[each]} for each, value in figures.items()}
+            for name, figures in found.items()
+        },
+        "picker": {
+            str(pools): {"stall_ms": {"value": value, "ratio": value / first_stall}}
+            for pools, value in stalls.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()
