@@ -5,6 +5,7 @@ and loses old ones last, and the picker changes over in between: whatever it nam
 host is taken only when the picker names it; Envoy's own fallback avoids it.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,20 +34,23 @@ class Linger:
         """Cluster → its ClusterLoadAssignment, field names as in the proto files."""
         self._leaving: dict[str, dict[str, tuple[float, Json]]] = {}
         """Cluster → address → until when, and the endpoint; no cluster without any."""
+        self._queue: deque[tuple[float, str]] = deque()
+        """Until when, and the cluster, of everything that left, in that order; some of it came back."""
 
     @property
     def due(self) -> float | None:
-        """When `expired` has something to say."""
-        return min((until for some in self._leaving.values() for until, _ in some.values()), default=None)
+        """When `expired` may have something to say."""
+        return self._queue[0][0] if self._queue else None
 
     def changed(self, name: str, assignment: Json, now: float) -> Json:
         """*assignment*, which is wanted for a cluster from now on, with the endpoints that just left."""
         present = _hosts(assignment)
         leaving = self._leaving.setdefault(name, {})
-        before = self._wanted.get(name)
+        before, until = self._wanted.get(name), now + self._linger_s
         for address, host in (_hosts(before) if before is not None else {}).items():
-            if address not in present:
-                leaving.setdefault(address, (now + self._linger_s, host))
+            if address not in present and address not in leaving:
+                leaving[address] = until, host
+                self._queue.append((until, name))
         self._wanted[name] = assignment
         return self._with_leaving(name, present, now)
 
@@ -57,11 +61,11 @@ class Linger:
 
     def expired(self, now: float) -> dict[str, Json]:
         """Clusters some of whose endpoints have stayed long enough, with what they are to have now."""
-        over = [
-            name
-            for name, leaving in self._leaving.items()
-            if any(until <= now for until, _ in leaving.values())
-        ]
+        over: dict[str, None] = {}
+        while self._queue and self._queue[0][0] <= now:
+            _, name = self._queue.popleft()
+            if any(until <= now for until, _ in self._leaving.get(name, {}).values()):
+                over[name] = None
         return {name: self._with_leaving(name, _hosts(self._wanted[name]), now) for name in over}
 
     def _with_leaving(self, name: str, present: Mapping[str, Json], now: float) -> Json:

@@ -38,6 +38,7 @@ def test_an_emptied_pool_drains_and_an_endpoint_that_returns_is_whole_again() ->
     linger.changed("pool", assignment(1), 0.0)
     assert shown(linger.changed("pool", assignment(), 1.0)) == [(1, "DRAINING")]
     assert linger.changed("pool", assignment(1), 1.5) == assignment(1)
+    assert linger.expired(9.0) == {}
     assert linger.due is None
 
 
@@ -56,5 +57,5 @@ def test_a_removed_cluster_takes_its_endpoints_along() -> None:
     linger.changed("pool", assignment(1), 0.0)
     linger.changed("pool", assignment(), 1.0)
     linger.gone("pool")
-    assert (linger.due, linger.expired(9.0)) == (None, {})
+    assert (linger.expired(9.0), linger.due) == ({}, None)
     assert linger.changed("pool", assignment(2), 9.0) == assignment(2)
