@@ -71,6 +71,8 @@ class PoolBackend(msgspec.Struct, frozen=True):
     """Without endpoints."""
     tls: LabelledTls = ()
     """Label of endpoints → how they are reached; endpoints without a label are reached in clear text."""
+    fallback: "Backend | None" = None
+    """Where requests go that its picker names no endpoint for. It has none of its own."""
 
 
 class HostsBackend(msgspec.Struct, frozen=True):

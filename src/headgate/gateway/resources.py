@@ -57,6 +57,9 @@ class RenderedRule(msgspec.Struct, frozen=True):
     clusters: frozenset[str]
     """What it names."""
     by_model: bool
+    before: tuple[Json, ...] = ()
+    """Routes that come before all others of the host."""
+    before_body: bytes = b""
 
 
 class RenderedHost(msgspec.Struct, frozen=True):
@@ -166,7 +169,9 @@ def rendered(world: Store, route: Identity, at: Position) -> tuple[RenderedRule,
     for each in world.get(planned, route).rules:
         json = routes.routes(each.rule, at, told, who)
         match = routes.match(each.rule.match)
-        found.append(_rendered(match, json, routes.clusters_of(each.rule), each.by_model))
+        before = routes.fallbacks(each.rule, at, told, who)
+        one = _rendered(match, json, routes.clusters_of(each.rule), each.by_model)
+        found.append(replace(one, before=before, before_body=b"".join(map(encode.route, before))))
     return tuple(found)
 
 
@@ -187,7 +192,8 @@ def rendered_unread(world: Store, route: Identity, at: Position) -> tuple[Render
     found: list[RenderedRule] = []
     for each in world.get(rendered, route, at):
         json = tuple(_unread(one) for one in each.json)
-        found.append(_rendered(each.match, json, each.clusters, each.by_model))
+        body = b"".join(map(encode.route, json))
+        found.append(replace(each, json=json, body=body))
     return tuple(found)
 
 
@@ -215,7 +221,8 @@ def host_rules(world: Store, target: Target, name: str, domain: str) -> list[Ren
 
 def _host(world: Store, target: Target, name: str, domain: str) -> RenderedHost:
     found = host_rules(world, target, name, domain)
-    body = encode.host(_outer_host(world, target, name, domain), [each.body for each in found])
+    bodies = (*(each.before_body for each in found), *(each.body for each in found))
+    body = encode.host(_outer_host(world, target, name, domain), bodies)
     return RenderedHost(body, frozenset().union(*(each.clusters for each in found)))
 
 
@@ -257,15 +264,35 @@ def _route_json(world: Store, target: Target, name: str) -> Json:
         )
     found = [
         _outer_host(world, target, name, domain)
-        | {"routes": [one for each in host_rules(world, target, name, domain) for one in each.json]}
+        | {"routes": _in_order(host_rules(world, target, name, domain))}
         for domain in _ordered_domains(world, target, name)
     ]
     found += _misdirected(world, target, name)
     return {**_outer(world, target, name), "virtual_hosts": found}
 
 
+def _in_order(rules: list[RenderedRule]) -> list[Json]:
+    before = [one for each in rules for one in each.before]
+    return before + [one for each in rules for one in each.json]
+
+
 def _outer(world: Store, target: Target, name: str) -> Json:
-    return routes.configuration(name, world.get(by_model, target, name), world.get(base_models, target))
+    modelled, fallbacks = world.get(by_model, target, name), world.get(with_fallbacks, target, name)
+    return routes.configuration(name, modelled, world.get(base_models, target), fallbacks)
+
+
+def with_fallbacks(world: Store, target: Target, name: str) -> bool:
+    """Whether some route of a table leads to a pool that has a fallback."""
+    return any(name in world.get(_tables_with_fallbacks, target, number) for number in range(BUCKETS))
+
+
+def _tables_with_fallbacks(world: Store, target: Target, number: int) -> frozenset[str]:
+    return frozenset(
+        each.listener.table
+        for route in routes_of(world, number)
+        if any(rule.has_fallback for rule in world.get(planned, route).rules)
+        for each in world.get(attachments, route)
+    )
 
 
 def base_models(world: Store, target: Target) -> Mapping[str, str]:

@@ -70,3 +70,5 @@ class Pool(msgspec.Struct, frozen=True):
     """Models whose chat templates have the tools before the system text; `*`: all."""
     objectives: Mapping[str, int] = msgspec.field(default_factory=dict)
     """InferenceObjective name → priority."""
+    has_fallback: bool = False
+    """The gateway has somewhere else to lead requests that are refused."""

@@ -46,6 +46,9 @@ SLO_TTFT_MS = ("x-llm-d-slo-ttft-ms", "x-slo-ttft-ms")
 SLO_TPOT_MS = ("x-llm-d-slo-tpot-ms", "x-slo-tpot-ms")
 SESSION = ("x-session-id",)
 
+FALLBACK = "x-headgate-fallback"
+"""Request header within the gateway: no endpoint was named, and these routes lead elsewhere."""
+
 CLIENT = "x-headgate-client"
 """Request header that Envoy's filters put the verified client's name into; it becomes metadata at once."""
 CLIENT_KEY = "client"
@@ -74,6 +77,7 @@ NEVER_FROM_CLIENTS = (
     POOL,
     LEAN,
     CLIENT,
+    FALLBACK,
     DECISION,
     ENDPOINT,
     REASON,

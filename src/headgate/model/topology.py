@@ -37,6 +37,8 @@ from headgate.model.store import BUCKETS, Store
 ACTIVE_PORTS = "inference.networking.k8s.io/active-ports"
 """Pod annotation: which of the pool's target ports are live on this pod."""
 
+FALLBACK = "headgate.dev/fallback"
+"""Annotation of pools: `InferencePool/NAME`, `Service/NAME:PORT` or `ModelServer/NAME` of their namespace."""
 TOOLS_FIRST = "headgate.dev/tools-before-system"
 """Pool annotation: names of the models, after InferenceModels' rewriting, whose chat templates render the
 tools before the system text, separated by commas; `*`: all. By default tools stand behind it, as in the
@@ -137,6 +139,7 @@ def pool_settings(world: Store, key: PoolKey) -> Pool | None:
         picker=world.get(foreign_picker, key),
         models=world.get(model_rules, key),
         objectives=world.get(objectives, key),
+        has_fallback=FALLBACK in found.metadata.annotations,
     )
 
 

@@ -22,7 +22,7 @@ from headgate.picker.member import Member
 from headgate.picker.settings import MachineSettings
 from headgate.picker.tracked import Tracked
 from headgate.picker.view import EndpointView, PoolView
-from headgate.scheduling.api import SUSPECT, Ask, Profile
+from headgate.scheduling.api import DOWN, SUSPECT, Ask, Profile
 from headgate.scheduling.costs import prefill_s, step_s, ttft_s
 from headgate.scheduling.placement import Placement
 from headgate.scheduling.prefix import BlockIndex
@@ -288,6 +288,9 @@ class PoolMachine:
             message = f"no endpoint of the pool {self.pool.key} is in the request's subset"
             if case.listed is not None:
                 message += f" and serves the model {model!r}"
+            return self._no_endpoints(case, message, placement.candidates)
+        if self.pool.has_fallback and placement.order[0].severity >= DOWN:
+            message = f"every endpoint of the pool {self.pool.key} that may serve the request is down"
             return self._no_endpoints(case, message, placement.candidates)
         return self._route(case, ask, placement, blocks, prefix, averages)
 

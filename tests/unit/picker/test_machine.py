@@ -404,6 +404,17 @@ def test_a_refusal_says_when_an_endpoint_that_may_serve_has_room_again(machine: 
     assert refused(machine, whole, 0.4).retry_after_s == 17, "one that is down brings no relief"
 
 
+def test_a_pool_with_a_fallback_refuses_when_all_are_down_and_another_one_tries(machine: PoolMachine) -> None:
+    for name in "abc":
+        machine.handle(no_scrape(name), 0.1)
+    assert short(machine.handle(arrives(1), 0.2))[0].startswith("route")
+    pool = msgspec.structs.replace(machine.pool, has_fallback=True)
+    machine.handle(PoolChanged(pool), 0.3)
+    assert short(machine.handle(arrives(2), 0.4))[0] == "reject 503 no-endpoints"
+    machine.handle(scrape("b", waiting=0, running=0), 0.5)
+    assert short(machine.handle(arrives(3), 0.6))[0].startswith("route b")
+
+
 def refused(machine: PoolMachine, asked: Event, now: float) -> Reject:
     (reject,) = [one for one in machine.handle(asked, now) if isinstance(one, Reject)]
     return reject

@@ -2,10 +2,12 @@
 
 from typing import ClassVar
 
+import msgspec
+
 from headgate.gateway import ir
 from headgate.gateway.api import BackendPlugin, Unresolved, missing
 from headgate.gateway.envoy import names
-from headgate.gateway.plan import upstream_tls
+from headgate.gateway.plan import fallbacks, upstream_tls
 from headgate.model import topology
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import PoolKey, pool_key
@@ -26,7 +28,10 @@ class InferencePoolBackend(BackendPlugin):
     def resolve(cls, world: Store, ref: BackendRef, namespace: str) -> ir.Backend | Unresolved:
         """The pool."""
         key = pool_key(namespace, ref.name)
-        return cls.of_cluster(world, key) or missing(world, "InferencePool", namespace, ref.name)
+        found = cls.of_cluster(world, key)
+        if not isinstance(found, ir.PoolBackend):
+            return missing(world, "InferencePool", namespace, ref.name)
+        return msgspec.structs.replace(found, fallback=world.get(fallbacks.of_pool, key))
 
     @classmethod
     def of_cluster(cls, world: Store, rest: str) -> ir.Backend | None:

@@ -12,6 +12,7 @@ from headgate.gateway.envoy import (
     access,
     access_log,
     body_budget,
+    fallback,
     model_routing,
     names,
     own_answers,
@@ -200,6 +201,9 @@ def _manager(name: str, settings: GatewaySettings, tokens: Policies) -> Json:
             _sse_usage(),
             _default_decision(),
             ext_proc(settings),
+            ext_proc(settings, fallback.FIRST, refusals_are_silence=True),
+            fallback.script(),
+            ext_proc(settings, fallback.SECOND),
             sessions.idle(),
             _router(),
         ],
@@ -304,7 +308,9 @@ def _default_decision() -> Json:
     )
 
 
-def ext_proc(settings: GatewaySettings, name: str = names.EXT_PROC) -> Json:
+def ext_proc(
+    settings: GatewaySettings, name: str = names.EXT_PROC, *, refusals_are_silence: bool = False
+) -> Json:
     """Off by itself: each weighted cluster of a pool switches it on with that pool's picker.
 
     The route stays what it was: its header changes are made already, so that the match may fit no more.
@@ -319,6 +325,7 @@ def ext_proc(settings: GatewaySettings, name: str = names.EXT_PROC) -> Json:
         status_on_error={"code": "ServiceUnavailable"},
         metadata_options=METADATA_OPTIONS,
         route_cache_action="RETAIN",
+        disable_immediate_response=refusals_are_silence,
     ) | {"disabled": True}
 
 

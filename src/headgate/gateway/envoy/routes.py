@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from headgate.gateway import ir
 from headgate.gateway.api import Effect, FilterPlugin, Position
-from headgate.gateway.envoy import access, model_routing, names, retries, second_chance, sessions
+from headgate.gateway.envoy import access, fallback, model_routing, names, retries, second_chance, sessions
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, typed
 from headgate.gateway.envoy.replies import MISDIRECTED, error_body
@@ -17,6 +17,9 @@ from headgate.model.endpoints import Pool
 
 _HEADER_MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
 _EXT_PROC_PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
+
+MODELS = "/v1/models"
+"""Path of lists of models."""
 
 BUFFERED_MODE: Json = {
     "request_header_mode": "SEND",
@@ -49,17 +52,21 @@ DUPLEX_MODE: Json = {
 """What every conformant picker speaks."""
 
 
-def configuration(name: str, by_model: bool, base_models: Mapping[str, str]) -> Json:
+def configuration(
+    name: str, by_model: bool, base_models: Mapping[str, str], with_fallbacks: bool = False
+) -> Json:
     """A route configuration without its hosts; hosts that are not named get 404.
 
     *by_model*: some route matches the model's name, or that of its base as *base_models* say it. What was
-    read goes no further, as it may hold any text.
+    read goes no further, as it may hold any text. *with_fallbacks*: some pool has one.
     """
     more: Json = {}
-    removed = [headers.DESTINATION]
+    removed = [headers.DESTINATION, headers.FALLBACK]
     if by_model:
         more["typed_per_filter_config"] = model_routing.switched_on(base_models)
         removed += headers.FROM_BODY
+        if with_fallbacks:
+            more["typed_per_filter_config"] |= fallback.made()
     return {
         "name": name,
         "request_headers_to_remove": removed,
@@ -103,24 +110,13 @@ def routes(
     """
     effect = _effect(rule.filters, at)
     found = [
-        {"name": rule.name, "match": match(rule.match) | upto, **action}
-        for upto, action in _actions(rule, effect, at, settings)
+        {"name": each.name, "match": match(each.match) | upto, **action}
+        for each in _lists_apart(rule)
+        for upto, action in _actions(each, effect, at, settings)
     ]
     if effect.preflights and (rule.match.method is not None or rule.match.headers):
-        found.append(
-            {
-                "name": rule.name,
-                "match": _preflight(rule.match),
-                **_actions(rule, effect, at, settings)[-1][1],
-            }
-        )
-    if who is not None:
-        told = access.per_route(who)
-        found = [
-            each | {"typed_per_filter_config": {**each.get("typed_per_filter_config", {}), **told}}
-            for each in found
-        ]
-    return tuple(found)
+        found.append(found[-1] | {"match": _preflight(rule.match)})
+    return _for_clients(found, who)
 
 
 def clusters_of(rule: ir.Rule) -> frozenset[str]:
@@ -130,12 +126,72 @@ def clusters_of(rule: ir.Rule) -> frozenset[str]:
     for each in (*rule.filters, *(one for share in shares for one in share.filters)):
         found.update(backend.cluster for backend in each.backends)
     for share in shares:
-        if share.backend is None:
-            continue
-        found.add(share.backend.cluster)
-        if isinstance(share.backend, ir.PoolBackend):
-            found.add(picker_cluster(share.backend.pool))
+        for backend in (share.backend, _fallback(share)):
+            if backend is not None:
+                found.add(backend.cluster)
+            if isinstance(backend, ir.PoolBackend):
+                found.add(picker_cluster(backend.pool))
     return frozenset(found)
+
+
+def _fallback(share: ir.Share) -> ir.Backend | None:
+    return share.backend.fallback if isinstance(share.backend, ir.PoolBackend) else None
+
+
+def fallbacks(
+    rule: ir.Rule, at: Position, settings: GatewaySettings, who: ir.Access | None = None
+) -> tuple[Json, ...]:
+    """The Envoy Routes of requests that the pickers of a rule's pools named nobody for. They come before all
+    others of their host."""
+    if not isinstance(rule.action, ir.Forward):
+        return ()
+    effect = _effect(rule.filters, at)
+    found: list[Json] = []
+    for share in rule.action.shares:
+        backend = _fallback(share)
+        if backend is None:
+            continue
+        action = replace(rule.action, shares=(replace(share, weight=1, backend=backend),))
+        forward = _forward(action, effect, at, settings, picker=fallback.SECOND)
+        found.append({"name": rule.name, "match": fallback.match(_mark(rule.name, share)), **forward})
+    return _for_clients(found, who)
+
+
+def _mark(rule: str, share: ir.Share) -> str:
+    """Tells the requests of a rule that a pool was to take from all others."""
+    return "" if share.backend is None else f"{rule}/{share.backend.cluster}"
+
+
+def _for_clients(found: list[Json], who: ir.Access | None) -> tuple[Json, ...]:
+    if who is None:
+        return tuple(found)
+    told = access.per_route(who)
+    return tuple(
+        each | {"typed_per_filter_config": {**each.get("typed_per_filter_config", {}), **told}}
+        for each in found
+    )
+
+
+def _lists_apart(rule: ir.Rule) -> tuple[ir.Rule, ...]:
+    """The rule as one or two, the first to be tried first.
+
+    Lists of models, which a picker gives itself, are no refusal, so that no fallback is for them.
+    """
+    action = rule.action
+    if not isinstance(action, ir.Forward) or not any(map(_fallback, action.shares)):
+        return (rule,)
+    wanted = rule.match
+    if wanted.kind == "regex" or not f"{MODELS}/".startswith(f"{wanted.path.rstrip('/')}/"):
+        return (rule,)
+    lists = replace(wanted, kind="exact", path=MODELS)
+    shares = tuple(
+        replace(each, backend=replace(each.backend, fallback=None))
+        if isinstance(each.backend, ir.PoolBackend)
+        else each
+        for each in action.shares
+    )
+    apart = replace(rule, match=lists, action=replace(action, shares=shares))
+    return (apart,) if lists == wanted else (apart, rule)
 
 
 def picker_cluster(pool: Pool) -> str:
@@ -189,7 +245,8 @@ def _actions(
             return [({}, {"redirect": dict(effect.redirect or {}), **_changes(effect)})]
         case ir.Forward():
             return [
-                (upto, _forward(action, effect, at, settings)) for upto, action in _parts(rule.action, at)
+                (upto, _forward(action, effect, at, settings, name=rule.name))
+                for upto, action in _parts(rule.action, at)
             ]
         case _:
             assert_never(rule.action)
@@ -230,7 +287,16 @@ def _preflight(wanted: ir.Match) -> Json:
     return found | {"headers": [*found["headers"], {"name": "origin", "present_match": True}, method]}
 
 
-def _forward(action: ir.Forward, effect: Effect, at: Position, settings: GatewaySettings) -> Json:
+def _forward(
+    action: ir.Forward,
+    effect: Effect,
+    at: Position,
+    settings: GatewaySettings,
+    *,
+    name: str = "",
+    picker: str = names.EXT_PROC,
+) -> Json:
+    """*name* is the rule's, *picker* the filter that asks a pool's picker."""
     backends = [share.backend for share in action.shares if share.backend is not None]
     pools = any(isinstance(each, ir.PoolBackend) for each in backends)
     if len(action.shares) == 1:
@@ -238,7 +304,9 @@ def _forward(action: ir.Forward, effect: Effect, at: Position, settings: Gateway
     if effect.redirect is not None:
         return {"redirect": dict(effect.redirect), **_changes(effect)}
     forward: Json = {
-        "weighted_clusters": {"clusters": [_weighted(share, at) for share in action.shares]},
+        "weighted_clusters": {
+            "clusters": [_weighted(share, at, _mark(name, share), picker) for share in action.shares]
+        },
         "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR",
         "timeout": duration(action.timeouts.request_s or 0.0),
     }
@@ -285,7 +353,7 @@ def _value(wanted: ir.Condition) -> Json:
     return {"name": wanted.name, "string_match": {"exact": wanted.value}}
 
 
-def _weighted(share: ir.Share, at: Position) -> Json:
+def _weighted(share: ir.Share, at: Position, mark: str, picker: str) -> Json:
     effect = _effect(share.filters, at)
     match share.backend:
         case None:
@@ -297,7 +365,9 @@ def _weighted(share: ir.Share, at: Position) -> Json:
                 header(headers.ENDPOINT, _metadata(headers.LB_NAMESPACE, headers.SERVED), "ADD_IF_ABSENT"),
                 header(headers.DECISION, _decision(pool), "ADD_IF_ABSENT"),
             )
-            pickers = {names.EXT_PROC: ask(pool)}
+            pickers = {picker: ask(pool)}
+            if _fallback(share) is not None:
+                pickers = dict(fallback.switched_on(ask(pool), mark))
             if pool.picker is None:
                 pickers[names.UPGRADE_EXT_PROC] = ask(pool, BODYLESS_MODE)
             asked = Effect(response_add=told, per_filter=pickers)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
-from headgate.gateway.plan import access, advice, backend_auth, backend_tls, base_models
+from headgate.gateway.plan import access, advice, backend_auth, backend_tls, base_models, fallbacks
 from headgate.gateway.plan.attachment import SAID_ELSEWHERE, parents
 from headgate.gateway.plan.classes import CONTROLLER, foreign_controller
 from headgate.gateway.plan.listeners import attached_sets, gateway_of, listeners_of
@@ -117,6 +117,7 @@ def _of_backend_tls(world: Store, policy: BackendTLSPolicy) -> Iterator[Problem]
 
 def _of_pool(world: Store, pool: InferencePool) -> Iterator[Problem]:
     yield from world.get(topology.pool_problems, pool.identity)
+    yield from fallbacks.problems_of(world, pool)
 
 
 def _of_server(world: Store, server: ModelServer) -> Iterator[Problem]:

@@ -46,6 +46,13 @@ class PlannedRule(msgspec.Struct, frozen=True):
     """Where the match was written."""
 
     @property
+    def has_fallback(self) -> bool:
+        """Requests may come to be led elsewhere."""
+        action = self.rule.action
+        shares = action.shares if isinstance(action, ir.Forward) else ()
+        return any(_fallback(each) is not None for each in shares)
+
+    @property
     def by_model(self) -> bool:
         """The match asks for the model or its base model, which the body tells."""
         return any(each.name.lower() in headers.FROM_BODY for each in self.rule.match.headers)
@@ -75,10 +82,17 @@ def clusters(world: Store, route: Identity) -> frozenset[ir.Backend]:
     )
 
 
+def _fallback(share: ir.Share) -> ir.Backend | None:
+    return share.backend.fallback if isinstance(share.backend, ir.PoolBackend) else None
+
+
 def backends_of(rule: ir.Rule) -> tuple[ir.Backend, ...]:
     """Those that requests, or copies of them, go to."""
     shares = rule.action.shares if isinstance(rule.action, ir.Forward) else ()
     own = tuple(share.backend for share in shares if share.backend is not None)
+    own += tuple(
+        each.fallback for each in own if isinstance(each, ir.PoolBackend) and each.fallback is not None
+    )
     its_filters = (*rule.filters, *(each for share in shares for each in share.filters))
     return own + tuple(backend for each in its_filters for backend in each.backends)
 

@@ -1,0 +1,70 @@
+"""Where a pool's requests go that nobody is named for."""
+
+import pytest
+from tests import manifests as manifest
+from tests.live.harness.echo import service
+from tests.resolved import world
+
+from headgate.gateway import ir
+from headgate.gateway.plan import fallbacks
+from headgate.gateway.settings import GatewaySettings
+from headgate.gateway.translate import translate
+from headgate.model import topology
+from headgate.model.ids import PoolKey
+
+
+def pool(name: str, to: str) -> manifest.Manifest:
+    found = manifest.pool(name)
+    found["metadata"]["annotations"] = {topology.FALLBACK: to}
+    return found
+
+
+def told(*objects: manifest.Manifest) -> tuple[ir.Backend | None, list[str]]:
+    """The fallback of pool `fit`, and what is wrong with pools."""
+    snapshot = manifest.snapshot(*objects)
+    found = world(snapshot).get(fallbacks.of_pool, PoolKey("default/fit"))
+    problems = translate(snapshot, GatewaySettings()).problems
+    return found, [each.message for each in problems if each.reason == "InvalidFallback"]
+
+
+def test_a_pool_a_service_or_a_server() -> None:
+    others = [manifest.pool("other"), *service("web", 80), manifest.model_server("one", "10.0.0.1:80", "x")]
+    for text, cluster in (
+        ("InferencePool/other", "pool/default/other"),
+        ("Service/web:80", "service/default/web:80"),
+        ("ModelServer/one", "server/default/one"),
+    ):
+        found, wrong = told(pool("fit", text), *others)
+        assert found is not None and found.cluster == cluster and not wrong
+
+
+def test_a_fallback_has_none_of_its_own() -> None:
+    found, _ = told(pool("fit", "InferencePool/other"), pool("other", "InferencePool/fit"))
+    assert isinstance(found, ir.PoolBackend) and found.fallback is None
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("other", "must be"),
+        ("Service/web", "must be"),
+        ("Service/web:x", "no port"),
+        ("InferencePool/", "must be"),
+        ("InferencePool/fit", "its own"),
+        ("InferencePool/missing", "no InferencePool"),
+        ("Service/missing:80", "no Service"),
+        ("Secret/web:80", "must be"),
+    ],
+)
+def test_what_is_wrong_is_said_and_there_is_none(text: str, word: str) -> None:
+    found, wrong = told(pool("fit", text))
+    assert found is None
+    assert len(wrong) == 1 and word in wrong[0]
+
+
+def test_another_vendors_picker_has_none() -> None:
+    found, wrong = told(
+        pool("fit", "InferencePool/other"), manifest.pool("other"), *manifest.foreign_picker("fit", 1)
+    )
+    assert found is None
+    assert "own picker" in wrong[0]
