@@ -29,6 +29,7 @@ ELSEWHERE = {
     "cli/manifests.py": ("tests/unit/cli/test_manifest_paths.py", "named for what it tests: the paths of -f"),
     "engines/plugins/vllm.py": ("tests/unit/engines/test_engines_reader.py", "read from saved pages"),
     "gateway/plan/": (GOLDEN, "its decisions are the golden files"),
+    "gateway/plan/results/": (GOLDEN, "golden files hold every object's result"),
     "gateway/plan/advice.py": ("tests/golden/test_golden_check.py", "its words are golden lines"),
     "gateway/ir.py": (GOLDEN, "values, and what follows from them"),
     "gateway/resources.py": ("tests/unit/gateway/test_half.py", "followed by it"),
