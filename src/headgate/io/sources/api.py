@@ -13,6 +13,7 @@ from headgate.io.sources.authorities import Authorities
 from headgate.io.sources.files import Files
 from headgate.io.sources.reader import Reader
 from headgate.io.sources.resolve import Resolver, hosts_of
+from headgate.io.sources.secret_files import SecretFiles
 from headgate.io.sources.urls import objects_of
 from headgate.io.sources.watch import FolderWatch
 from headgate.model.objects import Object
@@ -51,6 +52,7 @@ class LiveSource:
     def __init__(self, files: tuple[Path, ...], fixed: tuple[Object, ...] = ()) -> None:
         self._files = Files(files)
         self._fixed = fixed
+        self._secret_files = SecretFiles()
         self._authorities = Authorities()
         self._keys = ApiKeys()
 
@@ -78,9 +80,10 @@ class LiveSource:
         if self._fixed:
             merged = {each.identity: each for each in (*self._fixed, *objects)}
             objects = tuple(merged[identity] for identity in sorted(merged))
+        objects, unread = self._secret_files.read(objects)
         authorities, more = self._authorities.read(objects)
         keys, wrong = self._keys.read(objects)
-        return Snapshot(objects, {}, (*problems, *more, *wrong), authorities, keys)
+        return Snapshot(objects, {}, (*problems, *unread, *more, *wrong), authorities, keys)
 
 
 class _Names:

@@ -12,6 +12,7 @@ from headgate.io.sources.listing import Listing, Stamp
 from headgate.io.sources.reader import Reader, ReaderError
 from headgate.io.sources.reading import Parsed, refused
 from headgate.io.sources.resolve import hosts_of, lookup_all
+from headgate.io.sources.secret_files import SecretFiles
 from headgate.manifests.decode import Decoded
 from headgate.model.meta import Identity
 from headgate.model.objects import Object
@@ -33,10 +34,11 @@ def read_once(paths: Sequence[Path], resolve_s: float = 2.0) -> Snapshot:
     """Everything in *paths* as it is now; host names are resolved for at most *resolve_s* seconds."""
     with Reader() as reader:
         objects, problems = Files(paths).refresh(reader)
+    objects, unread = SecretFiles().read(objects)
     authorities, more = Authorities().read(objects)
     keys, wrong = ApiKeys().read(objects)
     addresses = lookup_all(hosts_of(objects), resolve_s)
-    return Snapshot(objects, addresses, (*problems, *more, *wrong), authorities, keys)
+    return Snapshot(objects, addresses, (*problems, *unread, *more, *wrong), authorities, keys)
 
 
 class _Harm(msgspec.Struct, frozen=True):
