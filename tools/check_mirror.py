@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 GOLDEN = "tests/golden/test_golden_translate.py"
 
 ELSEWHERE = {
+    "app/controller/cluster.py": ("tests/live/test_cluster.py", "puts the parts together"),
     "app/demo/stages.py": ("tests/live/test_demo.py", "starts processes"),
     "app/processes/parent.py": (
         "tests/live/test_fleet.py",
@@ -41,6 +42,10 @@ ELSEWHERE = {
     "gateway/xds/events.py": ("tests/unit/gateway/xds/test_session.py", "what a session is told and says"),
     "gateway/xds/subscription.py": ("tests/unit/gateway/xds/test_session.py", "a session's parts"),
     "io/extproc/service.py": ("tests/unit/io/extproc/test_extproc_server.py", "the server's only service"),
+    "io/kube/client.py": ("tests/unit/io/kube/test_kube_source.py", "what the source asks by"),
+    "io/kube/kinds.py": ("tests/unit/io/kube/test_kube_source.py", "what the source follows"),
+    "io/kube/reflector.py": ("tests/unit/io/kube/test_kube_source.py", "one of the source's parts"),
+    "io/kube/wanted.py": ("tests/unit/io/kube/test_kube_source.py", "what the source keeps"),
     "io/sources/worker.py": ("tests/unit/io/sources/test_sources_reader.py", "the process at the other end"),
     "io/load/stream.py": ("tests/unit/io/load/test_load_generator.py", "the generator's requests"),
     "model/tls_material.py": ("tests/unit/gateway/plan/test_certificates.py", "read by listeners"),

@@ -119,6 +119,11 @@ class GatewayHalf:
         )
 
     @property
+    def targets(self) -> frozenset[Target]:
+        """Every Envoy there is to be."""
+        return self.world.get(targets)
+
+    @property
     def due(self) -> float | None:
         """When to refresh although nothing changed."""
         return min((each.due for each in self._linger.values() if each.due is not None), default=None)

@@ -17,7 +17,7 @@ from headgate.app.processes.lines import event
 from headgate.gateway.half import GatewayHalf, Update
 from headgate.gateway.plan.classes import ALL
 from headgate.gateway.plan.results.of_objects import AnyResult
-from headgate.gateway.plan.summary import Summary, summary
+from headgate.gateway.plan.summary import Summary, whole
 from headgate.gateway.quarantine import Quarantine
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.xds.publisher import Publisher
@@ -76,13 +76,14 @@ class Controller:
         own: Own = Own(),  # noqa: B008 - frozen
         client_keys: ClientKeyFile | None = None,
     ) -> None:
-        """Serve what *source* yields to the Envoys called *nodes*, or to any.
+        """Serve what *source* yields to the Envoys called *nodes*, or to any. Where each Gateway has an Envoy
+        of its own, that is called as the Gateway: `namespace/name`.
 
         *client_keys*: who may call where no policy says it; None: anybody.
         """
-        self.xds = XdsServer(
-            lambda node: ALL if nodes is None or node in nodes else None, on_change=self._heard
-        )
+        self.xds = XdsServer(self._target_of, on_change=self._heard)
+        self._nodes = nodes
+        self._per_gateway = settings.per_gateway
         self.own = own
         """Where the gateway's processes listen."""
         self._source = source
@@ -120,6 +121,12 @@ class Controller:
             tasks.create_task(self._follow_source())
             if self._client_keys is not None:
                 tasks.create_task(self._follow_client_keys(self._client_keys))
+
+    def _target_of(self, node: str) -> str | None:
+        """Whose resources an Envoy gets; None: it is not served, or not yet."""
+        if self._per_gateway:
+            return node if node in self._publishers else None
+        return ALL if self._nodes is None or node in self._nodes else None
 
     async def _follow_client_keys(self, file: ClientKeyFile) -> None:
         while True:
@@ -234,7 +241,11 @@ class Controller:
     def _hand_over(self, update: Update) -> None:
         first, self._stale_summary = self._summary is None, True
         now = _now()
-        for target in {ALL, *update.changes}:
+        targets = self._half.targets
+        for target in self._publishers.keys() - targets:
+            del self._publishers[target]
+            self.xds.forget(target)
+        for target in targets:
             changes = update.changes.get(target, Changes())
             publisher = self._publishers.setdefault(target, Publisher())
             ready = publisher.offer(changes, now)
@@ -245,6 +256,7 @@ class Controller:
         if update.problems_changed or first:
             self._found = self._half.problems
         if first:
+            self.xds.begin()
             self._current_summary()
         self._schedule()
 
@@ -294,8 +306,8 @@ class Controller:
         self._note_problems()
 
     def _current_summary(self) -> Summary | None:
-        if self._stale_summary and not self._in_thread.locked() and self._publishers:
-            self._summary, self._stale_summary = self._half.world.get(summary, ALL), False
+        if self._stale_summary and not self._in_thread.locked() and self._snapshot is not None:
+            self._summary, self._stale_summary = self._half.world.get(whole), False
         return self._summary
 
     def _note_problems(self) -> None:

@@ -36,6 +36,23 @@ def controller(
     url: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="A model server's URL; may be repeated.")
     ] = None,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Follow the cluster of this kubeconfig instead of files; each Gateway has an Envoy.",
+        ),
+    ] = None,
+    kube_context: Annotated[
+        str, typer.Option(help="Context of the kubeconfig; the current one by default.")
+    ] = "",
+    in_cluster: Annotated[
+        bool, typer.Option("--in-cluster", help="Follow the cluster that this process runs in as a Pod.")
+    ] = False,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(help="Namespace of the cluster that is followed; may be repeated; all by default."),
+    ] = None,
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Where listeners with port 80 are bound.")
     ] = 8080,
@@ -106,22 +123,31 @@ def controller(
         headgate controller -f manifests/ --xds-port 18000
 
         headgate controller --url http://gpu1:8000 --picker-address 127.0.0.1:9002
+
+        headgate controller --kubeconfig ~/.kube/config --namespace team-a
     """
     import asyncio
     import contextlib
     import signal
 
+    from headgate.app.controller.cluster import ClusterSource, access_to
     from headgate.app.controller.process import serve
     from headgate.app.processes.parent import SUPERVISORS_END
     from headgate.cli.logs import log_to_stderr
     from headgate.gateway.settings import GatewaySettings
-    from headgate.io.sources.api import open_source
+    from headgate.io.kube.config import ConfigError
+    from headgate.io.sources.api import Source, open_source
     from headgate.io.sources.urls import BadUrlError
     from headgate.io.terminal.say import say
 
     log_to_stderr(log_level, log_format)
-    if not files and not url:
-        raise typer.BadParameter("nothing to serve: name files with -f, or model servers with --url")
+    on_cluster = kubeconfig is not None or in_cluster
+    if on_cluster and (files or url):
+        raise typer.BadParameter("objects come from a cluster or from -f and --url, not from both")
+    if not (files or url or on_cluster):
+        raise typer.BadParameter(
+            "nothing to serve: name files with -f, model servers with --url, or a cluster with --kubeconfig"
+        )
     clients = client_keys_option(client_keys)
     trust = trust_option(upstream_ca, insecure=insecure_upstream)
     settings = GatewaySettings(
@@ -129,6 +155,7 @@ def controller(
         https_port=https_port,
         port_map=port_mapping(port_map),
         address=host,
+        per_gateway=on_cluster,
         picker_address=picker_address,
         probe_socket=None if probe_socket is None else str(probe_socket),
         picker_timeout_s=picker_timeout,
@@ -141,8 +168,12 @@ def controller(
         insecure=trust.insecure,
     )
     try:
-        source = open_source(files or [], url or [])
-    except BadUrlError as error:
+        source: Source
+        if on_cluster:
+            source = ClusterSource(access_to(kubeconfig, kube_context), namespace or ())
+        else:
+            source = open_source(files or [], url or [])
+    except (BadUrlError, ConfigError) as error:
         raise typer.BadParameter(str(error)) from None
 
     def started(bound: int) -> None:

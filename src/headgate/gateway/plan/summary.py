@@ -1,13 +1,13 @@
 """What is served, in numbers for people."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from headgate.gateway import ir
 from headgate.gateway.plan.attachment import attachments, routes_of
-from headgate.gateway.plan.classes import Target
+from headgate.gateway.plan.classes import Target, targets
 from headgate.gateway.plan.listeners import target_listeners
 from headgate.model import topology
 from headgate.model.endpoints import Pool
@@ -41,8 +41,17 @@ class Summary(msgspec.Struct, frozen=True):
     pools: tuple[Pool, ...]
 
 
+def whole(world: Store) -> Summary:
+    """Of all Envoys together."""
+    return _summary(world, sorted(world.get(targets)))
+
+
 def summary(world: Store, target: Target) -> Summary:
     """Of one Envoy."""
+    return _summary(world, (target,))
+
+
+def _summary(world: Store, of: Iterable[Target]) -> Summary:
     counts: Counter[ListenerKey] = Counter()
     routes = 0
     for number in range(BUCKETS):
@@ -60,6 +69,7 @@ def summary(world: Store, target: Target) -> Summary:
                 routes=counts[each.owner, each.name],
                 scheme=each.scheme,
             )
+            for target in of
             for each in world.get(target_listeners, target)
             if each.served
         ),

@@ -62,7 +62,7 @@ class LiveSource:
         loop = asyncio.get_running_loop()
         async with FolderWatch() as watch:
             with Reader() as reader:
-                names = _Names(watch.nudge)
+                names = Names(watch.nudge)
                 while True:
                     read = await asyncio.to_thread(self._read, reader)
                     if await watch.follow(self._files.folders):
@@ -86,11 +86,11 @@ class LiveSource:
         return Snapshot(objects, {}, (*problems, *unread, *more, *wrong), authorities, keys)
 
 
-class _Names:
+class Names:
     """The addresses of the hosts that objects name, looked up again every now and then. Never waits long."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        """*changed* is called on this event loop when there are other addresses."""
+        """*changed* is called on the running event loop when there are other addresses."""
         self._loop = asyncio.get_running_loop()
         self._changed = changed
         self._answer = asyncio.Event()

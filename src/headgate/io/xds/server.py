@@ -88,6 +88,7 @@ class XdsServer:
         self._wanted: dict[str, Wanted] = {}
         self._published: dict[str, asyncio.Event] = {}
         """Of targets that were published, or that an Envoy waits for."""
+        self._begun = asyncio.Event()
         self._streams: list[_Stream] = []
         self._server: grpc.aio.Server | None = None
         self.published = 0
@@ -128,6 +129,7 @@ class XdsServer:
 
     def publish(self, target: str, changes: Changes) -> None:
         """The resources of a target are other ones from now on; the first time, perhaps none at all."""
+        self.begin()
         apply(self._wanted.setdefault(target, nothing()), changes)
         self._published.setdefault(target, asyncio.Event()).set()
         if not changes:
@@ -137,6 +139,18 @@ class XdsServer:
             if stream.target == target:
                 stream.events.put_nowait(Published(changes))
         self._on_change()
+
+    def begin(self) -> None:
+        """It is known which targets there are; until then every Envoy waits."""
+        self._begun.set()
+
+    def forget(self, target: str) -> None:
+        """There is no such Envoy any more: its streams end."""
+        self._wanted.pop(target, None)
+        self._published.pop(target, None)
+        for stream in self._streams:
+            if stream.target == target:
+                stream.events.put_nowait(None)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -165,6 +179,7 @@ class XdsServer:
         first = await _first(waiting)
         if first is None:
             return
+        await self._begun.wait()
         target = self._target_of(first.node.id)
         if target is None:
             await self._refuse(first.node.id[:LONGEST_NODE], context)
@@ -217,7 +232,11 @@ class XdsServer:
     async def _refuse(self, node: str, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         if node not in self._strangers and len(self._strangers) < MOST_STRANGERS:
             self._strangers.add(node)
-            log.warning("Envoy node %r (%s) is not served: name it with --node", node, context.peer())
+            log.warning(
+                "Envoy node %r (%s) is not served here: no Gateway and no --node is called so",
+                node,
+                context.peer(),
+            )
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this node is not served here")
 
 

@@ -1,0 +1,254 @@
+"""The objects of a cluster as snapshots: a reflector for each kind, and for each thing that others need."""
+
+import asyncio
+import contextlib
+import logging
+from bisect import bisect_left, insort
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from operator import is_
+from typing import Any
+
+from headgate.io.kube.client import ApiError, KubeClient
+from headgate.io.kube.kinds import PODS, REFERRED, REQUIRED, WHOLE
+from headgate.io.kube.reflector import Reflector, Seen
+from headgate.io.kube.wanted import REFERRING, Reference, Selectors, references, selected, selectors
+from headgate.model.meta import Identity
+from headgate.model.objects import InferencePool, Object
+from headgate.model.problems import Place, Problem
+from headgate.model.snapshot import Snapshot
+from headgate.model.words import counted
+
+log = logging.getLogger(__name__)
+
+TOGETHER_S = 0.005
+"""Changes that come within so long are one snapshot."""
+
+SETTLE_S = 1.0
+"""A snapshot with an object that names a Secret, or a pool, waits so long for the Secret, or the Pods."""
+
+LOOK_AGAIN_S = 5.0
+"""What `complete` adds may be another after so long: addresses of host names."""
+
+WAITING_S = 10.0
+"""How often it is said that the first read is not complete."""
+
+
+class KubeSource:
+    """Follows a cluster, or some namespaces of it. Yields nothing before all that counts was read once."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        namespaces: Sequence[str] = (),
+        *,
+        complete: Callable[[Snapshot], Awaitable[Snapshot]] | None = None,
+        seen: Callable[[Identity, Mapping[str, Any] | None], None] = lambda identity, raw: None,
+    ) -> None:
+        """*client*: open for as long as snapshots are asked for. *namespaces*: that are followed; none: all.
+        *complete*: adds to a snapshot what is in no object; asked again and again. *seen*: told of each raw
+        object of a kind that is followed whole, before it is forgotten, and of each that is gone (None)."""
+        self._client, self._complete, self._seen = client, complete, seen
+        self._namespaces = tuple(namespaces) or ("",)
+        self._objects: dict[Identity, Object] = {}
+        self._order: list[Identity] = []
+        self._problems: dict[Identity, tuple[Problem, ...]] = {}
+        self._whole: list[Reflector] = []
+        self._further: dict[Reference, Reflector] = {}
+        """Reflectors of pods (`Pod`, namespace, empty) and of what is referred to."""
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._selectors: Selectors = {}
+        self._dirty = asyncio.Event()
+        self._needs_changed = True
+        """What is needed of Secrets, ConfigMaps and Pods may be another."""
+
+    async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
+        """The objects as they are now, then again whenever anything changed."""
+        try:
+            self._whole = [
+                self._begin(Reflector(self._client, each, self._told, self._changed, namespace=namespace))
+                for each in WHOLE
+                for namespace in (self._namespaces if each.namespaced else ("",))
+            ]
+            await self._read_once()
+            last: Snapshot | None = None
+            while True:
+                self._dirty.clear()
+                await self._follow_needs()
+                snapshot = Snapshot(
+                    tuple(map(self._objects.__getitem__, self._order)), {}, tuple(self._all_problems())
+                )
+                if self._complete is not None:
+                    snapshot = await self._complete(snapshot)
+                if last is None or not _same(snapshot, last):
+                    last = snapshot
+                    yield snapshot
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_AGAIN_S):
+                        await self._dirty.wait()
+                await asyncio.sleep(TOGETHER_S)
+        finally:
+            await self._stop(list(self._tasks))
+
+    def nudge(self) -> None:
+        """What `complete` adds is another."""
+        self._dirty.set()
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Kind → objects that are kept."""
+        found: dict[str, int] = {}
+        for each in self._order:
+            found[each.kind] = found.get(each.kind, 0) + 1
+        return found
+
+    async def _read_once(self) -> None:
+        """Wait until everything was read."""
+        while waiting := [each for each in self._whole if not each.synced]:
+            try:
+                async with asyncio.timeout(WAITING_S):
+                    while any(not each.synced for each in self._whole):
+                        self._dirty.clear()
+                        await self._dirty.wait()
+            except TimeoutError:
+                first = min(waiting, key=lambda each: (not _refused(each.trouble), each.trouble is None))
+                why = f"{first.where}: {_advice(first.trouble)}"
+                log.warning(
+                    "waiting for the API server %s: %d of %d kinds are not read yet; %s",
+                    self._client.access.server,
+                    len(waiting),
+                    len(self._whole),
+                    why,
+                )
+
+    async def _follow_needs(self) -> None:
+        """Begin and end what the other objects need, and wait a moment for what is new."""
+        if not self._needs_changed:
+            return
+        self._needs_changed = False
+        needing = [each for each in self._objects.values() if isinstance(each, (*REFERRING, InferencePool))]
+        wanted = {each for each in references(needing) if self._is_followed(each[1])}
+        chosen = selectors(needing)
+        before, self._selectors = self._selectors, chosen
+        wanted |= {("Pod", namespace, "") for namespace in chosen}
+        for key in [key for key in self._further if key not in wanted]:
+            reflector = self._further.pop(key)
+            await self._stop([id(reflector)])
+            reflector.forget()
+        fresh: list[Reflector] = []
+        for key in sorted(wanted - set(self._further)):
+            self._further[key] = self._begin(self._needed(key))
+            fresh.append(self._further[key])
+        for namespace, some in chosen.items():
+            known = before.get(namespace, frozenset())
+            if known and some != known:
+                self._further["Pod", namespace, ""].again()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                while any(not each.synced for each in fresh):
+                    await self._dirty.wait()
+                    self._dirty.clear()
+
+    def _needed(self, key: Reference) -> Reflector:
+        kind, namespace, name = key
+        if kind == "Pod":
+            return Reflector(
+                self._client,
+                PODS,
+                self._told,
+                self._changed,
+                namespace=namespace,
+                keep=lambda raw: self._is_selected(namespace, raw),
+            )
+        return Reflector(
+            self._client, REFERRED[kind], self._told, self._changed, namespace=namespace, name=name
+        )
+
+    def _is_followed(self, namespace: str) -> bool:
+        return self._namespaces == ("",) or namespace in self._namespaces
+
+    def _is_selected(self, namespace: str, raw: Mapping[str, Any]) -> bool:
+        metadata = raw.get("metadata")
+        labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+        return isinstance(labels, Mapping) and selected(self._selectors.get(namespace, ()), labels)
+
+    def _begin(self, reflector: Reflector) -> Reflector:
+        self._tasks[id(reflector)] = asyncio.create_task(reflector.run())
+        return reflector
+
+    async def _stop(self, which: Sequence[int]) -> None:
+        tasks = [self._tasks.pop(each) for each in which]
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _changed(self) -> None:
+        self._dirty.set()
+
+    def _told(self, identity: Identity, seen: Seen | None) -> None:
+        if seen is not None:
+            self._seen(identity, seen.raw)
+        elif identity.kind not in ("Pod", *REFERRED):
+            self._seen(identity, None)
+        found = None if seen is None else seen.decoded.object
+        problems = () if seen is None else seen.decoded.problems
+        before = self._objects.get(identity)
+        if problems:
+            self._problems[identity] = problems
+        else:
+            self._problems.pop(identity, None)
+        if found == before:
+            return
+        if isinstance(found or before, (*REFERRING, InferencePool)):
+            self._needs_changed = True
+        if found is None:
+            del self._objects[identity]
+            del self._order[bisect_left(self._order, identity)]
+        else:
+            self._objects[identity] = found
+            if before is None:
+                insort(self._order, identity)
+
+    def _all_problems(self) -> Iterator[Problem]:
+        for identity in sorted(self._problems):
+            yield from self._problems[identity]
+        troubled = sorted(
+            (each for each in (*self._whole, *self._further.values()) if each.trouble is not None),
+            key=lambda each: each.where,
+        )
+        stays = "what was read before stays in force"
+        away = [each for each in troubled if not _refused(each.trouble)]
+        if away:
+            message = f"{counted(len(away), 'kind')} cannot be read now; {stays} ({away[0].trouble})"
+            place = Place(object=f"API server {self._client.access.server}")
+            yield Problem(place, "APIUnreachable", message, "warning")
+        for each in troubled:
+            if _refused(each.trouble):
+                place = Place(object=f"API server {each.where}")
+                yield Problem(place, "Forbidden", f"{_advice(each.trouble)}; {stays}", "warning")
+        there = {each.followed.kind for each in self._whole if each.present}
+        for kind in sorted(REQUIRED - there):
+            message = "the cluster has no such kind: install the CRDs of the Gateway API"
+            yield Problem(Place(object=f"API server {kind}"), "MissingKind", message, "warning")
+
+
+def _same(one: Snapshot, other: Snapshot) -> bool:
+    return (
+        len(one.objects) == len(other.objects)
+        and all(map(is_, one.objects, other.objects))
+        and (one.problems, one.addresses, one.api_keys) == (other.problems, other.addresses, other.api_keys)
+    )
+
+
+def _refused(trouble: ApiError | None) -> bool:
+    return trouble is not None and trouble.status in (401, 403)
+
+
+def _advice(trouble: ApiError | None) -> str:
+    """What is wrong, and what helps."""
+    if trouble is None:
+        return "there is no answer yet"
+    if trouble.status == 401:
+        return f"the API server does not know who asks; look at the token or certificate ({trouble})"
+    if trouble.status == 403:
+        return f"not allowed; give the ServiceAccount get, list and watch of it ({trouble})"
+    return str(trouble)

@@ -1,0 +1,244 @@
+"""The source over a cluster: what it keeps, how it goes on after every way in which a watch can end."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from tests import manifests as manifest
+from tests.api_server import ApiServer
+
+from headgate.io.kube import client as client_module
+from headgate.io.kube import reflector as reflector_module
+from headgate.io.kube import source as source_module
+from headgate.io.kube.client import KubeClient
+from headgate.io.kube.config import Access
+from headgate.io.kube.source import KubeSource
+from headgate.model.meta import Identity
+from headgate.model.objects import Pod, Secret
+from headgate.model.snapshot import Snapshot
+
+
+class Following:
+    """A source in a task, and the last snapshot that it yielded."""
+
+    def __init__(self, source: KubeSource) -> None:
+        self.source = source
+        self.last: Snapshot | None = None
+        self.taken = 0
+
+    async def run(self) -> None:
+        async with contextlib.aclosing(self.source.snapshots()) as snapshots:
+            async for each in snapshots:
+                self.last, self.taken = each, self.taken + 1
+
+    def names(self, kind: str) -> list[str]:
+        return [each.name for each in self.last.objects if kind == each.KIND] if self.last else []
+
+    async def until(self, reached: Callable[[], object]) -> None:
+        async with asyncio.timeout(10):
+            while not reached():
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reflector_module, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(reflector_module, "LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr(reflector_module, "MISSING_S", 0.05)
+    monkeypatch.setattr(source_module, "WAITING_S", 0.05)
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[ApiServer]:
+    async with ApiServer().running() as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def following(api: ApiServer, *namespaces: str, **more: Any) -> AsyncIterator[Following]:
+    async with KubeClient(Access(server=api.url)) as client:
+        found = Following(KubeSource(client, namespaces, **more))
+        task = asyncio.create_task(found.run())
+        try:
+            yield found
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def pod(name: str, **labels: str) -> dict[str, Any]:
+    meta = {"name": name, "labels": labels, "annotations": {"kubectl.kubernetes.io/last": "x" * 1000}}
+    status = {"podIP": "10.0.0.9", "conditions": [{"type": "Ready", "status": "True"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"nodeName": "n"}, "status": status}
+
+
+def secret(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": {"tls.key": "c2VjcmV0"}}
+
+
+def gateway(certificate: str) -> dict[str, Any]:
+    tls = {"certificateRefs": [{"name": certificate}]}
+    listener = {"name": "https", "port": 443, "protocol": "HTTPS", "tls": tls}
+    spec = {"gatewayClassName": "headgate", "listeners": [listener]}
+    return manifest.manifest("Gateway", "gate", spec)
+
+
+async def test_objects_come_are_changed_and_go(api: ApiServer) -> None:
+    api.put(manifest.route(manifest.rule("p"), name="first"))
+    async with following(api) as found:
+        await found.until(lambda: found.names("HTTPRoute") == ["first"])
+        api.put(manifest.route(manifest.rule("p"), name="second"))
+        await found.until(lambda: found.names("HTTPRoute") == ["first", "second"])
+        api.remove(manifest.route(manifest.rule("p"), name="first"))
+        await found.until(lambda: found.names("HTTPRoute") == ["second"])
+
+
+async def test_only_needed_secrets_and_pods_are_kept_and_no_foreign_annotation(api: ApiServer) -> None:
+    for each in (secret("used"), secret("other"), pod("a", app="p"), pod("b", app="q"), gateway("used")):
+        api.put(each)
+    api.put(manifest.pool("p"))
+    async with following(api) as found:
+        await found.until(lambda: found.names("Pod") == ["a"] and found.names("Secret") == ["used"])
+        assert found.last is not None
+        kept = next(each for each in found.last.objects if isinstance(each, Pod))
+        assert not kept.metadata.annotations and kept.ready
+        assert any(isinstance(each, Secret) and each.data for each in found.last.objects)
+        assert not any(
+            path.endswith("/secrets") and "fieldSelector" not in query for _, path, query in api.asked
+        )
+        api.put(gateway("other"))
+        api.put(manifest.pool("q"))
+        await found.until(lambda: found.names("Pod") == ["a", "b"] and found.names("Secret") == ["other"])
+        api.put(pod("b", app="r"))
+        await found.until(lambda: found.names("Pod") == ["a"])
+        api.remove(manifest.pool("p"))
+        await found.until(lambda: found.names("Pod") == [])
+
+
+def routes_listed(api: ApiServer) -> int:
+    return sum(path.endswith("/httproutes") and "watch" not in query for _, path, query in api.asked)
+
+
+async def test_a_watch_that_breaks_goes_on_where_it_was(api: ApiServer) -> None:
+    async with following(api) as found:
+        await found.until(lambda: found.last)
+        lists = routes_listed(api)
+        api.end_watches()
+        api.put(manifest.route(manifest.rule("p"), name="meanwhile"))
+        await found.until(lambda: found.names("HTTPRoute") == ["meanwhile"])
+        assert routes_listed(api) == lists
+        assert found.last is not None and not found.last.problems
+
+
+async def test_what_happened_unseen_is_found_by_listing_anew(api: ApiServer) -> None:
+    api.put(manifest.route(manifest.rule("p"), name="old"))
+    async with following(api) as found:
+        await found.until(lambda: found.names("HTTPRoute") == ["old"])
+        api.away = True
+        api.end_watches()
+        api.remove(manifest.route(manifest.rule("p"), name="old"))
+        api.put(manifest.route(manifest.rule("p"), name="new"))
+        api.compact()
+        await found.until(
+            lambda: found.last and any(p.reason == "APIUnreachable" for p in found.last.problems)
+        )
+        assert found.names("HTTPRoute") == ["old"], "what was read stays in force"
+        api.away = False
+        await found.until(lambda: found.names("HTTPRoute") == ["new"] and not _unreachable(found))
+
+
+def _unreachable(found: Following) -> bool:
+    assert found.last is not None
+    return any(each.reason == "APIUnreachable" for each in found.last.problems)
+
+
+async def test_nothing_is_yielded_before_everything_was_read(
+    api: ApiServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.put(manifest.route(manifest.rule("p"), name="r"))
+    api.refused["services"] = 403
+    async with following(api) as found:
+        await found.until(lambda: "give the ServiceAccount get, list and watch of it" in caplog.text)
+        assert "services" in caplog.text and found.taken == 0
+        api.refused.clear()
+        await found.until(lambda: found.names("HTTPRoute") == ["r"])
+
+
+async def test_a_kind_may_come_later_and_go(api: ApiServer) -> None:
+    pools = api.kinds.pop("inference.networking.k8s.io/v1")
+    api.put(manifest.pool("p"))
+    async with following(api) as found:
+        await found.until(lambda: found.last)
+        assert found.names("InferencePool") == []
+        api.kinds["inference.networking.k8s.io/v1"] = pools
+        await found.until(lambda: found.names("InferencePool") == ["p"])
+        del api.kinds["inference.networking.k8s.io/v1"]
+        api.end_watches()
+        await found.until(lambda: found.names("InferencePool") == [])
+
+
+async def test_missing_crds_of_the_gateway_api_are_said(api: ApiServer) -> None:
+    del api.kinds["gateway.networking.k8s.io/v1"]
+    async with following(api) as found:
+        await found.until(lambda: found.last)
+        assert found.last is not None
+        missing = [each for each in found.last.problems if each.reason == "MissingKind"]
+        assert len(missing) == 3 and "install the CRDs" in missing[0].message
+
+
+async def test_only_the_named_namespaces_are_asked_for(api: ApiServer) -> None:
+    here = manifest.route(manifest.rule("p"), name="here")
+    there = {**here, "metadata": {"name": "there", "namespace": "team"}}
+    api.put(here)
+    api.put(there)
+    async with following(api, "team") as found:
+        await found.until(lambda: found.names("HTTPRoute") == ["there"])
+        assert not any(
+            "/namespaces/default/" in path or path.endswith("/v1/httproutes") for _, path, _ in api.asked
+        )
+
+
+async def test_a_long_list_comes_in_pages(api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "PAGE", 3)
+    for number in range(8):
+        api.put(manifest.route(manifest.rule("p"), name=f"r{number}"))
+    async with following(api) as found:
+        await found.until(lambda: len(found.names("HTTPRoute")) == 8)
+        assert sum("continue" in query for _, path, query in api.asked if path.endswith("httproutes")) == 2
+
+
+async def test_a_wrong_object_is_named_and_the_others_count(api: ApiServer) -> None:
+    wrong = manifest.pool("wrong")
+    wrong["spec"]["targetPorts"] = [{"number": 99_999_999}]
+    api.put(wrong)
+    api.put(manifest.pool("good"))
+    async with following(api) as found:
+        await found.until(lambda: found.names("InferencePool") == ["good"])
+        assert found.last is not None
+        assert [each.place.object for each in found.last.problems] == ["InferencePool default/wrong"]
+
+
+async def test_a_cluster_s_object_cannot_name_the_gateway_s_files(api: ApiServer) -> None:
+    server = manifest.model_server("s", "10.0.0.1:8000", app="s")
+    server["spec"]["apiKey"] = {"file": "/etc/passwd"}
+    api.put(server)
+    async with following(api) as found:
+        await found.until(lambda: found.last and found.last.problems)
+        assert found.last is not None and found.names("ModelServer") == []
+        assert found.last.problems[0].place.field == "spec.apiKey.file"
+
+
+async def test_raw_objects_are_shown_to_who_wants_to_see_their_status(api: ApiServer) -> None:
+    seen: dict[Identity, Any] = {}
+    route = manifest.route(manifest.rule("p"), name="r")
+    route["status"] = {"parents": []}
+    api.put(route)
+    async with following(api, seen=seen.__setitem__) as found:
+        await found.until(lambda: found.names("HTTPRoute") == ["r"])
+        identity = next(each for each in seen if each.kind == "HTTPRoute")
+        assert seen[identity]["status"] == {"parents": []}
+        api.remove(route)
+        await found.until(lambda: seen[identity] is None)
