@@ -56,7 +56,6 @@ def gate(small: Replicas, large: Replicas, tmp_path_factory: pytest.TempPathFact
             by_model("large", "large"),
             by_model("shared", ("small", 70), ("large", 30)),
             by_model("shared", "large", tier="gold"),
-            manifest.rule("small", path="/v1/models"),
         ),
         *(manifest.pool(name, mode="FailOpen") for name in ("small", "large")),
         *manifest.model_servers(small.urls, app="small"),
@@ -100,8 +99,10 @@ async def test_each_model_has_its_pool_and_its_picker(
                 assert (decision["pool"], decision["model"]) == (f"default/{name}", name)
                 assert decision["chosen"][0] == answer.headers["x-headgate-endpoint"]
             assert seen == endpoints(fleet)
-        async with http.get(gate.url + "/v1/models") as listed:
-            assert listed.status == 200, "a request without a body takes a rule without the header"
+        for sent in ({}, {"x-headgate-pools": "default/none"}):
+            async with http.get(gate.url + "/v1/models", headers=sent) as listed:
+                assert listed.status == 200
+                assert {each["id"] for each in (await listed.json())["data"]} >= {"small", "large", "shared"}
 
 
 @pytest.mark.parametrize("name", [MODEL_NAME, MODEL_NAME.lower(), "X-GATEWAY-MODEL-NAME"])

@@ -47,6 +47,7 @@ fn names(value: &Bound<'_, PyDict>, longest_details: usize) -> PyResult<Names> {
         decision: text("decision")?,
         endpoint: text("endpoint")?,
         models_suffix: text("models_suffix")?,
+        pools: text("pools")?,
         pool_attributes: text_list(value, "pool_attributes")?,
         objective: text_list(value, "objective")?,
         fairness_id: text_list(value, "fairness_id")?,

@@ -83,7 +83,7 @@ fn arrived<'py>(
         Some(list) => Some(PyTuple::new(py, list)?),
         None => None,
     };
-    let items: [Bound<'py, PyAny>; 21] = [
+    let items: [Bound<'py, PyAny>; 22] = [
         kind::ARRIVED.into_pyobject(py)?.into_any(),
         stream.into_pyobject(py)?.into_any(),
         pool.clone().into_any(),
@@ -117,6 +117,7 @@ fn arrived<'py>(
         arrival.unseen.into_pyobject(py)?.to_owned().into_any(),
         arrival.media_tokens.into_pyobject(py)?.into_any(),
         PyBytes::new(py, reading.map_or(&[], |reading| &reading.tools_first)).into_any(),
+        arrival.pools.as_ref().map(text).into_pyobject(py)?,
     ];
     PyTuple::new(py, items)
 }

@@ -60,6 +60,8 @@ pub struct Names {
     pub slo_ttft_ms: Vec<String>,
     pub slo_tpot_ms: Vec<String>,
     pub session: Vec<String>,
+    /// Request header of our own Envoy: further pools whose models a list is to hold.
+    pub pools: String,
     /// Request headers that go no further, in order.
     pub stripped: Vec<String>,
     pub models_suffix: String,
@@ -107,6 +109,8 @@ pub struct Arrival {
     pub slo_ttft_ms: Option<Bytes>,
     pub slo_tpot_ms: Option<Bytes>,
     pub session: Option<Bytes>,
+    /// Further pools whose models a list is to hold.
+    pub pools: Option<Bytes>,
     pub body_bytes: usize,
     pub media_tokens: usize,
     /// Nothing of the answer will be told but its end.

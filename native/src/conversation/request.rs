@@ -281,6 +281,11 @@ impl Conversation {
             slo_ttft_ms: self.first(&names.slo_ttft_ms),
             slo_tpot_ms: self.first(&names.slo_tpot_ms),
             session: self.first(&names.session),
+            pools: if lists_models && self.lean {
+                find(&self.headers, &names.pools).cloned()
+            } else {
+                None
+            },
             body_bytes: if seen { self.body_size } else { 0 },
             media_tokens: media.min(self.settings.most_media) * self.settings.media_tokens,
             unseen,

@@ -36,6 +36,7 @@ fn settings() -> Settings {
             pool: "pool".into(),
             lean: "lean".into(),
             fallbacks: "fallbacks".into(),
+            pools: "pools".into(),
             ..Names::default()
         },
         formats: Vec::new(),

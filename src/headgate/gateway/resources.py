@@ -3,7 +3,7 @@
 Three life cycles: endpoints, clusters, routes. Nothing of a cluster or a route depends on an endpoint.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
 import msgspec
@@ -216,7 +216,8 @@ def host_rules(world: Store, target: Target, name: str, domain: str) -> list[Ren
         for place, each, read in zip(places, found, needed, strict=True)
     ]
     last = model_answers.last_routes(matches, world.get(base_models, target))
-    return [*found, *(_rendered(json["match"], (json,), frozenset(), False) for json in last)]
+    first = _models(world, [world.get(planned, each.route).rules[each.number].rule for each in places], at)
+    return [*first, *found, *(_rendered(json["match"], (json,), frozenset(), False) for json in last)]
 
 
 def _host(world: Store, target: Target, name: str, domain: str) -> RenderedHost:
@@ -224,6 +225,27 @@ def _host(world: Store, target: Target, name: str, domain: str) -> RenderedHost:
     bodies = (*(each.before_body for each in found), *(each.body for each in found))
     body = encode.host(_outer_host(world, target, name, domain), bodies)
     return RenderedHost(body, frozenset().union(*(each.clusters for each in found)))
+
+
+def _models(world: Store, rules: Sequence[ir.Rule], at: Position) -> Iterator[RenderedRule]:
+    """What lists the models of all pools of a host, before all else.
+
+    None where a rule leads that path away from pools.
+    """
+    pools: dict[str, ir.PoolBackend] = {}
+    for each in rules:
+        backends = backends_of(each)
+        of_pools = all(isinstance(one, ir.PoolBackend) for one in backends)
+        if each.match.path == routes.MODELS and not of_pools:
+            return
+        pools |= {
+            one.cluster: replace(one, fallback=None)
+            for one in backends
+            if isinstance(one, ir.PoolBackend) and one.pool.picker is None
+        }
+    if pools:
+        json = routes.models(tuple(pools.values()), at, settings(world))
+        yield _rendered(json["match"], (json,), frozenset((*pools, names.OWN_PICKER)), False)
 
 
 def _outer_host(world: Store, target: Target, name: str, domain: str) -> Json:

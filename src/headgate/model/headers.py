@@ -15,6 +15,9 @@ POOL = "x-headgate-pool"
 POOL_ATTRIBUTES = ("xds.route_name", "xds.cluster_name")
 """Request attributes that name the pool of a stream without `POOL`, first wins: `namespace/name`, or that
 after `pool/`, as our own clusters are called."""
+POOLS = "x-headgate-pools"
+"""Request header of our own Envoy: the pools that a list of models is to hold, `namespace/name`, parted by
+spaces. A client's is removed."""
 LEAN = "x-headgate-lean"
 """gRPC initial metadata, `1` from our own Envoy: the end of the request comes by the access log, so the
 picker may leave the stream after the first response body chunk."""
@@ -75,6 +78,7 @@ NEVER_FROM_CLIENTS = (
     "x-kv-cache-source-host-port",
     "x-data-parallel-host-port",
     POOL,
+    POOLS,
     LEAN,
     CLIENT,
     FALLBACK,

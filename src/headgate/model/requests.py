@@ -57,6 +57,8 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     tools_first: bytes = b""
     """The prompt's blocks for a model whose template has the tools before the system text; empty: as
     `blocks`."""
+    pools: str | None = None
+    """Further pools whose models a list of models is to hold: keys, parted by spaces."""
     target_model: str | None = None
     """Target model forced by a trusted header (`x-llm-d-model-name-rewrite`)."""
 

@@ -205,12 +205,12 @@ class PoolMachine:
         if not self._fleet.members:
             return self._no_endpoints(case, f"the pool {self.pool.key} has no endpoint", ())
         if request.path == HEALTH_PATH:
-            return ListModels(stream, self._models())
-        if request.api == "models" and ((listed := self._models()) or self.pool.models):
+            return ListModels(stream, self.models())
+        if request.api == "models" and ((listed := self.models()) or self.pool.models):
             return ListModels(stream, listed)
         target = targets.target(self.pool, request, self._rng)
         if isinstance(target, targets.Nameless):
-            message = f"you must provide a model parameter; {targets.there_are(self._models())}"
+            message = f"you must provide a model parameter; {targets.there_are(self.models())}"
             return self._reject(case, 400, "bad-request", message)
         if isinstance(target, targets.NoSuchModel):
             return self._no_model(case, f"the model {target.model!r} does not exist in this pool")
@@ -230,9 +230,10 @@ class PoolMachine:
         return self._place(case)
 
     def _no_model(self, case: "_Case", message: str) -> Reject:
-        return self._reject(case, 404, "unknown-model", f"{message}; {targets.there_are(self._models())}")
+        return self._reject(case, 404, "unknown-model", f"{message}; {targets.there_are(self.models())}")
 
-    def _models(self) -> tuple[ModelCard, ...]:
+    def models(self) -> tuple[ModelCard, ...]:
+        """What the pool serves, ordered by name."""
         return targets.listing(
             self.pool,
             (card for member in self._fleet.members.values() for card in member.models),

@@ -323,6 +323,7 @@ class Conversation:
             subset=self._subset,
             unseen=self._response_bodyless and not self._lean,
             odd_limit=self._settings.odd_body_limit,
+            own_envoy=self._lean,
         )
         if isinstance(request, BadRequest):
             self._refuse(400, "bad-request", request.message, request.param, None)

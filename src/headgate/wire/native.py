@@ -46,6 +46,7 @@ _NAMES: Mapping[str, Any] = {
     "session": names.SESSION,
     "stripped": sorted(STRIPPED),
     "models_suffix": MODELS_SUFFIX,
+    "pools": names.POOLS,
 }
 
 

@@ -17,6 +17,7 @@ from headgate.io.scrape.client import DEFAULT, NONE
 from headgate.io.trust import Trust
 from headgate.model.endpoints import Endpoint, Pool
 from headgate.model.ids import EndpointId, PoolKey
+from headgate.model.load import ModelCard
 from headgate.model.randomness import Rng
 from headgate.model.words import counted
 from headgate.picker.events import ModelsListed, PoolChanged, Scraped
@@ -92,6 +93,7 @@ class Pools:
         self._health: dict[PoolKey, HealthChanges] = {}
         """Of pools that had an endpoint that was not up."""
         hub.relist = self._relist
+        hub.models_of = self._models_of
 
     def update(self, pools: Iterable[Pool], gone: Iterable[PoolKey] = ()) -> None:
         """These pools are new or others now, and those are gone; all else is as it was."""
@@ -198,6 +200,10 @@ class Pools:
     def _relist(self, key: PoolKey) -> None:
         if (pool := self._pools.get(key)) is not None:
             self.scraper.relist(endpoint.id for endpoint in pool.endpoints)
+
+    def _models_of(self, key: PoolKey) -> tuple[ModelCard, ...]:
+        machine = self._machines.get(key)
+        return () if machine is None else machine.models()
 
     def _observed(self, seen: Scraped | ModelsListed) -> None:
         for key in self._watchers.get(seen.endpoint, ()):

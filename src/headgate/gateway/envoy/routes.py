@@ -1,6 +1,6 @@
 """Route configurations: matches, weighted clusters with their pickers, retries, timeouts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
 from msgspec.structs import replace
@@ -117,6 +117,16 @@ def routes(
     if effect.preflights and (rule.match.method is not None or rule.match.headers):
         found.append(found[-1] | {"match": _preflight(rule.match)})
     return _for_clients(found, who)
+
+
+def models(pools: Sequence[ir.PoolBackend], at: Position, settings: GatewaySettings) -> Json:
+    """The Envoy Route of lists of models: our picker lists those of all these pools."""
+    keys = " ".join(each.pool.key for each in pools)
+    action = ir.Forward((ir.Share(weight=1, backend=pools[0]),))
+    asked = Effect(request_add=(header(headers.POOLS, keys),))
+    method = {"name": ":method", "string_match": {"exact": "GET"}}
+    match = {"path": MODELS, "headers": [method]}
+    return {"name": "models", "match": match, **_forward(action, asked, at, settings)}
 
 
 def clusters_of(rule: ir.Rule) -> frozenset[str]:

@@ -13,6 +13,7 @@ import msgspec
 
 from headgate.model.decisions import Decision
 from headgate.model.ids import PoolKey, RequestId, StreamId
+from headgate.model.load import ModelCard
 from headgate.model.requests import LOST_PEER, InferenceRequest, Outcome
 from headgate.picker.actions import Action, Conclude, ListModels, Reject, Relist, Route, WakeAt
 from headgate.picker.choice import Choice
@@ -33,6 +34,9 @@ LOST_AFTER_S = 3600.0
 """A request left to the access log that is not reported within this time is given up."""
 SILENCE_S = 5.0
 """So long after an Envoy's last access-log stream closed, what was left to it is given up: it is gone."""
+
+MOST_LISTED = 1000
+"""Pools of one list of models."""
 
 Link: TypeAlias = int | str
 """A connection, or where it comes from (`kind:host:port`) on a wire that sees no connections."""
@@ -80,6 +84,11 @@ def _no_lists(pool: PoolKey) -> None:
     """Nobody can be asked."""
 
 
+def _no_models(pool: PoolKey) -> tuple[ModelCard, ...]:
+    """Nobody knows any."""
+    return ()
+
+
 class Hub:
     """The machines of this process and the requests in its hands."""
 
@@ -100,6 +109,8 @@ class Hub:
         """How a wire counts its open streams, when not all of them enter here."""
         self.relist: Callable[[PoolKey], None] = _no_lists
         """Asks a pool's endpoints for their model lists soon."""
+        self.models_of: Callable[[PoolKey], tuple[ModelCard, ...]] = _no_models
+        """What a pool serves; nothing for one that is not there."""
         self._pools_changed: Callable[[], None] = _nobody
         self._listener = listener
         self._clock = clock
@@ -207,10 +218,20 @@ class Hub:
                 self._listener.decided(stream, event.request, action.decision, self._clock() - began)
             if self._waiting:
                 self._waiting.pop(stream, None)
+            if isinstance(action, ListModels) and isinstance(event, RequestArrived) and event.request.pools:
+                action = self._with_more(action, event.request.pools)
             if found := self._peers.get(stream):
                 found[0].act(action)
             return own
         return False
+
+    def _with_more(self, action: ListModels, pools: str) -> ListModels:
+        """The list with the models of further pools; of one name the first pool's card."""
+        keys = dict.fromkeys(pools.split(" ")[:MOST_LISTED])
+        listed = [self.models_of(PoolKey(each)) for each in keys]
+        cards = {card.id: card for some in reversed(listed) for card in some}
+        cards |= {card.id: card for card in action.models}
+        return ListModels(action.stream, tuple(cards[name] for name in sorted(cards)))
 
     def _wake_at(self, key: PoolKey, at: float) -> None:
         if timer := self._timers.get(key):
