@@ -44,6 +44,11 @@ def route(name: str, path: str, backend: str) -> manifest.Manifest:
     return manifest.route(rule, name=name)
 
 
+def status(api: ApiServer, plural: str, name: str) -> Any:
+    """What was written into an object's status."""
+    return (api.get(plural, name) or {}).get("status", {})
+
+
 class Cluster:
     """The API server, the controller on it, and the Envoy of the Gateway default/gate."""
 
@@ -122,6 +127,13 @@ async def test_a_gateway_of_a_cluster_is_served_and_stays_so_while_the_api_serve
         await cluster.answers("/a", "one")
         api.put(route("b", "/b", "two"))
         await cluster.answers("/b", "two")
+        async with asyncio.timeout(10):
+            while not (parents := status(api, "httproutes", "b").get("parents")):
+                await asyncio.sleep(0.05)
+            while not (listeners := status(api, "gateways", "gate").get("listeners")):
+                await asyncio.sleep(0.05)
+        assert [each["status"] for each in parents[0]["conditions"]] == ["True", "True"]
+        assert listeners[0]["attachedRoutes"] == 2
 
         api.away = True
         api.end_watches()

@@ -14,7 +14,7 @@ from headgate.gateway.indexes import INDEXES
 from headgate.gateway.plan import access, hosts, problems
 from headgate.gateway.plan.classes import Target, targets
 from headgate.gateway.plan.listeners import target_listeners
-from headgate.gateway.plan.results.of_objects import AnyResult, judged, result
+from headgate.gateway.plan.results.of_objects import AnyResult, judged, judged_in, result
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.xds.linger import Json, Linger
 from headgate.gateway.xds.versions import Changes, Kind, Resource, resource
@@ -54,12 +54,15 @@ class Update(msgspec.Struct, frozen=True):
     changes: Mapping[Target, Changes]
     """Of the resources of each Envoy."""
     problems_changed: bool
+    results: Mapping[Identity, AnyResult | None] = msgspec.field(default_factory=dict)
+    """Of the objects whose result is another; None: gone, or another controller's."""
 
 
 class GatewayHalf:
     """All computations that are followed, over one store."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, *, follow_results: bool = False) -> None:
+        """*follow_results*: every update tells the results that are new."""
         self.world = world_of(settings)
         """Feed it by `apply` and `follow`, then `refresh`."""
         self._resources: Family[resources.Key, Resource] = Family(
@@ -70,6 +73,9 @@ class GatewayHalf:
         )
         self._shadowed: Family[tuple[Target, str, str], tuple[Problem, ...]] = Family(
             self.world, [Node(hosts.all_hosts, ())], hosts.shadowed
+        )
+        self._results: Family[Identity, AnyResult | None] = Family(
+            self.world, in_parts(judged_in) if follow_results else [], result
         )
         self._stale: dict[Node, None] = {}
         """What has to be looked at again."""
@@ -93,7 +99,13 @@ class GatewayHalf:
         stale = tuple(self._stale)
         found = self._resources.refresh(stale)
         told = self._note(self._problems.refresh(stale)) | self._note(self._shadowed.refresh(stale))
+        results = self._results.refresh(stale)
         self._stale = {}
+        for identity in (*results.changed, *results.gone):
+            told |= self._failures.pop(("result", identity), None) is not None
+        for identity, error in results.failed.items():
+            self._failures["result", identity] = _bug(f"status of {identity}", error)
+            told = True
         for key in (*found.changed, *found.gone):
             told |= self._failures.pop(key, None) is not None
         for key, error in found.failed.items():
@@ -116,6 +128,7 @@ class GatewayHalf:
         return Update(
             {target: Changes(tuple(new.values()), tuple(gone)) for target, (new, gone) in changes.items()},
             told,
+            {**results.changed, **dict.fromkeys(results.gone)},
         )
 
     @property

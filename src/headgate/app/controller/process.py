@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from headgate.app.controller.cluster import ClusterWrites
 from headgate.app.processes.lines import event
 from headgate.gateway.half import GatewayHalf, Update
 from headgate.gateway.plan.classes import ALL
@@ -75,11 +76,13 @@ class Controller:
         nodes: frozenset[str] | None = None,
         own: Own = Own(),  # noqa: B008 - frozen
         client_keys: ClientKeyFile | None = None,
+        results: Callable[[Mapping[Identity, AnyResult | None]], None] | None = None,
     ) -> None:
         """Serve what *source* yields to the Envoys called *nodes*, or to any. Where each Gateway has an Envoy
         of its own, that is called as the Gateway: `namespace/name`.
 
-        *client_keys*: who may call where no policy says it; None: anybody.
+        *client_keys*: who may call where no policy says it; None: anybody. *results*: told what became of
+        objects, whenever it is another.
         """
         self.xds = XdsServer(self._target_of, on_change=self._heard)
         self._nodes = nodes
@@ -87,7 +90,8 @@ class Controller:
         self.own = own
         """Where the gateway's processes listen."""
         self._source = source
-        self._half = GatewayHalf(settings)
+        self._half = GatewayHalf(settings, follow_results=results is not None)
+        self._results = results
         self._quarantine = Quarantine()
         self._judging = False
         self._client_keys = client_keys
@@ -253,6 +257,8 @@ class Controller:
                 self.xds.publish(target, ready)
             if any(each.kind != "endpoint" for each in changes.changed) or changes.removed:
                 self._unannounced = not first
+        if self._results is not None and update.results:
+            self._results(update.results)
         if update.problems_changed or first:
             self._found = self._half.problems
         if first:
@@ -331,18 +337,20 @@ async def serve(
     nodes: frozenset[str],
     own_ports: frozenset[int] = frozenset(),
     client_keys: ClientKeyFile | None = None,
+    writes: ClusterWrites | None = None,
 ) -> None:
     """Run a controller until cancelled; *started* is told the xDS port, 0 when it is *xds_socket* instead.
 
     *nodes*: the ids of the Envoys that are served. *own_ports*: of the gateway's processes, which no backend
-    may have. *client_keys*: who may call where no policy says it.
+    may have. *client_keys*: who may call where no policy says it. *writes*: where results go.
 
     Raises:
         RuntimeError: the xDS port is taken.
         OSError: the socket cannot be bound.
     """
     own = Own(own_ports | {settings.port}, await asyncio.to_thread(local_addresses))
-    controller = Controller(source, settings, nodes, own, client_keys)
+    results = None if writes is None else writes.results
+    controller = Controller(source, settings, nodes, own, client_keys, results)
     if xds_socket is None:
         bound = await controller.xds.start(host, xds_port)
         controller.own = replace(own, ports=own.ports | {bound})
@@ -354,7 +362,10 @@ async def serve(
     try:
         if admin_socket is not None:
             await admin.listen_unix(admin_socket)
-        await controller.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(controller.run())
+            if writes is not None:
+                tasks.create_task(writes.run())
     finally:
         await admin.close()
         await controller.xds.stop()

@@ -40,7 +40,7 @@ def controller(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="Follow the cluster of this kubeconfig instead of files; each Gateway has an Envoy.",
+            help="Follow the cluster of this kubeconfig, not files; each Gateway has an Envoy.",
         ),
     ] = None,
     kube_context: Annotated[
@@ -53,6 +53,18 @@ def controller(
         list[str] | None,
         typer.Option(help="Namespace of the cluster that is followed; may be repeated; all by default."),
     ] = None,
+    write_status: Annotated[
+        bool,
+        typer.Option(
+            "--write-status/--no-write-status",
+            help="Write what became of the cluster's objects into their status. Of several controllers the "
+            "one that holds the Lease headgate-controller does.",
+        ),
+    ] = True,
+    lease_namespace: Annotated[
+        str,
+        typer.Option(help="Namespace of the Lease; the one of the kubeconfig, or of the Pod, by default."),
+    ] = "",
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Where listeners with port 80 are bound.")
     ] = 8080,
@@ -130,7 +142,7 @@ def controller(
     import contextlib
     import signal
 
-    from headgate.app.controller.cluster import ClusterSource, access_to
+    from headgate.app.controller.cluster import ClusterSource, ClusterWrites, access_to
     from headgate.app.controller.process import serve
     from headgate.app.processes.parent import SUPERVISORS_END
     from headgate.cli.logs import log_to_stderr
@@ -169,8 +181,14 @@ def controller(
     )
     try:
         source: Source
+        writes: ClusterWrites | None = None
         if on_cluster:
-            source = ClusterSource(access_to(kubeconfig, kube_context), namespace or ())
+            access = access_to(kubeconfig, kube_context)
+            access.tls()
+            source = cluster = ClusterSource(access, namespace or ())
+            if write_status:
+                writes = ClusterWrites(access, cluster.collection_of, lease_namespace=lease_namespace)
+                cluster.seen = writes.seen
         else:
             source = open_source(files or [], url or [])
     except (BadUrlError, ConfigError) as error:
@@ -193,6 +211,7 @@ def controller(
                 nodes=frozenset(node or ("headgate",)),
                 own_ports=frozenset(own_port or ()),
                 client_keys=clients,
+                writes=writes,
             )
         )
         for number in (signal.SIGINT, signal.SIGTERM, SUPERVISORS_END):

@@ -85,9 +85,9 @@ class Reflector:
         """How often all of it was listed."""
 
     @property
-    def present(self) -> bool:
-        """The server has the kind, as far as is known."""
-        return self._collection is not None
+    def collection(self) -> Collection | None:
+        """The version that is followed; None: the server has none, or did not say yet."""
+        return self._collection
 
     @property
     def where(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from operator import is_
 from typing import Any
 
-from headgate.io.kube.client import ApiError, KubeClient
+from headgate.io.kube.client import ApiError, Collection, KubeClient
 from headgate.io.kube.kinds import PODS, REFERRED, REQUIRED, WHOLE
 from headgate.io.kube.reflector import Reflector, Seen
 from headgate.io.kube.wanted import REFERRING, Reference, Selectors, references, selected, selectors
@@ -92,6 +92,13 @@ class KubeSource:
     def nudge(self) -> None:
         """What `complete` adds is another."""
         self._dirty.set()
+
+    def collection_of(self, identity: Identity) -> Collection | None:
+        """Where objects of this kind are; None: not known, or nowhere."""
+        for each in self._whole:
+            if (each.followed.group, each.followed.kind) == (identity.group, identity.kind):
+                return each.collection
+        return None
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -225,7 +232,7 @@ class KubeSource:
             if _refused(each.trouble):
                 place = Place(object=f"API server {each.where}")
                 yield Problem(place, "Forbidden", f"{_advice(each.trouble)}; {stays}", "warning")
-        there = {each.followed.kind for each in self._whole if each.present}
+        there = {each.followed.kind for each in self._whole if each.collection is not None}
         for kind in sorted(REQUIRED - there):
             message = "the cluster has no such kind: install the CRDs of the Gateway API"
             yield Problem(Place(object=f"API server {kind}"), "MissingKind", message, "warning")

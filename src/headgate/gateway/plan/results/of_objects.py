@@ -47,10 +47,11 @@ AnyResult = (
 
 def judged(world: Store) -> frozenset[Identity]:
     """Every object that has a result, or may have one."""
-    return frozenset().union(*(world.get(_judged_bucket, number) for number in range(BUCKETS)))
+    return frozenset().union(*(world.get(judged_in, number) for number in range(BUCKETS)))
 
 
-def _judged_bucket(world: Store, number: int) -> frozenset[Identity]:
+def judged_in(world: Store, number: int) -> frozenset[Identity]:
+    """Those of one part of all objects."""
     return frozenset(each for cls in _KINDS for each in world.bucket(cls, number))
 
 

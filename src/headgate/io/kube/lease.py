@@ -1,0 +1,133 @@
+"""Leader election: of several controllers the one that holds a Lease writes. All of them read and serve."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from headgate.io.kube.client import ApiError, Collection, KubeClient
+
+log = logging.getLogger(__name__)
+
+LEASES = Collection("coordination.k8s.io", "v1", "leases")
+
+HOLD_S = 15.0
+"""Who has not renewed for so long has lost it."""
+RENEW_S = 10.0
+"""Who could not renew for so long writes no more: sooner than anybody else may begin."""
+TRY_S = 2.0
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """A lease as it was first seen like this, by our own clock: those of other machines may differ."""
+
+    holder: str
+    renewed: str
+    at: float
+
+
+def may_take(seen: Observed | None, me: str, now: float) -> bool:
+    """Whether the lease is ours, nobody's, or that of somebody who is silent for too long."""
+    return seen is None or seen.holder in ("", me) or now >= seen.at + HOLD_S
+
+
+class Election:
+    """Tries to hold one Lease for as long as `run` runs; `leading` says whether it does."""
+
+    def __init__(
+        self, client: KubeClient, namespace: str, name: str, me: str, told: Callable[[bool], None]
+    ) -> None:
+        """*me*: a name that no other process has. *told*: called when `leading` becomes another."""
+        self._client, self._namespace, self._name, self._me, self._told = client, namespace, name, me, told
+        self.leading = False
+        self.holder = ""
+        self._seen: Observed | None = None
+        self._renewed = 0.0
+        self._trouble = ""
+
+    async def run(self) -> None:
+        """Until cancelled, then let go of it."""
+        clock = asyncio.get_running_loop().time
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(RENEW_S):
+                        held = await self._try(clock())
+                except (ApiError, TimeoutError) as error:
+                    said = str(error) or "no answer"
+                    if said != self._trouble:
+                        log.warning("lease %s/%s: %s", self._namespace, self._name, said)
+                    self._trouble = said
+                    held = self.leading and clock() < self._renewed + RENEW_S
+                else:
+                    self._trouble = ""
+                    if held:
+                        self._renewed = clock()
+                self._set(held)
+                await asyncio.sleep(TRY_S * (0.8 + random.random() * 0.4))
+        finally:
+            if self.leading:
+                self._set(False)
+                with contextlib.suppress(ApiError, TimeoutError):
+                    async with asyncio.timeout(2):
+                        await self._let_go()
+
+    def _set(self, leading: bool) -> None:
+        if leading != self.leading:
+            self.leading = leading
+            log.info("this controller %s", "leads and writes" if leading else "leads no more")
+            self._told(leading)
+
+    async def _try(self, now: float) -> bool:
+        path = LEASES.path(self._namespace, self._name)
+        try:
+            found = await self._client.get(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return await self._written(self._client.create(LEASES.path(self._namespace), self._lease({})))
+        spec = found.get("spec") if isinstance(found, Mapping) else None
+        spec = spec if isinstance(spec, Mapping) else {}
+        holder, renewed = str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or "")
+        if self._seen is None or (holder, renewed) != (self._seen.holder, self._seen.renewed):
+            self._seen = Observed(holder, renewed, now)
+        self.holder = holder
+        if not may_take(self._seen, self._me, now):
+            return False
+        return await self._written(self._client.replace(path, self._lease(found)))
+
+    async def _written(self, request: Any) -> bool:
+        """False when somebody else was faster. Raises ApiError."""
+        try:
+            await request
+        except ApiError as error:
+            if error.status == 409:
+                return False
+            raise
+        self.holder = self._me
+        return True
+
+    def _lease(self, found: Mapping[str, Any], holder: str | None = None) -> Mapping[str, Any]:
+        before = found.get("spec") or {}
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        mine = before.get("holderIdentity") == self._me
+        spec = {
+            "holderIdentity": self._me if holder is None else holder,
+            "leaseDurationSeconds": round(HOLD_S),
+            "acquireTime": before.get("acquireTime") if mine else now,
+            "renewTime": now,
+            "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if mine else 1),
+        }
+        metadata = found.get("metadata") or {"name": self._name, "namespace": self._namespace}
+        return {"apiVersion": LEASES.api_version, "kind": "Lease", "metadata": metadata, "spec": spec}
+
+    async def _let_go(self) -> None:
+        path = LEASES.path(self._namespace, self._name)
+        found = await self._client.get(path)
+        if (found.get("spec") or {}).get("holderIdentity") == self._me:
+            await self._client.replace(path, self._lease(found, ""))
