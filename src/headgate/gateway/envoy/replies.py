@@ -215,6 +215,15 @@ def _of_access() -> Iterator[Reply]:
         detailed=True,
         headers=told,
     )
+    yield Reply(
+        "missing_credentials",
+        "closed",
+        "Nobody may call this here now. Whoever runs the gateway sees the reason in headgate status.",
+        "authentication_error",
+        status=401,
+        picked=False,
+        headers=told,
+    )
     for details in ("unknown_api_key", "invalid_api_key", "multiple_api_keys", "no_api_key"):
         yield Reply(
             details,
