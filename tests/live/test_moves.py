@@ -1,0 +1,59 @@
+"""Routes that move, and routes that Envoy refuses, while requests run: none fails."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from tests import manifests as manifest
+from tests.live.harness.echo import echoing, service
+from tests.live.harness.lab import lab, route
+
+pytestmark = pytest.mark.live
+
+OTHERS = 200
+MOVES = 60
+
+
+async def test_moves_and_refused_routes_cost_no_request(tmp_path: Path) -> None:
+    async with echoing("one") as one, echoing("two") as two:
+        fixed = [manifest.gateway(), *service("one", one), *service("two", two)]
+        others = [route(f"r{number}", "one", hostnames=[f"h{number}.example"]) for number in range(OTHERS)]
+
+        def objects(number: int) -> list[manifest.Manifest]:
+            moved = route("moved", "one" if number % 2 else "two", hostnames=["moved.example"])
+            path = {"type": "RegularExpression", "value": "/[[:foo:]]"}  # Envoy refuses it, unlike us
+            bad = route(
+                "bad",
+                "one",
+                hostnames=["bad.example"],
+                rules=[{"matches": [{"path": path}], "backendRefs": [{"name": "one", "port": 80}]}],
+            )
+            return [*fixed, *others, moved, *([bad] if number % 10 >= 5 else [])]
+
+        async with lab(tmp_path, *objects(0)) as made, aiohttp.ClientSession() as http:
+            seen: Counter[Any] = Counter()
+            moving = True
+
+            async def load(host: str) -> None:
+                while moving:
+                    async with http.get(made.running.url, headers={"host": host}) as answer:
+                        told = await answer.json(content_type=None)
+                        seen[host, answer.status, told.get("name")] += 1
+                    await asyncio.sleep(0.002)
+
+            async with asyncio.TaskGroup() as tasks:
+                for host in ("moved.example", "h7.example"):
+                    tasks.create_task(load(host))
+                for number in range(MOVES):
+                    manifest.write(tmp_path / "m.yaml", *objects(number))
+                    await asyncio.sleep(0.15)
+                moving = False
+            assert set(seen) == {
+                ("moved.example", 200, "one"),
+                ("moved.example", 200, "two"),
+                ("h7.example", 200, "one"),
+            }
+            assert min(seen.values()) > 100
