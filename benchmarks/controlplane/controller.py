@@ -171,5 +171,5 @@ def serving(folder: Path, port: int) -> Iterator[Asked]:
 
 
 def _main(folder: Path, port: int, pipe: Connection) -> None:
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     uvloop.run(Serving(folder, port).run(pipe))

@@ -18,6 +18,7 @@ contents = st.fixed_dictionaries(
     {
         "clusters": st.dictionaries(st.sampled_from(NAMES), st.integers(0, 2)),
         "routes": st.dictionaries(st.sampled_from(("r1", "r2")), st.sets(st.sampled_from(NAMES))),
+        "scopes": st.dictionaries(st.sampled_from(("s1", "s2")), st.sets(st.sampled_from(NAMES))),
         "endpoints": st.integers(0, 1),
         "bad": st.sets(st.sampled_from(NAMES), max_size=1),
     }
@@ -29,12 +30,17 @@ def make(content: dict[str, object]) -> Wanted:
     clusters: dict[str, int] = content["clusters"]  # type: ignore[assignment]
     routes: dict[str, set[str]] = content["routes"]  # type: ignore[assignment]
     bad: set[str] = content["bad"]  # type: ignore[assignment]
+    scopes: dict[str, set[str]] = content["scopes"]  # type: ignore[assignment]
+    scoped: dict[str, Json] = {"l-scoped": {"scopedRoutes": {"name": "hosts"}}} if scopes else {}
     named = {name: sorted(of & clusters.keys()) for name, of in routes.items()}
     wanted: dict[str, dict[str, Json]] = {
         "cluster": {n: {"type": "EDS", "rev": r, "bad": n in bad} for n, r in clusters.items()},
         "endpoint": {n: {"clusterName": n, "rev": content["endpoints"]} for n in clusters},
         "route": {n: {"routes": [{"cluster": c} for c in of]} for n, of in named.items()},
-        "listener": {f"l-{n}": {"rds": {"routeConfigName": n}} for n in named},
+        "scope": {
+            n: {"routes": [{"cluster": c} for c in sorted(of & clusters.keys())]} for n, of in scopes.items()
+        },
+        "listener": {**{f"l-{n}": {"rds": {"routeConfigName": n}} for n in named}, **scoped},
     }
     return wanted_of(wanted)
 
@@ -49,6 +55,7 @@ class ModelEnvoy:
         self.waiting: list[Requested] = []
         """Answers on clusters, kept back until every cluster is warm, as Envoy does."""
         self.ever_refused: set[str] = set()
+        self.asked_for_scopes = False
 
     def warm(self, name: str) -> bool:
         return name in self.has["cluster"] and name in self.endpoints_fresh
@@ -61,7 +68,7 @@ class ModelEnvoy:
             if each.name in bad:
                 self.ever_refused.add(each.name)
                 continue
-            if each.kind == "route":
+            if each.kind in ("route", "scope"):
                 for cluster in each.names_clusters:
                     assert self.warm(cluster) or cluster in self.ever_refused, (each.name, cluster)
             if each.kind == "cluster" and self.has["cluster"].get(each.name) != each:
@@ -71,16 +78,31 @@ class ModelEnvoy:
             self.has[each.kind][each.name] = each
         for name in response.removed:
             if response.kind == "cluster":
-                users = [r.name for r in self.has["route"].values() if name in r.names_clusters]
+                users = [
+                    each.name
+                    for kind in ("route", "scope")
+                    for each in self.has[kind].values()
+                    if name in each.names_clusters
+                ]
                 assert not users, (name, users)
                 self.endpoints_fresh.discard(name)
-            if response.kind in ("cluster", "listener"):
+            if response.kind in ("cluster", "listener", "scope"):
                 self.has[response.kind].pop(name, None)
             elif response.kind == "endpoint":
                 self.endpoints_fresh.add(name)
         error = f"refused: {', '.join(bad)}" if bad else None
         self.waiting.append(Requested(kind=response.kind, nonce=response.nonce, error=error))
-        return [*self._follow(before, self._wanted()), *self._answers()]
+        return [*self._follow(before, self._wanted()), *self._scopes(), *self._answers()]
+
+    def _takes_scopes(self) -> bool:
+        return any(each.takes_scopes for each in self.has["listener"].values())
+
+    def _scopes(self) -> list[Requested]:
+        """The subscription to all scopes, once a listener needs them."""
+        if self.asked_for_scopes or not self._takes_scopes():
+            return []
+        self.asked_for_scopes = True
+        return [Requested(kind="scope")]
 
     def _answers(self) -> list[Requested]:
         warming = self.has["cluster"].keys() - self.endpoints_fresh
@@ -110,6 +132,11 @@ class ModelEnvoy:
         self.waiting = []
         versions = {kind: {n: r.version for n, r in self.has[kind].items()} for kind in KINDS}
         first = [Requested(kind=kind, initial_versions=versions[kind]) for kind in ("cluster", "listener")]
+        self.asked_for_scopes = self._takes_scopes()
+        if self.asked_for_scopes:
+            first.append(Requested(kind="scope", initial_versions=versions["scope"]))
+        else:
+            self.has["scope"] = {}
         for kind, names in wanted.items():
             if names:
                 first.append(

@@ -11,7 +11,7 @@ import msgspec
 from headgate.gateway import ir, resources
 from headgate.gateway.envoy import protos
 from headgate.gateway.indexes import INDEXES
-from headgate.gateway.plan import access, hosts, problems
+from headgate.gateway.plan import access, hosts, problems, scopes
 from headgate.gateway.plan.classes import Target, targets
 from headgate.gateway.plan.listeners import target_listeners
 from headgate.gateway.plan.results.of_objects import AnyResult, judged, judged_in, result
@@ -37,6 +37,12 @@ def note_bound_ports(world: Store) -> None:
     bound = world.get(_bound_ports)
     if world.entry("settings", "bound_ports") != bound:
         world.set("settings", "bound_ports", bound)
+
+
+def note_settled(world: Store) -> None:
+    """What has to be known before anything else is asked."""
+    note_bound_ports(world)
+    scopes.note_grouped(world)
 
 
 def _bound_ports(world: Store) -> frozenset[int]:
@@ -72,7 +78,7 @@ class GatewayHalf:
             self.world, in_parts(problems.judged_in), problems.problems_of
         )
         self._shadowed: Family[tuple[Target, str, str], tuple[Problem, ...]] = Family(
-            self.world, [Node(hosts.all_hosts, ())], hosts.shadowed
+            self.world, [Node(scopes.hosts_in, (group,)) for group in scopes.ALL_GROUPS], hosts.shadowed
         )
         self._results: Family[Identity, AnyResult | None] = Family(
             self.world, in_parts(judged_in) if follow_results else [], result
@@ -94,7 +100,7 @@ class GatewayHalf:
 
         *now* is the caller's clock, in seconds. Call again at `due`.
         """
-        note_bound_ports(self.world)
+        note_settled(self.world)
         self._stale |= dict.fromkeys(self.world.take_stale())
         stale = tuple(self._stale)
         found = self._resources.refresh(stale)

@@ -4,8 +4,14 @@ from collections.abc import Mapping
 
 from headgate.gateway.plan.base_models import by_base_models
 from headgate.gateway.plan.hosts import by_hostname
+from headgate.gateway.plan.scopes import by_host_group
 from headgate.model.indexes import INDEXES as MODEL_INDEXES
 from headgate.model.store import Index
 
-INDEXES: Mapping[str, Index] = {**MODEL_INDEXES, "hostname": by_hostname, "base_models": by_base_models}
+INDEXES: Mapping[str, Index] = {
+    **MODEL_INDEXES,
+    "hostname": by_hostname,
+    "host_group": by_host_group,
+    "base_models": by_base_models,
+}
 """Name → keys of an object."""

@@ -3,7 +3,7 @@
 Three life cycles: endpoints, clusters, routes. Nothing of a cluster or a route depends on an endpoint.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import assert_never
 
 import msgspec
@@ -23,6 +23,7 @@ from headgate.gateway.envoy import (
     probe,
     protos,
     routes,
+    scopes,
     secrets,
 )
 from headgate.gateway.envoy.names import Json
@@ -34,6 +35,7 @@ from headgate.gateway.plan.certificates import client_certificate, pair
 from headgate.gateway.plan.classes import Target, gateways_of, settings
 from headgate.gateway.plan.listeners import Table, bound_port, table, tables
 from headgate.gateway.plan.routes import backends_of, planned
+from headgate.gateway.plan.scopes import ALL_GROUPS, domains_in, elsewhere, grouped, wildcards
 from headgate.gateway.xds.versions import Kind, Resource, resource, version
 from headgate.model import topology
 from headgate.model.endpoints import ForeignPicker, Pool
@@ -92,7 +94,13 @@ def names_of(world: Store, target: Target) -> Mapping[Kind, frozenset[str]]:
     return {
         "secret": frozenset(certificates),
         "listener": frozenset(probed | {listener_name(each) for each in found}),
-        "route": frozenset(probed | {each.name for each in found}),
+        "route": frozenset(probed | {each.name for each in found if not grouped(world, target, each.name)}),
+        "scope": frozenset(
+            scopes.name(each.name, group)
+            for each in found
+            if grouped(world, target, each.name)
+            for group in ALL_GROUPS
+        ),
         "cluster": frozenset(used | issuers | {names.OWN_PICKER}),
         "endpoint": frozenset(assigned),
     }
@@ -103,6 +111,8 @@ def one(world: Store, key: Key) -> Resource:
     target, kind, name = key
     if kind == "route" and name != probe.NAME:
         return world.get(_route_resource, target, name)
+    if kind == "scope":
+        return world.get(_scope_resource, target, name)
     json = world.get(as_json, key)
     return resource(kind, name, json, protos.serialized(kind, json))
 
@@ -122,7 +132,7 @@ def as_json(world: Store, key: Key) -> Json:
         case "secret":
             return _secret(world, name)
         case "scope":
-            raise LookupError(f"there is no {kind} {name}")
+            return _scope_json(world, target, name)
         case _:
             assert_never(kind)
 
@@ -139,18 +149,20 @@ def _listener(world: Store, target: Target, name: str) -> Json:
         return probe.listener(told.probe_socket, told)
     found = [each for each in world.get(tables, target) if listener_name(each) == name]
     tokens = world.get(access.token_policies)
-    return listeners.listener(name, found[0].port, [_chain(each) for each in found], told, tokens)
+    return listeners.listener(name, found[0].port, [_chain(world, each) for each in found], told, tokens)
 
 
-def _chain(found: Table) -> listeners.Chain:
+def _chain(world: Store, found: Table) -> listeners.Chain:
+    in_groups = grouped(world, found.target, found.name)
     if found.scheme == "http":
-        return listeners.Chain(found.name)
+        return listeners.Chain(found.name, grouped=in_groups)
     return listeners.Chain(
         found.name,
         None if found.hostnames == ("*",) else found.hostnames[0],
         tuple(names.certificate(each) for each in found.certificates),
         None if found.clients is None else found.clients.authorities,
         found.clients is None or found.clients.required,
+        in_groups,
     )
 
 
@@ -269,12 +281,38 @@ def who_may_call(world: Store, target: Target, name: str, domain: str) -> ir.Acc
 
 
 def _route_resource(world: Store, target: Target, name: str) -> Resource:
-    found = [world.get(_host, target, name, each) for each in _ordered_domains(world, target, name)]
-    others = [encode.host(each, ()) for each in _misdirected(world, target, name)]
-    outer = _outer(world, target, name)
-    body = encode.configuration(outer, (*(each.body for each in found), *others))
+    others = _misdirected(world, target, name)
+    found = _configuration(
+        world, target, name, _ordered_domains(world, target, name), others, _outer(world, target, name)
+    )
+    return _of_body("route", name, found.body, found.clusters)
+
+
+def _scope_resource(world: Store, target: Target, name: str) -> Resource:
+    its_table, group = scopes.parts(name)
+    found = _configuration(
+        world,
+        target,
+        its_table,
+        _ordered_in_group(world, target, its_table, group),
+        _misdirected_in(world, target, its_table, group),
+        scopes.configuration(name, _outer(world, target, its_table)),
+    )
+    return _of_body("scope", name, encode.scope(scopes.outer(name), found.body), found.clusters)
+
+
+def _configuration(
+    world: Store, target: Target, name: str, domains: Iterable[str], others: Iterable[Json], outer: Json
+) -> RenderedHost:
+    """A route configuration of hosts of a table, and of *others*, which are whole."""
+    found = [world.get(_host, target, name, each) for each in domains]
+    hosts = (*(each.body for each in found), *(encode.host(each, ()) for each in others))
     named = frozenset[str]().union(*(each.clusters for each in found))
-    return Resource(kind="route", name=name, version=version(body), body=body, names_clusters=named)
+    return RenderedHost(encode.configuration(outer, hosts), named)
+
+
+def _of_body(kind: Kind, name: str, body: bytes, clusters: frozenset[str]) -> Resource:
+    return Resource(kind=kind, name=name, version=version(body), body=body, names_clusters=clusters)
 
 
 def _route_json(world: Store, target: Target, name: str) -> Json:
@@ -284,13 +322,28 @@ def _route_json(world: Store, target: Target, name: str) -> Json:
             for key in sorted(world.get(topology.pool_keys))
             if (pool := world.get(topology.pool_settings, key)) is not None
         )
+    domains, others = _ordered_domains(world, target, name), _misdirected(world, target, name)
+    return {**_outer(world, target, name), **_configuration_json(world, target, name, domains, others)}
+
+
+def _scope_json(world: Store, target: Target, name: str) -> Json:
+    its_table, group = scopes.parts(name)
+    domains = _ordered_in_group(world, target, its_table, group)
+    others = _misdirected_in(world, target, its_table, group)
+    found = _configuration_json(world, target, its_table, domains, others)
+    inline = {**scopes.configuration(name, _outer(world, target, its_table)), **found}
+    return {**scopes.outer(name), "route_configuration": inline}
+
+
+def _configuration_json(
+    world: Store, target: Target, name: str, domains: Iterable[str], others: Iterable[Json]
+) -> Json:
     found = [
         _outer_host(world, target, name, domain)
         | {"routes": _in_order(host_rules(world, target, name, domain))}
-        for domain in _ordered_domains(world, target, name)
+        for domain in domains
     ]
-    found += _misdirected(world, target, name)
-    return {**_outer(world, target, name), "virtual_hosts": found}
+    return {"virtual_hosts": [*found, *others]}
 
 
 def _in_order(rules: list[RenderedRule]) -> list[Json]:
@@ -331,6 +384,17 @@ def _misdirected(world: Store, target: Target, name: str) -> list[Json]:
     own = world.get(hosts.domains, target, name)
     others = world.get(table, target, name).misdirected
     return [routes.misdirected(each) for each in others if each not in own]
+
+
+def _misdirected_in(world: Store, target: Target, name: str, group: int) -> list[Json]:
+    own = (*world.get(domains_in, target, name, group), *world.get(wildcards, target, name))
+    others = elsewhere(world.get(table, target, name), group, own)
+    return [routes.misdirected(each) for each in others]
+
+
+def _ordered_in_group(world: Store, target: Target, name: str, group: int) -> list[str]:
+    """The hosts of a group, wildcards among them."""
+    return sorted((*world.get(domains_in, target, name, group), *world.get(wildcards, target, name)))
 
 
 def _ordered_domains(world: Store, target: Target, name: str) -> list[str]:

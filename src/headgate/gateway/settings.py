@@ -14,6 +14,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where declared port 443 is bound."""
     port_map: Mapping[int, int] = msgspec.field(default_factory=dict)
     """Declared port → bound port; counts before the two above. Others are bound as declared."""
+    grouped_from: int = 200
+    """Hosts from which on a table is cut into groups of hosts; see `gateway/host_groups.py`."""
     per_gateway: bool = False
     """Each Gateway has an Envoy of its own; otherwise one Envoy serves all of them."""
     address: str = "0.0.0.0"

@@ -10,7 +10,7 @@ import msgspec
 from headgate.gateway import resources
 from headgate.gateway.envoy import access, secrets
 from headgate.gateway.envoy.names import Json
-from headgate.gateway.half import note_bound_ports, world_of
+from headgate.gateway.half import note_settled, world_of
 from headgate.gateway.plan import advice, hosts, problems, summary
 from headgate.gateway.plan.classes import ALL, Target
 from headgate.gateway.plan.results import of_objects
@@ -48,7 +48,7 @@ def translate(
     served. Keys are left out unless the result is for an Envoy (*with_secrets*)."""
     world = world_of(settings)
     follow(world, snapshot)
-    note_bound_ports(world)
+    note_settled(world)
     names = world.get(resources.names_of, target)
     show = resources.as_json if with_secrets else _shown
     found: set[Problem] = set()

@@ -62,6 +62,10 @@ MODEL_NAME = "x-gateway-model-name"
 BASE_MODEL_NAME = "x-gateway-base-model-name"
 """Request header that routes match: the base model of the body's `model`, as ConfigMaps say."""
 
+HOST_GROUP = "x-headgate-host-group"
+"""Request header between two parts of Envoy: the scope in which the request's route is looked up. Set where a
+request enters, in place of a client's; removed before servers see it."""
+
 FROM_BODY = (MODEL_NAME, BASE_MODEL_NAME)
 """Request headers that say what is in the body. Our gateway removes a client's; the picker leaves them, since
 in other gateways a route may have been chosen by them and may be chosen again."""

@@ -17,7 +17,16 @@ def written_out(translation: Translation) -> tuple[list[Json], list[Json]]:
     resources = json.loads(json.dumps(translation.resources))
     for listener in resources["listener"].values():
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-        manager["route_config"] = resources["route"][manager.pop("rds")["route_config_name"]]
+        if "rds" in manager:
+            manager["route_config"] = resources["route"][manager.pop("rds")["route_config_name"]]
+        else:
+            manager["scoped_routes"] = {
+                "name": "hosts",
+                "scope_key_builder": manager["scoped_routes"]["scope_key_builder"],
+                "scoped_route_configurations_list": {
+                    "scoped_route_configurations": list(resources["scope"].values())
+                },
+            }
     for name, cluster in resources["cluster"].items():
         if cluster["type"] == "EDS":
             del cluster["eds_cluster_config"]

@@ -8,10 +8,13 @@ from tests.manifests import Manifest
 
 from headgate.gateway import half, resources
 from headgate.gateway.envoy import protos
+from headgate.gateway.host_groups import group_of
 from headgate.gateway.plan.classes import ALL
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.snapshot import follow
 from headgate.model.store import Store
+
+GROUP = group_of("n0.example.com")
 
 
 def objects(count: int) -> list[Manifest]:
@@ -57,13 +60,13 @@ def test_an_endpoint_change_touches_one_endpoint_resource(count: int) -> None:
     assert runs < 20
 
 
-@pytest.mark.parametrize("count", [5, 200])
-def test_a_changed_route_touches_its_table(count: int) -> None:
+@pytest.mark.parametrize(("count", "touched"), [(5, ["port-8080"]), (200, [f"port-8080/{GROUP}"])])
+def test_a_changed_route_touches_its_table_or_its_group_of_hosts(count: int, touched: list[str]) -> None:
     found = objects(count)
     made = running(found)
     found[1]["spec"]["rules"][0]["matches"] = [{"path": {"value": "/v1"}}]
     names, runs = changed(made, found)
-    assert names == {"route": ["port-8080"]}
+    assert names == {"route" if count == 5 else "scope": touched}
     assert runs < 40
 
 

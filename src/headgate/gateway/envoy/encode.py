@@ -19,6 +19,9 @@ _ROUTES_FIELD = _HOST.fields_by_name["routes"]
 _ROUTE = _ROUTES_FIELD.message_type
 _HOSTS_TAG, _ROUTES_TAG = tag(_HOSTS_FIELD.number), tag(_ROUTES_FIELD.number)
 
+_SCOPE: Any = MESSAGES["scope"].DESCRIPTOR
+_INLINE_TAG = tag(_SCOPE.fields_by_name["route_configuration"].number)
+
 
 def route(content: Json) -> bytes:
     """A Route, as a field of its virtual host.
@@ -38,3 +41,8 @@ def host(outer: Json, routes: Iterable[bytes]) -> bytes:
 def configuration(outer: Json, hosts: Iterable[bytes]) -> bytes:
     """A RouteConfiguration of *outer*, which has no hosts, and of what `host` made."""
     return serialized_as(_CONFIGURATION, outer) + b"".join(hosts)
+
+
+def scope(outer: Json, configuration: bytes) -> bytes:
+    """A ScopedRouteConfiguration of *outer*, which has no routes, and of what `configuration` made."""
+    return serialized_as(_SCOPE, outer) + delimited(_INLINE_TAG, configuration)

@@ -17,6 +17,7 @@ from headgate.gateway.envoy import (
     names,
     own_answers,
     replies,
+    scopes,
     sessions,
 )
 from headgate.gateway.envoy.names import Json, duration, extension
@@ -93,6 +94,8 @@ class Chain(msgspec.Struct, frozen=True):
     """CA certificates (PEM) of clients' certificates; None: clients are asked for none."""
     required: bool = True
     """Clients without a certificate of theirs are refused."""
+    grouped: bool = False
+    """The table is cut into groups of hosts, and *table* is what their scopes' names begin with."""
 
 
 Policies = Sequence[tuple[str, ir.Tokens]]
@@ -119,7 +122,7 @@ def _chain(chain: Chain, settings: GatewaySettings, tokens: Policies) -> Json:
     manager = extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        **_manager(chain.table, settings, tokens),
+        **_manager(chain, settings, tokens),
     )
     if not chain.certificates:
         return {"filters": [manager]}
@@ -156,9 +159,9 @@ def _downstream_tls(chain: Chain) -> Json:
 _TLS_INSPECTOR = "envoy.extensions.filters.listener.tls_inspector.v3"
 
 
-def _manager(name: str, settings: GatewaySettings, tokens: Policies) -> Json:
+def _manager(chain: Chain, settings: GatewaySettings, tokens: Policies) -> Json:
     return {
-        "stat_prefix": name,
+        "stat_prefix": chain.table,
         "codec_type": "AUTO",
         "server_name": "headgate",
         "use_remote_address": True,
@@ -182,11 +185,11 @@ def _manager(name: str, settings: GatewaySettings, tokens: Policies) -> Json:
         "http2_protocol_options": dict(_HTTP2),
         "stream_idle_timeout": duration(settings.idle_timeout_s),
         "request_timeout": duration(settings.body_timeout_s),
-        "rds": {
-            "route_config_name": name,
-            "config_source": {"ads": {}, "resource_api_version": "V3"},
-        },
-        "early_header_mutation_extensions": [_strip_on_entry()],
+        **_routes_of(chain),
+        "early_header_mutation_extensions": [
+            _strip_on_entry(),
+            *([scopes.key_header(chain.table)] if chain.grouped else []),
+        ],
         "local_reply_config": replies.local_reply_config(settings),
         "access_log": _access_logs(settings),
         "http_filters": [
@@ -209,6 +212,13 @@ def _manager(name: str, settings: GatewaySettings, tokens: Policies) -> Json:
         ],
         "upgrade_configs": [{"upgrade_type": "websocket", "filters": _of_websockets(settings, tokens)}],
     }
+
+
+def _routes_of(chain: Chain) -> Json:
+    if chain.grouped:
+        return {"scoped_routes": scopes.scoped_routes()}
+    source = {"ads": {}, "resource_api_version": "V3"}
+    return {"rds": {"route_config_name": chain.table, "config_source": source}}
 
 
 def _of_websockets(settings: GatewaySettings, tokens: Policies) -> list[Json]:

@@ -1,13 +1,13 @@
 """Which rules a host name gets, in which order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from headgate.gateway.plan.attachment import attachments, routes_of
 from headgate.gateway.plan.classes import Target, targets
 from headgate.gateway.plan.hostnames import wider_names
-from headgate.gateway.plan.listeners import Listener, owners, table, tables
+from headgate.gateway.plan.listeners import Listener, Table, owners, table, tables
 from headgate.gateway.plan.routes import PlannedRule, planned
 from headgate.model.meta import Identity, KubeObject
 from headgate.model.objects import GRPCRoute, HTTPRoute
@@ -49,11 +49,16 @@ def domains(world: Store, target: Target, name: str) -> frozenset[str]:
     its_table = world.get(table, target, name)
     found = set(its_table.hostnames)
     for number in range(BUCKETS):
-        found |= world.get(_domains_of_bucket, target, number).get(name, frozenset())
-    if its_table.misdirected:  # what a narrower listener takes has its own connections
-        owners_of = (*its_table.hostnames, *its_table.misdirected)
-        found = {each for each in found if _owner(each, owners_of) in its_table.hostnames}
-    return frozenset(found)
+        found |= world.get(domains_of_bucket, target, number).get(name, frozenset())
+    return not_elsewhere(its_table, found)
+
+
+def not_elsewhere(its_table: Table, found: Iterable[str]) -> frozenset[str]:
+    """*found* without those that a narrower listener takes, which has its own connections."""
+    if not its_table.misdirected:
+        return frozenset(found)
+    owners_of = (*its_table.hostnames, *its_table.misdirected)
+    return frozenset(each for each in found if _owner(each, owners_of) in its_table.hostnames)
 
 
 def _owner(domain: str, hostnames: Sequence[str]) -> str | None:
@@ -61,7 +66,7 @@ def _owner(domain: str, hostnames: Sequence[str]) -> str | None:
     return next((each for each in wider_names(domain) if each in hostnames), None)
 
 
-def _domains_of_bucket(world: Store, target: Target, number: int) -> dict[str, frozenset[str]]:
+def domains_of_bucket(world: Store, target: Target, number: int) -> dict[str, frozenset[str]]:
     """Table → host names that routes of one part of all routes want."""
     found: dict[str, set[str]] = {}
     for route in routes_of(world, number):

@@ -6,7 +6,9 @@ each begun when Envoy acknowledged the one before:
 1. new and changed clusters and at once their endpoints (Envoy acknowledges a cluster when it has both);
 2. routes and scopes, once every cluster that they name is acknowledged together with its endpoints;
 3. listeners, once the clusters that they name are too (Envoy holds a listener back until its routes came);
-4. removed clusters, once nothing that Envoy holds names them, and a linger later: a request that waits in a
+4. removed scopes, once no listener looks for them and a linger later; Envoy has no other route for their
+   hosts;
+5. removed clusters, once nothing that Envoy holds names them, and a linger later: a request that waits in a
    filter looks its cluster up only after the wait.
 
 A version that Envoy refuses is not sent again until its content changes, and holds nothing else up: routes
@@ -20,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 from headgate.gateway.xds.events import Event, Published, Requested, Response, Ticked, Verdict
-from headgate.gateway.xds.subscription import Subscription
+from headgate.gateway.xds.subscription import Held, Subscription
 from headgate.gateway.xds.versions import KINDS, Kind, Resource, Wanted, apply
 from headgate.model.problems import Place, Problem
 
@@ -54,6 +56,8 @@ class DeltaSession:
         """Routes, scopes and listeners that Envoy holds of which it is not known what they name."""
         self._unused_since: dict[str, float] = {}
         """Of clusters that leave and that nothing names."""
+        self._unlooked_since: dict[str, float] = {}
+        """Of scopes that leave, and that no listener looks for."""
         self._endpoint_of: dict[str, set[str]] = {}
         """Endpoint resource → wanted clusters that need it."""
         for each in self._wanted["cluster"].values():
@@ -91,6 +95,7 @@ class DeltaSession:
             and not any(self._under_way(kind) for kind in KINDS)
             and not any(each.wants(name) for each in self._of.values() for name in each.pending)
             and all(routes.wants(name) for each in listeners for name in each.names_routes)
+            and (self._of["scope"].asked or not any(each.takes_scopes for each in listeners))
         )
 
     @property
@@ -130,9 +135,21 @@ class DeltaSession:
         for kind, some in names.items():
             self.looked_at += len(some)
             self._of[kind].published(some)
+            if kind in _NAMING:
+                for name in some:
+                    self._recognize(self._of[kind], name)
             if kind == "cluster":
                 for name in some:
                     self._release(name)
+
+    def _recognize(self, subscription: Subscription, name: str) -> None:
+        """What Envoy brought along from an earlier stream may be what is wanted now."""
+        held, wanted = subscription.held.get(name), subscription.wanted.get(name)
+        if held is None or wanted is None or held.resource is not None or held.version != wanted.version:
+            return
+        subscription.held[name] = Held(held.version, wanted)
+        self._use(None, -1)
+        self._use(wanted, 1)
 
     def _request(self, event: Requested) -> None:
         subscription = self._of[event.kind]
@@ -146,17 +163,19 @@ class DeltaSession:
             mine = refusal is not None and refusal.resource.version == resource.version
             if event.error is None or mine:
                 self.verdicts.append(Verdict(resource, event.error))
-            self._now_another(resource)
+            self._now_another(resource.kind, resource.name)
+        for name in event.initial_versions:
+            self._now_another(event.kind, name)
         for name in dropped:
             if event.kind == "cluster":
                 self._release(name)
 
-    def _now_another(self, resource: Resource) -> None:
-        """Envoy has answered on *resource*: whoever waits for a cluster may go."""
-        if resource.kind == "cluster":
-            self._release(resource.name)
-        elif resource.kind == "endpoint":
-            for cluster in self._endpoint_of.get(resource.name, ()):
+    def _now_another(self, kind: Kind, name: str) -> None:
+        """Envoy has answered on a resource, or said that it has it: whoever waits for a cluster may go."""
+        if kind == "cluster":
+            self._release(name)
+        elif kind == "endpoint":
+            for cluster in self._endpoint_of.get(name, ()):
                 self._release(cluster)
 
     def _release(self, cluster: str) -> None:
@@ -198,6 +217,7 @@ class DeltaSession:
     def _next(self, now: float) -> list[Response]:
         responses: list[Response] = []
         self._note_unused_clusters(now)
+        self._note_unused_scopes(now)
         for kind in KINDS:
             subscription = self._of[kind]
             if not subscription.asked or subscription.in_flight is not None:
@@ -210,9 +230,12 @@ class DeltaSession:
             if response is not None:
                 subscription.in_flight, subscription.owed = response, False
                 responses.append(response)
-        due = min(self._unused_since.values(), default=None)
-        busy = self._of["cluster"].in_flight is not None
-        self.wake_at = None if due is None or busy else due + self._linger_s
+        due: list[float] = []
+        if self._of["cluster"].in_flight is None:  # its answer is an event
+            due += self._unused_since.values()
+        if self._of["scope"].in_flight is None:
+            due += self._unlooked_since.values()
+        self.wake_at = min(due) + self._linger_s if due else None
         return responses
 
     def _changes(self, subscription: Subscription) -> Response | None:
@@ -241,7 +264,8 @@ class DeltaSession:
             return None
         for resource in chosen:
             del subscription.pending[resource.name]
-            if resource.kind == "cluster" and resource.name in subscription.held:
+            known = resource.name in subscription.held or resource.name in subscription.uncertain
+            if resource.kind == "cluster" and known:
                 endpoints = self._of["endpoint"]
                 endpoints.resend |= resource.names_endpoints
                 endpoints.pending.update(dict.fromkeys(resource.names_endpoints))
@@ -256,7 +280,9 @@ class DeltaSession:
             return None if subscription.settled(name) else wanted
         if name in subscription.resend:  # left, while a change of its cluster, which still serves, needs it
             held = subscription.held.get(name)
-            return held.resource if held is not None else None
+            if held is not None and held.resource is not None:
+                return held.resource
+            subscription.lacking.add(name)  # its content is not known: Envoy is told that there is none
         return None
 
     def _nothing(self, subscription: Subscription) -> Response | None:
@@ -304,10 +330,12 @@ class DeltaSession:
     def _removals(self, subscription: Subscription, now: float) -> Response | None:
         gone: Iterable[str] = ()
         match subscription.kind:
-            case "listener" | "scope":
+            case "listener":
                 gone = subscription.leaving
+            case "scope":
+                gone = self._over(self._unlooked_since, now)
             case "cluster":
-                gone = [name for name, since in self._unused_since.items() if now >= since + self._linger_s]
+                gone = self._over(self._unused_since, now)
             case "secret" | "route" | "endpoint":
                 # Envoy gives these up by itself, with what named them
                 gone = subscription.lacking
@@ -320,8 +348,9 @@ class DeltaSession:
             for name in some:
                 held = subscription.held.get(name)
                 self._use(_NOT_HELD if held is None else held.resource, -1)
+        since = {"cluster": self._unused_since, "scope": self._unlooked_since}.get(subscription.kind, {})
         for name in some:
-            self._unused_since.pop(name, None) if subscription.kind == "cluster" else None
+            since.pop(name, None)
         subscription.removed(some)
         return self._response(subscription.kind, removed=some)
 
@@ -339,12 +368,28 @@ class DeltaSession:
             unused = [name for name in leaving if not self._uses[name] and name not in sent]
         self._unused_since = {name: self._unused_since.get(name, now) for name in unused}
 
+    def _over(self, since: Mapping[str, float], now: float) -> list[str]:
+        return [name for name, began in since.items() if now >= began + self._linger_s]
+
+    def _note_unused_scopes(self, now: float) -> None:
+        """Since when no listener of Envoy's looks for the scopes that leave: since it holds the listeners
+        that are wanted. Its connections of before end a little later."""
+        scopes, listeners = self._of["scope"], self._of["listener"]
+        if not scopes.leaving and not self._unlooked_since:
+            return
+        held = {name: each.version for name, each in listeners.held.items()}
+        at_rest = held == {name: each.version for name, each in self._wanted["listener"].items()}
+        names = scopes.leaving if at_rest else ()
+        self._unlooked_since = {name: self._unlooked_since.get(name, now) for name in names}
+
     def _all_is_known(self) -> bool:
         """Whether it is known what Envoy holds and what that names."""
         if self._unknown or not self._of["listener"].asked:
             return False
-        held = (each.resource for each in self._of["listener"].held.values())
-        return self._of["route"].asked or not any(each is not None and each.names_routes for each in held)
+        held = [each.resource for each in self._of["listener"].held.values() if each.resource is not None]
+        if not self._of["scope"].asked and any(each.takes_scopes for each in held):
+            return False
+        return self._of["route"].asked or not any(each.names_routes for each in held)
 
     def _note_endpoints(self, cluster: Resource) -> None:
         for each in cluster.names_endpoints:

@@ -16,6 +16,7 @@ Json = Mapping[str, Any]
 
 _CLUSTER_FIELDS = frozenset({"cluster", "clusterName", "cluster_name"})
 _ROUTE_FIELDS = frozenset({"routeConfigName", "route_config_name"})
+_SCOPE_FIELDS = frozenset({"scopedRoutes", "scoped_routes"})
 _CLUSTER_LISTS = frozenset({"clusters"})
 
 
@@ -32,6 +33,8 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     """Clusters that it needs: route actions, picker services, access-log services."""
     names_routes: frozenset[str] = frozenset()
     """Route configurations that a listener takes from RDS."""
+    takes_scopes: bool = False
+    """A listener that takes routes from SRDS."""
     names_endpoints: frozenset[str] = frozenset()
     """The endpoint resource of an EDS cluster."""
 
@@ -85,8 +88,9 @@ def resource(kind: Kind, name: str, content: Json, body: bytes) -> Resource:
     """One resource of its protobuf JSON and its serialized form; what it names is found in the JSON."""
     clusters: set[str] = set()
     routes: set[str] = set()
+    fields: set[str] = set()
     if kind not in ("endpoint", "secret"):
-        _names(content, clusters, routes)
+        _names(content, clusters, routes, fields)
     return Resource(
         kind=kind,
         name=name,
@@ -94,6 +98,7 @@ def resource(kind: Kind, name: str, content: Json, body: bytes) -> Resource:
         body=body,
         names_clusters=frozenset(clusters - {name}),
         names_routes=frozenset(routes) if kind == "listener" else frozenset(),
+        takes_scopes=kind == "listener" and not _SCOPE_FIELDS.isdisjoint(fields),
         names_endpoints=frozenset(_endpoints(name, content)) if kind == "cluster" else frozenset(),
     )
 
@@ -109,9 +114,10 @@ def _endpoints(name: str, cluster: Json) -> Iterator[str]:
         yield str(config.get("serviceName") or config.get("service_name") or name)
 
 
-def _names(value: object, clusters: set[str], routes: set[str]) -> None:
-    """Collect what is named at any depth."""
+def _names(value: object, clusters: set[str], routes: set[str], fields: set[str]) -> None:
+    """Collect what is named at any depth, and the names of all fields."""
     if isinstance(value, Mapping):
+        fields.update(value)
         for field, inner in value.items():
             if isinstance(inner, str):
                 if field in _CLUSTER_FIELDS:
@@ -122,7 +128,7 @@ def _names(value: object, clusters: set[str], routes: set[str]) -> None:
                 if field in _CLUSTER_LISTS and not isinstance(inner, Mapping):
                     named = (item.get("name") for item in inner if isinstance(item, Mapping))
                     clusters.update(name for name in named if isinstance(name, str))
-                _names(inner, clusters, routes)
+                _names(inner, clusters, routes, fields)
     elif isinstance(value, (list, tuple)):
         for inner in value:
-            _names(inner, clusters, routes)
+            _names(inner, clusters, routes, fields)

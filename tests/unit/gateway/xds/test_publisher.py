@@ -51,3 +51,13 @@ def test_nothing_is_no_publication() -> None:
     publisher = Publisher(1.0)
     assert not publisher.offer(Changes(), 5.0)
     assert shown(publisher.offer(change("a"), 5.1)) == ["route a"]
+
+
+def test_groups_of_hosts_wait_less_than_whole_tables() -> None:
+    publisher = Publisher(1.0, 0.1)
+    publisher.offer(change("a", kind="scope"), 10.0)
+    publisher.offer(change("a", kind="scope", revision=1), 10.05)
+    assert publisher.due == 10.1
+    publisher.offer(change("r"), 10.06)
+    assert publisher.due == 11.0
+    assert shown(publisher.take(11.0)) == ["scope a", "route r"]

@@ -282,3 +282,51 @@ def test_a_stale_acknowledgement_changes_nothing() -> None:
 @pytest.mark.parametrize("asked", [(), ("*",)])
 def test_both_spellings_of_the_wildcard(asked: tuple[str, ...]) -> None:
     assert Stream(goal({"a": cluster()}, route("a"))).ask("cluster", *asked) == ["cluster a"]
+
+
+SCOPED: Json = {"filterChains": [{"filters": [{"typedConfig": {"scopedRoutes": {"name": "hosts"}}}]}]}
+
+
+def scoped_goal(clusters: Mapping[str, Json], scopes: Mapping[str, Json], listener: Json = SCOPED) -> Wanted:
+    endpoints = {name: {"clusterName": name} for name in clusters}
+    content = {"cluster": clusters, "endpoint": endpoints, "scope": scopes, "listener": {"l": listener}}
+    return wanted_of(content)
+
+
+def test_scopes_stay_until_no_listener_looks_for_them_and_a_linger_later() -> None:
+    stream = Stream(scoped_goal({"a": cluster()}, {"s": route("a")}))
+    assert stream.ask("cluster") == ["cluster a"]
+    assert stream.ask("endpoint", "a") == ["endpoint a"]
+    assert stream.ack("endpoint") == stream.ack("cluster") == []
+    assert stream.ask("listener") == ["listener l"]
+    before = stream.session.settled
+    assert stream.ask("scope") == ["scope s"]
+    assert stream.ack("scope") == stream.ack("listener") == []
+    assert (before, stream.session.settled) == (False, True)
+    assert stream.publish(scoped_goal({"a": cluster()}, {}, {"plain": 1})) == ["listener l"]
+    assert stream.tick(100.0) == []
+    assert stream.ack("listener") == []
+    assert stream.session.wake_at == 100.0 + LINGER
+    assert stream.tick(100.0 + LINGER) == ["scope -s"]
+
+
+def test_a_scope_is_sent_when_envoy_says_last_that_it_has_the_endpoints() -> None:
+    wanted = scoped_goal({"a": cluster()}, {"s": route("a")})
+    has = {kind: {name: each.version for name, each in wanted[kind].items()} for kind in KINDS}
+    stream = Stream(wanted)
+    assert stream.ask("cluster", has=has["cluster"]) == []
+    assert stream.ask("scope", has={"s": "another"}) == []
+    assert stream.ask("endpoint", "a", has=has["endpoint"]) == ["scope s"]
+
+
+def test_a_version_that_envoy_brought_along_is_known_once_it_is_wanted() -> None:
+    old, new = goal({"a": cluster()}, route("a")), goal({"a": cluster(), "b": cluster()}, route("b"))
+    has = {kind: {name: each.version for name, each in old[kind].items()} for kind in KINDS}
+    stream = Stream(new)
+    stream.ask("listener", has=has["listener"])
+    stream.ask("route", "r", has=has["route"])
+    assert stream.ask("cluster", has=has["cluster"]) == ["cluster b"]
+    assert stream.publish(old) == []
+    assert stream.ask("endpoint", "a", has=has["endpoint"]) == []
+    assert stream.ack("cluster") == []
+    assert stream.tick(LINGER) == ["cluster -b"]
