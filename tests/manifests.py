@@ -128,3 +128,10 @@ def snapshot(*objects: Mapping[str, Any]) -> Snapshot:
     decoded = [decode(each, "test.yaml", lambda _: 0) for each in objects]
     assert not [str(problem) for each in decoded for problem in each.problems]
     return Snapshot(tuple(each.object for each in decoded if each.object is not None))
+
+
+def decoded(*objects: Mapping[str, Any]) -> Snapshot:
+    """A snapshot of the objects as one of a cluster's: without files, warnings are let pass."""
+    found = [decode(each, "", lambda _: 0) for each in objects]
+    assert not [str(one) for each in found for one in each.problems if one.severity == "error"]
+    return Snapshot(tuple(each.object for each in found if each.object is not None))

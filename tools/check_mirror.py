@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 GOLDEN = "tests/golden/test_golden_translate.py"
 
 ELSEWHERE = {
-    "app/controller/cluster.py": ("tests/live/test_cluster.py", "puts the parts together"),
+    "app/cluster/source.py": ("tests/live/test_cluster.py", "puts the parts together"),
+    "app/controller/certificates.py": ("tests/live/test_cluster.py", "asks and writes a cluster"),
     "app/demo/stages.py": ("tests/live/test_demo.py", "starts processes"),
     "app/processes/parent.py": (
         "tests/live/test_fleet.py",
@@ -39,6 +40,14 @@ ELSEWHERE = {
     "gateway/envoy/extra_types.py": ("tests/unit/gateway/envoy/test_protos.py", "types that protos.py adds"),
     "gateway/envoy/header_options.py": ("tests/unit/gateway/test_filters.py", "what header modifiers write"),
     "gateway/envoy/replies.py": ("tests/live/test_envoy_config.py", "only Envoy can say that they fit"),
+    "gateway/provision/bootstrap.py": (
+        "tests/live/test_provisioned_envoy.py",
+        "only Envoy can say that it fits",
+    ),
+    "gateway/provision/desired.py": (
+        "tests/unit/gateway/provision/test_provision_objects.py",
+        "leads to the objects",
+    ),
     "gateway/xds/events.py": ("tests/unit/gateway/xds/test_session.py", "what a session is told and says"),
     "gateway/xds/subscription.py": ("tests/unit/gateway/xds/test_session.py", "a session's parts"),
     "io/extproc/service.py": ("tests/unit/io/extproc/test_extproc_server.py", "the server's only service"),
@@ -49,6 +58,10 @@ ELSEWHERE = {
     "io/sources/worker.py": ("tests/unit/io/sources/test_sources_reader.py", "the process at the other end"),
     "io/load/stream.py": ("tests/unit/io/load/test_load_generator.py", "the generator's requests"),
     "model/tls_material.py": ("tests/unit/gateway/plan/test_certificates.py", "read by listeners"),
+    "model/objects/parameters.py": (
+        "tests/unit/gateway/provision/test_provision_objects.py",
+        "what they change",
+    ),
     "model/indexes.py": ("tests/unit/model/test_topology.py", "what look-ups go by"),
     "model/absent.py": ("tests/golden/test_golden_check.py", "its words are golden lines"),
     "model/objects/kubernetes.py": ("tests/unit/model/test_topology.py", "readiness of pods"),

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from tests.live.harness.translated import written_out
 
+from headgate.gateway.envoy.bootstrap import RUNTIME
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import translate
 from headgate.io.envoy.binary import find_envoy
-from headgate.io.envoy.bootstrap import RUNTIME
 from headgate.manifests.decode import decode_all
 from headgate.model.snapshot import Snapshot
 

@@ -12,10 +12,10 @@ from tests import manifests as manifest
 from tests.live.harness.echo import service
 from tests.live.harness.translated import written_out
 
+from headgate.gateway.envoy.bootstrap import RUNTIME
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import translate
 from headgate.io.envoy.binary import find_envoy
-from headgate.io.envoy.bootstrap import RUNTIME
 from headgate.manifests.decode import decode
 from headgate.model.meta import Origin
 from headgate.model.objects import Object

@@ -15,6 +15,9 @@ from headgate.gateway.plan import access, hosts, problems, scopes
 from headgate.gateway.plan.classes import Target, targets
 from headgate.gateway.plan.listeners import target_listeners
 from headgate.gateway.plan.results.of_objects import AnyResult, judged, judged_in, result
+from headgate.gateway.provision import desired as provisioning
+from headgate.gateway.provision.objects import Wanted
+from headgate.gateway.provision.settings import ProvisionSettings
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.xds.linger import Json, Linger
 from headgate.gateway.xds.versions import Changes, Kind, Resource, resource
@@ -54,6 +57,10 @@ def _bound_ports(world: Store) -> frozenset[int]:
     )
 
 
+Provisioned = Wanted | str | None
+"""See `provision.desired`."""
+
+
 class Update(msgspec.Struct, frozen=True):
     """What is new."""
 
@@ -62,13 +69,22 @@ class Update(msgspec.Struct, frozen=True):
     problems_changed: bool
     results: Mapping[Identity, AnyResult | None] = msgspec.field(default_factory=dict)
     """Of the objects whose result is another; None: gone, or another controller's."""
+    provisioned: Mapping[Identity, Provisioned] = msgspec.field(default_factory=dict)
+    """Of the Gateways that are to be run by other objects."""
 
 
 class GatewayHalf:
     """All computations that are followed, over one store."""
 
-    def __init__(self, settings: GatewaySettings, *, follow_results: bool = False) -> None:
-        """*follow_results*: every update tells the results that are new."""
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        follow_results: bool = False,
+        provision: ProvisionSettings | None = None,
+    ) -> None:
+        """*follow_results*: every update tells the results that are new, and the objects that Gateways are to
+        be run by, where *provision* says how."""
         self.world = world_of(settings)
         """Feed it by `apply` and `follow`, then `refresh`."""
         self._resources: Family[resources.Key, Resource] = Family(
@@ -82,6 +98,12 @@ class GatewayHalf:
         )
         self._results: Family[Identity, AnyResult | None] = Family(
             self.world, in_parts(judged_in) if follow_results else [], result
+        )
+        self.world.set(provisioning.TABLE, provisioning.KEY, provision)
+        self._provisioned: Family[Identity, Provisioned] = Family(
+            self.world,
+            [Node(provisioning.gateways, ())] if provision is not None else [],
+            provisioning.desired,
         )
         self._stale: dict[Node, None] = {}
         """What has to be looked at again."""
@@ -106,10 +128,11 @@ class GatewayHalf:
         found = self._resources.refresh(stale)
         told = self._note(self._problems.refresh(stale)) | self._note(self._shadowed.refresh(stale))
         results = self._results.refresh(stale)
+        provisioned = self._provisioned.refresh(stale)
         self._stale = {}
         for identity in (*results.changed, *results.gone):
             told |= self._failures.pop(("result", identity), None) is not None
-        for identity, error in results.failed.items():
+        for identity, error in (*results.failed.items(), *provisioned.failed.items()):
             self._failures["result", identity] = _bug(f"status of {identity}", error)
             told = True
         for key in (*found.changed, *found.gone):
@@ -135,6 +158,7 @@ class GatewayHalf:
             {target: Changes(tuple(new.values()), tuple(gone)) for target, (new, gone) in changes.items()},
             told,
             {**results.changed, **dict.fromkeys(results.gone)},
+            {**provisioned.changed, **dict.fromkeys(provisioned.gone)},
         )
 
     @property

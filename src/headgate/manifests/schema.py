@@ -20,6 +20,7 @@ from headgate.model.objects import (
     Gateway,
     GatewayClass,
     GatewayClassSpec,
+    GatewayParameters,
     GRPCRoute,
     HTTPRoute,
     InferenceModel,
@@ -74,6 +75,7 @@ KINDS: Mapping[tuple[str, str], type[KubeObject]] = {
     (f"{meta.HEADGATE_GROUP}/v1alpha1", "ModelServer"): ModelServer,
     (f"{meta.HEADGATE_GROUP}/v1alpha1", "AccessPolicy"): AccessPolicy,
     (f"{meta.HEADGATE_GROUP}/v1alpha1", "BackendAuthPolicy"): BackendAuthPolicy,
+    (f"{meta.HEADGATE_GROUP}/v1alpha1", "GatewayParameters"): GatewayParameters,
     ("v1", "Service"): Service,
     ("v1", "ConfigMap"): ConfigMap,
     ("v1", "Pod"): Pod,
@@ -141,7 +143,6 @@ LENIENT = (Service, Pod, Namespace, EndpointSlice, Secret, ConfigMap)
 SILENT: Mapping[type, frozenset[str]] = {
     Meta: frozenset(
         [
-            "uid",
             "resourceVersion",
             "managedFields",
             "finalizers",
@@ -151,7 +152,7 @@ SILENT: Mapping[type, frozenset[str]] = {
             "deletionGracePeriodSeconds",
         ]
     ),
-    GatewayClassSpec: frozenset({"description", "parametersRef"}),
+    GatewayClassSpec: frozenset({"description"}),
     RouteFilter: frozenset({"extensionRef", "externalAuth"}),
 }
 """Fields that may be there and change nothing for traffic, or whose effect is told elsewhere: a rule with a

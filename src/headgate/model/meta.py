@@ -128,6 +128,8 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """RFC 3339; None in most files. None is younger than any time."""
     deletion_timestamp: str | None = None
     generation: int = 0
+    uid: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    """Of this object and no other of its name, before or after it; empty in most files."""
 
 
 class KubeObject(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

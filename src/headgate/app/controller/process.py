@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from headgate.app.controller.cluster import ClusterWrites
+from headgate.app.controller.writes import ClusterWrites
 from headgate.app.processes.lines import event
 from headgate.gateway.half import GatewayHalf, Update
 from headgate.gateway.plan.classes import ALL
 from headgate.gateway.plan.results.of_objects import AnyResult
 from headgate.gateway.plan.summary import Summary, whole
+from headgate.gateway.provision.settings import ProvisionSettings
 from headgate.gateway.quarantine import Quarantine
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.xds.publisher import Publisher
@@ -26,6 +27,7 @@ from headgate.gateway.xds.session import REFUSED
 from headgate.gateway.xds.versions import Changes
 from headgate.io.client_keys import ClientKeyFile
 from headgate.io.here import local_addresses
+from headgate.io.kube.authority import uri_of
 from headgate.io.sources.api import Source
 from headgate.io.web.admin import AdminServer, Reply, reply
 from headgate.io.xds.server import XdsServer
@@ -76,13 +78,14 @@ class Controller:
         nodes: frozenset[str] | None = None,
         own: Own = Own(),  # noqa: B008 - frozen
         client_keys: ClientKeyFile | None = None,
-        results: Callable[[Mapping[Identity, AnyResult | None]], None] | None = None,
+        updated: Callable[[Update], None] | None = None,
+        provision: ProvisionSettings | None = None,
     ) -> None:
         """Serve what *source* yields to the Envoys called *nodes*, or to any. Where each Gateway has an Envoy
         of its own, that is called as the Gateway: `namespace/name`.
 
-        *client_keys*: who may call where no policy says it; None: anybody. *results*: told what became of
-        objects, whenever it is another.
+        *client_keys*: who may call where no policy says it; None: anybody. *updated*: told what is new,
+        results of objects and what Gateways are to be run by as *provision* says among it.
         """
         self.xds = XdsServer(self._target_of, on_change=self._heard)
         self._nodes = nodes
@@ -90,8 +93,8 @@ class Controller:
         self.own = own
         """Where the gateway's processes listen."""
         self._source = source
-        self._half = GatewayHalf(settings, follow_results=results is not None)
-        self._results = results
+        self._half = GatewayHalf(settings, follow_results=updated is not None, provision=provision)
+        self._updated = updated
         self._quarantine = Quarantine()
         self._judging = False
         self._client_keys = client_keys
@@ -257,8 +260,8 @@ class Controller:
                 self.xds.publish(target, ready)
             if any(each.kind != "endpoint" for each in changes.changed) or changes.removed:
                 self._unannounced = not first
-        if self._results is not None and update.results:
-            self._results(update.results)
+        if self._updated is not None:
+            self._updated(update)
         if update.problems_changed or first:
             self._found = self._half.problems
         if first:
@@ -349,9 +352,15 @@ async def serve(
         OSError: the socket cannot be bound.
     """
     own = Own(own_ports | {settings.port}, await asyncio.to_thread(local_addresses))
-    results = None if writes is None else writes.results
-    controller = Controller(source, settings, nodes, own, client_keys, results)
-    if xds_socket is None:
+    if writes is None:
+        controller = Controller(source, settings, nodes, own, client_keys)
+    else:
+        controller = Controller(
+            source, settings, nodes, own, client_keys, writes.updated, provision=writes.provision
+        )
+    if writes is not None and writes.provision is not None:
+        pass  # it listens once there are certificates
+    elif xds_socket is None:
         bound = await controller.xds.start(host, xds_port)
         controller.own = replace(own, ports=own.ports | {bound})
         started(bound)
@@ -366,6 +375,12 @@ async def serve(
             tasks.create_task(controller.run())
             if writes is not None:
                 tasks.create_task(writes.run())
+                if writes.provision is not None:
+                    await writes.started.wait()
+                    shown = writes.certificates
+                    started(await controller.xds.start_tls(host, xds_port, lambda: shown.shown, uri_of))
+    except* RuntimeError as failed:
+        raise failed.exceptions[0] from None
     finally:
         await admin.close()
         await controller.xds.stop()

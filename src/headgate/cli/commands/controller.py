@@ -26,6 +26,8 @@ from headgate.cli.options import picker_address as address_of_picker
 
 app = typer.Typer(add_completion=False)
 
+ENVOY_IMAGE = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
+
 
 @app.command()
 def controller(
@@ -64,6 +66,23 @@ def controller(
     lease_namespace: Annotated[
         str,
         typer.Option(help="Namespace of the Lease; the one of the kubeconfig, or of the Pod, by default."),
+    ] = "",
+    provision: Annotated[
+        bool,
+        typer.Option(
+            "--provision",
+            help="Make an Envoy for each Gateway of the cluster; xDS is served by mutual TLS then.",
+        ),
+    ] = False,
+    xds_address: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST", help="Name or address as which the Envoys of --provision reach the controllers."
+        ),
+    ] = "headgate-controller",
+    envoy_image: Annotated[str, typer.Option(help="Image of the Envoys of --provision.")] = ENVOY_IMAGE,
+    gateway_address: Annotated[
+        str, typer.Option(help="Address that the status of every Gateway tells, without --provision.")
     ] = "",
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Where listeners with port 80 are bound.")
@@ -142,10 +161,12 @@ def controller(
     import contextlib
     import signal
 
-    from headgate.app.controller.cluster import ClusterSource, ClusterWrites, access_to
+    from headgate.app.cluster.source import ClusterSource, access_to
     from headgate.app.controller.process import serve
+    from headgate.app.controller.writes import ClusterWrites
     from headgate.app.processes.parent import SUPERVISORS_END
     from headgate.cli.logs import log_to_stderr
+    from headgate.gateway.provision.settings import ProvisionSettings
     from headgate.gateway.settings import GatewaySettings
     from headgate.io.kube.config import ConfigError
     from headgate.io.sources.api import Source, open_source
@@ -159,6 +180,10 @@ def controller(
     if not (files or url or on_cluster):
         raise typer.BadParameter(
             "nothing to serve: name files with -f, model servers with --url, or a cluster with --kubeconfig"
+        )
+    if provision and not (on_cluster and write_status):
+        raise typer.BadParameter(
+            "--provision makes objects in a cluster: it needs --kubeconfig or --in-cluster"
         )
     clients = client_keys_option(client_keys)
     trust = trust_option(upstream_ca, insecure=insecure_upstream)
@@ -187,7 +212,14 @@ def controller(
             access.tls()
             source = cluster = ClusterSource(access, namespace or ())
             if write_status:
-                writes = ClusterWrites(access, cluster.collection_of, lease_namespace=lease_namespace)
+                made = ProvisionSettings(xds_host=xds_address, xds_port=xds_port, image=envoy_image)
+                writes = ClusterWrites(
+                    access,
+                    cluster.collection_of,
+                    lease_namespace=lease_namespace,
+                    provision=made if provision else None,
+                    address=gateway_address,
+                )
                 cluster.seen = writes.seen
         else:
             source = open_source(files or [], url or [])

@@ -48,11 +48,20 @@ WHOLE = (
     Followed(meta.HEADGATE_GROUP, ("v1alpha1",), "modelservers", "ModelServer"),
     Followed(meta.HEADGATE_GROUP, ("v1alpha1",), "accesspolicies", "AccessPolicy"),
     Followed(meta.HEADGATE_GROUP, ("v1alpha1",), "backendauthpolicies", "BackendAuthPolicy"),
+    Followed(meta.HEADGATE_GROUP, ("v1alpha1",), "gatewayparameters", "GatewayParameters"),
     Followed("", ("v1",), "services", "Service"),
     Followed("", ("v1",), "namespaces", "Namespace", namespaced=False),
     Followed(meta.DISCOVERY_GROUP, ("v1",), "endpointslices", "EndpointSlice"),
 )
 """Kinds of which every object counts."""
+
+OF_PICKER = tuple(
+    each
+    for each in WHOLE
+    if each.kind
+    in ("InferencePool", "InferenceModel", "InferenceObjective", "ModelServer", "Service", "EndpointSlice")
+)
+"""Those of them that a picker needs."""
 
 REQUIRED = frozenset({"GatewayClass", "Gateway", "HTTPRoute"})
 """Without these kinds of the Gateway API there is nothing to serve."""
@@ -80,10 +89,15 @@ _METADATA = (
 )
 
 
+def metadata_of(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Its metadata; empty when it has none."""
+    found = raw.get("metadata")
+    return found if isinstance(found, Mapping) else {}
+
+
 def identity_of(followed: Followed, raw: Mapping[str, Any]) -> Identity:
     """Whom a raw object is, however wrong the rest of it."""
-    found = raw.get("metadata")
-    named = found if isinstance(found, Mapping) else {}
+    named = metadata_of(raw)
     namespace = str(named.get("namespace", "")) if followed.namespaced else ""
     return Identity(followed.kind, namespace, str(named.get("name", "")), followed.group)
 
@@ -93,8 +107,10 @@ def read(followed: Followed, version: str, raw: Mapping[str, Any]) -> Decoded:
     kept = {key: value for key, value in raw.items() if key != "status" or followed is PODS}
     if followed is PODS:
         kept.pop("spec", None)
-    found = raw.get("metadata")
-    metadata = {key: found[key] for key in _METADATA if key in found} if isinstance(found, Mapping) else {}
+    found = metadata_of(raw)
+    metadata = {key: found[key] for key in _METADATA if key in found}
+    if followed.kind == "Gateway" and "uid" in found:
+        metadata["uid"] = found["uid"]
     notes = metadata.get("annotations")
     if isinstance(notes, Mapping):
         metadata["annotations"] = {
@@ -111,7 +127,16 @@ def read(followed: Followed, version: str, raw: Mapping[str, Any]) -> Decoded:
         )
         place = replace(decoded.object.place(named), line=0)
         return Decoded(None, decoded.identity, (Problem(place, "InvalidValue", message),))
-    return replace(decoded, object=replace(decoded.object, origin=_NOWHERE))
+    problems = tuple(
+        each
+        for each in decoded.problems
+        if (each.reason, each.place.field) not in (("UnsupportedField", field) for field in _PROVISIONED)
+    )
+    return replace(decoded, object=replace(decoded.object, origin=_NOWHERE), problems=problems)
+
+
+_PROVISIONED = ("spec.infrastructure", "spec.addresses")
+"""Fields of a Gateway that mean something where Envoys are made for Gateways."""
 
 
 _NOWHERE = Origin()

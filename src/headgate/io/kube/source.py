@@ -9,7 +9,7 @@ from operator import is_
 from typing import Any
 
 from headgate.io.kube.client import ApiError, Collection, KubeClient
-from headgate.io.kube.kinds import PODS, REFERRED, REQUIRED, WHOLE
+from headgate.io.kube.kinds import PODS, REFERRED, REQUIRED, WHOLE, Followed
 from headgate.io.kube.reflector import Reflector, Seen
 from headgate.io.kube.wanted import REFERRING, Reference, Selectors, references, selected, selectors
 from headgate.model.meta import Identity
@@ -41,14 +41,17 @@ class KubeSource:
         client: KubeClient,
         namespaces: Sequence[str] = (),
         *,
+        kinds: Sequence[Followed] = WHOLE,
         complete: Callable[[Snapshot], Awaitable[Snapshot]] | None = None,
         seen: Callable[[Identity, Mapping[str, Any] | None], None] = lambda identity, raw: None,
     ) -> None:
         """*client*: open for as long as snapshots are asked for. *namespaces*: that are followed; none: all.
+        *kinds*: of which every object counts.
         *complete*: adds to a snapshot what is in no object; asked again and again. *seen*: told of each raw
         object of a kind that is followed whole, before it is forgotten, and of each that is gone (None)."""
         self._client, self._complete, self._seen = client, complete, seen
         self._namespaces = tuple(namespaces) or ("",)
+        self._kinds = kinds
         self._objects: dict[Identity, Object] = {}
         self._order: list[Identity] = []
         self._problems: dict[Identity, tuple[Problem, ...]] = {}
@@ -66,7 +69,7 @@ class KubeSource:
         try:
             self._whole = [
                 self._begin(Reflector(self._client, each, self._told, self._changed, namespace=namespace))
-                for each in WHOLE
+                for each in self._kinds
                 for namespace in (self._namespaces if each.namespaced else ("",))
             ]
             await self._read_once()
@@ -233,7 +236,7 @@ class KubeSource:
                 place = Place(object=f"API server {each.where}")
                 yield Problem(place, "Forbidden", f"{_advice(each.trouble)}; {stays}", "warning")
         there = {each.followed.kind for each in self._whole if each.collection is not None}
-        for kind in sorted(REQUIRED - there):
+        for kind in sorted({each.kind for each in self._kinds if each.kind in REQUIRED} - there):
             message = "the cluster has no such kind: install the CRDs of the Gateway API"
             yield Problem(Place(object=f"API server {kind}"), "MissingKind", message, "warning")
 

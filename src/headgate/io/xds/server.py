@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -38,6 +38,25 @@ _OPTIONS = [
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.max_send_message_length", 64 << 20),
 ]
+
+
+class Shown(Protocol):
+    """A certificate, its key, and the authorities of whoever connects, PEM."""
+
+    @property
+    def certificate(self) -> bytes:
+        """Its chain."""
+        ...
+
+    @property
+    def key(self) -> bytes:
+        """Its private key."""
+        ...
+
+    @property
+    def authorities(self) -> bytes:
+        """Certificates of authorities."""
+        ...
 
 
 class StreamState(msgspec.Struct, frozen=True):
@@ -89,6 +108,7 @@ class XdsServer:
         self._published: dict[str, asyncio.Event] = {}
         """Of targets that were published, or that an Envoy waits for."""
         self._begun = asyncio.Event()
+        self._proves: Callable[[str], str] | None = None
         self._streams: list[_Stream] = []
         self._server: grpc.aio.Server | None = None
         self.published = 0
@@ -107,6 +127,25 @@ class XdsServer:
         with private_socket(path):
             server.add_insecure_port(f"unix:{path}")
         await server.start()
+
+    async def start_tls(
+        self, host: str, port: int, shown: Callable[[], Shown], proves: Callable[[str], str]
+    ) -> int:
+        """Listen on *host*:*port* with mutual TLS. *shown* is asked at every connection. *proves*: id of an
+        Envoy → the URI that its certificate must have. Raises RuntimeError when the port is taken."""
+        self._proves = proves
+
+        def configuration() -> Any:
+            now = shown()
+            return grpc.ssl_server_certificate_configuration([(now.key, now.certificate)], now.authorities)
+
+        server = self._make()
+        credentials = grpc.dynamic_ssl_server_credentials(
+            configuration(), configuration, require_client_authentication=True
+        )
+        bound = server.add_secure_port(f"{host}:{port}", credentials)
+        await server.start()
+        return bound
 
     def _make(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=_OPTIONS)
@@ -181,7 +220,7 @@ class XdsServer:
             return
         await self._begun.wait()
         target = self._target_of(first.node.id)
-        if target is None:
+        if target is None or not self._is_proved(first.node.id, context):
             await self._refuse(first.node.id[:LONGEST_NODE], context)
             return
         # an Envoy that comes back to a restarted server keeps what it has until there is something better
@@ -212,6 +251,13 @@ class XdsServer:
             self._streams.remove(stream)
             self._on_change()
 
+    def _is_proved(self, node: str, context: "grpc.aio.ServicerContext[Any, Any]") -> bool:
+        """Whether the Envoy's certificate says that it is who it says."""
+        if self._proves is None:
+            return True
+        names = context.auth_context().get("x509_subject_alternative_name", ())
+        return self._proves(node).encode() in names
+
     async def _read(
         self, requests: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest], stream: _Stream
     ) -> None:
@@ -233,7 +279,8 @@ class XdsServer:
         if node not in self._strangers and len(self._strangers) < MOST_STRANGERS:
             self._strangers.add(node)
             log.warning(
-                "Envoy node %r (%s) is not served here: no Gateway and no --node is called so",
+                "Envoy node %r (%s) is not served here: no Gateway and no --node is called so, or it has the "
+                "certificate of another",
                 node,
                 context.peer(),
             )

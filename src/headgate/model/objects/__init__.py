@@ -58,6 +58,7 @@ from headgate.model.objects.gateway_api import (
     ListenerTls,
     MirrorRef,
     ObjectRef,
+    ParametersRef,
     ParentRef,
     PathMatch,
     PathModifier,
@@ -118,6 +119,7 @@ from headgate.model.objects.kubernetes import (
     SliceEndpoint,
     SlicePort,
 )
+from headgate.model.objects.parameters import GatewayParameters, GatewayParametersSpec
 
 Object = (
     GatewayClass
@@ -141,6 +143,7 @@ Object = (
     | AccessPolicy
     | BackendAuthPolicy
     | ConfigMap
+    | GatewayParameters
 )
 
 __all__ = [
@@ -177,6 +180,8 @@ __all__ = [
     "GatewayAddress",
     "GatewayClass",
     "GatewayClassSpec",
+    "GatewayParameters",
+    "GatewayParametersSpec",
     "GatewayRef",
     "GatewaySpec",
     "GatewayTls",
@@ -217,6 +222,7 @@ __all__ = [
     "Object",
     "ObjectRef",
     "Origin",
+    "ParametersRef",
     "ParentRef",
     "PathMatch",
     "PathModifier",

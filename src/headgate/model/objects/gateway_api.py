@@ -20,10 +20,20 @@ from headgate.model.meta import (
 )
 
 
+class ParametersRef(msgspec.Struct, frozen=True, rename="camel"):
+    """Settings of a kind that the implementation chooses."""
+
+    group: str
+    kind: Name
+    name: Name
+    namespace: str | None = None
+
+
 class GatewayClassSpec(msgspec.Struct, frozen=True, rename="camel"):
     """Who implements the class."""
 
     controller_name: Name
+    parameters_ref: ParametersRef | None = None
 
 
 class GatewayClass(KubeObject, frozen=True, kw_only=True):
@@ -147,7 +157,7 @@ class Infrastructure(msgspec.Struct, frozen=True, rename="camel"):
 
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
-    parameters_ref: ObjectRef | None = None
+    parameters_ref: ParametersRef | None = None
 
 
 class AllowedListeners(msgspec.Struct, frozen=True, rename="camel"):

@@ -4,8 +4,8 @@ import re
 
 from headgate.gateway.envoy import listeners, protos
 from headgate.gateway.envoy.access_log import FIELDS, access_log
+from headgate.gateway.envoy.bootstrap import FLUSH_MS
 from headgate.gateway.settings import GatewaySettings
-from headgate.io.envoy.bootstrap import FLUSH_MS
 
 HEADERS_LOGGED = {
     ":method",

@@ -1,0 +1,1 @@
+"""What the processes that run on a cluster share."""

@@ -1,0 +1,64 @@
+"""A cluster as a source of objects, with what is in none of them: addresses of hosts, API keys."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from headgate.io.kube.client import Collection, KubeClient
+from headgate.io.kube.config import Access, ConfigError, in_pod, read_kubeconfig
+from headgate.io.kube.kinds import WHOLE, Followed
+from headgate.io.kube.source import KubeSource
+from headgate.io.sources.api import Names
+from headgate.io.sources.api_keys import ApiKeys
+from headgate.model.meta import Identity
+from headgate.model.snapshot import Snapshot
+
+
+def access_to(kubeconfig: Path | None, context: str = "") -> Access:
+    """The API server of *kubeconfig*, or of the cluster that this process runs in.
+
+    Raises:
+        ConfigError: it cannot be reached by what is there.
+    """
+    if kubeconfig is not None:
+        return read_kubeconfig(kubeconfig, context)
+    found = in_pod()
+    if found is None:
+        raise ConfigError("not in a Pod with a ServiceAccount; name a file with --kubeconfig")
+    return found
+
+
+class ClusterSource:
+    """Follows a cluster, or some of its namespaces."""
+
+    def __init__(
+        self, access: Access, namespaces: Sequence[str] = (), kinds: Sequence[Followed] = WHOLE
+    ) -> None:
+        self._access, self._namespaces, self._kinds = access, namespaces, kinds
+        self.seen: Callable[[Identity, Mapping[str, Any] | None], None] = lambda identity, raw: None
+        """Told of raw objects, see `KubeSource`."""
+        self._keys = ApiKeys()
+        self._source: KubeSource | None = None
+
+    def collection_of(self, identity: Identity) -> Collection | None:
+        """Where objects of this kind are written to; None: not known yet."""
+        return None if self._source is None else self._source.collection_of(identity)
+
+    async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
+        """See `Source`. Raises ConfigError when the certificates for the API server cannot be used."""
+        async with KubeClient(self._access) as client:
+            names = Names(lambda: source.nudge())
+
+            async def complete(read: Snapshot) -> Snapshot:
+                addresses = await names.of(read.objects, asyncio.get_running_loop().time())
+                keys, wrong = self._keys.read(read.objects)
+                return replace(read, addresses=addresses, api_keys=keys, problems=(*read.problems, *wrong))
+
+            source = self._source = KubeSource(
+                client, self._namespaces, kinds=self._kinds, complete=complete, seen=self.seen
+            )
+            async for snapshot in source.snapshots():
+                yield snapshot

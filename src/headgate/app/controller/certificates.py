@@ -1,0 +1,139 @@
+"""Certificates of xDS on a cluster: an authority in a Secret, the controller's own, one for each Envoy."""
+
+import asyncio
+import datetime
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from headgate.gateway.provision.objects import MANAGED, MANAGED_LABEL, Wanted
+from headgate.io.kube.apply import Applier
+from headgate.io.kube.authority import (
+    Signed,
+    from_secret,
+    is_fresh,
+    is_of,
+    new_authority,
+    sign_client,
+    sign_server,
+)
+from headgate.io.kube.client import ApiError, Collection, KubeClient
+
+log = logging.getLogger("headgate.controller")
+
+SECRETS = Collection("", "v1", "secrets")
+
+AUTHORITY = "headgate-xds-authority"
+"""Name of the Secret; every controller signs its own certificate with it."""
+
+AGAIN_S = 60.0
+"""How often the authority is looked at."""
+
+FIRST_AGAIN_S = 2.0
+
+
+class Certificates:
+    """`start`, then `shown` is what the xDS server shows; `run` keeps everything fresh."""
+
+    def __init__(self, client: KubeClient, namespace: str, host: str, changed: Callable[[], None]) -> None:
+        """*namespace*: of the authority's Secret. *host*: as which Envoys know the controllers. *changed*:
+        called when the certificates of all Envoys are to be made anew."""
+        self._client, self._namespace, self._host, self._changed = client, namespace, host, changed
+        self._authority: Signed | None = None
+        self._shown: Signed | None = None
+
+    async def start(self) -> None:
+        """Wait for the authority; make it when there is none."""
+        while True:
+            try:
+                await self._look(lead=True)
+                return
+            except ApiError as error:
+                log.warning("waiting for the Secret %s/%s: %s", self._namespace, AUTHORITY, error)
+                await asyncio.sleep(FIRST_AGAIN_S)
+
+    @property
+    def shown(self) -> Signed:
+        """What the xDS server shows now. To be asked after `start`."""
+        assert self._shown is not None
+        return self._shown
+
+    async def run(self, leading: Callable[[], bool]) -> None:
+        """Keep everything fresh until cancelled; the authority only while *leading*."""
+        while True:
+            await asyncio.sleep(AGAIN_S)
+            try:
+                await self._look(lead=leading())
+            except ApiError as error:
+                log.debug("the authority stays as it was: %s", error)
+
+    async def ensure(self, wanted: Wanted, namespace: str, target: str, applier: Applier) -> None:
+        """Let the Secret of an Envoy be there and fresh. Raises ApiError."""
+        authority = self._authority
+        assert authority is not None, "started before"
+        try:
+            there = from_secret(await self._client.get(SECRETS.path(namespace, wanted.certificate)))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            there = None
+        now = _now()
+        if there is not None and is_fresh(there, now) and is_of(there, authority, target):
+            return
+        signed = await asyncio.to_thread(sign_client, authority, target, now)
+        labels = {MANAGED_LABEL: MANAGED}
+        meta = {
+            "name": wanted.certificate,
+            "namespace": namespace,
+            "labels": labels,
+            "ownerReferences": [wanted.owner],
+        }
+        await applier.apply(_secret(meta, signed))
+
+    async def _look(self, *, lead: bool) -> None:
+        path = SECRETS.path(self._namespace, AUTHORITY)
+        raw: Any = None
+        try:
+            raw = await self._client.get(path)
+        except ApiError as error:
+            if error.status != 404 or not lead:
+                raise
+        now = _now()
+        found = from_secret(raw)
+        if lead and (found is None or not is_fresh(found, now)):
+            found = await self._new(raw, found, now)
+        if found is None:
+            raise ApiError(0, "NoAuthority", f"Secret {self._namespace}/{AUTHORITY} has no authority")
+        other = found != self._authority
+        if other or self._shown is None or not is_fresh(self._shown, now):
+            self._shown = await asyncio.to_thread(sign_server, found, [self._host], now)
+        self._authority = found
+        if other:
+            self._changed()
+
+    async def _new(self, raw: object, before: Signed | None, now: datetime.datetime) -> Signed:
+        """Make the authority. Raises ApiError, 409 when another controller was faster."""
+        made = await asyncio.to_thread(new_authority, now, before)
+        if isinstance(raw, Mapping):
+            await self._client.replace(
+                SECRETS.path(self._namespace, AUTHORITY), {**_secret(raw["metadata"], made)}
+            )
+        else:
+            meta = {"name": AUTHORITY, "namespace": self._namespace, "labels": {MANAGED_LABEL: MANAGED}}
+            await self._client.create(SECRETS.path(self._namespace), _secret(meta, made))
+        log.info("a new authority for xDS is in the Secret %s/%s", self._namespace, AUTHORITY)
+        return made
+
+
+def _secret(metadata: Mapping[str, Any], signed: Signed) -> Mapping[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": metadata,
+        "data": signed.data(),
+    }
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

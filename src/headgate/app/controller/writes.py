@@ -1,0 +1,181 @@
+"""What a controller writes into a cluster while it leads: statuses, and what runs the Envoys of Gateways."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from headgate.app.controller.certificates import Certificates
+from headgate.gateway.half import Provisioned, Update
+from headgate.gateway.plan.classes import CONTROLLER
+from headgate.gateway.provision.objects import GATEWAY_LABEL, MANAGED, MANAGED_LABEL, Wanted
+from headgate.gateway.provision.settings import ProvisionSettings
+from headgate.io.kube.apply import Applier, Owned
+from headgate.io.kube.client import Collection, KubeClient
+from headgate.io.kube.config import Access
+from headgate.io.kube.lease import Election
+from headgate.io.kube.merging import Json
+from headgate.io.kube.status import StatusWriter
+from headgate.model.meta import GATEWAY_GROUP, Identity
+
+LEASE = "headgate-controller"
+
+Addresses = tuple[tuple[str, str], ...]
+"""Type and value of each address of a Gateway."""
+
+
+class ClusterWrites:
+    """Writes for as long as `run` runs and this process leads."""
+
+    def __init__(
+        self,
+        access: Access,
+        collection: Callable[[Identity], Collection | None],
+        *,
+        lease_namespace: str = "",
+        provision: ProvisionSettings | None = None,
+        address: str = "",
+    ) -> None:
+        """*collection*: see `StatusWriter`. *lease_namespace*: empty: the one of *access*. *provision*: how
+        Envoys are made for Gateways; None: others do that. *address*: of every Gateway then; empty: none."""
+        self._client = KubeClient(access)
+        self._status = StatusWriter(self._client, collection, CONTROLLER, _now)
+        self._address = address
+        self.provision = provision
+        me = f"{socket.gethostname()}_{os.getpid()}_{os.urandom(4).hex()}"
+        namespace = lease_namespace or access.namespace
+        self._election = Election(self._client, namespace, LEASE, me, self._lead)
+        self._applier = Applier(self._client, self._before)
+        host = "" if provision is None else provision.xds_host
+        self.certificates = Certificates(self._client, namespace, host, self._anew)
+        self.started = asyncio.Event()
+        """Set once there are certificates, where Envoys are made."""
+        self._provisioned: dict[Identity, Provisioned] = {}
+        self._gateways: dict[Identity, Json] = {}
+        """Results of Gateways, without addresses."""
+        self._addresses: dict[tuple[str, str], Addresses] = {}
+        """Namespace and name of a Gateway → those of its Service."""
+
+    def seen(self, identity: Identity, raw: Mapping[str, Any] | None) -> None:
+        """This is what the cluster has."""
+        if identity.kind != "Service":
+            self._status.seen(identity, raw)
+        elif raw is not None and self.provision is not None:
+            labels = raw.get("metadata", {}).get("labels") or {}
+            name = labels.get(GATEWAY_LABEL)
+            if name and labels.get(MANAGED_LABEL) == MANAGED:
+                key = (identity.namespace, str(name))
+                found = addresses_of(raw)
+                if self._addresses.get(key) != found:
+                    self._addresses[key] = found
+                    self._tell(Identity("Gateway", *key, GATEWAY_GROUP))
+
+    def updated(self, update: Update) -> None:
+        """This is new."""
+        for identity, wanted in update.provisioned.items():
+            self._provisioned[identity] = wanted
+            if isinstance(wanted, Wanted):
+                owned = Owned(identity.namespace, wanted.name, wanted.objects)
+                self._applier.want(identity, owned)
+            elif wanted is None:
+                self._provisioned.pop(identity, None)
+                self._addresses.pop((identity.namespace, identity.name), None)
+                self._applier.want(identity, None)
+            if identity not in update.results:
+                self._tell(identity)
+        changes: dict[Identity, Json | None] = {}
+        for each, found in update.results.items():
+            changes[each] = None if found is None else msgspec.to_builtins(found)
+            if each.kind == "Gateway":
+                if found is None:
+                    self._gateways.pop(each, None)
+                else:
+                    self._gateways[each] = changes[each] or {}
+                    changes[each] = self._gateway(each)
+        self._status.want(changes)
+
+    async def run(self) -> None:
+        """Until cancelled. Raises ConfigError when the certificates for the API server cannot be used."""
+        async with self._client, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._status.run())
+            tasks.create_task(self._election.run())
+            if self.provision is not None:
+                await self.certificates.start()
+                self.started.set()
+                tasks.create_task(self._applier.run())
+                tasks.create_task(self.certificates.run(lambda: self._election.leading))
+
+    def _lead(self, leading: bool) -> None:
+        self._status.lead(leading)
+        self._applier.lead(leading)
+
+    async def _before(self, owner: Identity) -> None:
+        wanted = self._provisioned.get(owner)
+        if isinstance(wanted, Wanted):
+            target = f"{owner.namespace}/{owner.name}"
+            await self.certificates.ensure(wanted, owner.namespace, target, self._applier)
+
+    def _anew(self) -> None:
+        for each in self._provisioned:
+            self._applier.again(each)
+
+    def _tell(self, identity: Identity) -> None:
+        if identity in self._gateways:
+            self._status.want({identity: self._gateway(identity)})
+
+    def _gateway(self, identity: Identity) -> Json:
+        found = self._gateways[identity]
+        if self.provision is None:
+            given = (("IPAddress", self._address),) if self._address else ()
+            return with_addresses(found, given) if given else found
+        wanted = self._provisioned.get(identity)
+        if isinstance(wanted, str):
+            return with_condition(found, ("Accepted", "Programmed"), "InvalidParameters", wanted)
+        addresses = self._addresses.get((identity.namespace, identity.name), ())
+        if not addresses:
+            message = "its Service has no address yet"
+            return with_condition(found, ("Programmed",), "AddressNotAssigned", message)
+        return with_addresses(found, addresses)
+
+
+def addresses_of(service: Mapping[str, Any]) -> Addresses:
+    """Where a Gateway is reached: a load balancer's addresses, else those within the cluster."""
+    spec = service.get("spec") or {}
+    if spec.get("type") == "LoadBalancer":
+        balancer = (service.get("status") or {}).get("loadBalancer") or {}
+        entries = [each for each in balancer.get("ingress") or () if isinstance(each, Mapping)]
+        found = [
+            ("IPAddress", str(each["ip"]))
+            if each.get("ip")
+            else ("Hostname", str(each.get("hostname") or ""))
+            for each in entries
+        ]
+        return tuple(each for each in found if each[1])[:16]
+    addresses = spec.get("clusterIPs") or [spec.get("clusterIP")]
+    return tuple(("IPAddress", str(each)) for each in addresses if each and each != "None")
+
+
+def with_addresses(status: Json, addresses: Addresses) -> Json:
+    """A Gateway's status with these addresses."""
+    return {**status, "addresses": [{"type": type_, "value": value} for type_, value in addresses]}
+
+
+def with_condition(status: Json, types: tuple[str, ...], reason: str, message: str) -> Json:
+    """A Gateway's status in which conditions that held do not, for this reason."""
+    return {
+        **status,
+        "conditions": [
+            {**each, "status": "False", "reason": reason, "message": message}
+            if each["type"] in types and each["status"] == "True"
+            else each
+            for each in status.get("conditions", ())
+        ],
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

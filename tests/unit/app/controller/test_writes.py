@@ -1,0 +1,45 @@
+"""What a Gateway's status says beside the plan's results: addresses, and why it has none."""
+
+from typing import Any
+
+import pytest
+
+from headgate.app.controller.writes import addresses_of, with_addresses, with_condition
+
+
+@pytest.mark.parametrize(
+    ("spec", "ingress", "expected"),
+    [
+        ({"type": "LoadBalancer", "clusterIP": "10.0.0.1"}, [], ()),
+        ({"type": "LoadBalancer"}, [{"ip": "1.2.3.4"}], (("IPAddress", "1.2.3.4"),)),
+        ({"type": "LoadBalancer"}, [{"hostname": "lb.example.com"}, {}], (("Hostname", "lb.example.com"),)),
+        ({"type": "ClusterIP", "clusterIP": "10.0.0.1"}, [], (("IPAddress", "10.0.0.1"),)),
+        (
+            {"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1", "fd00::1"]},
+            [],
+            (("IPAddress", "10.0.0.1"), ("IPAddress", "fd00::1")),
+        ),
+        ({"clusterIP": "None"}, [], ()),
+    ],
+)
+def test_addresses_of_a_service(spec: Any, ingress: Any, expected: Any) -> None:
+    assert addresses_of({"spec": spec, "status": {"loadBalancer": {"ingress": ingress}}}) == expected
+
+
+def test_addresses_and_reasons_are_put_into_a_status() -> None:
+    base = {
+        "conditions": [
+            {"type": kind, "status": "True", "reason": kind, "message": ""}
+            for kind in ("Accepted", "Programmed")
+        ]
+    }
+    assert with_addresses(base, (("IPAddress", "1.2.3.4"),))["addresses"] == [
+        {"type": "IPAddress", "value": "1.2.3.4"}
+    ]
+    found = with_condition(base, ("Programmed",), "AddressNotAssigned", "none yet")
+    assert [(each["type"], each["status"], each["reason"]) for each in found["conditions"]] == [
+        ("Accepted", "True", "Accepted"),
+        ("Programmed", "False", "AddressNotAssigned"),
+    ]
+    already = {"conditions": [{"type": "Programmed", "status": "False", "reason": "Invalid", "message": "m"}]}
+    assert with_condition(already, ("Programmed",), "AddressNotAssigned", "none yet") == already
