@@ -8,7 +8,7 @@ NATIVE_SOURCES := $(wildcard native/src/*.rs native/src/*/*.rs native/Cargo.* na
 FAST := tests/unit tests/golden tests/property
 # Tests of a file share what they start; files run side by side. Most of their time is waiting, so more than the cores.
 SIDE_BY_SIDE := -n $(or $(TEST_PROCESSES),3) --dist loadfile
-COMPILED := tests/unit/picker tests/unit/scheduling tests/unit/app/picker/test_decision_log.py tests/unit/io/extproc/test_extproc_hub.py tests/property
+COMPILED := tests/unit/flow tests/unit/picker tests/unit/scheduling tests/unit/app/picker/test_decision_log.py tests/unit/io/extproc/test_extproc_hub.py tests/property
 
 .DEFAULT_GOAL := help
 .PHONY: help setup core demo test fast live lint types layers format bench rust clean

@@ -16,6 +16,9 @@ from typing import Literal
 
 MODULES = (
     "headgate.app.picker.decision_log",
+    "headgate.flow.control",
+    "headgate.flow.drain",
+    "headgate.flow.queue",
     "headgate.io.extproc.hub",
     "headgate.io.extproc.native_wire",
     "headgate.io.web.counts",

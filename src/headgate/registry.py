@@ -35,3 +35,10 @@ def values(package: ModuleType, base: type[T]) -> tuple[T, ...]:
     for module in modules(package):
         found += [member for _, member in sorted(inspect.getmembers(module)) if isinstance(member, base)]
     return tuple(found)
+
+
+def plugin_type(class_name: str) -> str:
+    """`LeastRequests` → `least-requests`: the word for a plugin in configuration, terms and records."""
+    return "".join(
+        f"-{letter.lower()}" if letter.isupper() else letter for letter in class_name
+    ).removeprefix("-")

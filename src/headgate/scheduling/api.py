@@ -13,6 +13,7 @@ import msgspec
 
 from headgate.model.randomness import Rng
 from headgate.model.requests import InferenceRequest
+from headgate.registry import plugin_type
 from headgate.scheduling.state import COOLING, DOWN, FINE, SUSPECT, EndpointState, Line
 
 __all__ = [
@@ -33,13 +34,6 @@ __all__ = [
 
 
 _NOBODY: Mapping[int, str] = MappingProxyType({})
-
-
-def plugin_type(class_name: str) -> str:
-    """`LeastRequests` → `least-requests`: the word for a plugin in configuration, terms and records."""
-    return "".join(
-        f"-{letter.lower()}" if letter.isupper() else letter for letter in class_name
-    ).removeprefix("-")
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):

@@ -1,0 +1,600 @@
+"""Who waits, who goes, who is refused: pure, `now` comes in, and whoever asks is told who goes."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from math import ceil
+
+from msgspec import structs
+
+from headgate.flow.api import Dropped, DropReason, RunningFairness
+from headgate.flow.drain import DrainRate
+from headgate.flow.queue import COMPACT, NEVER, Account, Flow, Heap, Ticket
+from headgate.flow.settings import BandSettings, FlowSettings, Share
+from headgate.flow.view import BandView, FlowView, QueueView
+
+Room = Callable[[Hashable], bool]
+"""Whether an endpoint that serves requests of this kind has room for one more."""
+
+MOST_FLOWS = 64
+"""Flows of one account, by kind and priority, from which empty ones are forgotten."""
+
+
+class FlowControl:
+    """The requests of one pool that wait, and what those that went have used.
+
+    A ticket comes in by `arrive`. It goes at once, or it waits until `next` gives it, `forget` takes it away,
+    or `dropped` tells that it is refused: exactly one of them. One that went is over by `ended`.
+    Times are seconds and never go back.
+    """
+
+    def __init__(self, settings: FlowSettings) -> None:
+        self.settings = settings
+        self.waiting = 0
+        """Requests in the queue. While it is 0, nobody needs to ask `next`."""
+        self.bytes = 0
+        self.counts: dict[DropReason, int] = {}
+        self._accounts: dict[str, Account] = {}
+        self._idle: OrderedDict[str, Account] = OrderedDict()
+        """Those without a request; the one for which that is true longest is the first."""
+        self._bands: dict[int, _Band] = {}
+        """By priority; with something waiting."""
+        self._lanes: dict[Hashable, _Lane] = {}
+        """By kind; kept while their fairness remembers something."""
+        self._expiry = Heap()
+        self._drain = DrainRate()
+        self._dropped: list[Dropped] = []
+        self._numbers = 0
+        self._turns = 0
+        """Requests that were let go from the queue."""
+        self._by_age = 0
+        """The same since the last that went by age."""
+
+    # ---- in
+
+    def arrive(self, ticket: Ticket, who: str, now: float, *, room: bool) -> bool:
+        """The request of the fairness id *who* is there. Whether it goes at once.
+
+        If not, it waits, or it is dropped. *room*: an endpoint could take it now; it goes at once only while
+        nobody waits, otherwise `next` says who goes.
+        """
+        account = self._account(who, now)
+        ticket.account = account
+        ticket.arrived_at = now
+        self._numbers += 1
+        ticket.number = self._numbers
+        if account.rate and not self._may_use(account, ticket, now):
+            return False
+        if room and not self.waiting:
+            self._start(ticket, account)
+            return True
+        self._wait(ticket, account, now)
+        return False
+
+    def forget(self, ticket: Ticket, now: float) -> None:
+        """The client of a waiting request went away; of others nothing is to be forgotten."""
+        if ticket.waiting:
+            self._remove(ticket, now)
+            self._refund(ticket, now)
+
+    def ended(self, ticket: Ticket, tokens: float | None, now: float) -> None:
+        """A request that went is over, and used so many tokens; None: as many as expected."""
+        account = ticket.account
+        if account is None:
+            return
+        account.running -= 1
+        if tokens is not None and tokens != ticket.charged:
+            more = tokens - ticket.charged
+            account.tokens += more
+            if account.rate:
+                account.refill(now)
+                account.level = min(account.burst, account.level - more)
+            if ticket.flow is not None:
+                self._correct(ticket.flow, more)
+        ticket.account = None
+        self._rest(account)
+
+    # ---- out
+
+    def next(self, now: float, room: Room, soonest_s: float = 0.0) -> Ticket | None:
+        """Who goes now; None: nobody may. To be asked again until then, after its request was placed.
+
+        *soonest_s*: a first token takes so long at least; whose deadline is sooner is dropped.
+        """
+        self.expire(now)
+        while self.waiting:
+            found = self._choose(now, room)
+            if found is None:
+                return None
+            lane, rank, by_age = found
+            flow = rank.fairness.take()
+            ticket = None if flow is None else flow.heap.head()
+            assert flow is not None and ticket is not None, (lane.kind, rank.priority)
+            if rank.settings.ordering.latest(ticket) < now + soonest_s:
+                rank.fairness.put_back(flow)
+                self._drop_waiting(ticket, "deadline", now)
+                continue
+            self._drain.pass_time(now, True)
+            self._drain.went()
+            self._by_age = 0 if by_age else self._by_age + 1
+            self._turns += 1
+            lane.turn = self._turns
+            rank.served_at = now
+            self._remove(ticket, now)
+            rank.fairness.served(flow, ticket.tokens)
+            account = flow.account
+            self._start(ticket, account)
+            return ticket
+        return None
+
+    def expire(self, now: float) -> None:
+        """Drop those that have waited long enough."""
+        while (ticket := self._expiry.head()) is not None and ticket.expires_at <= now:
+            band = self._bands[ticket.priority]
+            late = band.settings.ordering.latest(ticket) <= now
+            self._drop_waiting(ticket, "deadline" if late else "ttl-expired", now)
+
+    def stop(self, now: float) -> None:
+        """Drop everybody."""
+        while (ticket := self._expiry.head()) is not None:
+            self._drop_waiting(ticket, "stopped", now)
+
+    def dropped(self) -> list[Dropped]:
+        """Who was dropped since this was asked last, in that order."""
+        found = self._dropped
+        if found:
+            self._dropped = []
+        return found
+
+    @property
+    def wake_at(self) -> float:
+        """When `expire` has something to do; infinity: never, as things are."""
+        ticket = self._expiry.head()
+        return NEVER if ticket is None else ticket.expires_at
+
+    # ---- changes
+
+    def configure(self, shares: dict[str, Share], other: Share, now: float) -> None:
+        """These are the shares from now on; what was used stays used."""
+        self.settings = _with_shares(self.settings, shares, other)
+        for account in self._accounts.values():
+            self._set_share(account, now, new=False)
+
+    def regroup(self, kind: Callable[[Ticket], Hashable]) -> None:
+        """The kinds of waiting requests may be others now. O(n)."""
+        moved = [(ticket, new) for ticket in self.tickets() if (new := kind(ticket)) != ticket.kind]
+        for ticket, _ in moved:
+            self._unqueue(ticket)
+        for ticket, new in moved:
+            assert ticket.flow is not None
+            ticket.flow.heap.purge()
+            ticket.kind = new
+        for ticket, _ in moved:
+            ticket.waiting = True
+            self._queue(ticket)
+
+    # ---- looks
+
+    def tickets(self) -> list[Ticket]:
+        """Everybody who waits, in the order of arrival."""
+        return sorted(self._expiry.live(), key=_number)
+
+    def ahead_of(self, priority: int) -> int:
+        """How many wait whom a newcomer of *priority* would not precede."""
+        return sum([band.queued for band in self._bands.values() if band.priority >= priority])
+
+    def view(self, now: float) -> QueueView:
+        """Everything as it is at *now*; changes nothing."""
+        bands = []
+        for priority in sorted(self._bands, reverse=True):
+            band = self._bands[priority]
+            oldest = min([ticket.arrived_at for ticket in band.newest.live()], default=now)
+            bands.append(BandView(band=priority, queued=band.queued, bytes=band.bytes, oldest_s=now - oldest))
+        return QueueView(
+            queued=self.waiting,
+            bytes=self.bytes,
+            drain_per_s=self._drain.per_second(),
+            bands=tuple(bands),
+            flows=tuple(self._flow_views(now)),
+            dropped={str(reason): count for reason, count in sorted(self.counts.items())},
+        )
+
+    def check(self) -> None:
+        """Assert that all sums are those of the requests that wait, and that bounds hold."""
+        tickets = self.tickets()
+        settings = self.settings
+        assert self.waiting == len(tickets) <= settings.most_requests
+        assert self.bytes == sum(ticket.bytes for ticket in tickets) <= settings.most_bytes
+        for priority, band in self._bands.items():
+            own = [ticket for ticket in tickets if ticket.priority == priority]
+            assert 0 < band.queued == len(own) <= band.settings.most_requests
+            assert band.bytes == sum(ticket.bytes for ticket in own) <= band.settings.most_bytes
+        assert {ticket.priority for ticket in tickets} == set(self._bands)
+        for account in self._accounts.values():
+            own = [ticket for ticket in tickets if ticket.account is account]
+            assert account.queued == len(own) <= account.most_requests
+            assert account.bytes == sum(ticket.bytes for ticket in own) <= account.most_bytes
+            assert (account.id in self._idle) == (not account.queued and not account.running)
+        for ticket in tickets:
+            flow = ticket.flow
+            assert flow is not None and flow in flow.account.flows and flow.listed
+            assert (flow.kind, flow.priority, flow.account) == (ticket.kind, ticket.priority, ticket.account)
+        for lane in self._lanes.values():
+            lane.check()
+        assert sum(lane.queued for lane in self._lanes.values()) == self.waiting
+        assert len(self._idle) <= settings.most_accounts
+
+    # ---- its own
+
+    def _account(self, who: str, now: float) -> Account:
+        account = self._accounts.get(who)
+        if account is None:
+            account = Account(who)
+            self._accounts[who] = account
+            self._set_share(account, now, new=True)
+            self._rest(account)
+        return account
+
+    def _set_share(self, account: Account, now: float, *, new: bool) -> None:
+        share = self.settings.shares.get(account.id, self.settings.other_shares)
+        account.weight = share.weight
+        account.most_requests = share.most_requests
+        account.most_bytes = share.most_bytes
+        before, had = account.burst, account.rate
+        if had:
+            account.refill(now)
+        quota = share.quota
+        account.rate = 0.0 if quota is None else quota.tokens_per_minute / 60.0
+        account.burst = 0.0 if quota is None else quota.burst_tokens or quota.tokens_per_minute
+        account.level_at = now
+        if new or not had:
+            account.level = account.burst
+        else:
+            account.level = min(account.burst, account.level + max(0.0, account.burst - before))
+
+    def _may_use(self, account: Account, ticket: Ticket, now: float) -> bool:
+        """Whether the quota lets the request in; it is charged then, and dropped otherwise."""
+        account.refill(now)
+        needed = min(ticket.tokens, account.burst)
+        if account.level >= needed:
+            account.level -= ticket.tokens
+            ticket.charged = ticket.tokens
+            return True
+        wait_s = (needed - account.level) / account.rate
+        message = (
+            f"{account.id!r} has used up its quota of {account.rate * 60:.0f} tokens a minute: "
+            f"{max(0.0, account.level):.0f} are left, the request needs about {ticket.tokens:.0f}"
+        )
+        self._drop(ticket, "over-quota", message, self._seconds(wait_s))
+        self._rest(account)
+        return False
+
+    def _refund(self, ticket: Ticket, now: float) -> None:
+        """The request will not use anything."""
+        account = ticket.account
+        if account is None:
+            return
+        if account.rate and ticket.charged:
+            account.refill(now)
+            account.level = min(account.burst, account.level + ticket.charged)
+        ticket.charged = 0.0
+        ticket.account = None
+        self._rest(account)
+
+    def _start(self, ticket: Ticket, account: Account) -> None:
+        ticket.charged = ticket.tokens
+        account.tokens += ticket.tokens
+        if not account.running and not account.queued and self._idle:
+            self._idle.pop(account.id, None)
+        account.band = ticket.priority
+        account.running += 1
+
+    def _correct(self, flow: Flow, more: float) -> None:
+        lane = self._lanes.get(flow.kind)
+        rank = None if lane is None else lane.ranks.get(flow.priority)
+        if rank is not None and rank.flows.get(flow.account.id) is flow:
+            rank.fairness.corrected(flow, more)
+
+    def _wait(self, ticket: Ticket, account: Account, now: float) -> None:
+        band = self._bands.get(ticket.priority)
+        settings = self._band_settings(ticket.priority) if band is None else band.settings
+        full = self._full(ticket, account, band, settings)
+        if full is None:
+            full = self._make_place(ticket, now)
+        if full is not None:
+            wait_s = self._drain.wait_s(max(1, self.ahead_of(ticket.priority)))
+            message = f"{full}; the request is not more important than those that wait"
+            self._drop(ticket, "queue-full", message, self._seconds(wait_s))
+            self._refund(ticket, now)
+            return
+        self._drain.pass_time(now, self.waiting > 0)
+        if not account.running and not account.queued:
+            self._idle.pop(account.id, None)
+        band = self._bands.get(ticket.priority)
+        if band is None:
+            band = self._bands[ticket.priority] = _Band(ticket.priority, settings)
+        ticket.waiting = True
+        ticket.expires_at = min(now + settings.ttl_s, settings.ordering.latest(ticket))
+        self.waiting += 1
+        self.bytes += ticket.bytes
+        account.queued += 1
+        account.bytes += ticket.bytes
+        band.queued += 1
+        band.bytes += ticket.bytes
+        band.newest.add(-ticket.number, ticket)
+        self._expiry.add(ticket.expires_at, ticket)
+        self._queue(ticket, now)
+
+    def _full(
+        self, ticket: Ticket, account: Account, band: "_Band | None", settings: BandSettings
+    ) -> str | None:
+        """Which bound of its flow or band the request would exceed, in words."""
+        if account.queued >= account.most_requests:
+            return f"{account.queued} requests of {account.id!r} wait already"
+        if account.bytes + ticket.bytes > account.most_bytes:
+            return f"{account.bytes} bytes of {account.id!r} wait already"
+        queued, size = (0, 0) if band is None else (band.queued, band.bytes)
+        if queued >= settings.most_requests:
+            return f"{queued} requests of priority {ticket.priority} wait already"
+        if size + ticket.bytes > settings.most_bytes:
+            return f"{size} bytes of priority {ticket.priority} wait already"
+        return None
+
+    def _make_place(self, ticket: Ticket, now: float) -> str | None:
+        """Drop the newest of the least important until the request has a place; in words why it has none."""
+        settings = self.settings
+        lower = [band for band in self._bands.values() if band.priority < ticket.priority]
+        requests = self.waiting - sum([band.queued for band in lower])
+        size = self.bytes - sum([band.bytes for band in lower])
+        if requests >= settings.most_requests or size + ticket.bytes > settings.most_bytes:
+            return f"{self.waiting} requests with {self.bytes} bytes wait already"
+        while self.waiting >= settings.most_requests or self.bytes + ticket.bytes > settings.most_bytes:
+            victim = self._bands[min(self._bands)].newest.head()
+            assert victim is not None
+            self._drop_waiting(victim, "displaced", now)
+        return None
+
+    def _queue(self, ticket: Ticket, now: float | None = None) -> None:
+        """Into the queue of its flow; *now*: None: it waited elsewhere before."""
+        account = ticket.account
+        assert account is not None
+        if len(account.flows) >= MOST_FLOWS:
+            self._tidy(account)
+        lane = self._lanes.get(ticket.kind)
+        if lane is None:
+            lane = self._lanes[ticket.kind] = _Lane(ticket.kind)
+        rank = lane.ranks.get(ticket.priority)
+        if rank is None:
+            settings = self._band_settings(ticket.priority)
+            rank = lane.ranks[ticket.priority] = _Rank(ticket.priority, settings)
+            lane.order = sorted(lane.ranks.values(), key=_priority, reverse=True)
+        if not rank.queued:
+            rank.served_at = ticket.arrived_at if now is None else now
+        flow = rank.flows.get(account.id)
+        if flow is None:
+            flow = rank.flows[account.id] = Flow(account, ticket.kind, ticket.priority)
+            account.flows.append(flow)
+        ticket.flow = flow
+        flow.heap.add(rank.settings.ordering.rank(ticket), ticket)
+        flow.queued += 1
+        rank.queued += 1
+        lane.queued += 1
+        rank.fairness.add(flow)
+
+    def _unqueue(self, ticket: Ticket) -> None:
+        """Out of the queue of its flow."""
+        flow = ticket.flow
+        assert flow is not None
+        lane = self._lanes[flow.kind]
+        rank = lane.ranks[flow.priority]
+        ticket.waiting = False
+        flow.queued -= 1
+        flow.heap.left()
+        rank.queued -= 1
+        lane.queued -= 1
+
+    def _remove(self, ticket: Ticket, now: float) -> None:
+        """It waits no more."""
+        account = ticket.account
+        assert account is not None
+        self._drain.pass_time(now, True)
+        self._unqueue(ticket)
+        self.waiting -= 1
+        self.bytes -= ticket.bytes
+        account.queued -= 1
+        account.bytes -= ticket.bytes
+        band = self._bands[ticket.priority]
+        band.queued -= 1
+        band.bytes -= ticket.bytes
+        band.newest.left()
+        self._expiry.left()
+        if not band.queued:
+            del self._bands[ticket.priority]
+
+    def _drop_waiting(self, ticket: Ticket, reason: DropReason, now: float) -> None:
+        waited = now - ticket.arrived_at
+        wait_s = self._drain.wait_s(max(1, self.ahead_of(ticket.priority)))
+        self._remove(ticket, now)
+        self._drop(ticket, reason, f"{_WORDS[reason]} (it waited {waited:.1f} s)", self._seconds(wait_s))
+        self._refund(ticket, now)
+
+    def _drop(self, ticket: Ticket, reason: DropReason, message: str, retry_after_s: int | None) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        self._dropped.append(Dropped(ticket, reason, message, None if reason == "stopped" else retry_after_s))
+
+    def _seconds(self, wait_s: float) -> int:
+        return max(1, min(self.settings.most_retry_s, ceil(wait_s)))
+
+    def _choose(self, now: float, room: Room) -> "tuple[_Lane, _Rank, bool] | None":
+        """The queue whose turn it is, of those that have room; True: by its age."""
+        best: tuple[_Lane, _Rank] | None = None
+        aged: tuple[_Lane, _Rank] | None = None
+        ageing = self._by_age + 1 >= self.settings.ageing_every
+        before = now - self.settings.ageing_s
+        for lane in self._lanes.values():
+            if not lane.queued or not room(lane.kind):
+                continue
+            top: _Rank | None = None
+            for rank in lane.order:
+                if not rank.queued:
+                    continue
+                if top is None:
+                    top = rank
+                    if not ageing:
+                        break
+                if rank.served_at <= before and (aged is None or rank.served_at < aged[1].served_at):
+                    aged = lane, rank
+            if top is not None and (
+                best is None
+                or top.priority > best[1].priority
+                or (top.priority == best[1].priority and lane.turn < best[0].turn)
+            ):
+                best = lane, top
+        if best is None:
+            return None
+        if aged is not None and aged[1].priority < best[1].priority:
+            return *aged, True
+        return *best, False
+
+    def _rest(self, account: Account) -> None:
+        """If it has no request any more, it may be forgotten some time."""
+        if account.queued or account.running:
+            return
+        if account.flows:
+            for flow in account.flows[:]:
+                if not self._lanes[flow.kind].ranks[flow.priority].fairness.owes(flow):
+                    self._forget_flow(flow)
+        idle = self._idle
+        idle[account.id] = account
+        idle.move_to_end(account.id)
+        while len(idle) > self.settings.most_accounts:
+            name, oldest = idle.popitem(last=False)
+            for flow in oldest.flows[:]:
+                self._forget_flow(flow)
+            del self._accounts[name]
+
+    def _tidy(self, account: Account) -> None:
+        """Forget the older half of its flows, as far as nothing waits in them."""
+        for flow in account.flows[: MOST_FLOWS // 2]:
+            if not flow.queued:
+                self._forget_flow(flow)
+
+    def _forget_flow(self, flow: Flow) -> None:
+        flow.account.flows.remove(flow)
+        lane = self._lanes[flow.kind]
+        rank = lane.ranks[flow.priority]
+        del rank.flows[flow.account.id]
+        if not rank.flows:
+            del lane.ranks[flow.priority]
+            lane.order.remove(rank)
+            if not lane.ranks:
+                del self._lanes[flow.kind]
+
+    def _band_settings(self, priority: int) -> BandSettings:
+        return self.settings.bands.get(priority, self.settings.other_bands)
+
+    def _flow_views(self, now: float) -> list[FlowView]:
+        """The most queued first, then those that used most; an account without flows has its last band."""
+        found = []
+        for account in self._accounts.values():
+            left = None
+            if account.rate:
+                left = min(account.burst, account.level + account.rate * (now - account.level_at))
+            bands: dict[int, tuple[int, float]] = {}
+            for flow in account.flows:
+                queued, ahead = bands.get(flow.priority, (0, 0.0))
+                fairness = self._lanes[flow.kind].ranks[flow.priority].fairness
+                bands[flow.priority] = queued + flow.queued, ahead + fairness.ahead(flow)
+            found += [
+                FlowView(
+                    id=account.id,
+                    band=band,
+                    queued=queued,
+                    tokens=account.tokens,
+                    ahead=ahead,
+                    weight=account.weight,
+                    running=account.running,
+                    quota_left=left,
+                )
+                for band, (queued, ahead) in (bands or {account.band: (0, 0.0)}).items()
+            ]
+        found.sort(key=_busiest)
+        return found
+
+
+class _Band:
+    """All that wait with one priority, whatever their kind."""
+
+    __slots__ = ("bytes", "newest", "priority", "queued", "settings")
+
+    def __init__(self, priority: int, settings: BandSettings) -> None:
+        self.priority = priority
+        self.settings = settings
+        self.queued = 0
+        self.bytes = 0
+        self.newest = Heap()
+
+
+class _Rank:
+    """The requests of one kind and priority."""
+
+    __slots__ = ("fairness", "flows", "priority", "queued", "served_at", "settings")
+
+    def __init__(self, priority: int, settings: BandSettings) -> None:
+        self.priority = priority
+        self.settings = settings
+        self.fairness: RunningFairness = settings.fairness.start()
+        self.flows: dict[str, Flow] = {}
+        """By fairness id."""
+        self.queued = 0
+        self.served_at = 0.0
+        """When one of them went last, or began to wait where nobody waited before."""
+
+
+class _Lane:
+    """The requests of one kind: whoever has room for one of them has it for each."""
+
+    __slots__ = ("kind", "order", "queued", "ranks", "turn")
+
+    def __init__(self, kind: Hashable) -> None:
+        self.kind = kind
+        self.ranks: dict[int, _Rank] = {}
+        self.order: list[_Rank] = []
+        """The same, the most important first."""
+        self.queued = 0
+        self.turn = 0
+        """Number of the turn in which one of them went last."""
+
+    def check(self) -> None:
+        """Assert that sums and both directions agree."""
+        assert self.order == sorted(self.ranks.values(), key=_priority, reverse=True)
+        assert self.queued == sum(rank.queued for rank in self.order)
+        for rank in self.order:
+            assert rank.flows and rank.queued == sum(flow.queued for flow in rank.flows.values())
+            for who, flow in rank.flows.items():
+                assert flow in flow.account.flows and flow.account.id == who
+                assert flow.queued == len(flow.heap.live())
+                assert flow.heap.size() <= 2 * flow.queued + COMPACT
+
+
+_WORDS: dict[str, str] = {
+    "displaced": "a more important request needed the place of this one in the queue",
+    "ttl-expired": "no endpoint had room for the request in the time that one may wait",
+    "deadline": "the first token can no longer come by the request's deadline",
+    "stopped": "the queue is served no more",
+}
+
+
+def _number(ticket: Ticket) -> int:
+    return ticket.number
+
+
+def _priority(rank: _Rank) -> int:
+    return rank.priority
+
+
+def _busiest(view: FlowView) -> tuple[int, float, str, int]:
+    return -view.queued, -view.tokens, view.id, -view.band
+
+
+def _with_shares(settings: FlowSettings, shares: dict[str, Share], other: Share) -> FlowSettings:
+    return structs.replace(settings, shares=shares, other_shares=other)
