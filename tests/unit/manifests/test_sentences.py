@@ -1,6 +1,7 @@
 """Wrong values of any kind anywhere: a place, and a sentence without the decoder's own words."""
 
 import copy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,17 +31,19 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 PLACES = [(index, path) for index, each in enumerate(SOUND) for path in leaves(each)]
+TEXT = partial(st.text, st.characters(exclude_characters="`"))
+"""Without what messages of others are told by."""
 VALUES = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-(10**9), 10**9),
     st.floats(allow_nan=False),
-    st.text(max_size=20),
+    TEXT(max_size=20),
     st.sampled_from(["", "80", "*", "a b", "http://x:80/y", "x" * 300, "1 min", "30"]),
-    st.lists(st.integers() | st.text(max_size=5), max_size=3),
+    st.lists(st.integers() | TEXT(max_size=5), max_size=3),
     st.dictionaries(
-        st.text(st.characters(exclude_characters="`"), max_size=5),
-        st.integers() | st.text(max_size=5),
+        TEXT(max_size=5),
+        st.integers() | TEXT(max_size=5),
         max_size=3,
     ),
 )
