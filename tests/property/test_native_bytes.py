@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -132,11 +133,16 @@ def _scan(format_: Format, chunks: Sequence[bytes]) -> Any:
     return native.scan(SETTINGS, FORMATS.index(format_), list(chunks))
 
 
+_LOST_BACKSLASH = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}u")
+"""Half a surrogate pair and a `u`: msgspec takes it for a whole pair in values that it only skips. The scanner
+does not, so that such a body is left to Python, and read all the same."""
+
+
 def _agree(format_: Format, body: bytes, chunks: Sequence[bytes]) -> None:
     """Both read the same, or neither reads it: as it is with bodies too large to be mended."""
     found, wanted = _scan(format_, chunks), read_body(format_, body, 0) if body else None
     if found is None:
-        assert not isinstance(wanted, Reading), (body, wanted)
+        assert _LOST_BACKSLASH.search(body) or not isinstance(wanted, Reading), (body, wanted)
         return
     assert isinstance(wanted, Reading), (body, wanted)
     model, stream, limit, prompt_bytes, media, blocks, tools_first, spans, _ = found
@@ -168,6 +174,9 @@ def test_a_body_that_the_scanner_accepts_reads_the_same(format_: Format, body: b
 @example(body=b'{"model":"m","prompt":"p","messages":[],"max_tokens":-0}', cuts=[])
 @example(body=b'{"max_tokens":0,"max_tokens":"","model":"m","messages":[],"prompt":""}', cuts=[])
 @example(body=b'{"model":"m","prompt":"\\ud800","messages":[]}', cuts=[])
+@example(
+    body=b'{"model":"m","prompt":"","messages":[{"role":null,"tool_calls":{"a":"\\ud800udc00"}}]}', cuts=[]
+)
 def test_a_damaged_body_is_never_accepted_differently(format_: Format, body: bytes, cuts: Cuts) -> None:
     _agree(format_, body, _cut(body, cuts))
 
