@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -175,13 +176,17 @@ def ip_and_port(value: str) -> str:
 
 
 def picker_address(value: str) -> str:
-    """`ip:port`, or `unix:` and a socket's absolute path; raises typer.BadParameter for anything else."""
+    """`ip:port`, `host:port`, or `unix:` and an absolute path; raises typer.BadParameter for others."""
     if value.startswith("unix:"):
         if value.startswith("unix:/"):
             return value
         raise typer.BadParameter(
             f"{value!r} is no socket such as unix:/run/picker.sock: the path must be absolute"
         )
+    host, _, port = value.rpartition(":")
+    named = re.fullmatch(r"[a-z][-a-z0-9]*(\.[a-z0-9][-a-z0-9]*)*", host)
+    if named and port.isdecimal() and 0 < int(port) < 65_536:
+        return value
     return ip_and_port(value)
 
 

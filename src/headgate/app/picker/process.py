@@ -20,6 +20,7 @@ import msgspec
 import uvloop
 
 from headgate import __version__
+from headgate.app.cluster.source import ClusterSource
 from headgate.app.picker.admin import Status, admin_app, metrics_app, serve_tcp, serve_unix
 from headgate.app.picker.decision_log import DecisionLog
 from headgate.app.picker.followed import Followed, News, selected_pool
@@ -33,6 +34,8 @@ from headgate.io.extproc.server import UNLIMITED, Ports, listen
 from headgate.io.extproc.service import Services
 from headgate.io.extproc.tls import CertificateFiles, Certificates, server_credentials
 from headgate.io.here import local_addresses
+from headgate.io.kube.config import Access
+from headgate.io.kube.kinds import OF_PICKER
 from headgate.io.scrape.scraper import AT_REST_S
 from headgate.io.sources.api import Source, open_source
 from headgate.io.trust import Trust
@@ -94,6 +97,10 @@ class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     files: tuple[Path, ...] = ()
     urls: tuple[str, ...] = ()
+    access: Access | None = None
+    """API server of a cluster whose objects count, in place of files and URLs."""
+    namespaces: tuple[str, ...] = ()
+    """Of the cluster; none: all."""
     endpoints: tuple[EndpointId, ...] = ()
     """Fixed endpoints in place of objects."""
     pool: PoolKey | None = None
@@ -219,7 +226,11 @@ class Picker:
             BadUrlError: a URL cannot be used.
         """
         options = self._options
-        source = None if options.endpoints else open_source(options.files, options.urls)
+        source: Source | None = None
+        if options.access is not None:
+            source = ClusterSource(options.access, options.namespaces, OF_PICKER)
+        elif not options.endpoints:
+            source = open_source(options.files, options.urls)
         async with AsyncExitStack() as stack:
             ports = await self._listen(stack)
             status = await self._serve_http(stack, ports)

@@ -96,6 +96,18 @@ def picker(
     url: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="A model server's URL; may be repeated.")
     ] = None,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Follow the cluster of this kubeconfig, not files."),
+    ] = None,
+    in_cluster: Annotated[
+        bool,
+        typer.Option("--in-cluster", help="Follow the cluster that it runs in, as with --pool-name alone."),
+    ] = False,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(help="Namespace of the cluster that is followed; may be repeated; all by default."),
+    ] = None,
     endpoints: Annotated[
         str, typer.Option(help="Fixed endpoints, ip:port,ip:port, in place of objects.")
     ] = "",
@@ -197,11 +209,13 @@ def picker(
     """
     import msgspec
 
+    from headgate.app.cluster.source import access_to
     from headgate.app.picker.admin import Status
     from headgate.app.picker.process import PickerOptions, Tls, serve
     from headgate.app.processes.parent import die_with_parent as end_with_parent
     from headgate.cli.logs import log_to_stderr
     from headgate.io.extproc.native import MissingError
+    from headgate.io.kube.config import ConfigError
     from headgate.io.sources.urls import BadUrlError
     from headgate.io.terminal.say import say
     from headgate.model.forbidden import Own, refusal
@@ -211,8 +225,23 @@ def picker(
     log_to_stderr(log_level, log_format)
     if supervised:
         logging.getLogger("headgate.problems").setLevel(logging.CRITICAL)
-    if not (files or url or endpoints or endpoint_selector):
-        raise typer.BadParameter("name something to route to: -f PATH, --url URL or --endpoints ip:port,…")
+    from_elsewhere = bool(files or url or endpoints or endpoint_selector)
+    on_cluster = in_cluster or kubeconfig is not None or (bool(pool_name) and not from_elsewhere)
+    if on_cluster and from_elsewhere:
+        raise typer.BadParameter("objects come from a cluster, or from -f, --url, --endpoints; not from both")
+    if not (from_elsewhere or on_cluster):
+        raise typer.BadParameter(
+            "name something to route to: -f PATH, --url URL, --endpoints ip:port,…, or --kubeconfig"
+        )
+    access, namespaces = None, tuple(namespace or ())
+    if on_cluster:
+        try:
+            access = access_to(kubeconfig)
+            access.tls()
+        except ConfigError as error:
+            raise typer.BadParameter(str(error)) from None
+        if pool_name and not namespaces:
+            namespaces = (pool_namespace,)
     if endpoint_selector and not (endpoint_target_ports and pool_name):
         raise typer.BadParameter("--endpoint-selector needs --pool-name and --endpoint-target-ports")
     lowest = tls_version(tls_min_version)
@@ -233,6 +262,8 @@ def picker(
     options = PickerOptions(
         files=tuple(files or ()),
         urls=tuple(url or ()),
+        access=access,
+        namespaces=namespaces,
         endpoints=tuple(EndpointId(each) for each in fixed),
         pool=pool_key(pool_namespace, pool_name) if pool_name else None,
         selector=labels(endpoint_selector),

@@ -56,8 +56,9 @@ def own_picker(settings: GatewaySettings) -> Json:
     base = _base(names.OWN_PICKER, settings)
     if "pipe" in address:
         del base["upstream_connection_options"]  # TCP's options are none of a Unix socket's
+    named = "socket_address" in address and not is_ip(address["socket_address"]["address"])
     return base | {
-        "type": "STATIC",
+        "type": "STRICT_DNS" if named else "STATIC",
         "typed_extension_protocol_options": {_HTTP_OPTIONS: _picker_http()},
         "load_assignment": {
             "cluster_name": names.OWN_PICKER,

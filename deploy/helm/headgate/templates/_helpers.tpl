@@ -1,0 +1,122 @@
+{{- define "headgate.labels" -}}
+app.kubernetes.io/part-of: headgate
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "headgate.tag" -}}
+{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- define "headgate.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "headgate.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "headgate.placement" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* What the controller may do with objects in namespaces. */}}
+{{- define "headgate.controllerRules" -}}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways, httproutes, grpcroutes, listenersets, backendtlspolicies, referencegrants]
+  verbs: [get, list, watch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways/status, httproutes/status, grpcroutes/status, listenersets/status, backendtlspolicies/status]
+  verbs: [patch]
+- apiGroups: [inference.networking.k8s.io]
+  resources: [inferencepools]
+  verbs: [get, list, watch]
+- apiGroups: [inference.networking.k8s.io]
+  resources: [inferencepools/status]
+  verbs: [patch]
+- apiGroups: [inference.networking.x-k8s.io]
+  resources: [inferencepools, inferencemodels, inferenceobjectives]
+  verbs: [get, list, watch]
+- apiGroups: [inference.networking.x-k8s.io]
+  resources: [inferencepools/status, inferencemodels/status, inferenceobjectives/status]
+  verbs: [patch]
+- apiGroups: [llm-d.ai]
+  resources: [inferenceobjectives]
+  verbs: [get, list, watch]
+- apiGroups: [llm-d.ai]
+  resources: [inferenceobjectives/status]
+  verbs: [patch]
+- apiGroups: [headgate.dev]
+  resources: [modelservers, accesspolicies, backendauthpolicies, gatewayparameters]
+  verbs: [get, list, watch]
+- apiGroups: [headgate.dev]
+  resources: [accesspolicies/status, backendauthpolicies/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
+# What runs a Gateway's Envoy; Secrets and ConfigMaps also where objects name them.
+- apiGroups: [""]
+  resources: [secrets, configmaps]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get, create, patch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, create, patch]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, create, patch, delete]
+{{- end }}
+
+{{- /* What the picker may do with objects in namespaces. */}}
+{{- define "headgate.pickerRules" -}}
+- apiGroups: [inference.networking.k8s.io]
+  resources: [inferencepools]
+  verbs: [list, watch]
+- apiGroups: [inference.networking.x-k8s.io]
+  resources: [inferencepools, inferencemodels, inferenceobjectives]
+  verbs: [list, watch]
+- apiGroups: [llm-d.ai]
+  resources: [inferenceobjectives]
+  verbs: [list, watch]
+- apiGroups: [headgate.dev]
+  resources: [modelservers]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [pods, services]
+  verbs: [list, watch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
+{{- if .Values.picker.readSecrets }}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [list, watch]
+{{- end }}
+{{- end }}
