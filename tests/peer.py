@@ -56,9 +56,13 @@ class Peer:
         self._settled = False
         # To the library every GOAWAY ends the connection at once; streams that are open go on.
         self._http._frame_dispatch_table[GoAwayFrame] = self._told_to_leave
-        self._http.initiate_connection()
-        self._http.increment_flow_control_window(_WIDEST - 65_535)
-        self._until(lambda: self._settled)
+        try:
+            self._http.initiate_connection()
+            self._http.increment_flow_control_window(_WIDEST - 65_535)
+            self._until(lambda: self._settled)
+        except BaseException:
+            self._socket.close()  # nobody else has it yet
+            raise
 
     def __enter__(self) -> Self:
         return self
