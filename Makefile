@@ -11,12 +11,12 @@ SIDE_BY_SIDE := -n $(or $(TEST_PROCESSES),3) --dist loadfile
 COMPILED := tests/unit/flow tests/unit/picker tests/unit/scheduling tests/unit/app/picker/test_decision_log.py tests/unit/io/extproc/test_extproc_hub.py tests/property
 
 .DEFAULT_GOAL := help
-.PHONY: help setup core demo test fast live lint types layers format bench rust clean
+.PHONY: help setup core demo test fast live lint types layers format bench rust conformance clean
 
 help:  ## this list
 	@echo "Headgate: an inference gateway for self-hosted LLMs."
 	@echo
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@echo
 	@echo "After 'make setup' the command is $(BIN)/headgate; try '$(BIN)/headgate --help'."
 
@@ -76,6 +76,9 @@ bench: $(STAMP) $(NATIVE) core  ## the measured tables (some minutes); see bench
 
 rust: $(STAMP)  ## the native wire's own checks, where cargo is: format, clippy, tests, its crates
 	@$(BIN)/python tools/check_native.py
+
+conformance: $(STAMP) core  ## an upstream suite, SUITE=gie or gateway, against Headgate as Pods; see docs/conformance/
+	@$(BIN)/python -m tools.conformance $(or $(SUITE),gie) $(CONFORMANCE)
 
 clean:  ## remove what set-up and tests made
 	rm -rf $(VENV) src/headgate/_compiled native/target native/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

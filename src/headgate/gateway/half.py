@@ -31,7 +31,7 @@ from headgate.model.tracker import Node
 def world_of(settings: GatewaySettings) -> Store:
     """An empty store that knows the gateway half's indexes and settings."""
     world = Store(INDEXES)
-    world.put("settings", {"gateway": settings})
+    world.put("settings", {"gateway": settings, "picker_body_mode": settings.foreign_body_mode})
     return world
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from headgate.model.endpoints import BodyMode
+
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the gateway half; the command line's values, never from objects. Times in seconds."""
@@ -28,6 +30,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Longest silence of a picker on one message."""
     picker_max_wait_s: float = 300.0
     """Longest time a foreign picker may ask for with override_message_timeout; our own asks for none."""
+    foreign_body_mode: BodyMode = "full-duplex"
+    """Of foreign pickers of which nothing else is known."""
     body_limit_bytes: int = 64 * 1024 * 1024
     """Longest request body that is buffered for the picker; beyond it the answer is 413."""
     body_budget_bytes: int = 1 << 30

@@ -46,12 +46,19 @@ class ModelRule(msgspec.Struct, frozen=True):
     """Never empty; `modelName` itself when the object names none."""
 
 
+BodyMode = Literal["full-duplex", "streamed"]
+"""How a picker takes a request's body. `full-duplex`: it answers every part of it and sends back what is to
+be forwarded, as the protocol has it; `streamed`: it answers the headers only after the whole body, and leaves
+the body as it is."""
+
+
 class ForeignPicker(msgspec.Struct, frozen=True):
     """Another vendor's endpoint picker: a Service."""
 
     service: str
     """`namespace/name:port`."""
     tls: bool = True
+    body_mode: BodyMode = "full-duplex"
 
 
 class Pool(msgspec.Struct, frozen=True):

@@ -30,6 +30,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """`namespace/name` of a ModelServer → its key, where it names one that could be read."""
     own: Own = Own()
     """Where the gateway that serves this listens itself."""
+    cluster: bool = False
+    """The objects are a cluster's: what is not there is missing."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -77,6 +79,7 @@ def held(world: Store) -> Snapshot:
         authorities=world.table("authorities"),
         api_keys=world.table("api_keys"),
         own=world.table("settings").get("own") or Own(),
+        cluster=bool(world.table("settings").get("cluster")),
     )
 
 
@@ -136,5 +139,5 @@ def _tables(snapshot: Snapshot) -> Mapping[str, Mapping[Any, Any]]:
         PROBLEMS: {where: tuple(some) for where, some in told.items()},
         "broken": broken,
         "broken kinds": kinds,
-        "settings": {"own": snapshot.own},
+        "settings": {"own": snapshot.own, "cluster": snapshot.cluster},
     }

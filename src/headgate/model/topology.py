@@ -6,14 +6,14 @@ Both halves start here, so that gateway and picker agree on what an endpoint is.
 import ipaddress
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import replace
 
 from headgate.model import absent
-from headgate.model.endpoints import Endpoint, ForeignPicker, ModelRule, Pool, TargetModel
+from headgate.model.endpoints import BodyMode, Endpoint, ForeignPicker, ModelRule, Pool, TargetModel
 from headgate.model.forbidden import refused
 from headgate.model.ids import EndpointId, PoolKey, endpoint_id, pool_key
 from headgate.model.labels import label_text
@@ -46,6 +46,9 @@ templates of Qwen 2.5 and 3, Llama 3 and gpt-oss."""
 
 PICKER_TLS = "headgate.dev/picker-tls"
 """Service annotation: `"false"` turns TLS towards a foreign picker off."""
+
+PICKER_BODY_MODE = "headgate.dev/picker-body-mode"
+"""Annotation of pools and of pickers' Services: a `BodyMode`; the pool's counts first."""
 
 OWN_PICKER_SERVICE = "headgate-picker"
 """Name of a picker's Service that says that Headgate's own picker is meant."""
@@ -326,7 +329,9 @@ def foreign_picker(world: Store, key: PoolKey) -> ForeignPicker | None:
         return None
     name = ref.name if _is_service(ref) else f"{ref.kind}/{ref.name}"
     port = 0 if ref.port is None else ref.port.number
-    return ForeignPicker(f"{found.namespace}/{name}:{port}", _speaks_tls(world, found.namespace, name))
+    service = f"{found.namespace}/{name}:{port}"
+    tls = _speaks_tls(world, found.namespace, name)
+    return ForeignPicker(service, tls, _body_mode(world, found, name, service))
 
 
 def _is_service(ref: EndpointPickerRef) -> bool:
@@ -361,6 +366,21 @@ def _is_written(world: Store, namespace: str, name: str) -> bool:
 
 def _has_slices(world: Store, namespace: str, name: str) -> bool:
     return bool(world.indexed("service", (namespace, name)))
+
+
+def _body_mode(world: Store, pool: InferencePool, name: str, service: str) -> BodyMode:
+    """What an annotation says, else what was found out about the picker, else what the gateway is told."""
+    there = world.object(Service, pool.namespace, name)
+    said: list[object] = [each.metadata.annotations.get(PICKER_BODY_MODE) for each in (pool, there) if each]
+    said += [world.entry(PICKER_MODES, service), world.entry("settings", "picker_body_mode")]
+    for each in said:
+        if each in get_args(BodyMode):
+            return cast("BodyMode", each)
+    return "full-duplex"
+
+
+PICKER_MODES = "picker modes"
+"""Table: `namespace/name:port` of a foreign picker → the `BodyMode` that was found out."""
 
 
 def _speaks_tls(world: Store, namespace: str, name: str) -> bool:

@@ -7,11 +7,12 @@ from msgspec.structs import replace
 from tests.resolved import resolve_pools, world
 
 from headgate.manifests.decode import decode
+from headgate.model import topology
 from headgate.model.endpoints import ModelRule, Pool, TargetModel
 from headgate.model.forbidden import Own
 from headgate.model.ids import PoolKey
 from headgate.model.meta import INFERENCE_GROUP, Identity
-from headgate.model.objects import EndpointSlice, Object
+from headgate.model.objects import EndpointSlice, InferencePool, Object
 from headgate.model.objects.kubernetes import EndpointConditions
 from headgate.model.problems import Problem
 from headgate.model.snapshot import Snapshot
@@ -198,6 +199,41 @@ def test_a_picker_that_is_written_is_foreign() -> None:
     assert picker_addresses(stored(*objects), found.picker.service) == ("10.0.9.1:19002",)
     found, _ = resolve(pool(), pod("a", "10.0.0.1"), *picker_service(**{"headgate.dev/picker-tls": "false"}))
     assert found.picker is not None and not found.picker.tls
+
+
+MODE = "headgate.dev/picker-body-mode"
+
+
+def test_how_a_foreign_picker_takes_bodies_is_said_by_the_pool_its_service_or_the_gateway() -> None:
+    key = PoolKey("default/llm")
+
+    def mode(world: Store) -> str:
+        found = world.get(topology.foreign_picker, key)
+        assert found is not None
+        return found.body_mode
+
+    plain = (pool(), *picker_service())
+    assert mode(stored(*plain)) == "full-duplex"
+    world = stored(*plain)
+    world.set("settings", "picker_body_mode", "streamed")
+    assert mode(world) == "streamed"
+    world.set(topology.PICKER_MODES, "default/picker:9002", "full-duplex")
+    assert mode(world) == "full-duplex", "what was found out counts before what is assumed"
+    said = stored(pool(), *picker_service(**{MODE: "streamed"}))
+    assert mode(said) == "streamed"
+    annotated = pool()
+    annotated["metadata"]["annotations"] = {MODE: "full-duplex"}
+    assert mode(stored(annotated, *picker_service(**{MODE: "streamed"}))) == "full-duplex"
+    assert mode(stored(pool(), *picker_service(**{MODE: "telepathy"}))) == "full-duplex"
+
+
+def test_on_a_cluster_a_picker_that_is_not_there_is_missing() -> None:
+    world = stored(pool(), pod("a", "10.0.0.1"))
+    world.set("settings", "cluster", True)
+    found = world.get(topology.foreign_picker, PoolKey("default/llm"))
+    assert found is not None and found.service == "default/picker:9002"
+    identity = world.kind(InferencePool)[0]
+    assert "InvalidExtensionRef" in {each.reason for each in world.get(topology.pool_problems, identity)}
 
 
 def test_a_pool_that_names_no_picker_serves_nothing_without_ours() -> None:

@@ -110,6 +110,13 @@ def controller(
     picker_timeout: Annotated[
         float, duration_option("Longest silence of a picker.", default=2.0, least=0.01)
     ] = 2.0,
+    picker_body_mode: Annotated[
+        Literal["full-duplex", "streamed"],
+        typer.Option(
+            help="How pickers of others take a request's body, where no annotation says it; "
+            "see docs/picker.md.",
+        ),
+    ] = "full-duplex",
     body_limit: Annotated[int, size_option("Longest request body.", default=64 << 20)] = 64 << 20,
     body_budget: Annotated[
         int, size_option("Bodies of 1 MB and more that Envoy holds at once, in all.", default=1 << 30)
@@ -196,6 +203,7 @@ def controller(
         picker_address=picker_address,
         probe_socket=None if probe_socket is None else str(probe_socket),
         picker_timeout_s=picker_timeout,
+        foreign_body_mode=picker_body_mode,
         body_limit_bytes=body_limit,
         body_budget_bytes=body_budget,
         body_timeout_s=body_timeout,

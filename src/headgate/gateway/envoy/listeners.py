@@ -204,6 +204,8 @@ def _manager(chain: Chain, settings: GatewaySettings, tokens: Policies) -> Json:
             _sse_usage(),
             _default_decision(),
             ext_proc(settings),
+            _whole_body(settings),
+            ext_proc(settings, names.LATE_EXT_PROC, late=True),
             ext_proc(settings, fallback.FIRST, refusals_are_silence=True),
             fallback.script(),
             ext_proc(settings, fallback.SECOND),
@@ -318,11 +320,22 @@ def _default_decision() -> Json:
     )
 
 
+def _whole_body(settings: GatewaySettings) -> Json:
+    """Off by itself."""
+    limit = {"max_request_bytes": settings.body_limit_bytes}
+    return extension(names.WHOLE_BODY, f"{_FILTERS}.buffer.v3.Buffer", **limit) | {"disabled": True}
+
+
 def ext_proc(
-    settings: GatewaySettings, name: str = names.EXT_PROC, *, refusals_are_silence: bool = False
+    settings: GatewaySettings,
+    name: str = names.EXT_PROC,
+    *,
+    refusals_are_silence: bool = False,
+    late: bool = False,
 ) -> Json:
     """Off by itself: each weighted cluster of a pool switches it on with that pool's picker.
 
+    *late*: the picker gets the body before it answers the headers.
     The route stays what it was: its header changes are made already, so that the match may fit no more.
     """
     return extension(
@@ -336,6 +349,7 @@ def ext_proc(
         metadata_options=METADATA_OPTIONS,
         route_cache_action="RETAIN",
         disable_immediate_response=refusals_are_silence,
+        **({"send_body_without_waiting_for_header_response": True} if late else {}),
     ) | {"disabled": True}
 
 

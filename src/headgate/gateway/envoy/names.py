@@ -8,6 +8,10 @@ from headgate.model.ids import PoolKey
 Json = dict[str, Any]
 
 EXT_PROC = "envoy.filters.http.ext_proc"
+LATE_EXT_PROC = "headgate.late_ext_proc"
+"""Asks foreign pickers that answer the headers only when they have the whole body."""
+WHOLE_BODY = "headgate.whole_body"
+"""Holds a request until its body is there, for those pickers."""
 UPGRADE_EXT_PROC = "headgate.upgrade_ext_proc"
 """Asks the picker for connections that become WebSockets, which have no body to wait for."""
 CORS = "envoy.filters.http.cors"

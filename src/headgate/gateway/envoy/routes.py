@@ -16,6 +16,7 @@ from headgate.model import headers
 from headgate.model.endpoints import Pool
 
 _HEADER_MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
+_BUFFER_PER_ROUTE = "envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
 _EXT_PROC_PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
 
 MODELS = "/v1/models"
@@ -50,6 +51,9 @@ DUPLEX_MODE: Json = {
     "response_trailer_mode": "SEND",
 }
 """What every conformant picker speaks."""
+
+LATE_MODE: Json = BUFFERED_MODE | {"request_body_mode": "STREAMED", "response_body_mode": "NONE"}
+"""A picker of the mode `streamed`."""
 
 
 def configuration(
@@ -315,7 +319,9 @@ def _forward(
         return {"redirect": dict(effect.redirect), **_changes(effect)}
     forward: Json = {
         "weighted_clusters": {
-            "clusters": [_weighted(share, at, _mark(name, share), picker) for share in action.shares]
+            "clusters": [
+                _weighted(share, at, settings, _mark(name, share), picker) for share in action.shares
+            ]
         },
         "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR",
         "timeout": duration(action.timeouts.request_s or 0.0),
@@ -363,7 +369,7 @@ def _value(wanted: ir.Condition) -> Json:
     return {"name": wanted.name, "string_match": {"exact": wanted.value}}
 
 
-def _weighted(share: ir.Share, at: Position, mark: str, picker: str) -> Json:
+def _weighted(share: ir.Share, at: Position, settings: GatewaySettings, mark: str, picker: str) -> Json:
     effect = _effect(share.filters, at)
     match share.backend:
         case None:
@@ -380,6 +386,9 @@ def _weighted(share: ir.Share, at: Position, mark: str, picker: str) -> Json:
                 pickers = dict(fallback.switched_on(ask(pool), mark))
             if pool.picker is None:
                 pickers[names.UPGRADE_EXT_PROC] = ask(pool, BODYLESS_MODE)
+            elif pool.picker.body_mode == "streamed":
+                whole = typed(_BUFFER_PER_ROUTE, buffer={"max_request_bytes": settings.body_limit_bytes})
+                pickers = {names.WHOLE_BODY: whole, names.LATE_EXT_PROC: ask(pool)}
             asked = Effect(response_add=told, per_filter=pickers)
             return entry | _changes(asked.then(effect))
         case ir.HostsBackend(cluster=cluster):
@@ -428,7 +437,7 @@ def ask(pool: Pool, mode: Json | None = None) -> Json:
 
 def _mode(pool: Pool) -> Json:
     if pool.picker is not None:
-        return DUPLEX_MODE
+        return DUPLEX_MODE if pool.picker.body_mode == "full-duplex" else LATE_MODE
     renamed = any(target.name != rule.model_name for rule in pool.models for target in rule.targets)
     return BUFFERED_MODE if renamed else UNCHANGED_MODE
 

@@ -78,7 +78,9 @@ class KubeSource:
                 self._dirty.clear()
                 await self._follow_needs()
                 snapshot = Snapshot(
-                    tuple(map(self._objects.__getitem__, self._order)), {}, tuple(self._all_problems())
+                    tuple(map(self._objects.__getitem__, self._order)),
+                    problems=tuple(self._all_problems()),
+                    cluster=True,
                 )
                 if self._complete is not None:
                     snapshot = await self._complete(snapshot)

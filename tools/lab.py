@@ -1,0 +1,199 @@
+"""Headgate as Pods on a real Kubernetes API: the lab of KUBE_LAB, or the cluster of KUBECONFIG.
+
+The lab (../shared/kube-lab unless KUBE_LAB says otherwise) runs Pods as local processes in network
+namespaces; the images of the chart stand for the programs of this checkout. It needs root and `ip`, `nft`,
+`nsenter`; building it from nothing needs Go and some ten minutes, once.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from tools import render_chart
+
+ROOT = Path(__file__).parents[1]
+NAMESPACE = render_chart.NAMESPACE
+GATEWAY_CLASS = "headgate"
+
+PATIENCE = "--timeout=120s"
+
+PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "lwepp", "echo-basic")
+
+
+class LabError(Exception):
+    """What is missing, or did not work, and what to do."""
+
+
+def folder() -> Path:
+    """Where the lab's scripts are. Raises LabError."""
+    told = os.environ.get("KUBE_LAB")
+    found = [Path(told)] if told else [each / "shared" / "kube-lab" for each in ROOT.parents]
+    for each in found:
+        if (each / "up.sh").exists():
+            return each.resolve()
+    raise LabError(f"there is no lab in {found[0]}: set KUBE_LAB to its folder, or KUBECONFIG to a cluster")
+
+
+def programs() -> Path:
+    """Where the lab keeps what it built."""
+    home = os.environ.get("KLAB_HOME")
+    return (Path(home) if home else Path.home() / ".cache" / "kubelab") / "bin"
+
+
+def own_images(picker: str | None = None) -> dict[str, dict[str, object]]:
+    """Part of an image's name → the program of this checkout that stands for it.
+
+    *picker*: another image, such as `/lwepp:`, that our picker stands for too.
+    """
+    from headgate.io.envoy.binary import find_envoy
+
+    headgate = [str(Path(sys.executable).parent / "headgate")]
+    found: dict[str, dict[str, object]] = {
+        "/headgate-controller:": {"command": headgate},
+        "/headgate-picker:": {"command": headgate},
+        "/envoyproxy/envoy:": {"command": [str(find_envoy())]},
+    }
+    if picker is not None:
+        found[picker] = {"command": [*headgate, "picker"]}
+    return found
+
+
+class Lab:
+    """A lab, or a cluster that is there. To be used as a context: it is down at the end."""
+
+    def __init__(
+        self, name: str = "headgate", images: Mapping[str, object] | None = None, *, keep: bool = False
+    ) -> None:
+        """*name*: of its network namespace; labs of different names do not meet. *images*: see `own_images`.
+        *keep*: it stays up at the end."""
+        self.cluster = os.environ.get("KUBECONFIG") or None
+        """A cluster that is there; None: the lab."""
+        self._keep = keep
+        self._folder = Path() if self.cluster else folder()
+        self._temporary = tempfile.TemporaryDirectory(prefix="headgate-lab-")
+        self.env = dict(os.environ)
+        if self.cluster is None:
+            file = Path(self._temporary.name) / "images.json"
+            file.write_text(json.dumps(own_images() if images is None else images))
+            theirs = os.environ.get("KLAB_IMAGES", str(self._folder / "images.json"))
+            self.env |= {
+                "KLAB_NS": os.environ.get("KLAB_NS", name),
+                "KLAB_IMAGES": f"{theirs}:{file}",
+            }
+
+    def __enter__(self) -> Self:
+        """Up. Raises LabError."""
+        if self.cluster is None:
+            missing_rights()
+            if not all((programs() / each).exists() for each in PROGRAMS):
+                say("building the lab (about ten minutes, once) ...")
+                self._script("build.sh", "building the lab failed")
+            say("starting the lab ...")
+            self._script("up.sh", "the lab did not come up", quiet=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.cluster is None and not self._keep:
+            subprocess.run([str(self._folder / "down.sh")], env=self.env, check=False)
+        self._temporary.cleanup()
+
+    def _script(self, name: str, failed: str, *, quiet: bool = False) -> None:
+        done = subprocess.run(
+            [str(self._folder / name)], env=self.env, capture_output=quiet, text=True, check=False
+        )
+        if done.returncode:
+            raise LabError(f"{failed}: {done.stderr or ''}")
+
+    def command(self, *args: str) -> list[str]:
+        """A command as it is to be run, where the cluster can be reached."""
+        return list(args) if self.cluster else [str(self._folder / "exec.sh"), *args]
+
+    def run(self, *args: str, text: str | None = None, check: bool = True) -> str:
+        """Run a command there and return what it says. Raises LabError."""
+        done = subprocess.run(
+            self.command(*args), env=self.env, input=text, capture_output=True, text=True, check=False
+        )
+        if check and done.returncode:
+            raise LabError(f"{' '.join(args)}: {done.stderr or done.stdout}")
+        return done.stdout
+
+    def kubectl(self, *args: str, text: str | None = None, check: bool = True) -> str:
+        """Ask or change the cluster. Raises LabError."""
+        program = "kubectl"
+        if self.cluster and shutil.which(program) is None:
+            program = str(programs() / program)
+        return self.run(program, *args, text=text, check=check)
+
+    def suite(self, which: str, *flags: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """A conformance suite of the lab's, `gie` or `gateway`, as a process whose output is piped."""
+        args = [str(self._folder / "run-conformance.sh"), which, "--gateway-class", GATEWAY_CLASS, *flags]
+        if self.cluster:
+            found = sorted(programs().glob(f"{which}-conformance-*.test"))
+            if not found:
+                raise LabError(f"the suite is not built: run {folder()}/build.sh")
+            args = [str(found[-1]), "-test.v", "-test.timeout", "3h", "-test.run", "^TestConformance$"]
+            args += [f"--gateway-class={GATEWAY_CLASS}", *flags]
+        return subprocess.Popen(
+            args, env={**self.env, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def install(self, *values: str) -> None:
+        """Install the chart, with Helm where it is or can be built, and wait until all is ready. *values*:
+        `name=value`, as for `--set`. Raises LabError."""
+        say("installing Headgate ...")
+        try:
+            helm = render_chart.find_helm()
+        except LookupError:
+            if values:
+                raise LabError("values of the chart need helm, or go to build it") from None
+            self.kubectl("apply", "--server-side", "-f", str(render_chart.PLAIN))
+        else:
+            sets = [part for each in values for part in ("--set", each)]
+            chart = ("headgate", str(render_chart.CHART), "-n", NAMESPACE, "--create-namespace")
+            self.run(str(helm), "upgrade", "--install", *chart, *sets)
+        self.kubectl("-n", NAMESPACE, "wait", "--for=condition=Available", "deployment", "--all", PATIENCE)
+
+    def logs(self, deployment: str, lines: int = 50) -> str:
+        """The last lines of a Deployment of ours."""
+        told = ("logs", f"deployment/{deployment}", f"--tail={lines}")
+        return self.kubectl("-n", NAMESPACE, *told, check=False)
+
+
+def missing_rights() -> None:
+    """Raises LabError where no lab can run, and says why."""
+    lacking = [each for each in ("ip", "nft", "nsenter", "unshare", "openssl") if shutil.which(each) is None]
+    if lacking:
+        what = ", ".join(lacking)
+        raise LabError(f"the lab needs {what} (Debian: apt-get install nftables iproute2 util-linux openssl)")
+    if os.geteuid() != 0:
+        raise LabError("the lab makes network namespaces and mounts, which needs root")
+    tried = subprocess.run(
+        ["unshare", "--net", "--mount", "true"], capture_output=True, text=True, check=False
+    )
+    if tried.returncode:
+        raise LabError(f"namespaces cannot be made here: {tried.stderr.strip()}")
+
+
+def say(line: str) -> None:
+    """Progress."""
+    print(line, flush=True)
+
+
+def run_in_lab(command: Sequence[str], name: str = "headgate") -> int:
+    """`python -m tools.lab COMMAND…`: with Headgate installed, run a command there, then take all down."""
+    with Lab(name) as lab:
+        lab.install()
+        return subprocess.run(lab.command(*command), env=lab.env, check=False).returncode
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(run_in_lab(sys.argv[1:] or ["bash"]))
+    except LabError as error:
+        sys.exit(f"lab: {error}")
