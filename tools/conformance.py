@@ -28,6 +28,8 @@ LWEPP = ("controller.extraArgs={--picker-body-mode=streamed}",)
 
 PROFILES = "GATEWAY-HTTP,GATEWAY-GRPC"
 
+LAB_ADDRESSES = ("--usable-address=10.97.200.1", "--unusable-address=192.0.2.1")
+
 ABOUT = {
     "ORGANIZATION": "headgate",
     "PROJECT": "headgate",
@@ -73,8 +75,10 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="the lab stays up")
     parser.add_argument("--no-report", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="value of the chart")
-    parser.add_argument("flags", nargs="*", metavar="FLAG", help="of the suite, such as --run-test=NAME")
-    return parser.parse_args(given)
+    at = given.index("--") if "--" in given else len(given)
+    told = parser.parse_args(given[:at])
+    told.flags = list(given[at + 1 :])
+    return told
 
 
 def flags_of(told: argparse.Namespace, report: Path | None, *, in_lab: bool) -> list[str]:
@@ -84,6 +88,8 @@ def flags_of(told: argparse.Namespace, report: Path | None, *, in_lab: bool) -> 
         found.append(f"--conformance-profiles={PROFILES}")
         if told.core:
             found.append("--supported-features=Gateway,HTTPRoute,ReferenceGrant,GRPCRoute")
+        elif in_lab:
+            found += LAB_ADDRESSES
     if told.fast:
         found.append("--fast")
     if report is not None and in_lab:

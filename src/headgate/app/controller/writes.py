@@ -12,6 +12,7 @@ import msgspec
 from headgate.app.controller.certificates import Certificates
 from headgate.gateway.half import Provisioned, Update
 from headgate.gateway.plan.classes import CONTROLLER
+from headgate.gateway.provision.addresses import Refused, missing
 from headgate.gateway.provision.objects import GATEWAY_LABEL, MANAGED, MANAGED_LABEL, Wanted
 from headgate.gateway.provision.settings import ProvisionSettings
 from headgate.io.kube.apply import Applier, Owned
@@ -135,11 +136,22 @@ class ClusterWrites:
         wanted = self._provisioned.get(identity)
         if isinstance(wanted, str):
             return with_condition(found, ("Accepted", "Programmed"), "InvalidParameters", wanted)
+        if isinstance(wanted, Wanted) and wanted.refused is not None:
+            return with_refusal(found, wanted.refused)
         addresses = self._addresses.get((identity.namespace, identity.name), ())
         if not addresses:
             message = "its Service has no address yet"
             return with_condition(found, ("Programmed",), "AddressNotAssigned", message)
-        return with_addresses(found, addresses)
+        asked = wanted.asked if isinstance(wanted, Wanted) else ()
+        lacking = missing(asked, (value for _, value in addresses))
+        return with_addresses(found if lacking is None else with_refusal(found, lacking), addresses)
+
+
+def with_refusal(status: Json, why: Refused) -> Json:
+    """A Gateway's status when it has not the addresses that it asks for."""
+    if not why.accepted:
+        status = with_condition(status, ("Accepted",), why.reason, why.message)
+    return with_condition(status, ("Programmed",), "AddressNotUsable", why.message)
 
 
 def addresses_of(service: Mapping[str, Any]) -> Addresses:

@@ -32,6 +32,8 @@ _UNREACHED = (
 """No attempt got an answer."""
 
 _ASKED = f'filter_state["{names.EXT_PROC}"]'
+_ASKED_LATE = f'filter_state["{names.LATE_EXT_PROC}"]'
+_LATE = f'"{names.LATE_EXT_PROC}" in filter_state && {_ASKED_LATE}.received_immediate_response == 1'
 PICKERS_OWN = f'"{names.EXT_PROC}" in filter_state && {_ASKED}.received_immediate_response == 1'
 """CEL: the picker itself answers the request."""
 _FOREIGN = f'{_ASKED}.destination != "{names.OWN_PICKER}"'
@@ -65,6 +67,7 @@ class Reply(msgspec.Struct, frozen=True):
     """Envoy's details are shown at the end of the message."""
     headers: tuple[tuple[str, str], ...] = ()
     """Further response headers."""
+    content_type: str = "application/json"
 
 
 NO_ROUTE = Reply(
@@ -250,6 +253,8 @@ def _too_many_headers(details: str) -> Reply:
 def _of_routing() -> Iterator[Reply]:
     """Requests that lead nowhere."""
     yield Reply("health_check_failed", "draining", "This gateway is about to end.", picked=False)
+    # What HEAD is answered with has no body, and some clients read JSON wherever it is announced.
+    yield replace(NO_ROUTE, when='request.method == "HEAD"', content_type="text/plain")
     yield NO_ROUTE
     for details in ("route_configuration_not_found", "absolute_path_rejected"):
         yield replace(NO_ROUTE, details=details)
@@ -336,6 +341,7 @@ def local_reply_config(settings: GatewaySettings) -> Json:
     return {
         "mappers": [
             {"filter": _filter(f"{PICKERS_OWN} && {_FOREIGN}"), "headers_to_add": foreign},
+            {"filter": _filter(_LATE), "headers_to_add": foreign},
             {"filter": _filter(f"{PICKERS_OWN}")},
             {"filter": _filter(f'response.code < 400 || "{REASON}" in response.headers')},
             *(_mapper(each) for each in replies(settings)),
@@ -368,7 +374,7 @@ def _mapper(reply: Reply) -> Json:
     mapper: Json = {
         "filter": _filter(" && ".join([*conditions, *([reply.when] if reply.when else [])]) or "true"),
         "headers_to_add": told,
-        "body_format_override": {"content_type": "application/json", "json_format": {"error": error}},
+        "body_format_override": {"content_type": reply.content_type, "json_format": {"error": error}},
     }
     if reply.status is not None:
         mapper["status_code"] = reply.status

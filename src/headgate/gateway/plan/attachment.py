@@ -6,7 +6,7 @@ import msgspec
 
 from headgate.gateway.plan.classes import foreign_controller
 from headgate.gateway.plan.hostnames import intersection
-from headgate.gateway.plan.listeners import Listener, gateway_of, listeners_of, takes
+from headgate.gateway.plan.listeners import UNRESOLVED, Listener, gateway_of, listeners_of, takes
 from headgate.model import absent
 from headgate.model.meta import GATEWAY_GROUP, Identity
 from headgate.model.objects import Gateway, GRPCRoute, HTTPRoute, ListenerSet, ParentRef
@@ -41,6 +41,8 @@ class Parent(msgspec.Struct, frozen=True):
     """`Accepted`, or why not; `SAID_ELSEWHERE`."""
     message: str = ""
     attached: tuple[Attached, ...] = ()
+    waiting: tuple[tuple[Identity, str], ...] = ()
+    """Owner and name of listeners that the route is on and that are not served for want of a certificate."""
 
 
 def parents(world: Store, route: Identity) -> tuple[Parent, ...]:
@@ -79,14 +81,17 @@ def _parent(world: Store, route: Route, index: int, ref: ParentRef) -> Parent:
     gateway = gateway_of(found) if isinstance(found, ListenerSet) else owner
     if world.any_object(gateway) is None or world.get(foreign_controller, gateway) is not None:
         return Parent(index, ref, None, SAID_ELSEWHERE)
-    reason, message, attached = _attached(world, route, ref, gateway, owner)
-    return Parent(index, ref, gateway, reason, message, attached)
+    own = [each for each in world.get(listeners_of, gateway) if each.owner == owner]
+    reason, message, attached = _attached(world, route, ref, owner, [each for each in own if each.served])
+    unserved = [each for each in own if each.reason in UNRESOLVED]
+    waiting = _attached(world, route, ref, owner, unserved)[2] if unserved else ()
+    names = tuple((owner, each.listener.name) for each in waiting)
+    return Parent(index, ref, gateway, reason, message, attached, names)
 
 
 def _attached(
-    world: Store, route: Route, ref: ParentRef, gateway: Identity, owner: Identity
+    world: Store, route: Route, ref: ParentRef, owner: Identity, served: Sequence[Listener]
 ) -> tuple[str, str, tuple[Attached, ...]]:
-    served = [each for each in world.get(listeners_of, gateway) if each.served and each.owner == owner]
     if not served:
         return SAID_ELSEWHERE, "", ()
     meant = [

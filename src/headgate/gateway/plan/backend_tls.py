@@ -19,6 +19,8 @@ class Wrong(msgspec.Struct, frozen=True):
     reason: str
     message: str
     field: str
+    reference: str = ""
+    """Reason of the reference that leads nowhere, where that is why."""
 
 
 def of_service(world: Store, namespace: str, name: str, number: int) -> ir.UpstreamTls | Wrong | None:
@@ -63,7 +65,8 @@ def read(world: Store, policy: Identity) -> ir.UpstreamTls | Wrong:
         pem, problems = authorities(world, policy, validation.ca_certificate_refs)
         if not pem:
             first = problems[0]
-            return Wrong("NoValidCACertificate", first.message, "spec.validation.caCertificateRefs")
+            field, reference = "spec.validation.caCertificateRefs", first.reason
+            return Wrong("NoValidCACertificate", first.message, field, reference)
     return ir.UpstreamTls(
         hostname=validation.hostname,
         authorities=pem,

@@ -1,5 +1,8 @@
 """Features of the Gateway API that are served, by their names there (v1.6)."""
 
+PROVISIONED = frozenset(["GatewayAddressEmpty", "GatewayInfrastructurePropagation", "GatewayStaticAddresses"])
+"""Those of a cluster where each Gateway gets an Envoy and a Service of its own."""
+
 FEATURES = frozenset(
     [
         "BackendTLSPolicy",

@@ -29,6 +29,9 @@ Reason = Literal[
 ]
 """Of a listener: accepted, or why not."""
 
+UNRESOLVED = ("InvalidCertificateRef", "RefNotPermitted", "InvalidCACertificateRef", "InvalidKind")
+"""Reasons of listeners that lack nothing but what they refer to."""
+
 
 class Listener(msgspec.Struct, frozen=True, kw_only=True):
     """A listener as written, with where it is bound."""
@@ -246,8 +249,10 @@ def target_listeners(world: Store, target: Target) -> tuple[Listener, ...]:
     for gateway in world.get(gateways_of, target):
         for each in world.get(written_listeners, gateway):
             judged = each
-            if each.served:
-                here = taken.setdefault(each.port, {})
+            here = taken.setdefault(each.port, {})
+            if each.reason == "UnsupportedProtocol" and here and each.protocol != "UDP":
+                judged = _beside(each, here)
+            elif each.served:
                 judged = _beside(each, here)
                 if judged.served:
                     here[each.hostname] = each
@@ -258,7 +263,7 @@ def target_listeners(world: Store, target: Target) -> tuple[Listener, ...]:
 def _beside(each: Listener, here: dict[str, Listener]) -> Listener:
     """*each* beside those that are served on its port, by host name."""
     other = next(iter(here.values()), None)
-    if other is not None and other.scheme != each.scheme:
+    if other is not None and other.protocol != each.protocol:
         message = f"port {each.port} serves protocol {other.protocol} for {_named(other)}"
         return msgspec.structs.replace(each, reason="ProtocolConflict", message=message, field="protocol")
     same = here.get(each.hostname)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from headgate.gateway.envoy.bootstrap import ARGUMENTS
-from headgate.gateway.provision import bootstrap
+from headgate.gateway.provision import addresses, bootstrap
 from headgate.gateway.provision.settings import ProvisionSettings
 from headgate.model.meta import GATEWAY_GROUP
 from headgate.model.objects import Gateway, GatewayParametersSpec
@@ -38,6 +38,10 @@ class Wanted(msgspec.Struct, frozen=True):
     owner: Json
     """Owner reference to the Gateway."""
     objects: tuple[Json, ...]
+    asked: tuple[str, ...] = ()
+    """Addresses that its Service is to have."""
+    refused: addresses.Refused | None = None
+    """Why it has no Service."""
 
 
 def name_of(gateway: Gateway) -> str:
@@ -62,7 +66,12 @@ def wanted(
     }
     made = tuple(_objects(gateway, parameters, tuple(sorted(set(ports))), told, name))
     return Wanted(
-        name, f"{name}-xds", owner, tuple({**each, "metadata": _meta(gateway, each, owner)} for each in made)
+        name,
+        f"{name}-xds",
+        owner,
+        tuple({**each, "metadata": _meta(gateway, each, owner)} for each in made),
+        addresses.asked(gateway),
+        addresses.refused(gateway),
     )
 
 
@@ -93,7 +102,7 @@ def _objects(
     }
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": config}
     yield _deployment(gateway, parameters, told, name, config)
-    if ports:
+    if ports and addresses.refused(gateway) is None:
         yield _service(gateway, parameters, ports, name)
     if parameters.autoscaling is not None:
         yield _autoscaler(parameters, name)
@@ -268,9 +277,9 @@ def _service(
             {"name": f"port-{each}", "port": each, "targetPort": each, "protocol": "TCP"} for each in ports
         ],
     }
-    asked = [each.value for each in gateway.spec.addresses if each.type == "IPAddress" and each.value]
-    if told.type == "LoadBalancer" and asked:
-        spec["loadBalancerIP"] = asked[0]
+    found = addresses.asked(gateway)
+    if told.type == "LoadBalancer" and found:
+        spec["loadBalancerIP"] = found[0]
     if told.type == "LoadBalancer" and told.load_balancer_class:
         spec["loadBalancerClass"] = told.load_balancer_class
     if told.external_traffic_policy is not None and told.type != "ClusterIP":

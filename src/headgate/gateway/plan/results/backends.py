@@ -78,16 +78,13 @@ def of_backend_tls(world: Store, policy: BackendTLSPolicy) -> PolicyResult:
     return PolicyResult(tuple(Ancestor(_ref(each), CONTROLLER, conditions) for each in sorted(gateways)))
 
 
-_REFERENCES = ("InvalidCACertificateRef", "InvalidKind", "RefNotPermitted", "NoValidCACertificate")
-
-
 def _of_policy(world: Store, policy: BackendTLSPolicy) -> Iterator[Condition]:
     generation = policy.metadata.generation
     read = world.get(backend_tls.read, policy.identity)
     if isinstance(read, backend_tls.Wrong):
         yield condition("Accepted", False, read.reason, read.message, generation)
-        wrong = [("InvalidCACertificateRef", read.message)] if read.reason in _REFERENCES else []
-        yield resolved(wrong, generation)
+        reason = "InvalidKind" if read.reference == "InvalidKind" else "InvalidCACertificateRef"
+        yield resolved([(reason, read.message)] if read.reference else [], generation)
         return
     for ref in policy.spec.target_refs:
         ports = world.get(backend_tls.ports_of, policy.namespace, ref.name, ref.section_name)

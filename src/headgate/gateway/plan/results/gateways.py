@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from headgate.gateway.plan.attachment import attachments, routes_of
+from headgate.gateway.plan.attachment import attachments, parents, routes_of
 from headgate.gateway.plan.certificates import RefProblem, referred
 from headgate.gateway.plan.classes import CONTROLLER, foreign_controller, target_of
-from headgate.gateway.plan.features import FEATURES
+from headgate.gateway.plan.features import FEATURES, PROVISIONED
 from headgate.gateway.plan.hostnames import wider_names
 from headgate.gateway.plan.listeners import (
     Listener,
@@ -77,7 +77,9 @@ def of_class(world: Store, found: GatewayClass) -> ClassResult | None:
         return None
     generation = found.metadata.generation
     conditions = (condition("Accepted", True, "Accepted", "", generation),)
-    return ClassResult(conditions, tuple(Feature(each) for each in sorted(FEATURES)))
+    provisioned = world.entry("settings", "provision") is not None
+    served = FEATURES | PROVISIONED if provisioned else FEATURES
+    return ClassResult(conditions, tuple(Feature(each) for each in sorted(served)))
 
 
 def of_gateway(world: Store, found: Gateway) -> GatewayResult | None:
@@ -87,10 +89,11 @@ def of_gateway(world: Store, found: Gateway) -> GatewayResult | None:
     generation = found.metadata.generation
     own = [each for each in world.get(listeners_of, found.identity) if each.owner == found.identity]
     served = [each for each in own if each.served]
+    others = {each.owner for each in world.get(listeners_of, found.identity) if each.served}
     return GatewayResult(
         (*_whole(served, own, generation), *_further(world, found)),
         tuple(_listener(world, each, generation) for each in own),
-        len(world.get(attached_sets, found.identity)),
+        len(others - {found.identity}),
     )
 
 
@@ -109,12 +112,14 @@ def of_listener_set(world: Store, found: ListenerSet) -> ListenerSetResult | Non
     own = [each for each in world.get(listeners_of, gateway) if each.owner == found.identity]
     served = [each for each in own if each.served]
     return ListenerSetResult(
-        _whole(served, own, generation), tuple(_listener(world, each, generation) for each in own)
+        _whole(served, own, generation, "ListenersNotValid"),
+        tuple(_listener(world, each, generation) for each in own),
     )
 
 
-def _whole(served: list[Listener], own: list[Listener], generation: int) -> Conditions:
-    """Accepted and Programmed of an object with these listeners."""
+def _whole(served: list[Listener], own: list[Listener], generation: int, none: str = "Invalid") -> Conditions:
+    """Accepted and Programmed of an object with these listeners; *none*: why it is not programmed where none
+    of them is served."""
     wrong = [each for each in own if not each.served]
     if not wrong:
         return (
@@ -126,7 +131,7 @@ def _whole(served: list[Listener], own: list[Listener], generation: int) -> Cond
     some = bool(served)
     return (
         condition("Accepted", some, "ListenersNotValid", message, generation),
-        condition("Programmed", some, "Programmed" if some else "Invalid", message, generation),
+        condition("Programmed", some, "Programmed" if some else none, message, generation),
     )
 
 
@@ -158,7 +163,7 @@ def _further(world: Store, found: Gateway) -> Iterator[Condition]:
 
 def _listener(world: Store, found: Listener, generation: int) -> ListenerResult:
     kinds, wrong_kinds = _kinds(found)
-    programmed = "Programmed" if found.served else "Invalid"
+    programmed = "Programmed" if found.served else found.reason if found.reason in _CONFLICTS else "Invalid"
     return ListenerResult(
         found.name,
         kinds,
@@ -238,13 +243,17 @@ def _overlapping(world: Store, found: Listener, generation: int) -> Iterator[Con
 
 
 def attached_routes(world: Store, owner: Identity, listener: str) -> int:
-    """How many routes a listener of *owner* has."""
+    """How many routes are on a listener of *owner*, whether or not it can be served."""
     return sum(world.get(_attached_of_bucket, number).get((owner, listener), 0) for number in range(BUCKETS))
 
 
 def _attached_of_bucket(world: Store, number: int) -> Mapping[tuple[Identity, str], int]:
-    return Counter(
-        (each.listener.owner, each.listener.name)
-        for route in routes_of(world, number)
-        for each in world.get(attachments, route)
-    )
+    return Counter(each for route in routes_of(world, number) for each in _listeners_with(world, route))
+
+
+def _listeners_with(world: Store, route: Identity) -> frozenset[tuple[Identity, str]]:
+    """Owner and name of each listener that a route is on."""
+    found = {(each.listener.owner, each.listener.name) for each in world.get(attachments, route)}
+    for parent in world.get(parents, route):
+        found.update(parent.waiting)
+    return frozenset(found)
