@@ -67,6 +67,7 @@ ELSEWHERE = {
     "model/absent.py": ("tests/golden/test_golden_check.py", "its words are golden lines"),
     "model/objects/kubernetes.py": ("tests/unit/model/test_topology.py", "readiness of pods"),
     "model/objects/inference.py": ("tests/unit/manifests/test_decode.py", "both generations of a pool"),
+    "manifests/route_rules.py": ("tests/unit/manifests/test_rules.py", "asked for by rules.py"),
     "manifests/schema.py": ("tests/unit/manifests/test_decode.py", "unknown fields and kinds"),
     "scheduling/api.py": ("tests/unit/scheduling/test_scheduler.py", "what the scheduler works on"),
 }

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from tests.live.harness.certificates import Authority, server_tls
 from tests.live.harness.echo import echoing, grpc_echoing, service
-from tests.live.harness.lab import authorities, gate, https, lab, route, secret
+from tests.live.harness.lab import authorities, authority_ref, gate, https, lab, route, secret
 from tests.manifests import Manifest
 
 pytestmark = pytest.mark.live
@@ -45,7 +45,7 @@ async def test_each_server_name_gets_its_certificate_and_its_hosts(tmp_path: Pat
 @pytest.mark.parametrize("mode", ["AllowValidOnly", "AllowInsecureFallback"])
 async def test_clients_show_certificates(tmp_path: Path, mode: str) -> None:
     ca, clients, strangers = Authority(), Authority(), Authority()
-    frontend = {"default": {"validation": {"caCertificateRefs": [{"name": "clients"}], "mode": mode}}}
+    frontend = {"default": {"validation": {"caCertificateRefs": [authority_ref("clients")], "mode": mode}}}
     async with echoing("one") as port:
         objects = [
             gate(https("a", "a"), tls={"frontend": frontend}),
@@ -77,7 +77,7 @@ async def test_backends_are_verified_and_see_the_gateways_certificate(tmp_path: 
             "metadata": {"name": name},
             "spec": {
                 "targetRefs": [{"group": "", "kind": "Service", "name": name}],
-                "validation": {"caCertificateRefs": [{"name": "inner"}], **validation},
+                "validation": {"caCertificateRefs": [authority_ref("inner")], **validation},
             },
         }
 
@@ -92,7 +92,7 @@ async def test_backends_are_verified_and_see_the_gateways_certificate(tmp_path: 
             *(route(name, name, hostnames=[f"{name}.example"]) for name in ("good", "misnamed", "unsigned")),
             policy("good", hostname="inner.example"),
             policy("misnamed", hostname="other.example"),
-            policy("unsigned", hostname="inner.example", caCertificateRefs=[{"name": "other"}]),
+            policy("unsigned", hostname="inner.example", caCertificateRefs=[authority_ref("other")]),
         ]
         async with lab(tmp_path, *objects) as made:
             status, told = await made.ask("good.example", ca, sni="a.example")

@@ -36,16 +36,10 @@ from headgate.model.objects import (
     Secret,
     Service,
 )
-from headgate.model.objects.gateway_api import (
-    BackendRef,
-    BackendTLSPolicySpec,
-    GatewaySpec,
-    HTTPRouteSpec,
-    Listener,
-    ListenerTls,
-    RouteFilter,
-)
+from headgate.model.objects.gateways import GatewaySpec, Listener, ListenerTls
 from headgate.model.objects.inference import InferencePoolSpecX
+from headgate.model.objects.policies import BackendTLSPolicySpec
+from headgate.model.objects.routes import BackendRef, HTTPRouteSpec
 
 
 class PoolXWire(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,10 +147,8 @@ SILENT: Mapping[type, frozenset[str]] = {
         ]
     ),
     GatewayClassSpec: frozenset({"description"}),
-    RouteFilter: frozenset({"extensionRef", "externalAuth"}),
 }
-"""Fields that may be there and change nothing for traffic, or whose effect is told elsewhere: a rule with a
-filter that is not supported is reported as a whole."""
+"""Fields that may be there and change nothing for traffic."""
 
 UNSUPPORTED: Mapping[type, frozenset[str]] = {
     GatewaySpec: frozenset({"addresses", "infrastructure", "backendTLS", "defaultScope"}),

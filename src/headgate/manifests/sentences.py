@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from headgate.manifests import schema
-from headgate.model.meta import DURATION, HOSTNAME, LINE, NAMESPACE, OBJECT_NAME, KubeObject
+from headgate.model.meta import DURATION, GROUP, HOSTNAME, KIND, LINE, NAMESPACE, OBJECT_NAME, KubeObject
 from headgate.model.objects import InferencePool, InferencePoolX
 from headgate.model.units import read_seconds, written_seconds
 from headgate.model.words import counted
@@ -18,7 +18,7 @@ _MISSING = re.compile(r"^Object missing required field `([^`]+)`$")
 _LENGTH = re.compile(r"^Expected `(str|array|object)` of length (>=|<=) ([0-9]+)$")
 _PLACEHOLDER = re.compile(r"\$\{[A-Za-z_][\w.:-]*\}|\$\([A-Za-z_]\w*\)|\A\$[A-Za-z_]\w*\Z")
 
-_TEXTS = frozenset((LINE, NAMESPACE, OBJECT_NAME))
+_TEXTS = frozenset((GROUP, KIND, LINE, NAMESPACE, OBJECT_NAME))
 """Descriptions that say nothing to who wrote no text at all."""
 
 LONGEST_SHOWN = 80
@@ -82,7 +82,7 @@ def _sentence(cls: type[KubeObject], data: Mapping[str, Any], field: str, value:
     choices = schema.words(type_)
     description = next((each.description for each in metas if each.description), None)
     length = _LENGTH.match(what)
-    if cls is InferencePoolX and isinstance(value, Mapping) and field.startswith("spec.selector"):
+    if cls is InferencePoolX and isinstance(value, Mapping) and value and field.startswith("spec.selector"):
         return _without_match_labels(value)
     if what.startswith("Invalid enum value") or (choices and not isinstance(value, (Mapping, list))):
         near = _near(str(value), choices)
@@ -255,6 +255,8 @@ def _instead(description: str, value: object) -> str:
         whole = round(seconds * 1000) / 1000
         text = written_seconds(whole) if whole == int(whole) else f"{round(whole * 1000)}ms"
         return f": write {text}"
+    if description == GROUP and isinstance(value, str) and "/" in value:
+        return f": the version does not stand here, write {value.partition('/')[0]}"
     if description == HOSTNAME and isinstance(value, str):
         bare = value.strip().lower().partition("://")[2] or value.strip().lower()
         host, colon, port = bare.partition("/")[0].partition(":")

@@ -24,6 +24,8 @@ PRECISE_HOSTNAME = "a host name such as llm.example.com: lower case, no *, no sc
 
 OBJECT_NAME = "a name such as gpu-1 or llm.example.com: lower-case letters, digits, '-' and '.'"
 LINE = "text without line breaks and other control characters"
+GROUP = "an API group such as gateway.networking.k8s.io, or '' for Kubernetes' core"
+KIND = "a kind, such as Service"
 NAMESPACE = "a namespace such as team-a: lower-case letters, digits and '-', at most 63"
 
 # `\Z` and not `$` ends every pattern: a line break may follow `$`, and Envoy refuses it.
@@ -42,6 +44,23 @@ Namespace = Annotated[
     str,
     msgspec.Meta(
         min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z", description=NAMESPACE
+    ),
+]
+Group = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=253,
+        pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?\Z",
+        description=GROUP,
+    ),
+]
+Kind = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=63,
+        pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?\Z",
+        description=KIND,
     ),
 ]
 Line = Annotated[
@@ -81,6 +100,22 @@ Duration = Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}\Z"
 """Gateway API duration, e.g. `1m30s` or `500ms`; `0s` means no limit."""
 
 Labels = Mapping[str, str]
+LabelKey = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=253,
+        pattern=r"^([a-z0-9.-]+/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]\Z",
+        description="a label's name",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=63,
+        pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z",
+        description="a label's value: letters, digits, '-', '_' and '.', at most 63, no spaces",
+    ),
+]
 
 
 class Identity(msgspec.Struct, frozen=True, order=True):

@@ -27,6 +27,11 @@ def secret(name: str, pair: KeyPair) -> Manifest:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
 
 
+def authority_ref(name: str) -> Manifest:
+    """What names the ConfigMap that `authorities` makes."""
+    return {"group": "", "kind": "ConfigMap", "name": name}
+
+
 def authorities(name: str, authority: Authority) -> Manifest:
     data = {"ca.crt": authority.pem.decode()}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}

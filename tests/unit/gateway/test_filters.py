@@ -10,14 +10,8 @@ from headgate.gateway.api import Effect, FilterPlugin, Position, Refusal, Scope
 from headgate.gateway.half import world_of
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.meta import GATEWAY_GROUP, Identity
-from headgate.model.objects import PathMatch, RouteFilter
-from headgate.model.objects.gateway_api import (
-    Header,
-    HeaderModifier,
-    PathModifier,
-    RequestRedirect,
-    UrlRewrite,
-)
+from headgate.model.objects import FilterType, PathMatch, RouteFilter
+from headgate.model.objects.routes import Header, HeaderModifier, PathModifier, RequestRedirect, UrlRewrite
 
 PLUGINS = {
     each.TYPE: each
@@ -29,7 +23,9 @@ MOVED = Position("http", 8080, 8080, 8443)
 """Where 80 and 443 are bound elsewhere."""
 
 
-def effect(type_: str, path: PathMatch | None = None, at: Position = AT, **settings: Any) -> Effect | Refusal:
+def effect(
+    type_: FilterType, path: PathMatch | None = None, at: Position = AT, **settings: Any
+) -> Effect | Refusal:
     scope = Scope(world_of(GatewaySettings()), ROUTE, path or PathMatch("PathPrefix", "/a"))
     read = PLUGINS[type_].read(RouteFilter(type_, **settings), scope)
     return read if isinstance(read, Refusal) else read.effect(at)
@@ -44,7 +40,7 @@ def done(found: Effect | Refusal) -> Effect:
     ("type_", "member"),
     [("RequestHeaderModifier", "request"), ("ResponseHeaderModifier", "response")],
 )
-def test_headers_are_set_added_and_removed_literally(type_: str, member: str) -> None:
+def test_headers_are_set_added_and_removed_literally(type_: FilterType, member: str) -> None:
     modifier = HeaderModifier(set=(Header("x", "100%"),), add=(Header("y", "1"),), remove=("z",))
     settings: dict[str, Any] = {f"{member}_header_modifier": modifier}
     found = done(effect(type_, None, **settings))
@@ -96,7 +92,7 @@ RESERVED = (
     ],
 )
 def test_framing_and_the_gateways_own_headers_are_no_business_of_a_route(
-    type_: str, member: str, wire: str, name: str
+    type_: FilterType, member: str, wire: str, name: str
 ) -> None:
     fine = Header("x-fine", "1")
     for modifier, field in (

@@ -95,3 +95,46 @@ def test_pools_and_models() -> None:
 )
 def test_what_is_right_breaks_none(right: Manifest) -> None:
     assert told(right) == []
+
+
+@pytest.mark.parametrize(
+    ("made", "field"),
+    [
+        (manifest.route({"name": "a"}, {"name": "a"}), "spec.rules[1].name"),
+        (
+            route(matches=[{"queryParams": [{"name": "a", "value": "1"}, {"name": "a", "value": "2"}]}]),
+            "spec.rules[0].matches[0].queryParams[1].name",
+        ),
+        (
+            route(sessionPersistence={"cookieConfig": {"lifetimeType": "Permanent"}}),
+            "spec.rules[0].sessionPersistence.absoluteTimeout",
+        ),
+        (route(retry={"codes": [500, 500]}), "spec.rules[0].retry.codes[1]"),
+        (
+            gateway({**HTTP, "protocol": "HTTPS", "tls": {"mode": "Terminate"}}),
+            "spec.listeners[0].tls.certificateRefs",
+        ),
+        (gateway({**HTTP, "protocol": "TCP", "hostname": "a.example"}), "spec.listeners[0].hostname"),
+        (gateway({**HTTP, "protocol": "TLS"}), "spec.listeners[0].tls"),
+    ],
+)
+def test_what_the_api_server_refuses_is_told_at_its_field(made: Manifest, field: str) -> None:
+    assert [each for each, _ in told(made)] == [field]
+
+
+def test_two_references_to_one_parent_say_which_part_of_it() -> None:
+    made = route()
+    made["spec"]["parentRefs"] = [{"name": "g", "sectionName": "a"}, {"name": "g", "port": 80}]
+    assert told(made) == [
+        ("spec.parentRefs[1]", "Gateway g is named twice: give both a sectionName, or both a port")
+    ]
+    made["spec"]["parentRefs"] = [{"name": "g", "sectionName": "a"}, {"name": "g", "sectionName": "b"}]
+    assert told(made) == []
+
+
+def test_a_prefix_is_replaced_where_one_is_met() -> None:
+    rewrite = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/x"}}
+    change = {"filters": [{"type": "URLRewrite", "urlRewrite": rewrite}]}
+    assert told(route(**path("/a"), **change)) == []
+    [(field, _)] = told(route(**path("/a", "Exact"), **change))
+    assert field == "spec.rules[0].filters[0].urlRewrite.path"

@@ -225,7 +225,8 @@ class _Planner:
         if wanted.idle_timeout is not None:
             message = "idleTimeout is not supported and is ignored; absoluteTimeout is"
             self._problem(f"{field}.idleTimeout", "UnsupportedValue", message, warning=True)
-        permanent = wanted.cookie_config.lifetime_type == "Permanent"
+        cookie = wanted.cookie_config
+        permanent = cookie is not None and cookie.lifetime_type == "Permanent"
         return ir.Session(
             "cookie" if wanted.type == "Cookie" else "header",
             wanted.session_name or _session_name(self._route.identity, where),
@@ -249,14 +250,14 @@ def _seconds(duration: str | None) -> float | None:
 def grpc_match(spec: GrpcMatch) -> RouteMatch:
     """The same as a match of HTTP: a call's path is `/service/method`."""
     method = spec.method
-    if method is None:
+    if method is None or not (method.service or method.method):
         return RouteMatch(headers=spec.headers)
     if method.type == "RegularExpression":
-        service, name = method.service or "[^/]+", method.method or "[^/]+"
+        service, name = (f"(?:{each})" if each else "[^/]+" for each in (method.service, method.method))
         path = PathMatch("RegularExpression", f"/{service}/{name}")
-    elif method.method is None:
+    elif not method.method:
         path = PathMatch("PathPrefix", f"/{method.service}")
-    elif method.service is None:
+    elif not method.service:
         path = PathMatch("RegularExpression", f"/[^/]+/{re.escape(method.method)}")
     else:
         path = PathMatch("Exact", f"/{method.service}/{method.method}")

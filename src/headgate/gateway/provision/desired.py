@@ -44,12 +44,12 @@ def parameters(world: Store, identity: Identity) -> GatewayParametersSpec | str:
     namespace = gateway.namespace
     if ref is None:
         its_class = world.object(GatewayClass, "", gateway.spec.gateway_class_name)
-        ref = its_class.spec.parameters_ref if its_class is not None else None
-        if ref is None:
+        of_class = its_class.spec.parameters_ref if its_class is not None else None
+        if of_class is None:
             return GatewayParametersSpec()
-        if ref.namespace is None:
+        if of_class.namespace is None:
             return f"parametersRef of GatewayClass {gateway.spec.gateway_class_name} needs a namespace"
-        namespace = ref.namespace
+        ref, namespace = of_class, of_class.namespace
     if (ref.group, ref.kind) != (HEADGATE_GROUP, "GatewayParameters"):
         said = f"parameters of kind {ref.kind} in {ref.group} are unknown"
         return f"{said}; use GatewayParameters of {HEADGATE_GROUP}"

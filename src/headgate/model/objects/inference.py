@@ -10,33 +10,17 @@ from headgate.model.meta import (
     INFERENCE_GROUP,
     INFERENCE_X_GROUP,
     LLM_D_GROUP,
+    Group,
+    Kind,
     KubeObject,
+    LabelKey,
+    LabelValue,
     Name,
     PortNumber,
     Weight,
 )
 
-SelectorLabels = Annotated[
-    Mapping[
-        Annotated[
-            str,
-            msgspec.Meta(
-                max_length=253,
-                pattern=r"^([a-z0-9.-]+/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]\Z",
-                description="a label's name",
-            ),
-        ],
-        Annotated[
-            str,
-            msgspec.Meta(
-                max_length=63,
-                pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z",
-                description="a label's value: letters, digits, '-', '_' and '.', at most 63, no spaces",
-            ),
-        ],
-    ],
-    msgspec.Meta(min_length=1, max_length=64),
-]
+SelectorLabels = Annotated[Mapping[LabelKey, LabelValue], msgspec.Meta(min_length=1, max_length=64)]
 """Label → value; all must match. An empty selector is refused: it would take every pod of the namespace."""
 
 FailureMode = Literal["FailOpen", "FailClose"]
@@ -59,15 +43,8 @@ class EndpointPickerRef(msgspec.Struct, frozen=True, rename="camel"):
     """The Service of the pool's endpoint picker, in the pool's namespace."""
 
     name: Name
-    group: str = ""
-    kind: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?\Z",
-            max_length=63,
-            description="a kind, such as Service",
-        ),
-    ] = "Service"
+    group: Group = ""
+    kind: Kind = "Service"
     port: PortRef | None = None
     """The Service's port, not its target port."""
     failure_mode: FailureMode = "FailClose"
@@ -103,8 +80,8 @@ class ExtensionRef(msgspec.Struct, frozen=True, rename="camel"):
     """v1alpha2's word for the endpoint picker's Service."""
 
     name: Name
-    group: str = ""
-    kind: str = "Service"
+    group: Group = ""
+    kind: Kind = "Service"
     port_number: PortNumber = 9002
     failure_mode: FailureMode = "FailClose"
 

@@ -65,8 +65,8 @@ def test_a_slash_at_the_end_of_a_prefix_says_nothing() -> None:
     assert min(routes, key=lambda each: each.precedence) is routes[0]
 
 
-def test_of_two_parameters_of_one_name_the_first_counts() -> None:
-    twice = [{"name": "a", "value": "1"}, {"name": "a", "value": "2"}, {"name": "A", "value": "3"}]
+def test_of_two_headers_of_one_name_the_first_counts_and_parameters_have_case() -> None:
+    twice = [{"name": "a", "value": "1"}, {"name": "A", "value": "3"}]
     (only,), _ = compiled(manifest.rule("fit", matches=[match(queryParams=twice, headers=twice)]))
     assert [each.value for each in only.rule.match.query] == ["1", "3"]
     assert [each.value for each in only.rule.match.headers] == ["1"]
@@ -82,13 +82,10 @@ def test_a_bad_expression_costs_its_match_only() -> None:
 
 
 def test_an_unsupported_filter_fails_its_rule_and_no_other() -> None:
-    rewrite = {
-        "type": "URLRewrite",
-        "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}},
-    }
+    theirs = {"type": "ExtensionRef", "extensionRef": {"group": "a.example", "kind": "Theirs", "name": "x"}}
     exact = match(path={"type": "Exact", "value": "/a"})
     routes, [problem] = compiled(
-        manifest.rule("fit", matches=[exact], filters=[rewrite]), manifest.rule("fit")
+        manifest.rule("fit", matches=[exact], filters=[theirs]), manifest.rule("fit")
     )
     assert isinstance(routes[0].rule.action, ir.Fail)
     assert isinstance(routes[1].rule.action, ir.Forward)
