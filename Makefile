@@ -46,8 +46,13 @@ core: $(STAMP)
 demo: $(STAMP) $(NATIVE) core  ## the gateway over a simulated fleet, with load, beside round robin: about a minute
 	@$(BIN)/headgate demo
 
-test: $(NATIVE) core lint types layers rust  ## all checks and all tests, the live ones (real Envoy) too
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(FAST) tests/live
+test: $(NATIVE) core lint types layers rust  ## all checks and all tests, the live ones (real Envoy) and the conformance suites too
+	@if [ -n "$(NO_LAB)" ]; then echo "conformance suites: not run, NO_LAB=$(NO_LAB)"; suites=; \
+	else echo "conformance suites: they run beside the tests; what they say comes at the end"; \
+	  $(BIN)/python -m tools.conformance core >$(VENV)/conformance.log 2>&1 & suites=$$!; fi; \
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(FAST) tests/live; tests=$$?; found=0; \
+	if [ -n "$$suites" ]; then wait $$suites; found=$$?; echo "conformance suites:"; grep -v SKIP $(VENV)/conformance.log; fi; \
+	test $$tests -eq 0 -a $$found -eq 0
 	@HEADGATE_CORE=plain $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(COMPILED)
 
 fast: $(NATIVE) lint types layers  ## what to run on every save: no processes are started

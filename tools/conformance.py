@@ -1,6 +1,6 @@
 """Runs an upstream conformance suite against Headgate, installed as users install it.
 
-Usage: python -m tools.conformance gie|gateway [options] [-- flags of the suite]
+Usage: python -m tools.conformance gie|gateway|core [options] [-- flags of the suite]
 
 In the lab, or with KUBECONFIG set in that cluster (see tools/lab.py). The last lines are `passed: N` and
 `failed: N`; the exit code is 0 when the suite is content. A whole run's report is written into
@@ -8,9 +8,12 @@ docs/conformance/.
 """
 
 import argparse
+import os
 import re
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,8 +41,16 @@ ABOUT = {
     "CONTACT": "https://github.com/headgate/headgate/issues",
 }
 
+NEEDS = (
+    "needs root, for network namespaces and mounts; ip, nft, nsenter; the lab of KUBE_LAB, whose programs "
+    "are built once (ten minutes, with Go); then three minutes, mostly of waiting. Or KUBECONFIG."
+)
+
+LUCK = "GatewayWeightedAcrossTwoInferencePools"
+"""It wants to meet the pool of 30 % three times in a row in 300 tries, for each of three pods. One run in a
+hundred does not."""
+
 _DONE = re.compile(r"^\s*--- (PASS|FAIL|SKIP): TestConformance/([A-Za-z0-9]+) \((.*)\)")
-_STARTED = re.compile(r"^=== RUN\s+TestConformance/([A-Za-z0-9]+)$")
 
 
 class Count:
@@ -51,14 +62,11 @@ class Count:
 
     def read(self, line: str) -> str | None:
         """What to say of a line, if anything."""
-        if (started := _STARTED.match(line)) is not None:
-            return f"  {started[1]} ..."
-        if (done := _DONE.match(line)) is None:
-            return None
-        if not line.startswith("    ---"):
-            return None  # a part of a test
+        done = _DONE.match(line)
+        if done is None or not line.startswith("    ---"):
+            return None  # nothing, or a part of a test
         self.results[done[2]] = done[1]
-        return f"  {done[1]}  {done[2]} ({done[3]})"
+        return f" {done[1]}  {done[2]} ({done[3]})"
 
     def of(self, result: str) -> list[str]:
         """Tests with that result, ordered."""
@@ -68,9 +76,8 @@ class Count:
 def arguments(given: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.conformance")
-    parser.add_argument("suite", choices=("gie", "gateway"))
+    parser.add_argument("suite", choices=("gie", "gateway", "core"), help="core: both, nothing extended")
     parser.add_argument("--fast", action="store_true", help="short timeouts, no report: while developing")
-    parser.add_argument("--core", action="store_true", help="gateway: no extended features; no report")
     parser.add_argument("--own-picker", action="store_true", help="gie: our picker in place of the suite's")
     parser.add_argument("--keep", action="store_true", help="the lab stays up")
     parser.add_argument("--no-report", action="store_true")
@@ -81,12 +88,12 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     return told
 
 
-def flags_of(told: argparse.Namespace, report: Path | None, *, in_lab: bool) -> list[str]:
-    """The suite's flags."""
+def flags_of(told: argparse.Namespace, suite: str, report: Path | None, *, in_lab: bool) -> list[str]:
+    """The flags of one of the suites."""
     found: list[str] = []
-    if told.suite == "gateway":
+    if suite == "gateway":
         found.append(f"--conformance-profiles={PROFILES}")
-        if told.core:
+        if told.suite == "core":
             found.append("--supported-features=Gateway,HTTPRoute,ReferenceGrant,GRPCRoute")
         elif in_lab:
             found += LAB_ADDRESSES
@@ -102,44 +109,76 @@ def flags_of(told: argparse.Namespace, report: Path | None, *, in_lab: bool) -> 
     return [*found, *told.flags]
 
 
+class Running:
+    """A suite that runs: its output is read by a thread, so that several may run side by side."""
+
+    def __init__(self, lab: Lab, suite: str, flags: Sequence[str], *, prefix: str = "") -> None:
+        self.suite = suite
+        self.count = Count()
+        self._prefix = prefix
+        self._log: list[str] = []
+        self._process = lab.suite(suite, *flags, env=ABOUT)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._log.append(line)
+            if (said := self.count.read(line)) is not None:
+                say(f"{self._prefix}{said}")
+
+    def wait(self, lab: Lab) -> bool:
+        """Whether it is content; otherwise its whole output is put into a file, which is named."""
+        self._reader.join()
+        code = self._process.wait()
+        if code == 0 and self.count.of("PASS") and not self.count.of("FAIL"):
+            return True
+        file = Path(tempfile.gettempdir()) / f"headgate-conformance-{self.suite}.log"
+        file.write_text("".join(self._log) + lab.logs("headgate-controller", 500))
+        say(f"the whole output of the suite {self.suite}: {file}")
+        return False
+
+
 def run(told: argparse.Namespace) -> int:
     """Everything. Raises LabError."""
     began = time.monotonic()
+    say(NEEDS)
+    suites = ("gie", "gateway") if told.suite == "core" else (told.suite,)
     images = own_images("/lwepp:" if told.own_picker else None)
-    whole = not (told.fast or told.core or told.own_picker or told.no_report or told.flags)
-    with tempfile.TemporaryDirectory() as folder, Lab("headgate", images, keep=told.keep) as lab:
-        report = Path(folder) / NAMES[told.suite] if whole else None
-        lab.install(*(LWEPP if told.suite == "gie" and not told.own_picker else ()), *told.set)
+    whole = told.suite != "core" and not (told.fast or told.own_picker or told.no_report or told.flags)
+    name = f"headgate-{os.getpid()}"
+    with tempfile.TemporaryDirectory() as folder, Lab(name, images, keep=told.keep) as lab:
+        lab.install(*(LWEPP if "gie" in suites and not told.own_picker else ()), *told.set)
         lab.kubectl("wait", "--for=condition=Accepted", f"gatewayclass/{GATEWAY_CLASS}", "--timeout=60s")
-        say(f"running the suite {told.suite} ...")
-        flags = flags_of(told, report, in_lab=lab.cluster is None)
-        count = Count()
-        log: list[str] = []
-        with lab.suite(told.suite, *flags, env=ABOUT) as suite:
-            assert suite.stdout is not None
-            for line in suite.stdout:
-                log.append(line)
-                if (said := count.read(line)) is not None and not said.endswith("..."):
-                    say(said)
-        failed = count.of("FAIL")
-        if failed or suite.returncode:
-            logs = Path(tempfile.gettempdir()) / f"headgate-conformance-{told.suite}.log"
-            logs.write_text("".join(log) + lab.logs("headgate-controller", 500))
-            say(f"the suite's whole output: {logs}")
+        say(f"running {' and '.join(suites)} ...")
+        report = Path(folder) / NAMES[told.suite] if whole else None
+        running = [
+            Running(lab, each, flags_of(told, each, report, in_lab=lab.cluster is None), prefix=f"{each}:")
+            for each in suites
+        ]
+        content = [each.wait(lab) for each in running]
+        for at, each in enumerate(running):
+            if not content[at] and each.count.of("FAIL") == [LUCK]:
+                say(f"{LUCK} is a matter of luck: once more")
+                again = Running(lab, each.suite, [f"--run-test={LUCK}"], prefix=f"{each.suite}:")
+                content[at] = again.wait(lab)
+                each.count.results |= {LUCK: "PASS" if content[at] else "FAIL"}
         if report is not None and report.exists():
             REPORTS.mkdir(exist_ok=True)
             (REPORTS / report.name).write_text(report.read_text())
             say(f"report: docs/conformance/{report.name}")
     say(f"took {time.monotonic() - began:.0f} s")
-    if skipped := count.of("SKIP"):
-        say(f"skipped: {len(skipped)}")
-    say(f"passed: {len(count.of('PASS'))}")
-    say(f"failed: {len(failed)}")
-    return suite.returncode or (1 if failed or not count.of("PASS") else 0)
+    for result, word in (("SKIP", "skipped"), ("PASS", "passed"), ("FAIL", "failed")):
+        number = sum(len(each.count.of(result)) for each in running)
+        if number or result != "SKIP":
+            say(f"{word}: {number}")
+    return 0 if all(content) else 1
 
 
 def main() -> int:
     """Run it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the lab is taken down then, too
     try:
         return run(arguments(sys.argv[1:]))
     except LabError as error:

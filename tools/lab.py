@@ -60,7 +60,7 @@ def own_images(picker: str | None = None) -> dict[str, dict[str, object]]:
         "/envoyproxy/envoy:": {"command": [str(find_envoy())]},
     }
     if picker is not None:
-        found[picker] = {"command": [*headgate, "picker"]}
+        found[picker] = {"command": [*headgate, "picker", "--conformance-headers"]}
     return found
 
 
@@ -89,6 +89,14 @@ class Lab:
 
     def __enter__(self) -> Self:
         """Up. Raises LabError."""
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self) -> None:
         if self.cluster is None:
             missing_rights()
             if not all((programs() / each).exists() for each in PROGRAMS):
@@ -96,7 +104,6 @@ class Lab:
                 self._script("build.sh", "building the lab failed")
             say("starting the lab ...")
             self._script("up.sh", "the lab did not come up", quiet=True)
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self.cluster is None and not self._keep:

@@ -42,6 +42,11 @@ REASON = "x-headgate-reason"
 DROPPED_REASON = "x-llm-d-request-dropped-reason"
 """Response header: the incumbent's name for why a request was refused."""
 
+TEST_SELECTION = "test-epp-endpoint-selection"
+"""Request header of the conformance suites: endpoints, `ip` or `ip:port`, parted by commas."""
+TEST_SERVED = "x-conformance-test-served-endpoint"
+"""Response header that they look at: who the data plane says has served."""
+
 OBJECTIVE = ("x-llm-d-inference-objective", "x-gateway-inference-objective")
 FAIRNESS_ID = ("x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id")
 MODEL_REWRITE = ("x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite")

@@ -55,7 +55,15 @@ class WireError(Exception):
 class Settings:
     """How this process talks on every stream."""
 
-    __slots__ = ("body_limit", "keys", "nonce", "odd_body_limit", "secret", "subset_filter")
+    __slots__ = (
+        "body_limit",
+        "keys",
+        "nonce",
+        "odd_body_limit",
+        "secret",
+        "subset_filter",
+        "test_headers",
+    )
 
     def __init__(
         self,
@@ -65,6 +73,7 @@ class Settings:
         body_limit: int = BODY_LIMIT_BYTES,
         odd_body_limit: int = ODD_BODY_BYTES,
         subset_filter: bool = True,
+        test_headers: bool = False,
     ) -> None:
         self.nonce = nonce
         self.secret = secret
@@ -75,6 +84,8 @@ class Settings:
         """See `parse.ODD_BODY_BYTES`."""
         self.subset_filter = subset_filter
         """False: the subset hint is not looked at."""
+        self.test_headers = test_headers
+        """Clients may name the endpoints, and are told who served, as conformance suites want it."""
 
 
 class _Phase(Enum):
@@ -87,6 +98,11 @@ class _Phase(Enum):
     STARTED = auto()
     """Response headers seen."""
     OVER = auto()
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    entries = (entry.strip() for entry in text.split(",")[:MOST_SUBSET])
+    return tuple(entry for entry in entries if 0 < len(entry.encode()) <= LONGEST_ENDPOINT)
 
 
 def _subset(metadata: Struct) -> tuple[str, ...] | None:
@@ -243,6 +259,8 @@ class Conversation:
         context = message.metadata_context.filter_metadata
         if self._settings.subset_filter and names.SUBSET_NAMESPACE in context:
             self._subset = _subset(context[names.SUBSET_NAMESPACE])
+        if self._settings.test_headers and names.TEST_SELECTION in self._headers:
+            self._subset = _listed(self._headers[names.TEST_SELECTION])
         if message.request_headers.end_of_stream:
             self._headers_only = True
             return self._arrive(b"")
@@ -346,7 +364,10 @@ class Conversation:
         self._phase = _Phase.STARTED
         self._answering = Answering(self.outbox, duplex=self._response_duplex, lean=self._lean)
         restored = self._asked_model if self._target is not None and not self._response_bodyless else None
-        return self._follow(self._answering.begin(message, self._additions(), restored))
+        additions = self._additions()
+        if self._settings.test_headers:
+            additions[names.TEST_SERVED] = served_endpoint(message) or "fail: the data plane said nothing"
+        return self._follow(self._answering.begin(message, additions, restored))
 
     def _additions(self) -> dict[str, str]:
         """Headers for the client; our own Envoy adds them itself."""

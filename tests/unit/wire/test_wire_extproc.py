@@ -11,6 +11,7 @@ from tests.wires import CONVERSATIONS
 from headgate.model.ids import EndpointId
 from headgate.model.load import ModelCard
 from headgate.model.requests import Usage
+from headgate.wire import extproc
 from headgate.wire.answers import CHUNK_BYTES
 from headgate.wire.extproc import Settings, WireError
 from headgate.wire.said import Arrived, FirstBytes, Over, Started
@@ -673,3 +674,29 @@ def test_equal_messages_before_the_last_one_are_all_heard() -> None:
     stream.answers()
     stream.tell(*[chunk(b"data: {}\n\n")] * 3)
     assert stream.kinds() == ["response_body"] * 3
+
+
+def told(selection: str, served: str) -> tuple[Any, dict[str, str]]:
+    """The request of a client that selects endpoints, and the headers that its answer gets."""
+    stream = Stream(test_headers=True)
+    [arrived] = stream.tell(request({**POST, "test-epp-endpoint-selection": selection}), body(BODY))
+    stream.talk.route((A,), None, "d")
+    stream.answers()
+    stream.tell(response(PLAIN, served=served))
+    return arrived.request, put(stream.answers()[0].response_headers.response.header_mutation)
+
+
+def test_conformance_suites_may_name_the_endpoints_and_are_told_who_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Stream, "make", extproc.Conversation)  # the native wire has no such setting
+    asked, headers = told(" 10.0.0.1:8000, 10.0.0.2 ,", A)
+    assert asked.subset == ("10.0.0.1:8000", "10.0.0.2")
+    assert headers["x-conformance-test-served-endpoint"] == A
+    _, headers = told("10.0.0.1", "")
+    assert headers["x-conformance-test-served-endpoint"].startswith("fail:")
+
+
+def test_without_that_setting_clients_name_nobody() -> None:
+    [arrived] = Stream().tell(request({**POST, "test-epp-endpoint-selection": "10.0.0.1"}), body(BODY))
+    assert arrived.request.subset is None

@@ -35,9 +35,14 @@ class ClusterSource:
     """Follows a cluster, or some of its namespaces."""
 
     def __init__(
-        self, access: Access, namespaces: Sequence[str] = (), kinds: Sequence[Followed] = WHOLE
+        self,
+        access: Access,
+        namespaces: Sequence[str] = (),
+        kinds: Sequence[Followed] = WHOLE,
+        needed: str | None = None,
     ) -> None:
-        self._access, self._namespaces, self._kinds = access, namespaces, kinds
+        """*needed*: see `KubeSource`."""
+        self._access, self._namespaces, self._kinds, self._needed = access, namespaces, kinds, needed
         self.seen: Callable[[Identity, Mapping[str, Any] | None], None] = lambda identity, raw: None
         """Told of raw objects, see `KubeSource`."""
         self._keys = ApiKeys()
@@ -58,7 +63,12 @@ class ClusterSource:
                 return replace(read, addresses=addresses, api_keys=keys, problems=(*read.problems, *wrong))
 
             source = self._source = KubeSource(
-                client, self._namespaces, kinds=self._kinds, complete=complete, seen=self.seen
+                client,
+                self._namespaces,
+                kinds=self._kinds,
+                needed=self._needed,
+                complete=complete,
+                seen=self.seen,
             )
             async for snapshot in source.snapshots():
                 yield snapshot

@@ -129,6 +129,8 @@ class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
     trust: Trust = Trust()
     """What https model servers are scraped by."""
     subset_filter: bool = True
+    test_headers: bool = False
+    """See `wire.extproc.Settings`; with the portable wire only."""
     wire: str | None = None
     """`native`, `portable` or `auto`; None: as `HEADGATE_WIRE` says, else `auto`."""
     wire_threads: int = 1
@@ -176,7 +178,7 @@ class Picker:
         )
         self._hub = Hub(nonce, Listener(self._decisions, self._metrics.counts), time.monotonic, secret=secret)
         self._hub.default = options.pool
-        self._native = native.load(options.wire)
+        self._native = None if options.test_headers else native.load(options.wire)
         self.wire = "portable" if self._native is None else "native"
         """Which wire serves."""
         self._keys = Keys(options.keys)
@@ -192,7 +194,11 @@ class Picker:
             keys=self._keys,
         )
         self._wire = Settings(
-            nonce, secret=secret, body_limit=options.body_limit, subset_filter=options.subset_filter
+            nonce,
+            secret=secret,
+            body_limit=options.body_limit,
+            subset_filter=options.subset_filter,
+            test_headers=options.test_headers,
         )
         self._health = Health()
         fixed = None
@@ -228,7 +234,10 @@ class Picker:
         options = self._options
         source: Source | None = None
         if options.access is not None:
-            source = ClusterSource(options.access, options.namespaces, OF_PICKER)
+            needed = (
+                None if options.pool is None else "InferencePool"
+            )  # an endpoint picker's RBAC has no more
+            source = ClusterSource(options.access, options.namespaces, OF_PICKER, needed)
         elif not options.endpoints:
             source = open_source(options.files, options.urls)
         async with AsyncExitStack() as stack:

@@ -158,6 +158,14 @@ def picker(
     metrics_staleness_threshold: Annotated[
         float, duration_option("Age at which a scrape is disbelieved.", default=5.0)
     ] = 5.0,
+    conformance_headers: Annotated[
+        bool,
+        typer.Option(
+            "--conformance-headers",
+            help="Let clients name endpoints (test-epp-endpoint-selection) and tell them who served, as the "
+            "conformance suite wants it. Never where strangers call.",
+        ),
+    ] = False,
     disable_endpoint_subset_filter: Annotated[bool, typer.Option(help="Ignore subset hints.")] = False,
     upstream_ca: UpstreamCa = None,
     api_key_file: ApiKeyFile = None,
@@ -288,6 +296,7 @@ def picker(
         trust=trust_option(upstream_ca, insecure=insecure_upstream),
         keys=key_file_option(api_key_file),
         subset_filter=not disable_endpoint_subset_filter,
+        test_headers=conformance_headers,
         wire_threads=wire_threads,
         own_ports=frozenset(own_port or ()),
     )

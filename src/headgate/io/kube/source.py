@@ -42,16 +42,20 @@ class KubeSource:
         namespaces: Sequence[str] = (),
         *,
         kinds: Sequence[Followed] = WHOLE,
+        needed: str | None = None,
         complete: Callable[[Snapshot], Awaitable[Snapshot]] | None = None,
         seen: Callable[[Identity, Mapping[str, Any] | None], None] = lambda identity, raw: None,
     ) -> None:
         """*client*: open for as long as snapshots are asked for. *namespaces*: that are followed; none: all.
         *kinds*: of which every object counts.
+        *needed*: a kind without which nothing can be done; others that may not be read are taken for empty.
+        None: all of them are waited for.
         *complete*: adds to a snapshot what is in no object; asked again and again. *seen*: told of each raw
         object of a kind that is followed whole, before it is forgotten, and of each that is gone (None)."""
         self._client, self._complete, self._seen = client, complete, seen
         self._namespaces = tuple(namespaces) or ("",)
         self._kinds = kinds
+        self._essential = needed
         self._objects: dict[Identity, Object] = {}
         self._order: list[Identity] = []
         self._problems: dict[Identity, tuple[Problem, ...]] = {}
@@ -115,10 +119,10 @@ class KubeSource:
 
     async def _read_once(self) -> None:
         """Wait until everything was read."""
-        while waiting := [each for each in self._whole if not each.synced]:
+        while waiting := self._waiting():
             try:
                 async with asyncio.timeout(WAITING_S):
-                    while any(not each.synced for each in self._whole):
+                    while self._waiting():
                         self._dirty.clear()
                         await self._dirty.wait()
             except TimeoutError:
@@ -131,6 +135,18 @@ class KubeSource:
                     len(self._whole),
                     why,
                 )
+
+    def _waiting(self) -> list[Reflector]:
+        """Reflectors that have not read yet what cannot be done without."""
+        found = [each for each in self._whole if not each.synced]
+        if self._essential is None or not found:
+            return found
+        there = any(
+            each.synced and each.collection is not None
+            for each in self._whole
+            if each.followed.kind == self._essential
+        )
+        return [each for each in found if not (there and _refused(each.trouble))]
 
     async def _follow_needs(self) -> None:
         """Begin and end what the other objects need, and wait a moment for what is new."""

@@ -167,6 +167,18 @@ async def test_nothing_is_yielded_before_everything_was_read(
         await found.until(lambda: found.names("HTTPRoute") == ["r"])
 
 
+async def test_who_needs_one_kind_alone_waits_for_no_other_that_it_may_not_read(api: ApiServer) -> None:
+    api.put(manifest.pool("p"))
+    api.refused |= {"services": 403, "inferencemodels": 403, "inferencepools": 403}
+    async with following(api, needed="InferencePool") as found:
+        await asyncio.sleep(0.2)
+        assert found.taken == 0, "that kind is waited for"
+        del api.refused["inferencepools"]
+        await found.until(lambda: found.names("InferencePool") == ["p"])
+        assert found.last is not None
+        assert "Forbidden" in {each.reason for each in found.last.problems}
+
+
 async def test_a_kind_may_come_later_and_go(api: ApiServer) -> None:
     pools = api.kinds.pop("inference.networking.k8s.io/v1")
     api.put(manifest.pool("p"))
