@@ -92,7 +92,7 @@ class Server:
     def answer(self, rows: list[Row]) -> None:
         """Answers streams: `(stream, endpoints, target_model, decision, read)` routes, *read* being
         `(model, streaming)` of a body that was read in Python, else None; `(stream, message)` ends with a serialised
-        message, `(stream, None)` resets. Streams that have gone are passed over."""
+        message, `(stream, message, None)` sends it to our own Envoy before the answer, `(stream, None)` resets. Streams that have gone are passed over."""
 
     def drain(self) -> None:
         """Accepts no new connections and asks peers to open no new streams."""

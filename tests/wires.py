@@ -111,6 +111,10 @@ class NativeConversation:
     def route(self, endpoints: Sequence[EndpointId], target_model: str | None, decision: str) -> None:
         self._answer(",".join(endpoints), target_model, decision, self._read)
 
+    def wait(self) -> None:
+        self._talk.answer((self._number, answers.MORE_TIME, None))
+        self.outbox += self._talk.outbox()
+
     def refuse(self, status: int, reason: str, message: str, retry_after_s: int | None) -> None:
         if self._waits:
             param = "model" if reason == "unknown-model" else None

@@ -71,6 +71,8 @@ pub enum Answer {
     },
     /// A serialised message that ends the stream.
     Last(Bytes),
+    /// A serialised message, and the answer is still to come; where, the lane adds.
+    Wait(Bytes, Option<oneshot::Receiver<Answer>>),
     /// There is no answer: the stream is reset.
     Fail,
 }
@@ -317,12 +319,20 @@ impl Lane {
             let posted = std::mem::take(&mut *lock(&desk.posted));
             let mut expected = lock(&desk.expected);
             for (stream, answer) in posted {
-                // A sender that is dropped tells its stream that nothing will come.
-                if let Some(sender) = expected.remove(&stream)
-                    && !matches!(answer, Answer::Fail)
-                {
-                    let _ = sender.send(answer);
-                }
+                let Some(sender) = expected.remove(&stream) else {
+                    continue;
+                };
+                let answer = match answer {
+                    // A sender that is dropped tells its stream that nothing will come.
+                    Answer::Fail => continue,
+                    Answer::Wait(message, _) => {
+                        let (next, receiver) = oneshot::channel();
+                        expected.insert(stream, next);
+                        Answer::Wait(message, Some(receiver))
+                    }
+                    answer => answer,
+                };
+                let _ = sender.send(answer);
             }
         }
     }

@@ -197,9 +197,10 @@ def _answer(talk: Any, verb: str, *rest: Any) -> list[Any]:
     lean=st.booleans(),
     fallbacks=st.booleans(),
     answered=st.booleans(),
+    waits=st.booleans(),
 )
 def test_a_conversation_is_the_same(
-    messages: list[Any], answer: tuple[Any, ...], lean: bool, fallbacks: bool, answered: bool
+    messages: list[Any], answer: tuple[Any, ...], lean: bool, fallbacks: bool, answered: bool, waits: bool
 ) -> None:
     how = Settings("nonce", body_limit=700, odd_body_limit=200)
     talks = [make(how, 3, lean=lean, fallbacks=fallbacks) for make in (Conversation, NativeConversation)]
@@ -208,6 +209,10 @@ def test_a_conversation_is_the_same(
         assert theirs == ours
         if ours[0] == "broken":
             break
+        if waits and any(isinstance(said, Arrived) for said in ours[0]):
+            one, other = (_answer(talk, "wait") for talk in talks)
+            assert other == one
+            assert [each.override_message_timeout.seconds for each in one] == ([300] if lean else [])
         if answered and any(isinstance(said, Arrived) for said in ours[0]):
             one, other = (_answer(talk, *answer) for talk in talks)
             assert other == one

@@ -123,6 +123,9 @@ pub fn answers(rows: &Bound<'_, PyList>) -> PyResult<Vec<(u64, Answer)>> {
             let second = row.get_item(1)?;
             let answer = match second.cast::<PyBytes>() {
                 _ if second.is_none() => Answer::Fail,
+                Ok(message) if row.len() > 2 => {
+                    Answer::Wait(Bytes::copy_from_slice(message.as_bytes()), None)
+                }
                 Ok(message) => Answer::Last(Bytes::copy_from_slice(message.as_bytes())),
                 Err(_) => Answer::Route {
                     endpoints: second.extract()?,

@@ -168,7 +168,8 @@ impl Server {
         Ok(rows)
     }
 
-    /// Answers streams: `(stream, endpoints, target model, decision, read)` or `(stream, message)`.
+    /// Answers streams: `(stream, endpoints, target model, decision, read)`, `(stream, message)`, or
+    /// `(stream, message, None)` when the answer is still to come.
     fn answer(&self, py: Python<'_>, rows: &Bound<'_, PyList>) -> PyResult<()> {
         let all = given::answers(rows)?;
         py.detach(|| self.hub.answer(all));
@@ -262,6 +263,7 @@ impl Dialogue {
                     read,
                 } => self.talk.route(&endpoints, target, &decision, read),
                 Answer::Last(message) => self.talk.answer(&message),
+                Answer::Wait(message, _) => self.talk.wait(&message),
                 Answer::Fail => {}
             }
         }

@@ -416,6 +416,13 @@ impl Conversation {
         }
     }
 
+    /// Tells our own Envoy that the answer takes longer; others have long timeouts.
+    pub fn wait(&mut self, message: &[u8]) {
+        if self.phase == Phase::Picking && self.lean {
+            self.outbox.push_back(framed(message));
+        }
+    }
+
     /// Answers the first message whatever the request is: nobody here can serve it.
     pub fn answer_first(&mut self, message: &[u8]) {
         self.outbox.clear();

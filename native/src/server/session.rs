@@ -83,8 +83,7 @@ impl Session {
                 Some(answer) => tokio::select! {
                     biased;
                     answer = &mut *answer => {
-                        waiting = None;
-                        self.answered(answer)?;
+                        waiting = self.answered(answer)?;
                         self.flush(reader, writer).await?;
                         continue;
                     }
@@ -95,8 +94,12 @@ impl Session {
                                 answer = answer => answer,
                                 () = writer.gone() => return Err(Stop::Cancelled),
                             };
-                            self.answered(answer)?;
-                            return self.flush(reader, writer).await;
+                            waiting = self.answered(answer)?;
+                            self.flush(reader, writer).await?;
+                            if waiting.is_none() {
+                                return Ok(());
+                            }
+                            continue;
                         }
                         message => message,
                     },
@@ -197,7 +200,11 @@ impl Session {
         }
     }
 
-    fn answered(&mut self, answer: Result<Answer, oneshot::error::RecvError>) -> Result<(), Stop> {
+    /// Where the next answer will come, when this was not the last one.
+    fn answered(
+        &mut self,
+        answer: Result<Answer, oneshot::error::RecvError>,
+    ) -> Result<Option<oneshot::Receiver<Answer>>, Stop> {
         // One that will never come: Python failed, or the server is being stopped.
         match answer.map_err(|_| Stop::Cancelled)? {
             Answer::Route {
@@ -215,9 +222,13 @@ impl Session {
                 self.ended = true;
                 self.talk.answer(&message);
             }
+            Answer::Wait(message, next) => {
+                self.talk.wait(&message);
+                return Ok(next);
+            }
             Answer::Fail => return Err(Stop::Cancelled),
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn flush(&mut self, reader: &mut Reader, writer: &mut Writer) -> Result<(), Stop> {

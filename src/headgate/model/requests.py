@@ -26,6 +26,9 @@ second).
 MOST_MEDIA = 64
 """Images, sounds and files of one prompt that are counted; more of them weigh no more."""
 
+LONGEST_WAIT_S = 300
+"""Our own Envoy waits at most so long for the picker's answer to a request that was made to wait."""
+
 
 class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     """What the picker knows of a request when it must decide. The order of fields is that of a native row."""

@@ -10,12 +10,14 @@ import msgspec
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from envoy.type.v3.http_status_pb2 import HttpStatus
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct, Value
 
 from headgate.model import headers as names
 from headgate.model.ids import EndpointId
 from headgate.model.load import ModelCard, entry
 from headgate.model.printable import printable_json
+from headgate.model.requests import LONGEST_WAIT_S
 from headgate.model.words import counted
 
 CHUNK_BYTES = 62_000
@@ -27,6 +29,8 @@ def _encode(answer: pb.ProcessingResponse) -> bytes:
     return encoded
 
 
+MORE_TIME = _encode(pb.ProcessingResponse(override_message_timeout=Duration(seconds=LONGEST_WAIT_S)))
+"""The answer takes longer than usual: our own Envoy waits so long for it."""
 EMPTY_REQUEST_HEADERS = _encode(pb.ProcessingResponse(request_headers=pb.HeadersResponse()))
 EMPTY_REQUEST_BODY = _encode(pb.ProcessingResponse(request_body=pb.BodyResponse()))
 EMPTY_REQUEST_TRAILERS = _encode(pb.ProcessingResponse(request_trailers=pb.TrailersResponse()))

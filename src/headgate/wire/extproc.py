@@ -448,6 +448,16 @@ class Conversation:
 
     # ---- what the machine answers
 
+    @property
+    def picking(self) -> bool:
+        """Whether the machine's answer is awaited."""
+        return self._phase is _Phase.PICKING
+
+    def wait(self) -> None:
+        """Tells our own Envoy that the answer takes longer; others have long timeouts."""
+        if self._phase is _Phase.PICKING and self._lean:
+            self.outbox.append(answers.MORE_TIME)
+
     def route(self, endpoints: Sequence[EndpointId], target_model: str | None, decision: str) -> None:
         """Answers with a pick, *decision* describing it in a few words; nothing when the client has gone.
 

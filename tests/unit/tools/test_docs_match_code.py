@@ -11,6 +11,7 @@ from headgate.gateway.envoy.replies import GAVE_UP, MISDIRECTED, replies
 from headgate.gateway.reasons import INVALID_ROUTE
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.headers import HEALTH_PATH
+from headgate.model.requests import LONGEST_WAIT_S
 from headgate.picker.actions import Reason
 from headgate.scheduling.profiles import PROFILES
 
@@ -60,13 +61,8 @@ def test_options_of_ports_are_those_of_their_verb() -> None:
         assert set(re.findall(r"`(--[a-z-]+)`", named)) <= known[verb[1] if verb else "run"]
 
 
-def test_nothing_is_said_of_what_the_picker_does_not_send() -> None:
-    """No wire of ours extends Envoy's message timeout; a page that says so must say when that changes."""
-    source = "".join(path.read_text() for path in (ROOT / "src" / "headgate" / "wire").rglob("*.py"))
-    assert "override_message_timeout" not in source
-    for page in (ROOT / "docs").rglob("*.md"):
-        for sentence in page.read_text().split("; "):
-            assert "override_message_timeout" not in sentence or "does not today" in sentence
+def test_our_envoy_grants_the_time_that_our_picker_asks_for() -> None:
+    assert GatewaySettings().picker_max_wait_s >= LONGEST_WAIT_S
 
 
 def test_the_index_has_one_size_in_all_pages() -> None:

@@ -71,6 +71,10 @@ class Peer(Protocol):
         """Sends the answer, now or as soon as the stream is free."""
         ...
 
+    def wait(self, stream: StreamId) -> None:
+        """The answer will come later."""
+        ...
+
     def unserved(self, stream: StreamId, pool: PoolKey, request_id: RequestId) -> None:
         """Refuses the request: its pool is not served any more, and nobody will answer."""
         ...
@@ -123,7 +127,7 @@ class Hub:
         self._told: set[StreamId] = set()
         """Open streams whose end the access log told before they closed."""
         self._waiting: dict[StreamId, RequestArrived] = {}
-        """Requests that their machines did not answer at once."""
+        """Requests that their machines have not answered yet."""
         self._left: dict[StreamId, tuple[PoolKey, float, Link]] = {}
         """Their pools, since when, and the connection they came by."""
         self._logs: dict[Link, int] = {}
@@ -195,6 +199,8 @@ class Hub:
                 fault = fault or error
         if not answered and isinstance(event, RequestArrived):
             self._waiting[event.stream] = event
+            if fault is None and (found := self._peers.get(event.stream)):
+                found[0].wait(event.stream)
         if fault is not None:
             raise fault
 
@@ -214,12 +220,13 @@ class Hub:
         else:
             stream = action.stream
             own = isinstance(event, RequestArrived) and event.stream == stream
-            if own and isinstance(event, RequestArrived) and not isinstance(action, ListModels):
-                self._listener.decided(stream, event.request, action.decision, self._clock() - began)
-            if self._waiting:
-                self._waiting.pop(stream, None)
-            if isinstance(action, ListModels) and isinstance(event, RequestArrived) and event.request.pools:
-                action = self._with_more(action, event.request.pools)
+            asked = event if own else self._waiting.pop(stream, None)
+            if isinstance(asked, RequestArrived):
+                request = asked.request
+                if not isinstance(action, ListModels):
+                    self._listener.decided(stream, request, action.decision, self._clock() - began)
+                elif request.pools:
+                    action = self._with_more(action, request.pools)
             if found := self._peers.get(stream):
                 found[0].act(action)
             return own

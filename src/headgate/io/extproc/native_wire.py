@@ -170,6 +170,12 @@ class NativeWire:
         if not self._taking:
             self._send()
 
+    def wait(self, stream: StreamId) -> None:
+        """See `hub.Peer`."""
+        self._out.append((stream, answers.MORE_TIME, None))
+        if not self._taking:
+            self._send()
+
     def _refuse(
         self,
         stream: StreamId,

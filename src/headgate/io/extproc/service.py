@@ -50,6 +50,7 @@ class Session:
         "_named",
         "_pool",
         "_talk",
+        "_wake",
         "_writer",
         "_writing",
         "stream",
@@ -78,6 +79,8 @@ class Session:
         self._left = False
         self._fresh = True
         self._writer: asyncio.Task[None] | None = None
+        self._wake: asyncio.Future[None] | None = None
+        """Ends the wait for the peer's next message, when a late answer ends the stream."""
 
     def act(self, action: Route | Reject | ListModels) -> None:
         """The machine's answer to this stream's request."""
@@ -92,13 +95,20 @@ class Session:
                 assert_never(action)
         self._answered()
 
+    def wait(self, stream: StreamId) -> None:
+        """See `hub.Peer`."""
+        self._talk.wait()
+
     def unserved(self, stream: StreamId, pool: PoolKey, request_id: RequestId) -> None:
         """See `hub.Peer`."""
         self._talk.refuse(503, "unknown-pool", self._unknown(), None)
         self._answered()
 
     def _answered(self) -> None:
-        if not self._busy and not self._writing:
+        if not self._busy and self._wake is not None and self._talk.leaving:
+            if not self._wake.done():
+                self._wake.set_result(None)
+        elif not self._busy and not self._writing:
             self._writer = asyncio.get_running_loop().create_task(self._flush_later())
 
     async def _flush(self) -> None:
@@ -151,13 +161,27 @@ class Session:
             self._left = True
             self._hub.leave(self.stream, self._pool, self._link)
 
+    async def _read_or_leave(self) -> Any:
+        """The peer's next message, EOF, or None when the machine's late answer ends the stream."""
+        self._wake = wake = asyncio.get_running_loop().create_future()
+        reading = asyncio.ensure_future(self._context.read())
+        try:
+            await asyncio.wait((reading, wake), return_when=asyncio.FIRST_COMPLETED)
+            return None if wake.done() else await reading
+        finally:
+            self._wake = None
+            reading.cancel()
+
     async def run(self) -> None:
         """Until the peer closes the stream or the conversation leaves it."""
         leaving = False
         talk, read = self._talk, self._context.read
         try:
             while not leaving:
-                data: Any = await read()
+                data: Any = await (self._read_or_leave() if talk.picking else read())
+                if data is None:
+                    await self._flush()
+                    break
                 if data is EOF:
                     break
                 leaving = self._take(data)

@@ -63,9 +63,14 @@ class Stream:
     def __init__(self) -> None:
         self.actions: list[Route | Reject | ListModels] = []
         self.refused: list[tuple[StreamId, PoolKey, RequestId]] = []
+        self.waits = 0
 
     def act(self, action: Route | Reject | ListModels) -> None:
         self.actions.append(action)
+
+    def wait(self, stream: StreamId) -> None:
+        assert not self.actions
+        self.waits += 1
 
     def unserved(self, stream: StreamId, pool: PoolKey, request_id: RequestId) -> None:
         self.refused.append((stream, pool, request_id))
@@ -107,17 +112,20 @@ def test_a_pick_reaches_its_stream_and_the_listener(hub: Hub, notes: Notes) -> N
     hub.said(number, POOL, Arrived(REQUEST))
     assert stream.actions == [route(number)]
     assert notes.decided_streams == [number]
+    assert stream.waits == 0
 
 
-def test_one_stream_may_be_answered_by_anothers_event(hub: Hub) -> None:
+def test_one_stream_may_be_answered_by_anothers_event(hub: Hub, notes: Notes) -> None:
     waiting, other = Stream(), Stream()
     first, second = hub.enter(waiting, POOL), hub.enter(other, POOL)
     script = Script(lambda event: [route(first)] if isinstance(event, RequestEnded) else [])
     hub.add_pool(POOL, script)
     hub.said(first, POOL, Arrived(REQUEST))
     assert waiting.actions == []
+    assert (waiting.waits, notes.decided_streams) == (1, [])
     hub.said(second, POOL, Over("complete"))
     assert waiting.actions == [route(first)]
+    assert notes.decided_streams == [first]
     hub.forget(first)
     hub.said(second, POOL, Over("complete"))
     assert len(waiting.actions) == 1

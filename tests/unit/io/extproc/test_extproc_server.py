@@ -141,6 +141,33 @@ async def test_a_held_request_is_answered_later_by_another_event(rig: Rig) -> No
     await rig.until(lambda: rig.machine.ended() == ["aborted", "aborted"])
 
 
+@pytest.mark.parametrize("lean", [False, True])
+async def test_a_held_request_may_be_refused_later(rig: Rig, lean: bool) -> None:
+    rig.machine.hold = rig.machine.refuse = True
+    call = rig.open(LEAN if lean else ())
+    await call.write(headers())
+    if lean:
+        assert (await answer(call)).override_message_timeout.seconds == 300
+    await rig.until(lambda: rig.machine.held)
+    rig.hub.tell(POOL, Woken())
+    assert (await answer(call)).immediate_response.status.code == 429
+    assert await asyncio.wait_for(call.read(), 2) is EOF
+    await rig.until(lambda: rig.hub.open_streams == 0)
+    assert rig.machine.ended() == []
+
+
+async def test_a_held_request_that_is_left_to_the_log_ends_its_stream(rig: Rig) -> None:
+    rig.machine.hold = True
+    call = rig.open(LEAN)
+    await call.write(headers())
+    assert (await answer(call)).HasField("override_message_timeout")
+    rig.hub.tell(POOL, Woken())
+    assert (await answer(call)).WhichOneof("response") == "request_headers"
+    assert await asyncio.wait_for(call.read(), 2) is EOF
+    await rig.until(lambda: rig.hub.left_streams == 1)
+    assert rig.machine.ended() == []
+
+
 async def test_a_client_that_leaves_while_held(rig: Rig) -> None:
     rig.machine.hold = True
     call = rig.open()
