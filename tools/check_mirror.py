@@ -69,6 +69,7 @@ ELSEWHERE = {
     "model/objects/inference.py": ("tests/unit/manifests/test_decode.py", "both generations of a pool"),
     "manifests/route_rules.py": ("tests/unit/manifests/test_rules.py", "asked for by rules.py"),
     "manifests/schema.py": ("tests/unit/manifests/test_decode.py", "unknown fields and kinds"),
+    "picker/case.py": ("tests/unit/picker/test_machine.py", "a request while the machine decides it"),
     "scheduling/api.py": ("tests/unit/scheduling/test_scheduler.py", "what the scheduler works on"),
 }
 """Module, or folder of modules → what tests it, and why that is not in the mirrored place."""

@@ -3,6 +3,7 @@
 import random
 
 import hypothesis.strategies as st
+from hypothesis import event as hypothesis_event
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec.structs import replace
@@ -18,13 +19,16 @@ from tests.unit.picker.picker_builders import (
     token,
 )
 
+from headgate.flow.fairness.round_robin import RoundRobin
+from headgate.flow.ordering.earliest_deadline import EarliestDeadline
+from headgate.flow.settings import BandSettings, FlowSettings, Quota, Share
 from headgate.model.decisions import Decision
 from headgate.model.endpoints import ModelRule, Pool, TargetModel
 from headgate.model.ids import EndpointId
 from headgate.model.requests import Usage
 from headgate.picker.actions import Conclude, ListModels, Reject, Route, WakeAt
 from headgate.picker.choice import Choice
-from headgate.picker.events import Event, PoolChanged, Woken
+from headgate.picker.events import Event, PoolChanged, RequestArrived, RequestEnded, Woken
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.profiles import PROFILES
@@ -32,6 +36,18 @@ from headgate.scheduling.profiles import PROFILES
 NAMES = "abcde"
 names = st.sampled_from(NAMES)
 policies = st.sampled_from(["default", "default", *sorted(PROFILES)])
+FLOWS = (
+    None,
+    FlowSettings(),
+    FlowSettings(
+        other_bands=BandSettings(ordering=EarliestDeadline(), ttl_s=3.0, most_requests=4),
+        bands={-1: BandSettings(fairness=RoundRobin(), ttl_s=3.0)},
+        other_shares=Share(quota=Quota(tokens_per_minute=60_000)),
+        most_requests=6,
+        ageing_s=1.0,
+        ageing_every=2,
+    ),
+)
 RULES = (
     ModelRule("m", "default/m", 0, (TargetModel("m", 3), TargetModel("m-lora", 1))),
     ModelRule("cheap", "default/cheap", -1, (TargetModel("m"),)),
@@ -41,9 +57,21 @@ RULES = (
 class Machine(RuleBasedStateMachine):
     """A pool under random traffic, scrapes, failures and membership changes."""
 
-    @initialize(policy=policies, seed=st.integers(0, 2**32), picked=st.sets(names))
-    def start(self, policy: str, seed: int, picked: set[str]) -> None:
-        self.machine = PoolMachine(KEY, PROFILES[policy], MachineSettings(story=50), random.Random(seed))
+    @initialize(
+        policy=policies,
+        seed=st.integers(0, 2**32),
+        picked=st.sets(names),
+        flow=st.sampled_from(FLOWS),
+        hold_empty_s=st.sampled_from([0.0, 2.0]),
+    )
+    def start(
+        self, policy: str, seed: int, picked: set[str], flow: FlowSettings | None, hold_empty_s: float
+    ) -> None:
+        settings = MachineSettings(story=50, flow=flow, hold_empty_s=hold_empty_s)
+        self.machine = PoolMachine(KEY, PROFILES[policy], settings, random.Random(seed))
+        self.flow = flow
+        self.waiting: dict[int, float] = {}
+        """Streams without an answer, and when they arrived."""
         self.now = 0.0
         self.members: frozenset[EndpointId] = frozenset()
         self.next_stream = 0
@@ -55,6 +83,10 @@ class Machine(RuleBasedStateMachine):
 
     def feed(self, event: Event) -> None:
         answered: list[int] = []
+        if isinstance(event, RequestArrived):
+            self.waiting[event.stream] = self.now
+        elif isinstance(event, RequestEnded):
+            self.waiting.pop(event.stream, None)
         for action in self.machine.handle(event, self.now):
             match action:
                 case Route(stream, endpoints):
@@ -65,6 +97,7 @@ class Machine(RuleBasedStateMachine):
                     assert {one.endpoint for one in action.decision.candidates} == self.members
                     self.open.add(stream)
                     answered.append(stream)
+                    assert action.decision.waited_s == self.now - self.waiting[stream]
                     self.records.append((action.decision, action.decision.written()))
                 case Reject(stream) | ListModels(stream):
                     answered.append(stream)
@@ -78,23 +111,49 @@ class Machine(RuleBasedStateMachine):
                     assert self.now < at <= self.now + 0.2
                     self.wake_at = at
         self.machine.check()
-        expected = [event.stream] if type(event).__name__ == "RequestArrived" else []  # type: ignore[union-attr]
-        assert answered == expected
+        for each in answered:
+            del self.waiting[each]  # once, and only if it was asked
+        if self.flow is None:
+            assert not self.waiting
+        queue = self.machine.view(self.now).queue
+        assert (0 if queue is None else queue.queued) == len(self.waiting)
+        if self.waiting:
+            longest_s = 300.0 if self.flow is FLOWS[1] else 3.0
+            assert self.now - min(self.waiting.values()) < longest_s
+            hypothesis_event("waits")
 
     @rule(
         prompt=st.text("ab", max_size=12),
         model=st.sampled_from(["m", "m", "cheap", "unknown", None]),
         streaming=st.booleans(),
         subset=st.none() | st.lists(names, max_size=3),
+        slo=st.none() | st.floats(1.0, 5000.0),
+        who=st.sampled_from([None, "x", "y"]),
         api=st.sampled_from(["chat", "chat", "chat", "models"]),
     )
     def arrive(
-        self, prompt: str, model: str | None, streaming: bool, subset: list[str] | None, api: str
+        self,
+        prompt: str,
+        model: str | None,
+        streaming: bool,
+        subset: list[str] | None,
+        slo: float | None,
+        who: str | None,
+        api: str,
     ) -> None:
         self.next_stream += 1
         allowed = None if subset is None else tuple(address(name) for name in subset)
         self.feed(
-            arrives(self.next_stream, prompt, model=model, streaming=streaming, subset=allowed, api=api)
+            arrives(
+                self.next_stream,
+                prompt,
+                model=model,
+                streaming=streaming,
+                subset=allowed,
+                api=api,
+                slo_ttft_ms=slo,
+                fairness_id=who,
+            )
         )
 
     @rule(n=st.integers(0), status=st.sampled_from([200, 200, 429, 500, 503]), local=st.booleans())
@@ -131,6 +190,11 @@ class Machine(RuleBasedStateMachine):
             scrape(name, waiting, running, progress=progress, kv_used=0.5, kv_blocks=30, block_tokens=16)
         )
 
+    @rule(name=names, running=st.integers(1, 2))
+    def queues(self, name: str, running: int) -> None:
+        for _ in range(2):
+            self.feed(scrape(name, 3, running, kv_used=0.5, kv_blocks=30, block_tokens=16))
+
     @rule(name=names, error=st.sampled_from(["refused", "timeout", "http-404"]))
     def scrape_failed(self, name: str, error: str) -> None:
         self.feed(no_scrape(name, error))
@@ -143,7 +207,7 @@ class Machine(RuleBasedStateMachine):
             self.feed(Woken())
 
     def some_stream(self, n: int) -> int:
-        known = [*sorted(self.open), *self.ended[-2:], 999_999]
+        known = [*sorted(self.open), *sorted(self.waiting), *self.ended[-2:], 999_999]
         return known[n % len(known)]
 
     @invariant()
@@ -156,12 +220,13 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "machine"):
             return
-        for stream in sorted(self.open):
+        for stream in [*sorted(self.waiting), *sorted(self.open)]:
             self.feed(ends(stream))
         for choice, written in self.records:
             assert choice.written() == written, "a record does not change when endpoints do"
         view = self.machine.view(self.now)
         assert view.in_flight == 0
+        assert view.queue is None or view.queue.queued == 0
         for one in view.endpoints:
             assert not one.leaving
             assert (

@@ -54,8 +54,8 @@ class FlowControl:
     def arrive(self, ticket: Ticket, who: str, now: float, *, room: bool) -> bool:
         """The request of the fairness id *who* is there. Whether it goes at once.
 
-        If not, it waits, or it is dropped. *room*: an endpoint could take it now; it goes at once only while
-        nobody waits, otherwise `next` says who goes.
+        If not, it waits, at most until its `expires_at`, or it is dropped. *room*: an endpoint could take
+        it now; it goes at once only while nobody waits, otherwise `next` says who goes.
         """
         account = self._account(who, now)
         ticket.account = account
@@ -137,6 +137,11 @@ class FlowControl:
         """Drop everybody."""
         while (ticket := self._expiry.head()) is not None:
             self._drop_waiting(ticket, "stopped", now)
+
+    @property
+    def has_dropped(self) -> bool:
+        """Whether `dropped` has something to tell."""
+        return bool(self._dropped)
 
     def dropped(self) -> list[Dropped]:
         """Who was dropped since this was asked last, in that order."""
@@ -313,7 +318,7 @@ class FlowControl:
         if band is None:
             band = self._bands[ticket.priority] = _Band(ticket.priority, settings)
         ticket.waiting = True
-        ticket.expires_at = min(now + settings.ttl_s, settings.ordering.latest(ticket))
+        ticket.expires_at = min(ticket.expires_at, now + settings.ttl_s, settings.ordering.latest(ticket))
         self.waiting += 1
         self.bytes += ticket.bytes
         account.queued += 1

@@ -62,6 +62,7 @@ class Ticket:
         """Set when it has to wait."""
         self.arrived_at = 0.0
         self.expires_at = NEVER
+        """It waits no longer; the caller may say when, and its band may shorten that."""
         self.number = 0
         """Its place in the order of arrival."""
         self.charged = 0.0

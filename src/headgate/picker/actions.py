@@ -12,6 +12,11 @@ from headgate.picker.choice import Choice
 
 Reason = Literal[
     "saturated",  # 429: capacity exists but is contended
+    "over-quota",  # 429: its fairness id has used up its tokens
+    "queue-full",  # 429: as many wait here as may
+    "displaced",  # 429: it waited, and a more important request needed its place
+    "ttl-expired",  # 429: it waited as long as a request may
+    "deadline",  # 429: its first token can no longer come by its deadline
     "no-endpoints",  # 503: the pool has no endpoint, or none is allowed by the subset hint
     "unknown-model",  # 404: no InferenceModel has this name, or no endpoint lists it
     "no-target-model",  # 503: every target of the InferenceModel has weight 0

@@ -52,6 +52,8 @@ class Fleet:
         """Of the tokens that enter the engines' caches, those that are prompts: answers stay there, too."""
         self.paces_moved = False
         """An answer taught a pace since they were compared last."""
+        self.collected = 0
+        """How often the members, or what they list, were others than before."""
         self._free: list[int] = []
         self._slots = 0
 
@@ -71,9 +73,11 @@ class Fleet:
             member.state.seen = None
             self.concerns.unwell.discard(member)
             self.concerns.queueing.discard(member)
+            self.concerns.full.discard(member)
             self.leaving[member.state.id] = member
             self.left(member)
         self.states = [member.state for member in self.members.values()]
+        self._share_seats()
         self._collect_models()
 
     def find(self, endpoint: EndpointId) -> Member | None:
@@ -126,6 +130,7 @@ class Fleet:
                 self._restarted(member)
             return []
         member.health.scraped(now)
+        unknown = member.headroom is not None and member.headroom.seats is None
         if member.scraped(event.load, now, mean_own, mean_context):
             self._restarted(member)
             member.health.start_slowly(now)
@@ -133,6 +138,8 @@ class Fleet:
             member.health.awake(now)
         elif member.health.slept(now):
             self._restarted(member)  # sleep discards the KV cache
+        if unknown:
+            self._share_seats()
         self._size(member, event.load)
         self.adapters.update(member.state.adapters)
         return member.reconciler.scraped(event.load, member.holds.values(), now)
@@ -184,6 +191,7 @@ class Fleet:
             health.refresh(now, late)
             member.state.severity, member.state.complaint = health.severity(now)
             member.state.ramp = health.ramp(now)
+            member.look_for_room()
             member.state.seen = None
             if health.plain:
                 self.concerns.unwell.discard(member)
@@ -204,6 +212,8 @@ class Fleet:
         assert concerns.queueing == {
             member for member in self.members.values() if member.state.load and member.state.load.waiting
         }
+        full = {member for member in self.members.values() if member.state.full}
+        assert concerns.full & {*self.members.values()} == full
         everyone = (*self.members.values(), *self.leaving.values())
         assert concerns.unsigned == sum(len(member.unsigned) for member in everyone)
         slots = [state.slot for state in self.states] + [
@@ -224,7 +234,8 @@ class Fleet:
             return known
         member = self.leaving.pop(endpoint.id, None)
         if member is None:
-            member = Member(endpoint, self._slot(), self._settings.health, self.concerns)
+            fills = self._settings.flow is not None
+            member = Member(endpoint, self._slot(), self._settings.health, self.concerns, fills=fills)
         else:
             member.state.endpoint, member.state.name = endpoint, endpoint.name
             member.state.seen = None
@@ -232,10 +243,26 @@ class Fleet:
                 self.concerns.unwell.add(member)
             if member.state.load is not None and member.state.load.waiting:
                 self.concerns.queueing.add(member)
+            if member.state.full:
+                self.concerns.full.add(member)
         self.index.open(member.state.slot, self._capacity(DEFAULT_KV_TOKENS))
         if slowly:
             member.health.start_slowly(now)
         return member
+
+    def _share_seats(self) -> None:
+        """Members whose seats nobody knows are believed to have as many as the largest."""
+        seats = [
+            each.headroom.seats
+            for each in self.members.values()
+            if each.headroom is not None and each.headroom.seats is not None
+        ]
+        if not seats or len(seats) == len(self.members):
+            return
+        for member in self.members.values():
+            if member.headroom is not None and member.headroom.seats is None:
+                member.headroom.guess(max(seats))
+                member.look_for_room()
 
     def _compare_paces(self, now: float) -> None:
         self.bytes_per_token = BYTES_PER_TOKEN
@@ -284,6 +311,7 @@ class Fleet:
             self._refill(member)
 
     def _collect_models(self) -> None:
+        self.collected += 1
         self.listings.collect(self.members.values())
         self._collect_names()
 

@@ -13,6 +13,7 @@ from headgate.picker.fleet import FIRST_PROMPT_SHARE, Fleet
 from headgate.picker.member import Member
 from headgate.picker.pace import FEWEST_TOKENS
 from headgate.picker.tracked import Tracked
+from headgate.picker.waiting import Waiting
 from headgate.scheduling.costs import H100_8B, StepCosts, step_s, ttft_s
 from headgate.scheduling.tokens import FIRST_OUTPUT_TOKENS, TokenEstimator
 
@@ -29,8 +30,10 @@ FADE = 0.999
 class Ledger:
     """Accounting of routed requests over the members of a fleet."""
 
-    def __init__(self, fleet: Fleet, costs: StepCosts = H100_8B) -> None:
+    def __init__(self, fleet: Fleet, costs: StepCosts = H100_8B, waiting: Waiting | None = None) -> None:
+        """*waiting*: flow control, to be told what requests have used."""
         self._fleet = fleet
+        self._waiting = waiting
         self._costs = costs
         self.requests: dict[StreamId, Tracked] = {}
         """In order of arrival."""
@@ -138,7 +141,7 @@ class Ledger:
             self._served(tracked, event.served, now)
         self._verdict(tracked, event.ending, now)
         if tracked.member is not None and event.ending != "lost":
-            tracked.member.reconciler.took(now - tracked.arrived_at)
+            tracked.member.reconciler.took(now - tracked.sent_at)
         if event.ending == "complete" and event.usage is not None and (tracked.status or 200) < 400:
             self._learn(tracked, event.usage)
             self._learn_pace(tracked, event.usage.completion_tokens, now)
@@ -287,6 +290,9 @@ class Ledger:
 
     def _close(self, tracked: Tracked, event: RequestEnded, now: float) -> Conclude:
         del self.requests[tracked.stream]
+        if self._waiting is not None and tracked.ticket is not None:
+            failed = event.ending == "failed" or (tracked.status or 0) >= 400
+            self._waiting.ended(tracked.ticket, event.usage, failed, now)
         if tracked.prefix:
             left = self.sharers.pop(tracked.prefix) - 1
             if left:

@@ -14,6 +14,7 @@ from headgate.model.requests import BLOCK_BYTES, LOST_POOL, LOST_TOO_LONG, Infer
 from headgate.picker import events, targets
 from headgate.picker.actions import Action, ListModels, Reason, Reject, Relist, Route, WakeAt
 from headgate.picker.admission import GO, Go, Refuse, goes_anyway, saturation, verdict
+from headgate.picker.case import Case
 from headgate.picker.choice import Choice
 from headgate.picker.fleet import Fleet
 from headgate.picker.health import Condition
@@ -22,13 +23,13 @@ from headgate.picker.member import Member
 from headgate.picker.settings import MachineSettings
 from headgate.picker.tracked import Tracked
 from headgate.picker.view import EndpointView, PoolView
+from headgate.picker.waiting import Waiting
 from headgate.scheduling.api import DOWN, SUSPECT, Ask, Profile
 from headgate.scheduling.costs import prefill_s, step_s, ttft_s
 from headgate.scheduling.placement import Placement
 from headgate.scheduling.prefix import BlockIndex
 from headgate.scheduling.scheduler import Scheduler
 from headgate.scheduling.tokens import Averages
-from headgate.wire.blocks import of_model
 
 RELIST_S = 1.0
 """Model lists are asked for out of turn at most so often, seconds."""
@@ -41,7 +42,7 @@ class PoolMachine:
     """Decides where the requests of one pool go, from what it was told.
 
     Every RequestArrived is answered by exactly one Route, Reject or ListModels, in the list returned for that
-    event; callers must not rely on that "same call", since waiting requests will be answered later.
+    event, or for a later one when the request has to wait; by none when its client goes away before that.
     Events about unknown streams or endpoints are harmless.
     """
 
@@ -59,7 +60,8 @@ class PoolMachine:
         self._rng = rng
         self._scheduler = Scheduler(profile, rng)
         self._fleet = Fleet(settings, index)
-        self._ledger = Ledger(self._fleet, settings.costs)
+        self._waiting = None if settings.flow is None else Waiting(settings.flow, self._fleet)
+        self._ledger = Ledger(self._fleet, settings.costs, self._waiting)
         self._story: deque[tuple[float, events.Event]] = deque(maxlen=settings.story)
         self._decided = 0
         self._refused = 0
@@ -83,6 +85,8 @@ class PoolMachine:
         try:
             given_up = self._pass_time(now)
             made = [*given_up, *self._handle(event, now)]
+            if self._waiting is not None and self._waiting.stirs:
+                self._let_go(self._waiting, made, now)
             if self._relist:
                 self._ask_for_lists(made, now)
             if self._wake_at is None or self._wake_at <= now:
@@ -97,6 +101,8 @@ class PoolMachine:
         """Assert the invariants: sums are those of the requests held, bounds hold, both directions agree."""
         self._fleet.check()
         self._ledger.check()
+        if self._waiting is not None:
+            self._waiting.check()
         self._scheduler.check(self._fleet.states)
         assert len(self._story) <= self._settings.story
 
@@ -136,6 +142,7 @@ class PoolMachine:
             policy=self._scheduler.profile.name,
             endpoints=tuple(self._endpoint_view(member, leaving, now) for member, leaving in members),
             saturation=saturation(fleet.members.values(), self._settings.admission),
+            queue=None if self._waiting is None else self._waiting.control.view(now),
             in_flight=len(ledger.requests),
             decided=self._decided,
             refused=self._refused,
@@ -148,10 +155,13 @@ class PoolMachine:
     def _handle(self, event: events.Event, now: float) -> Sequence[Action]:
         match event:
             case events.RequestArrived():
-                return [self._arrived(event.stream, event.request, now)]
+                answer = self._arrived(event.stream, event.request, now)
+                return () if answer is None else [answer]
             case events.FirstToken():
                 self._ledger.first_token(event, now)
             case events.RequestEnded():
+                if self._waiting is not None and self._waiting.forget(event.stream, now):
+                    return ()
                 return self._ledger.ended(event, now)
             case events.ResponseStarted():
                 self._ledger.response_started(event, now)
@@ -163,6 +173,8 @@ class PoolMachine:
             case events.ModelsListed():
                 self._fleet.listed(event)
             case events.PoolRemoved():
+                if self._waiting is not None:
+                    self._waiting.stop(now)
                 return self._ledger.expire(float("inf"), now, LOST_POOL)
             case events.Woken():
                 self._wake_at = None
@@ -189,7 +201,7 @@ class PoolMachine:
     def _ask_for_wake(self, made: list[Action]) -> None:
         """Ask once per tick, and only while time alone may change something."""
         self._wake_at = None
-        if self._fleet.restless():
+        if self._fleet.restless() or self._waiting:
             self._wake_at = self._next_tick
             made.append(WakeAt(self._next_tick))
 
@@ -198,12 +210,15 @@ class PoolMachine:
         recent = self._decided_at is not None and now - self._decided_at <= self._settings.idle_s
         self._fleet.change(pool.endpoints, now, serving=recent or bool(self._ledger.requests))
 
-    def _arrived(self, stream: StreamId, request: InferenceRequest, now: float) -> Action:
-        case = _Case(stream, request, now, targets.priority(self.pool, request))
-        if stream in self._ledger.requests:
+    def _arrived(self, stream: StreamId, request: InferenceRequest, now: float) -> Action | None:
+        """The answer; None: there is none yet, or `_let_go` gives it."""
+        case = Case(stream, request, now, targets.priority(self.pool, request))
+        waiting = self._waiting
+        if stream in self._ledger.requests or (waiting is not None and waiting.holds(stream)):
             raise ValueError(f"stream {stream} is already in the pool's hands")
-        if not self._fleet.members:
-            return self._no_endpoints(case, f"the pool {self.pool.key} has no endpoint", ())
+        held = waiting is not None and self._settings.hold_empty_s > 0 and request.api != "models"
+        if not self._fleet.members and not (held and request.path != HEALTH_PATH):
+            return self._nobody(case)
         if request.path == HEALTH_PATH:
             return ListModels(stream, self.models())
         if request.api == "models" and ((listed := self.models()) or self.pool.models):
@@ -220,16 +235,48 @@ class PoolMachine:
             return self._reject(case, 503, "no-target-model", message)
         case.model = target
         self._fleet.settle(now)
+        if (refusal := self._unlisted(case)) is not None:
+            return refusal
+        if waiting is None:
+            return self._place(case)
+        averages = self._ledger.estimator.of(target)
+        tokens = averages.prompt_tokens(request) + averages.output_tokens(request)
+        within_s = None if self._fleet.members else self._settings.hold_empty_s
+        return self._place(case) if waiting.arrive(case, tokens, within_s) else None
+
+    def _let_go(self, waiting: Waiting, made: list[Action], now: float) -> None:
+        """Place the requests that may go now, and answer those that may not any more."""
+        self._fleet.settle(now)
+        while (case := waiting.next(now, self._settings.costs.step_s)) is not None:
+            case.now = now
+            made.append(self._unlisted(case) or self._place(case))
+            if not isinstance(made[-1], Route):
+                waiting.refused(case, now)
+        for case, dropped in waiting.dropped():
+            case.now = now
+            reason, retry_after_s = dropped.reason, dropped.retry_after_s
+            in_vain = not self._fleet.members and (reason == "ttl-expired" or reason == "deadline")
+            if reason == "stopped" or in_vain:
+                made.append(self._nobody(case))
+            else:
+                made.append(self._reject(case, 429, reason, dropped.message, retry_after_s))
+
+    def _nobody(self, case: Case) -> Reject:
+        return self._no_endpoints(case, f"the pool {self.pool.key} has no endpoint", ())
+
+    def _unlisted(self, case: Case) -> Reject | None:
+        """The refusal of a model that nobody has; None when somebody may have it."""
+        target = case.model
         case.listed = self._fleet.listings.may_serve(target)
         if case.listed is not None and not case.listed:
             self._relist = True
             message = f"no endpoint of this pool serves the model {target!r}"
             if case.rewritten is not None:
-                message += f", which {request.model!r} stands for"
+                message += f", which {case.request.model!r} stands for"
             return self._no_model(case, message)
-        return self._place(case)
+        return None
 
-    def _no_model(self, case: "_Case", message: str) -> Reject:
+    def _no_model(self, case: Case, message: str) -> Reject:
         return self._reject(case, 404, "unknown-model", f"{message}; {targets.there_are(self.models())}")
 
     def models(self) -> tuple[ModelCard, ...]:
@@ -256,7 +303,7 @@ class PoolMachine:
         wait_s = min([ttft_s(member.state, 0, self._settings.costs) for member in healthy])
         return verdict(priority, saturation(healthy, settings), wait_s, settings)
 
-    def _place(self, case: "_Case") -> Action:
+    def _place(self, case: Case) -> Action:
         request, model, fleet = case.request, case.model, self._fleet
         averages = self._ledger.estimator.of(model)
         prompt_tokens = averages.prompt_tokens(request)
@@ -276,12 +323,11 @@ class PoolMachine:
         sharers = self._ledger.sharers.get(prefix, 0)
         case.kind = hash((request.path, model))
         doubtful = fleet.doubts.of(case.kind, case.now)
-        well = not fleet.concerns.unwell
+        well = not fleet.concerns.unwell and not fleet.concerns.full
         ask = Ask(
             request, case.now, prompt_tokens, matched, model, adapter, well, sharers, case.listed, doubtful
         )
-        refusal = self._admit(case.priority, ask)
-        if isinstance(refusal, Refuse):
+        if self._waiting is None and isinstance(refusal := self._admit(case.priority, ask), Refuse):
             message, retry_after_s = refusal.message, refusal.retry_after_s
             return self._reject(case, 429, "saturated", message, retry_after_s, self._crowding(case.now))
         placement = self._scheduler.schedule(ask, fleet.states)
@@ -297,7 +343,7 @@ class PoolMachine:
 
     def _route(
         self,
-        case: "_Case",
+        case: Case,
         ask: Ask,
         placement: Placement,
         blocks: bytes,
@@ -316,7 +362,7 @@ class PoolMachine:
         tracked = Tracked(
             stream,
             case.model,
-            now,
+            case.arrived_at,
             now,
             request.streaming,
             request.unseen,
@@ -331,6 +377,7 @@ class PoolMachine:
             0.0 if request.streaming else output * a_step_s,
             case.kind,
             prefix=prefix,
+            ticket=case.ticket,
         )
         choice = Choice(
             request.id,
@@ -343,6 +390,7 @@ class PoolMachine:
             tuple([each.id for each in placement.order]),
             predicted_s,
             placement,
+            now - case.arrived_at,
         )
         self._decided += 1
         self._decided_at = now
@@ -354,13 +402,13 @@ class PoolMachine:
             state.cold_turn = self._decided
         return Route(stream, choice.chosen, choice.target_model, choice)
 
-    def _no_endpoints(self, case: "_Case", message: str, candidates: tuple[Candidate, ...]) -> Reject:
+    def _no_endpoints(self, case: Case, message: str, candidates: tuple[Candidate, ...]) -> Reject:
         wait_s = self._settings.no_endpoints_retry_s
         return self._reject(case, 503, "no-endpoints", message, wait_s, candidates)
 
     def _reject(
         self,
-        case: "_Case",
+        case: Case,
         status: int,
         reason: Reason,
         message: str,
@@ -378,6 +426,7 @@ class PoolMachine:
             priority=case.priority or 0,
             objective=case.request.objective,
             prompt_tokens=self._ledger.estimator.of(case.model).prompt_tokens(case.request),
+            waited_s=case.now - case.arrived_at,
             candidates=candidates,
             refused=reason,
         )
@@ -424,33 +473,3 @@ class PoolMachine:
             pace=state.pace,
             models=tuple(card.id for card in member.models),
         )
-
-
-class _Case:
-    """One arrival while it is being decided."""
-
-    __slots__ = ("kind", "listed", "model", "now", "priority", "request", "stream")
-
-    def __init__(self, stream: StreamId, request: InferenceRequest, now: float, priority: int | None) -> None:
-        self.stream = stream
-        self.request = request
-        self.now = now
-        self.priority = priority
-        self.model = request.model
-        self.listed: frozenset[int] | None = None
-        self.kind = 0
-
-    @property
-    def rewritten(self) -> str | None:
-        """Name to put into the body, when it is another one than the client's."""
-        return None if self.model == self.request.model else self.model
-
-    def blocks(self, pool: Pool, aliases: Mapping[str, str]) -> bytes:
-        """The prompt's blocks as the model that is served has them, by whatever name the client knows it."""
-        request, model = self.request, self.model
-        blocks = request.blocks
-        if request.tools_first and (model in pool.tools_first or "*" in pool.tools_first):
-            blocks = request.tools_first
-        if model is not None and aliases:
-            model = aliases.get(model, model)
-        return blocks if model == request.model else of_model(blocks, request.model, model)

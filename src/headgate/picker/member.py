@@ -6,6 +6,7 @@ from functools import partial
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import StreamId
 from headgate.model.load import Load, ModelCard
+from headgate.picker.headroom import Headroom
 from headgate.picker.health import Health
 from headgate.picker.pace import Pace
 from headgate.picker.reconciler import Reconciler
@@ -29,7 +30,7 @@ UNCOUNTED_S = 1.0
 class Concerns:
     """What in a fleet needs looking at again; kept by its members, so that nobody has to look at them all."""
 
-    __slots__ = ("queueing", "unsigned", "unwell")
+    __slots__ = ("full", "queueing", "unsigned", "unwell")
 
     def __init__(self) -> None:
         self.unwell: set[Member] = set()
@@ -38,12 +39,24 @@ class Concerns:
         """Requests without a first token or answer yet."""
         self.queueing: set[Member] = set()
         """Members whose engine reported a queue when scraped last."""
+        self.full: set[Member] = set()
+        """Members that have their fill; none where nobody waits for room."""
 
 
 class Member:
     """An endpoint in the machine's hands; outlives its place in the pool until its requests have ended."""
 
-    def __init__(self, endpoint: Endpoint, slot: int, health: HealthSettings, concerns: Concerns) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        slot: int,
+        health: HealthSettings,
+        concerns: Concerns,
+        *,
+        fills: bool = False,
+    ) -> None:
+        """*fills*: it may have its fill, and others wait then."""
+        self.headroom = Headroom() if fills else None
         self.state = EndpointState(endpoint, slot)
         self.health = Health(health, partial(concerns.unwell.add, self))
         self._concerns = concerns
@@ -105,6 +118,7 @@ class Member:
         if state.in_flight > self._peak:
             self._peak = state.in_flight
         state.seen = None
+        self.look_for_room()
 
     def release_pending(self, tracked: Tracked) -> None:
         """Its prompt is computed, or believed to be."""
@@ -129,6 +143,7 @@ class Member:
         if self.unsigned.pop(tracked.stream, None) is None:
             return False
         self._concerns.unsigned -= 1
+        self.look_for_room()
         return True
 
     def produced(self, tracked: Tracked, now: float) -> None:
@@ -151,8 +166,20 @@ class Member:
         state.in_flight -= 1
         state.context_tokens -= tracked.context_tokens
         state.seen = None
+        self.look_for_room()
         self.health.released(tracked.stream)
         tracked.member = None
+
+    def look_for_room(self) -> None:
+        """Bring up to date whether it has its fill; after every change of what is there or of its seats."""
+        headroom = self.headroom
+        if headroom is None or (headroom.seats is None and not self.state.full):
+            return
+        state = self.state
+        full = headroom.full(state.in_flight + state.extra_requests, len(self.unsigned), state.ramp)
+        if full != state.full:
+            state.full = full
+            (self._concerns.full.add if full else self._concerns.full.discard)(self)
 
     def scraped(self, load: Load, now: float, mean_own: float, mean_context: float) -> bool:
         """A scrape succeeded; True when the engine restarted (its progress went backwards).
@@ -180,6 +207,9 @@ class Member:
         for tracked in self.holds.values():
             tracked.since_scrape = False
         self.new_requests = self.new_tokens = 0
+        if self.headroom is not None:
+            self.headroom.scraped(load.running, load.waiting)
+            self.look_for_room()
         return restarted
 
     def use_adapter(self, name: str) -> None:
@@ -205,6 +235,7 @@ class Member:
         state.extra_requests = state.extra_pending_tokens = state.extra_context_tokens = 0
         state.seen = None
         self._concerns.queueing.discard(self)
+        self.look_for_room()
 
     def waiting(self, settings: AdmissionSettings) -> float:
         """Requests believed to queue in the engine: scraped, plus what was sent since and finds no room.
@@ -292,6 +323,10 @@ class Member:
         assert state.context_tokens == sum(one.context_tokens for one in held), state.id
         assert self.new_requests == sum(1 for one in held if one.since_scrape), state.id
         assert self.new_tokens == sum(one.own_tokens for one in held if one.since_scrape), state.id
+        full = self.headroom is not None and self.headroom.full(
+            state.in_flight + state.extra_requests, len(self.unsigned), state.ramp
+        )
+        assert state.full == full, state.id
         assert self.unsigned.keys() <= self.holds.keys(), state.id
         assert all(one.member is self for one in held), state.id
         assert self.health.probe is None or self.health.probe in self.holds, state.id

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from headgate.flow.settings import FlowSettings
 from headgate.scheduling.costs import H100_8B, StepCosts
 
 
@@ -50,10 +51,14 @@ class AdmissionSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MachineSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """All of them; the defaults are what `headgate run` uses."""
+    """All of them; the defaults are what `headgate run` uses, but for `flow`."""
 
     health: HealthSettings = HealthSettings()
     admission: AdmissionSettings = AdmissionSettings()
+    flow: FlowSettings | None = None
+    """Who waits while every endpoint has its fill; None: nobody does, and `admission` refuses instead."""
+    hold_empty_s: float = 0.0
+    """With `flow`: so long a request waits for a pool without endpoints to get one."""
     costs: StepCosts = H100_8B
     """For predictions; the default profile's scorers carry the same constants."""
     stale_s: float = 5.0

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from headgate.flow.queue import Ticket
 from headgate.model.ids import StreamId
 
 if TYPE_CHECKING:
@@ -51,5 +52,7 @@ class Tracked(msgspec.Struct, eq=False):
     """As `Outcome.trouble`."""
     moved: bool = False
     """Another endpoint than the picked one serves it."""
+    ticket: Ticket | None = None
+    """Where flow control counts it."""
     judged: bool = False
     """Its success or failure has been told to the endpoint's health."""

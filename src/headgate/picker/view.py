@@ -2,6 +2,7 @@
 
 import msgspec
 
+from headgate.flow.view import QueueView
 from headgate.model.ids import EndpointId, PoolKey
 from headgate.model.load import Load
 from headgate.picker.health import Condition
@@ -60,3 +61,5 @@ class PoolView(msgspec.Struct, frozen=True, kw_only=True):
     """`matched_tokens / prompt_tokens` over the recent past, 0..1."""
     reported_hit_rate: float | None
     """The same from engines' own usage numbers; None while no engine tells."""
+    queue: QueueView | None = None
+    """What waits here; None: nothing ever does."""

@@ -49,7 +49,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     adapter: str | None = None
     """The same name when it is known to be a LoRA adapter."""
     well: bool = False
-    """True when every endpoint is FINE and at full share."""
+    """True when every endpoint is FINE, at full share and has room."""
     sharers: int = 0
     """Requests in flight behind the same cached prefix."""
     listed: frozenset[int] | None = None
@@ -89,7 +89,7 @@ class Filter(
 
     hard: ClassVar[bool] = False
     only_unwell: ClassVar[bool] = False
-    """It refuses nobody while every endpoint is FINE and at full share: then it is not asked."""
+    """It refuses nobody while every endpoint is FINE, at full share and has room: then it is not asked."""
 
     def start(self, rng: Rng) -> RunningFilter:
         """The running part for one pool; the filter itself when it remembers nothing."""

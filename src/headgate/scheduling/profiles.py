@@ -6,6 +6,7 @@ from types import MappingProxyType
 from headgate import registry
 from headgate.scheduling import filters, scorers
 from headgate.scheduling.api import Filter, Profile, Scorer
+from headgate.scheduling.filters.has_room import HasRoom
 from headgate.scheduling.filters.healthy import Healthy
 from headgate.scheduling.filters.model_listed import ModelListed
 from headgate.scheduling.filters.refused_alike import RefusedAlike
@@ -19,7 +20,7 @@ from headgate.scheduling.scorers.prefill_wait import PrefillWait
 from headgate.scheduling.scorers.round_robin import RoundRobin
 from headgate.scheduling.scorers.uniform import Uniform
 
-_COMMON = (SubsetHint(), ModelListed(), Healthy(), RefusedAlike(), SlowStart())
+_COMMON = (SubsetHint(), ModelListed(), Healthy(), RefusedAlike(), HasRoom(), SlowStart())
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {

@@ -75,7 +75,7 @@ class EndpointState:
 
     Counts are the router's own accounting at decision time; `extra_*` is load that the engine reports
     beyond it (another gateway, a restarted picker) and is zero while no fresh scrape shows any.
-    Whoever changes a field sets `seen` to None, except for `cold_turn`.
+    Whoever changes a field sets `seen` to None, except for `cold_turn` and `full`.
     """
 
     __slots__ = (
@@ -88,6 +88,7 @@ class EndpointState:
         "extra_pending_tokens",
         "extra_requests",
         "fill",
+        "full",
         "id",
         "in_flight",
         "load",
@@ -131,6 +132,8 @@ class EndpointState:
         """Why `severity` is not FINE."""
         self.ramp = 1.0
         """Share of a full load it may take, 0..1; below 1 during a slow start."""
+        self.full = False
+        """It has its fill: another request would only wait there."""
         self.cold_turn = 0
         """Number of the pool's decision that last sent a prompt here which was cached nowhere; 0: none."""
         self.seen: Seen | None = None

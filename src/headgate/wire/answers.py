@@ -41,7 +41,14 @@ EMPTY_RESPONSE_TRAILERS = _encode(pb.ProcessingResponse(response_trailers=pb.Tra
 _ERROR_TYPES: Mapping[int, str] = {429: "rate_limit_error", 503: "server_error"}
 ABOUT_THE_MODEL = frozenset({"unknown-model", "bad-request"})
 """Reasons for which a machine refuses a request that are about its `model` field."""
-_DROPPED: Mapping[str, str] = {"saturated": "rejected-saturated"}
+_DROPPED: Mapping[str, str] = {
+    "saturated": "rejected-saturated",
+    "over-quota": "rejected-saturated",
+    "queue-full": "rejected-saturated",
+    "displaced": "evicted-queue-pressure",
+    "ttl-expired": "rejected-ttl-expired",
+    "deadline": "rejected-ttl-expired",
+}
 
 
 def _option(key: str, value: str) -> HeaderValueOption:

@@ -87,6 +87,7 @@ def test_without_scorers_everyone_ties() -> None:
 def test_plugins_are_found_and_configured_by_their_words() -> None:
     assert {plugin_type(kind.__name__) for kind in scorer_types()} >= {"prefill-wait", "lora-load", "uniform"}
     assert [kind.__name__ for kind in filter_types()] == [
+        "HasRoom",
         "Healthy",
         "ModelListed",
         "RefusedAlike",

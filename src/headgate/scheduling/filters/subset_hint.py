@@ -15,12 +15,17 @@ class SubsetHint(Filter, frozen=True):
         """Refuse whoever the hint does not name; nobody when there is no hint."""
         if ask.request.subset is None:
             return {}
-        allowed = {_address(entry.strip()) for entry in ask.request.subset}
+        allowed = addresses(ask.request.subset)
         return {
             position: "not in the subset hint"
             for position, state in enumerate(endpoints)
             if state.id not in allowed and state.endpoint.ip not in allowed
         }
+
+
+def addresses(subset: Sequence[str]) -> frozenset[str]:
+    """What a hint allows: `ip:port`, or the bare `ip` of all ports."""
+    return frozenset([_address(entry.strip()) for entry in subset])
 
 
 def _address(entry: str) -> str:

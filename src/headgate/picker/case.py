@@ -1,0 +1,45 @@
+"""One request while it is being decided, or waits for that."""
+
+from collections.abc import Mapping
+
+from headgate.flow.queue import Ticket
+from headgate.model.endpoints import Pool
+from headgate.model.ids import StreamId
+from headgate.model.requests import InferenceRequest
+from headgate.wire.blocks import of_model
+
+
+class Case:
+    """An arrival and what was found out about it."""
+
+    __slots__ = ("arrived_at", "kind", "listed", "model", "now", "priority", "request", "stream", "ticket")
+
+    def __init__(self, stream: StreamId, request: InferenceRequest, now: float, priority: int | None) -> None:
+        self.stream = stream
+        self.request = request
+        self.arrived_at = now
+        self.now = now
+        """When it is decided."""
+        self.priority = priority
+        self.model = request.model
+        """The name that engines know."""
+        self.listed: frozenset[int] | None = None
+        """As `Ask.listed`."""
+        self.kind = 0
+        self.ticket: Ticket | None = None
+        """Where flow control counts it."""
+
+    @property
+    def rewritten(self) -> str | None:
+        """Name to put into the body, when it is another one than the client's."""
+        return None if self.model == self.request.model else self.model
+
+    def blocks(self, pool: Pool, aliases: Mapping[str, str]) -> bytes:
+        """The prompt's blocks as the model that is served has them, by whatever name the client knows it."""
+        request, model = self.request, self.model
+        blocks = request.blocks
+        if request.tools_first and (model in pool.tools_first or "*" in pool.tools_first):
+            blocks = request.tools_first
+        if model is not None and aliases:
+            model = aliases.get(model, model)
+        return blocks if model == request.model else of_model(blocks, request.model, model)

@@ -1,0 +1,149 @@
+"""The requests that wait in the picker because every endpoint that may serve them has its fill."""
+
+from collections.abc import Hashable, Sequence
+
+from headgate.flow.api import Dropped
+from headgate.flow.control import FlowControl
+from headgate.flow.queue import Ticket
+from headgate.flow.settings import FlowSettings
+from headgate.model.ids import StreamId
+from headgate.model.requests import Usage
+from headgate.picker.case import Case
+from headgate.picker.fleet import Fleet
+from headgate.scheduling.api import DOWN
+from headgate.scheduling.filters.subset_hint import addresses
+
+NOBODY = "-"
+"""Fairness id of requests that tell neither one nor a model."""
+
+
+class Waiting:
+    """Flow control over the members of a fleet."""
+
+    def __init__(self, settings: FlowSettings, fleet: Fleet) -> None:
+        self.control = FlowControl(settings)
+        self._fleet = fleet
+        self._tickets: dict[StreamId, Ticket] = {}
+        """Of the requests that wait."""
+        self._collected = fleet.collected
+
+    def __len__(self) -> int:
+        return self.control.waiting
+
+    def holds(self, stream: StreamId) -> bool:
+        """Whether the stream's request waits."""
+        return stream in self._tickets
+
+    @property
+    def stirs(self) -> bool:
+        """Whether somebody waits, or was dropped and does not know it."""
+        return self.control.waiting > 0 or self.control.has_dropped
+
+    def arrive(self, case: Case, tokens: int, within_s: float | None) -> bool:
+        """Whether the request, which is expected to use so many tokens, goes at once.
+
+        *within_s*: it waits no longer than this; None: as long as others.
+        """
+        request, now = case.request, case.now
+        slo_ms = request.slo_ttft_ms
+        deadline = None if slo_ms is None else now + slo_ms / 1000
+        kind = self._kind(case)
+        ticket = Ticket(case.stream, case.priority or 0, tokens, request.body_bytes, kind, case, deadline)
+        case.ticket = ticket
+        if within_s is not None:
+            ticket.expires_at = now + within_s
+        who = request.fairness_id or request.model or NOBODY
+        if self.control.arrive(ticket, who, now, room=self._room(kind)):
+            return True
+        if ticket.waiting:
+            self._tickets[case.stream] = ticket
+        return False
+
+    def forget(self, stream: StreamId, now: float) -> bool:
+        """The client went away; whether its request waited."""
+        ticket = self._tickets.pop(stream, None)
+        if ticket is None:
+            return False
+        self.control.forget(ticket, now)
+        return True
+
+    def next(self, now: float, soonest_s: float) -> Case | None:
+        """Whose turn it is; to be asked again, once the request was placed, until it is nobody's."""
+        if not self.control.waiting:
+            return None
+        if self._collected != self._fleet.collected:
+            self._collected = self._fleet.collected
+            self.control.regroup(self._regrouped)
+        ticket = self.control.next(now, self._room, soonest_s)
+        return None if ticket is None else self._taken(ticket)
+
+    def dropped(self) -> Sequence[tuple[Case, Dropped]]:
+        """Who will not go."""
+        return [(self._taken(each.ticket), each) for each in self.control.dropped()]
+
+    def refused(self, case: Case, now: float) -> None:
+        """The request went, and could not be placed."""
+        if case.ticket is not None:
+            self.control.ended(case.ticket, 0.0, now)
+
+    def ended(self, ticket: Ticket, usage: Usage | None, failed: bool, now: float) -> None:
+        """A request that was placed is over."""
+        tokens: float | None = None
+        if usage is not None:
+            tokens = float(usage.prompt_tokens + usage.completion_tokens)
+        elif failed:
+            tokens = 0.0
+        self.control.ended(ticket, tokens, now)
+
+    def stop(self, now: float) -> None:
+        """Nobody will serve those that wait; they are told by whoever removes the pool."""
+        self.control.stop(now)
+        self.dropped()
+
+    def check(self) -> None:
+        """Assert that those that wait are those that flow control has, and that nobody waits in vain."""
+        self.control.check()
+        waiting = self.control.tickets()
+        assert {ticket.key: ticket for ticket in waiting} == self._tickets
+        assert not any(self._room(ticket.kind) for ticket in waiting)
+
+    def _taken(self, ticket: Ticket) -> Case:
+        case = ticket.cargo
+        assert isinstance(case, Case)
+        self._tickets.pop(case.stream, None)
+        return case
+
+    def _kind(self, case: Case) -> Hashable:
+        listed = case.listed
+        if listed is not None and len(listed) == len(self._fleet.members):
+            listed = None
+        return None if listed is None and case.request.subset is None else (listed, case.request.subset)
+
+    def _regrouped(self, ticket: Ticket) -> Hashable:
+        case = ticket.cargo
+        assert isinstance(case, Case)
+        case.listed = self._fleet.listings.may_serve(case.model)
+        return self._kind(case)
+
+    def _room(self, kind: Hashable) -> bool:
+        """Whether one of the least unwell endpoints that may serve has room; also when none may serve."""
+        fleet = self._fleet
+        full = fleet.concerns.full
+        if not full or not fleet.members:
+            return bool(fleet.members)
+        listed: frozenset[int] | None = None
+        allowed: frozenset[str] | None = None
+        if isinstance(kind, tuple):
+            listed = kind[0]
+            allowed = None if kind[1] is None else addresses(kind[1])
+        found, best = True, DOWN + 1
+        for member in fleet.members.values():
+            state = member.state
+            if state.severity > best or (listed is not None and state.slot not in listed):
+                continue
+            if allowed is not None and state.id not in allowed and state.endpoint.ip not in allowed:
+                continue
+            if state.severity < best:
+                best, found = state.severity, False
+            found = found or member not in full
+        return found

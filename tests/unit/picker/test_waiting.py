@@ -1,0 +1,337 @@
+"""A machine with flow control: who waits while every endpoint is full, and what ends the wait."""
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from tests.unit.picker.picker_builders import (
+    KEY,
+    a_pool,
+    address,
+    arrives,
+    ends,
+    no_scrape,
+    scrape,
+    starts,
+    token,
+)
+
+from headgate.flow.ordering.earliest_deadline import EarliestDeadline
+from headgate.flow.settings import BandSettings, FlowSettings, Quota, Share
+from headgate.model.ids import StreamId
+from headgate.model.load import ModelCard
+from headgate.model.requests import Usage
+from headgate.picker.actions import Action, Reject, Route
+from headgate.picker.events import Event, ModelsListed, PoolChanged, PoolRemoved, RequestArrived, Woken
+from headgate.picker.machine import PoolMachine
+from headgate.picker.settings import MachineSettings
+from headgate.scheduling.profiles import PROFILES
+
+
+class Rig:
+    """One machine; what it answers, by stream."""
+
+    def __init__(
+        self, flow: FlowSettings | None, pool: PoolChanged, hold_empty_s: float = 0.0, seats: int = 2
+    ) -> None:
+        """Every endpoint was seen to queue while it ran *seats* requests: one more may wait there."""
+        settings = MachineSettings(flow=flow, hold_empty_s=hold_empty_s)
+        self.machine = PoolMachine(KEY, PROFILES["least-requests"], settings, random.Random(1))
+        self.now = 0.0
+        self.answers: dict[int, Route | Reject] = {}
+        self.actions: list[Action] = []
+        self.tell(pool)
+        for endpoint in pool.pool.endpoints:
+            name = chr(int(endpoint.ip.split(".")[-1]) + ord("a") - 1)
+            for _ in range(2):
+                self.tell(scrape(name, 1, seats))
+            self.tell(scrape(name, 0, 0))
+
+    def tell(self, event: Event, after: float = 0.0) -> Sequence[int]:
+        """Whose requests were answered."""
+        self.now += after
+        found = []
+        self.actions = self.machine.handle(event, self.now)
+        for action in self.actions:
+            if isinstance(action, Route | Reject):
+                assert action.stream not in self.answers
+                self.answers[action.stream] = action
+                found.append(action.stream)
+        self.machine.check()
+        return found
+
+    def reject(self, stream: int) -> Reject:
+        found = self.answers[stream]
+        assert isinstance(found, Reject)
+        return found
+
+    def route(self, stream: int) -> Route:
+        found = self.answers[stream]
+        assert isinstance(found, Route)
+        return found
+
+
+def full(flow: FlowSettings | None = None, names: str = "a", **fields: object) -> Rig:
+    """Every endpoint has its fill: streams 1 to 3 at the first, 4 to 6 at the second …"""
+    rig = Rig(flow or FlowSettings(), a_pool(names, objectives={"batch": -10, "vip": 5}), **fields)  # type: ignore[arg-type]
+    for stream in range(1, 1 + 3 * len(names)):
+        assert rig.tell(arrives(stream)) == [stream]
+    return rig
+
+
+def test_while_an_endpoint_has_room_requests_go_at_once_and_to_one_that_has() -> None:
+    rig = full(names="ab")
+    assert (
+        sorted(rig.route(stream).endpoints[0] for stream in range(1, 7))
+        == [address("a")] * 3 + [address("b")] * 3
+    )
+    assert rig.tell(arrives(7)) == []
+
+
+def test_who_waits_goes_when_another_ends_and_the_record_says_how_long() -> None:
+    rig = full()
+    assert rig.tell(arrives(4)) == []
+    assert rig.tell(ends(1), 2.5) == [4]
+    assert rig.route(4).decision.waited_s == 2.5
+    assert "waited=2.500s" in rig.route(4).decision.summary()
+    assert rig.machine.view(rig.now).in_flight == 3
+
+
+def test_a_request_that_goes_late_has_its_times_from_its_arrival() -> None:
+    rig = full()
+    rig.tell(arrives(4))
+    rig.tell(ends(1), 2.0)
+    rig.tell(starts(4), 1.0)
+    rig.tell(token(4), 0.5)
+    rig.tell(ends(4), 1.0)
+    [outcome] = [action.outcome for action in rig.actions if hasattr(action, "outcome")]
+    assert (outcome.ttft_s, outcome.duration_s) == (3.5, 4.5)
+
+
+def test_first_tokens_make_room_where_nothing_waits_in_the_engine() -> None:
+    rig = full()
+    rig.tell(arrives(4))
+    assert [rig.tell(token(stream)) for stream in (1, 2)] == [[], []]
+    assert rig.tell(token(3)) == [4]
+
+
+def test_a_client_that_leaves_while_waiting_is_forgotten_at_once() -> None:
+    rig = full()
+    rig.tell(arrives(4))
+    rig.tell(arrives(5))
+    assert rig.tell(ends(4, "aborted")) == []
+    assert rig.actions == []
+    queue = rig.machine.view(rig.now).queue
+    assert queue is not None
+    assert queue.queued == 1
+    assert rig.tell(ends(1)) == [5]
+    assert 4 not in rig.answers
+
+
+def test_more_important_requests_go_first_and_unimportant_ones_wait_too() -> None:
+    rig = full()
+    for stream, objective in ((4, "batch"), (5, None), (6, "vip")):
+        assert rig.tell(arrives(stream, objective=objective)) == []
+    assert [rig.tell(ends(stream)) for stream in (1, 2, 3)] == [[6], [5], [4]]
+
+
+def test_flows_share() -> None:
+    rig = full()
+    for stream in range(10, 20):
+        rig.tell(arrives(stream, fairness_id="greedy"))
+    rig.tell(arrives(30, fairness_id="modest"))
+    assert [rig.tell(ends(stream)) for stream in (1, 2)] == [[10], [30]]
+    queue = rig.machine.view(rig.now).queue
+    assert queue is not None
+    flows = {view.id: view for view in queue.flows}
+    assert (flows["greedy"].queued, flows["greedy"].running, flows["modest"].queued) == (9, 1, 0)
+
+
+def test_without_flow_control_nobody_waits() -> None:
+    settings = MachineSettings()
+    assert settings.flow is None
+    machine = PoolMachine(KEY, PROFILES["default"], settings, random.Random(1))
+    machine.handle(a_pool("a"), 0.0)
+    for _ in range(3):
+        machine.handle(scrape("a", 50, 2), 0.0)
+    for stream in range(20):
+        assert isinstance(machine.handle(arrives(stream), 0.0)[0], Route)
+    assert machine.view(0.0).queue is None
+
+
+def test_without_metrics_nobody_waits() -> None:
+    rig = Rig(FlowSettings(), PoolChanged(a_pool("").pool))
+    rig.tell(a_pool("a"))
+    for stream in range(50):
+        assert rig.tell(arrives(stream)) == [stream]
+
+
+def test_an_engine_whose_metrics_fail_is_not_flooded() -> None:
+    rig = full()
+    rig.tell(arrives(4))
+    rig.tell(arrives(5))
+    rig.tell(no_scrape("a"), 1.0)
+    assert rig.tell(Woken(), 10.0) == []
+    assert rig.tell(ends(1)) == [4]
+
+
+def test_an_unwell_engine_is_not_flooded_and_one_that_is_well_is_not_passed_over_for_it() -> None:
+    rig = full(names="ab")
+    served = {stream: rig.route(stream).endpoints[0] for stream in range(1, 7)}
+    for stream in [stream for stream, where in served.items() if where == address("b")]:
+        rig.tell(ends(stream, "failed", 500))  # b is down now and has room
+    assert rig.tell(arrives(7)) == []
+    at_a = next(stream for stream, where in served.items() if where == address("a"))
+    assert rig.tell(ends(at_a)) == [7]
+    assert rig.route(7).endpoints[0] == address("a")
+
+
+def test_who_waits_too_long_is_refused() -> None:
+    rig = full(FlowSettings(other_bands=BandSettings(ttl_s=30.0)))
+    rig.tell(arrives(4))
+    for stream in (1, 2, 3):
+        rig.tell(starts(stream))
+    rig.tell(scrape("a", 1, 2), 29.0)
+    assert 4 not in rig.answers
+    assert rig.tell(scrape("a", 1, 2), 1.0) == [4]
+    refused = rig.reject(4)
+    assert (refused.status, refused.reason) == (429, "ttl-expired")
+    assert refused.retry_after_s is not None
+    assert refused.decision.waited_s == 30.0
+
+
+def test_whose_deadline_cannot_be_met_is_refused() -> None:
+    rig = full(FlowSettings(other_bands=BandSettings(ordering=EarliestDeadline())))
+    rig.tell(arrives(4, slo_ttft_ms=1500.0))
+    rig.tell(arrives(5))
+    assert rig.tell(ends(1), 1.499) == [5, 4]
+    assert rig.reject(4).reason == "deadline"
+
+
+def test_a_full_queue_refuses() -> None:
+    rig = full(FlowSettings(most_requests=1))
+    rig.tell(arrives(4))
+    assert rig.tell(arrives(5)) == [5]
+    assert (rig.reject(5).status, rig.reject(5).reason) == (429, "queue-full")
+    assert rig.tell(arrives(6, objective="vip")) == [4]
+    assert rig.reject(4).reason == "displaced"
+    assert rig.machine.view(rig.now).refused == 2
+
+
+def test_quotas_count_what_was_used() -> None:
+    share = Share(quota=Quota(tokens_per_minute=60, burst_tokens=1000))
+    rig = Rig(FlowSettings(shares={"a": share}), a_pool("a"))
+    assert rig.tell(arrives(1, fairness_id="a", max_tokens=100)) == [1]
+    rig.tell(ends(1, "complete", 200, Usage(400, 550, None)))
+    assert rig.tell(arrives(2, fairness_id="a", max_tokens=100)) == [2]
+    refused = rig.reject(2)
+    assert (refused.status, refused.reason) == (429, "over-quota")
+    assert refused.retry_after_s is not None
+    assert 40 <= refused.retry_after_s <= 60
+    assert rig.tell(arrives(3, fairness_id="b")) == [3]
+    assert isinstance(rig.answers[3], Route)
+    assert rig.tell(arrives(4, fairness_id="a", max_tokens=100), refused.retry_after_s) == [4]
+    assert isinstance(rig.answers[4], Route)
+
+
+def test_what_failed_costs_nothing() -> None:
+    share = Share(quota=Quota(tokens_per_minute=60, burst_tokens=300))
+    rig = Rig(FlowSettings(other_shares=share), a_pool("a"))
+    assert rig.tell(arrives(1, max_tokens=290)) == [1]
+    rig.tell(ends(1, "failed", 500))
+    assert rig.tell(arrives(2, max_tokens=290)) == [2]
+    assert isinstance(rig.answers[2], Route)
+
+
+def test_a_full_endpoint_holds_up_only_the_models_that_it_serves_alone() -> None:
+    rig = Rig(FlowSettings(), a_pool("ab"))
+    rig.tell(ModelsListed(address("a"), (ModelCard("x"),)))
+    rig.tell(ModelsListed(address("b"), (ModelCard("y"),)))
+    for stream in range(1, 6):
+        rig.tell(arrives(stream, model="x"))
+    assert set(rig.answers) == {1, 2, 3}
+    assert rig.tell(arrives(6, model="y")) == [6]
+    # Now b serves x too.
+    assert rig.tell(ModelsListed(address("b"), (ModelCard("x"), ModelCard("y")))) == [4, 5]
+
+
+def test_a_model_that_goes_while_its_requests_wait_is_told() -> None:
+    rig = Rig(FlowSettings(), a_pool("a"))
+    rig.tell(ModelsListed(address("a"), (ModelCard("x"),)))
+    for stream in range(1, 5):
+        rig.tell(arrives(stream, model="x"))
+    rig.tell(ModelsListed(address("a"), (ModelCard("y"),)))
+    assert rig.tell(ends(1)) == [4] or 4 in rig.answers
+    assert rig.reject(4).reason == "unknown-model"
+
+
+def test_a_subset_waits_for_its_own_endpoints() -> None:
+    rig = full(names="ab")
+    rig.tell(arrives(7, subset=(address("b"),)))
+    served = {stream: rig.route(stream).endpoints[0] for stream in range(1, 7)}
+    at_a = next(stream for stream, where in served.items() if where == address("a"))
+    at_b = next(stream for stream, where in served.items() if where == address("b"))
+    assert rig.tell(ends(at_a)) == []
+    assert rig.tell(arrives(8)) == [8]
+    assert rig.tell(ends(at_b)) == [7]
+
+
+def test_a_new_endpoint_takes_those_that_wait() -> None:
+    rig = full()
+    for stream in range(4, 10):
+        rig.tell(arrives(stream))
+    went = [*rig.tell(a_pool("ab"))]
+    assert 1 <= len(went) <= 2, "it starts slowly"
+    for _ in range(40):
+        went += rig.tell(scrape("b", 0, len(went)), 0.25)
+    assert went == list(range(4, 10)), "it runs all that come and queues none"
+    assert {rig.route(stream).endpoints[0] for stream in went} == {address("b")}
+
+
+def test_a_pool_without_endpoints_refuses_unless_it_is_to_hold_requests() -> None:
+    rig = Rig(FlowSettings(), a_pool(""))
+    assert rig.tell(arrives(1)) == [1]
+    assert (rig.reject(1).status, rig.reject(1).reason) == (503, "no-endpoints")
+    rig = Rig(FlowSettings(), a_pool(""), hold_empty_s=60.0)
+    assert rig.tell(arrives(1)) == []
+    assert rig.tell(arrives(2), 30.0) == []
+    assert rig.tell(Woken(), 29.9) == []
+    assert rig.tell(Woken(), 0.2) == [1]
+    assert (rig.reject(1).status, rig.reject(1).reason) == (503, "no-endpoints")
+    assert rig.tell(a_pool("a"), 10.0) == [2]
+    assert rig.route(2).decision.waited_s == pytest.approx(40.1)
+
+
+def test_a_removed_pool_lets_its_queue_go() -> None:
+    rig = full()
+    rig.tell(arrives(4))
+    assert rig.tell(PoolRemoved()) == []
+    assert 4 not in rig.answers  # the hub refuses it
+
+
+def test_the_same_stream_does_not_come_twice() -> None:
+    rig = full()
+    rig.tell(arrives(4))
+    try:
+        rig.machine.handle(RequestArrived(StreamId(4), arrives(4).request), rig.now)
+    except ValueError as error:
+        assert "already" in str(error)
+    else:
+        raise AssertionError("taken twice")
+
+
+def test_with_as_many_seats_as_requests_all_sixty_clients_are_answered() -> None:
+    """A closed loop on an engine of 4 seats, in steps: everybody gets through, nobody waits for ever."""
+    rig = Rig(FlowSettings(), a_pool("a"), seats=4)
+    running: list[int] = []
+    for stream in range(1, 61):
+        running += rig.tell(arrives(stream))
+    done, most = 0, 0
+    while running:
+        most = max(most, len(running))
+        stream = running.pop(0)
+        rig.tell(token(stream), 0.5)
+        running += rig.tell(ends(stream, "complete", 200, Usage(10, 10, None)), 0.5)
+        done += 1
+    assert done == 60
+    assert most <= 6
