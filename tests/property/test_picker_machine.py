@@ -118,7 +118,7 @@ class Machine(RuleBasedStateMachine):
         queue = self.machine.view(self.now).queue
         assert (0 if queue is None else queue.queued) == len(self.waiting)
         if self.waiting:
-            longest_s = 300.0 if self.flow is FLOWS[1] else 3.0
+            longest_s = 60.0 if self.flow is FLOWS[1] else 3.0
             assert self.now - min(self.waiting.values()) < longest_s
             hypothesis_event("waits")
 

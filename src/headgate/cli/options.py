@@ -230,6 +230,31 @@ BodyTimeout = Annotated[
 ]
 
 
+FlowControl = Annotated[
+    bool,
+    typer.Option(
+        "--flow-control/--no-flow-control",
+        help="Requests wait here while every endpoint is full, and share fairly; without: in the engines.",
+    ),
+]
+HoldEmpty = Annotated[
+    float,
+    duration_option(
+        "So long a request waits for a pool without endpoints to get one; 0s: it is refused.", default=0.0
+    ),
+]
+
+
+def trusted_headers(text: str) -> frozenset[str]:
+    """`fairness,objective,slo`, any of them, or `none`; raises typer.BadParameter for other words."""
+    words = {word.strip() for word in text.split(",") if word.strip()} - {"none"}
+    if unknown := words - {"fairness", "objective", "slo"}:
+        raise typer.BadParameter(
+            f"{min(unknown)!r} is none of fairness, objective, slo", param_hint="--trust-headers"
+        )
+    return frozenset(words)
+
+
 def client_keys_option(path: Path | None) -> "ClientKeyFile | None":
     """The file of `--client-keys`, read. Raises typer.BadParameter when there is nothing to use in it."""
     from headgate.io.api_keys import KeyFileError

@@ -2,19 +2,23 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from heapq import nsmallest
 from math import ceil
 
 from msgspec import structs
 
-from headgate.flow.api import Dropped, DropReason, RunningFairness
+from headgate.flow.api import Dropped, DropReason
 from headgate.flow.drain import DrainRate
-from headgate.flow.queue import COMPACT, NEVER, Account, Flow, Heap, Ticket
+from headgate.flow.lanes import Band, Lane, Rank, by_priority
+from headgate.flow.queue import NEVER, Account, Flow, Heap, Ticket
 from headgate.flow.settings import BandSettings, FlowSettings, Share
 from headgate.flow.view import BandView, FlowView, QueueView
 
 Room = Callable[[Hashable], bool]
 """Whether an endpoint that serves requests of this kind has room for one more."""
 
+MOST_SHOWN = 1000
+"""Flows in a view."""
 MOST_FLOWS = 64
 """Flows of one account, by kind and priority, from which empty ones are forgotten."""
 
@@ -36,9 +40,9 @@ class FlowControl:
         self._accounts: dict[str, Account] = {}
         self._idle: OrderedDict[str, Account] = OrderedDict()
         """Those without a request; the one for which that is true longest is the first."""
-        self._bands: dict[int, _Band] = {}
+        self._bands: dict[int, Band] = {}
         """By priority; with something waiting."""
-        self._lanes: dict[Hashable, _Lane] = {}
+        self._lanes: dict[Hashable, Lane] = {}
         """By kind; kept while their fairness remembers something."""
         self._expiry = Heap()
         self._drain = DrainRate()
@@ -316,7 +320,7 @@ class FlowControl:
             self._idle.pop(account.id, None)
         band = self._bands.get(ticket.priority)
         if band is None:
-            band = self._bands[ticket.priority] = _Band(ticket.priority, settings)
+            band = self._bands[ticket.priority] = Band(ticket.priority, settings)
         ticket.waiting = True
         ticket.expires_at = min(ticket.expires_at, now + settings.ttl_s, settings.ordering.latest(ticket))
         self.waiting += 1
@@ -330,7 +334,7 @@ class FlowControl:
         self._queue(ticket, now)
 
     def _full(
-        self, ticket: Ticket, account: Account, band: "_Band | None", settings: BandSettings
+        self, ticket: Ticket, account: Account, band: Band | None, settings: BandSettings
     ) -> str | None:
         """Which bound of its flow or band the request would exceed, in words."""
         if account.queued >= account.most_requests:
@@ -366,12 +370,12 @@ class FlowControl:
             self._tidy(account)
         lane = self._lanes.get(ticket.kind)
         if lane is None:
-            lane = self._lanes[ticket.kind] = _Lane(ticket.kind)
+            lane = self._lanes[ticket.kind] = Lane(ticket.kind)
         rank = lane.ranks.get(ticket.priority)
         if rank is None:
             settings = self._band_settings(ticket.priority)
-            rank = lane.ranks[ticket.priority] = _Rank(ticket.priority, settings)
-            lane.order = sorted(lane.ranks.values(), key=_priority, reverse=True)
+            rank = lane.ranks[ticket.priority] = Rank(ticket.priority, settings)
+            lane.order = sorted(lane.ranks.values(), key=by_priority, reverse=True)
         if not rank.queued:
             rank.served_at = ticket.arrived_at if now is None else now
         flow = rank.flows.get(account.id)
@@ -429,16 +433,16 @@ class FlowControl:
     def _seconds(self, wait_s: float) -> int:
         return max(1, min(self.settings.most_retry_s, ceil(wait_s)))
 
-    def _choose(self, now: float, room: Room) -> "tuple[_Lane, _Rank, bool] | None":
+    def _choose(self, now: float, room: Room) -> tuple[Lane, Rank, bool] | None:
         """The queue whose turn it is, of those that have room; True: by its age."""
-        best: tuple[_Lane, _Rank] | None = None
-        aged: tuple[_Lane, _Rank] | None = None
+        best: tuple[Lane, Rank] | None = None
+        aged: tuple[Lane, Rank] | None = None
         ageing = self._by_age + 1 >= self.settings.ageing_every
         before = now - self.settings.ageing_s
         for lane in self._lanes.values():
             if not lane.queued or not room(lane.kind):
                 continue
-            top: _Rank | None = None
+            top: Rank | None = None
             for rank in lane.order:
                 if not rank.queued:
                     continue
@@ -522,63 +526,7 @@ class FlowControl:
                 )
                 for band, (queued, ahead) in (bands or {account.band: (0, 0.0)}).items()
             ]
-        found.sort(key=_busiest)
-        return found
-
-
-class _Band:
-    """All that wait with one priority, whatever their kind."""
-
-    __slots__ = ("bytes", "newest", "priority", "queued", "settings")
-
-    def __init__(self, priority: int, settings: BandSettings) -> None:
-        self.priority = priority
-        self.settings = settings
-        self.queued = 0
-        self.bytes = 0
-        self.newest = Heap()
-
-
-class _Rank:
-    """The requests of one kind and priority."""
-
-    __slots__ = ("fairness", "flows", "priority", "queued", "served_at", "settings")
-
-    def __init__(self, priority: int, settings: BandSettings) -> None:
-        self.priority = priority
-        self.settings = settings
-        self.fairness: RunningFairness = settings.fairness.start()
-        self.flows: dict[str, Flow] = {}
-        """By fairness id."""
-        self.queued = 0
-        self.served_at = 0.0
-        """When one of them went last, or began to wait where nobody waited before."""
-
-
-class _Lane:
-    """The requests of one kind: whoever has room for one of them has it for each."""
-
-    __slots__ = ("kind", "order", "queued", "ranks", "turn")
-
-    def __init__(self, kind: Hashable) -> None:
-        self.kind = kind
-        self.ranks: dict[int, _Rank] = {}
-        self.order: list[_Rank] = []
-        """The same, the most important first."""
-        self.queued = 0
-        self.turn = 0
-        """Number of the turn in which one of them went last."""
-
-    def check(self) -> None:
-        """Assert that sums and both directions agree."""
-        assert self.order == sorted(self.ranks.values(), key=_priority, reverse=True)
-        assert self.queued == sum(rank.queued for rank in self.order)
-        for rank in self.order:
-            assert rank.flows and rank.queued == sum(flow.queued for flow in rank.flows.values())
-            for who, flow in rank.flows.items():
-                assert flow in flow.account.flows and flow.account.id == who
-                assert flow.queued == len(flow.heap.live())
-                assert flow.heap.size() <= 2 * flow.queued + COMPACT
+        return nsmallest(MOST_SHOWN, found, key=_busiest)
 
 
 _WORDS: dict[str, str] = {
@@ -591,10 +539,6 @@ _WORDS: dict[str, str] = {
 
 def _number(ticket: Ticket) -> int:
     return ticket.number
-
-
-def _priority(rank: _Rank) -> int:
-    return rank.priority
 
 
 def _busiest(view: FlowView) -> tuple[int, float, str, int]:

@@ -48,7 +48,7 @@ class BandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     fairness: Fairness = WeightedTokens()
     ordering: Ordering = Fcfs()
-    ttl_s: float = 300.0
+    ttl_s: float = 60.0
     """So long a request waits at most."""
     most_requests: int = 5000
     most_bytes: int = 1_000_000_000

@@ -212,6 +212,7 @@ class PoolMachine:
 
     def _arrived(self, stream: StreamId, request: InferenceRequest, now: float) -> Action | None:
         """The answer; None: there is none yet, or `_let_go` gives it."""
+        request = targets.believed(request, self._settings.trusted)
         case = Case(stream, request, now, targets.priority(self.pool, request))
         waiting = self._waiting
         if stream in self._ledger.requests or (waiting is not None and waiting.holds(stream)):

@@ -59,6 +59,8 @@ class MachineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Who waits while every endpoint has its fill; None: nobody does, and `admission` refuses instead."""
     hold_empty_s: float = 0.0
     """With `flow`: so long a request waits for a pool without endpoints to get one."""
+    trusted: frozenset[str] = frozenset({"fairness", "objective", "slo"})
+    """What is believed of requests' headers: fairness id, objective, deadlines."""
     costs: StepCosts = H100_8B
     """For predictions; the default profile's scorers carry the same constants."""
     stale_s: float = 5.0

@@ -1,6 +1,6 @@
 """From the model name a client asked for to the name an engine understands; priorities; the list of names."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
@@ -27,6 +27,18 @@ class NoTarget(msgspec.Struct, frozen=True, tag=True):
     """Every target of the InferenceModel has weight 0."""
 
     rule: ModelRule
+
+
+def believed(request: InferenceRequest, trusted: Collection[str]) -> InferenceRequest:
+    """The request without what its headers claim of `fairness`, `objective` and `slo` and nobody trusts."""
+    claims: dict[str, None] = {}
+    if request.objective is not None and "objective" not in trusted:
+        claims["objective"] = None
+    if request.fairness_id is not None and "fairness" not in trusted:
+        claims["fairness_id"] = None
+    if (request.slo_ttft_ms is not None or request.slo_tpot_ms is not None) and "slo" not in trusted:
+        claims["slo_ttft_ms"] = claims["slo_tpot_ms"] = None
+    return msgspec.structs.replace(request, **claims) if claims else request
 
 
 def rule_of(pool: Pool, model: str | None) -> ModelRule | None:

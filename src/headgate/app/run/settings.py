@@ -14,6 +14,11 @@ DRAIN_TIMEOUT_S = 600.0
 """As long as a long answer of a large model takes to stream."""
 
 
+LONGEST_QUEUE_S = 240.0
+"""No request waits longer in the picker: Envoy grants `LONGEST_WAIT_S`."""
+QUEUE_SHARE = 0.8
+"""Share of `body_timeout_s` that a request may wait: to Envoy that is a part of its arrival."""
+
 AccessLog = Literal["stdout", "off"] | Path
 """Where the access log goes; a file is written by Envoy itself."""
 
@@ -34,6 +39,12 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     scrape_interval_s: float = 0.5
     body_limit_bytes: int = 64 << 20
     body_timeout_s: float = 60.0
+    flow_control: bool = True
+    """Requests wait in the picker while every endpoint is full."""
+    trust_headers: tuple[str, ...] = ()
+    """What is believed of clients' headers: `fairness`, `objective`, `slo`."""
+    hold_empty_s: float = 0.0
+    """So long a request waits for a pool without endpoints to get one."""
     rescue_s: float = 600.0
     """A request whose answer has not begun after so long goes to another endpoint; 0: never."""
     envoy_memory_bytes: int = 2 << 30
@@ -114,6 +125,7 @@ def picker_command(settings: RunSettings, folder: Folder) -> list[str]:
         *("--policy", settings.policy),
         *("--body-limit", str(settings.body_limit_bytes)),
         *("--scrape-interval", str(settings.scrape_interval_s)),
+        *_flow(settings),
         *("--drain-timeout", "3s"),  # Envoy has been drained before the picker is asked to end
         *(() if settings.api_key_file is None else ("--api-key-file", str(settings.api_key_file))),
         *_own_ports(settings),
@@ -136,6 +148,16 @@ def envoy_options(settings: RunSettings, folder: Folder, binary: Path, concurren
 def _port_map(settings: RunSettings) -> list[str]:
     found = settings.port_map.items()
     return [part for declared, port in found for part in ("--port-map", f"{declared}:{port}")]
+
+
+def _flow(settings: RunSettings) -> list[str]:
+    bound_s = QUEUE_SHARE * settings.body_timeout_s or LONGEST_QUEUE_S
+    return [
+        "--flow-control" if settings.flow_control else "--no-flow-control",
+        *("--trust-headers", ",".join(settings.trust_headers) or "none"),
+        *("--queue-timeout", f"{min(LONGEST_QUEUE_S, bound_s):f}"),
+        *("--hold-empty", f"{min(settings.hold_empty_s, LONGEST_QUEUE_S, bound_s):f}"),
+    ]
 
 
 def _own_ports(settings: RunSettings) -> list[str]:

@@ -11,6 +11,8 @@ from headgate.cli.go_flags import GoFlags
 from headgate.cli.options import (
     SCRAPE_INTERVAL_S,
     ApiKeyFile,
+    FlowControl,
+    HoldEmpty,
     InsecureUpstream,
     UpstreamCa,
     duration_option,
@@ -19,6 +21,7 @@ from headgate.cli.options import (
     scrape_interval_option,
     size_option,
     trust_option,
+    trusted_headers,
 )
 
 app = typer.Typer(add_completion=False)
@@ -166,6 +169,18 @@ def picker(
             "conformance suite wants it. Never where strangers call.",
         ),
     ] = False,
+    flow_control: FlowControl = True,
+    trust_headers: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="Request headers that are believed: fairness, objective, slo, or none of them.",
+        ),
+    ] = "fairness,objective,slo",
+    queue_timeout: Annotated[
+        float, duration_option("Longest wait of a request while every endpoint is full.", default=45.0)
+    ] = 45.0,
+    hold_empty: HoldEmpty = 0.0,
     disable_endpoint_subset_filter: Annotated[bool, typer.Option(help="Ignore subset hints.")] = False,
     upstream_ca: UpstreamCa = None,
     api_key_file: ApiKeyFile = None,
@@ -222,6 +237,7 @@ def picker(
     from headgate.app.picker.process import PickerOptions, Tls, serve
     from headgate.app.processes.parent import die_with_parent as end_with_parent
     from headgate.cli.logs import log_to_stderr
+    from headgate.flow.settings import BandSettings, FlowSettings
     from headgate.io.extproc.native import MissingError
     from headgate.io.kube.config import ConfigError
     from headgate.io.sources.urls import BadUrlError
@@ -277,7 +293,12 @@ def picker(
         selector=labels(endpoint_selector),
         target_ports=port_list(endpoint_target_ports),
         policy=policy.value,
-        settings=msgspec.structs.replace(MachineSettings(), stale_s=metrics_staleness_threshold),
+        settings=MachineSettings(
+            stale_s=metrics_staleness_threshold,
+            flow=FlowSettings(other_bands=BandSettings(ttl_s=queue_timeout)) if flow_control else None,
+            hold_empty_s=hold_empty,
+            trusted=trusted_headers(trust_headers),
+        ),
         host=host,
         grpc_port=grpc_port,
         grpc_socket=grpc_socket,

@@ -14,6 +14,8 @@ from headgate.cli.options import (
     ApiKeyFile,
     BodyTimeout,
     ClientKeys,
+    FlowControl,
+    HoldEmpty,
     HttpsPort,
     InsecureUpstream,
     PortMap,
@@ -28,6 +30,7 @@ from headgate.cli.options import (
     size,
     size_option,
     trust_option,
+    trusted_headers,
 )
 from headgate.cli.options import access_log as where_to_log
 
@@ -117,6 +120,15 @@ def run(
     ] = 2.0,
     scrape_interval: Annotated[float, scrape_interval_option()] = SCRAPE_INTERVAL_S,
     body_limit: Annotated[int, size_option("Longest request body.", default=64 << 20)] = 64 << 20,
+    flow_control: FlowControl = True,
+    trust_headers: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="Request headers of clients that are believed: fairness, objective, slo, or none of them.",
+        ),
+    ] = "none",
+    hold_empty: HoldEmpty = 0.0,
     rescue_after: RescueAfter = RESCUE_S,
     body_timeout: BodyTimeout = BODY_TIMEOUT_S,
     envoy_memory: Annotated[
@@ -209,6 +221,9 @@ def run(
         scrape_interval_s=scrape_interval,
         body_limit_bytes=body_limit,
         body_timeout_s=body_timeout,
+        flow_control=flow_control,
+        trust_headers=tuple(sorted(trusted_headers(trust_headers))),
+        hold_empty_s=hold_empty,
         rescue_s=rescue_after,
         envoy_memory_bytes=envoy_memory or default_heap(machine_memory()),
         upstream_ca=upstream_ca.absolute() if upstream_ca else None,

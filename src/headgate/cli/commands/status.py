@@ -39,12 +39,20 @@ def status(
     except AdminError as error:
         say(f"headgate: {error}", err=True)
         raise typer.Exit(1) from None
+    content["flows"] = list(flows(content))
     if output == "json":
         say_json(content)
     else:
         _print(content)
     if not content["ready"] or any(each["up"] == 0 for each in content["degraded"]):
         raise typer.Exit(1)
+
+
+def flows(content: dict[str, Any]) -> "Iterator[dict[str, Any]]":
+    """Who waits and who has used what, pool by pool, each with its `pool`."""
+    for pool in (content.get("picker") or {}).get("pools", ()):
+        for flow in (pool.get("queue") or {}).get("flows", ()):
+            yield {"pool": pool["pool"], **flow}
 
 
 def _print(content: dict[str, Any]) -> None:
@@ -70,6 +78,8 @@ def _print(content: dict[str, Any]) -> None:
             console.print()
             console.print(_pool_line(pool), soft_wrap=True)
             console.print(_pool(pool))
+            for line in queue_lines(pool):
+                console.print(line, soft_wrap=True)
             for line in keys_wanted(pool):
                 console.print(line, style="yellow", soft_wrap=True)
     if gateway is None:
@@ -86,6 +96,27 @@ def _print(content: dict[str, Any]) -> None:
         console.print(problem["text"], style="yellow" if problem["severity"] == "warning" else "red")
 
 
+def queue_lines(pool: dict[str, Any]) -> "Iterator[str]":
+    """What waits for a pool, band by band, and for whom; nothing where nothing waits."""
+    queue = pool.get("queue")
+    if not queue or not queue["queued"]:
+        return
+    bands = [
+        f"{each['queued']} of priority {each['band']} (the oldest for {each['oldest_s']:.1f} s)"
+        for each in queue["bands"]
+    ]
+    pace = queue["drain_per_s"]
+    yield f"waiting: {', '.join(bands)}{'' if pace is None else f'; {pace:.1f} go a second'}"
+    waiting = [each for each in queue["flows"] if each["queued"]]
+    for each in waiting[:MOST_FLOWS]:
+        counts = f"{each['queued']} waiting, {each['running']} running"
+        yield f"  {each['id']}: {counts}, {each['tokens']:.0f} tokens used"
+    if len(waiting) > MOST_FLOWS:
+        yield f"  and {len(waiting) - MOST_FLOWS} more: --output json shows all"
+
+
+MOST_FLOWS = 10
+"""Flows of a pool that are shown to people."""
 MOST_OBJECTS = 40
 """Objects, listeners and parents that are shown to people."""
 
