@@ -163,7 +163,7 @@ async def test_a_model_name_leads_to_its_targets(fleet: Replicas, tmp_path: Path
 async def test_a_saturated_pool_refuses_the_sheddable_first(tmp_path: Path) -> None:
     with replicas(3, "--speed", "1", "--model", MODEL, "--lora", "adapter-1", "--max-num-seqs", "2") as slow:
         path = write(tmp_path / "w.yaml", *weighted(slow, second=0), *MODELS)
-        with gateway("-f", str(path)) as gate:
+        with gateway("-f", str(path), "--no-flow-control") as gate:
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
                 long = [
                     asyncio.create_task(ask(http, gate.url, model="chatbot", max_tokens=2000))
