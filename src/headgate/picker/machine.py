@@ -240,6 +240,9 @@ class PoolMachine:
             return refusal
         if waiting is None:
             return self._place(case)
+        if self.pool.has_fallback and self._fleet.members and not waiting.room(case):
+            message = "every endpoint of the pool that may serve the request has its fill"
+            return self._reject(case, 429, "saturated", message, 1, self._crowding(now))
         averages = self._ledger.estimator.of(target)
         tokens = averages.prompt_tokens(request) + averages.output_tokens(request)
         within_s = None if self._fleet.members else self._settings.hold_empty_s

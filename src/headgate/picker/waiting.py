@@ -59,6 +59,10 @@ class Waiting:
             self._tickets[case.stream] = ticket
         return False
 
+    def room(self, case: Case) -> bool:
+        """Whether an endpoint could take the request now."""
+        return self._room(self._kind(case))
+
     def forget(self, stream: StreamId, now: float) -> bool:
         """The client went away; whether its request waited."""
         ticket = self._tickets.pop(stream, None)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from tests.unit.picker.picker_builders import (
     KEY,
@@ -300,6 +301,26 @@ def test_a_pool_without_endpoints_refuses_unless_it_is_to_hold_requests() -> Non
     assert (rig.reject(1).status, rig.reject(1).reason) == (503, "no-endpoints")
     assert rig.tell(a_pool("a"), 10.0) == [2]
     assert rig.route(2).decision.waited_s == pytest.approx(40.1)
+
+
+def test_with_a_fallback_nobody_waits_for_a_full_pool() -> None:
+    rig = Rig(FlowSettings(), PoolChanged(msgspec.structs.replace(a_pool("a").pool, has_fallback=True)))
+    for stream in range(1, 5):
+        assert rig.tell(arrives(stream)) == [stream]
+    assert (rig.reject(4).status, rig.reject(4).reason) == (429, "saturated")
+
+
+def test_what_headers_claim_counts_only_where_it_is_trusted() -> None:
+    settings = MachineSettings(flow=FlowSettings(), trusted=frozenset({"objective"}))
+    machine = PoolMachine(KEY, PROFILES["default"], settings, random.Random(1))
+    machine.handle(a_pool("a", objectives={"vip": 5}), 0.0)
+    claiming = arrives(1, objective="vip", fairness_id="somebody", slo_ttft_ms=5.0, slo_tpot_ms=5.0)
+    [routed, *_] = machine.handle(claiming, 0.0)
+    assert isinstance(routed, Route)
+    assert (routed.decision.objective, routed.decision.priority) == ("vip", 5)
+    queue = machine.view(0.0).queue
+    assert queue is not None
+    assert [flow.id for flow in queue.flows] == ["m"], "its model stands in for who asks"
 
 
 def test_a_removed_pool_lets_its_queue_go() -> None:

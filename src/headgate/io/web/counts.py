@@ -22,7 +22,19 @@ pool and `other`."""
 OTHER = "other"
 """Label of every name that is neither configured nor listed by an endpoint: clients may invent any."""
 
-CLIENTS_FAULT = frozenset({"saturated", "bad-request", "unknown-model", "too-large"})
+CLIENTS_FAULT = frozenset(
+    {
+        "bad-request",
+        "deadline",
+        "displaced",
+        "over-quota",
+        "queue-full",
+        "saturated",
+        "too-large",
+        "ttl-expired",
+        "unknown-model",
+    }
+)
 """Reasons of refusals that are answered with a status of the class 4xx; all others with one of 5xx."""
 
 Key = tuple[str, str, str]

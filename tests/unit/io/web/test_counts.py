@@ -145,6 +145,11 @@ def test_ends_are_counted_by_status_class_and_reason(
 def test_every_refusal_has_the_class_of_its_status() -> None:
     classes = {
         "saturated": "4xx",
+        "over-quota": "4xx",
+        "queue-full": "4xx",
+        "displaced": "4xx",
+        "ttl-expired": "4xx",
+        "deadline": "4xx",
         "no-endpoints": "5xx",
         "unknown-model": "4xx",
         "no-target-model": "5xx",
