@@ -34,6 +34,7 @@ FIELDS = {
     "fill": st.floats(0, 1),
     "severity": st.integers(FINE, DOWN),
     "ramp": st.sampled_from([0.1, 0.5, 1.0]),
+    "full": st.booleans(),
     "pace": st.sampled_from([0.5, 1.0, 4.0]),
     "cold_turn": st.integers(0, 3),
     "adapters": st.sets(st.sampled_from("xyz")),
@@ -84,7 +85,7 @@ def test_there_are_plugins_of_both_kinds() -> None:
         "PrefillWait",
     }
     assert {kind.__name__ for kind in STILL} - {kind.__name__ for kind in WITH_LINE} == {"LoraLoad"}
-    assert {kind.__name__ for kind in ONLY_UNWELL} == {"Healthy", "SlowStart"}
+    assert {kind.__name__ for kind in ONLY_UNWELL} == {"HasRoom", "Healthy", "SlowStart"}
 
 
 @pytest.mark.parametrize("kind", WITH_LINE, ids=lambda kind: kind.__name__)
@@ -103,7 +104,10 @@ def test_a_line_says_what_the_score_says(kind: type[Scorer], ask: Ask, state: di
 def test_filters_of_the_unwell_have_nothing_against_the_well(
     kind: type[Filter], ask: Ask, states: list[dict[str, Any]]
 ) -> None:
-    well = [a_state(slot, **(each | {"severity": FINE, "ramp": 1.0})) for slot, each in enumerate(states)]
+    well = [
+        a_state(slot, **(each | {"severity": FINE, "ramp": 1.0, "full": False}))
+        for slot, each in enumerate(states)
+    ]
     assert kind().refuse(ask, well) == {}
 
 

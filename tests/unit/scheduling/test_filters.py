@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from tests.unit.scheduling.scheduling_builders import a_state, an_ask
 
 from headgate.scheduling.api import COOLING, DOWN, SUSPECT
+from headgate.scheduling.filters.has_room import HasRoom
 from headgate.scheduling.filters.healthy import Healthy
 from headgate.scheduling.filters.model_listed import ModelListed
 from headgate.scheduling.filters.refused_alike import RefusedAlike
@@ -45,6 +46,12 @@ def test_subset_hint(subset: tuple[str, ...] | None, refused: set[int]) -> None:
 def test_healthy(severities: tuple[int, ...], refused: set[int]) -> None:
     states = [a_state(n, severity=severity, complaint=f"c{n}") for n, severity in enumerate(severities)]
     assert Healthy().refuse(an_ask(), states) == {n: f"c{n}" for n in refused}
+
+
+def test_has_room_refuses_who_is_full() -> None:
+    states = [a_state(0, full=True), a_state(1), a_state(2, full=True)]
+    assert set(HasRoom().refuse(an_ask(), states)) == {0, 2}
+    assert not HasRoom.hard
 
 
 @pytest.mark.parametrize(
