@@ -230,8 +230,6 @@ def picker(
 
         headgate picker --endpoints 127.0.0.1:9500,127.0.0.1:9501 --policy least-requests --metrics-port 0
     """
-    import msgspec
-
     from headgate.app.cluster.source import access_to
     from headgate.app.picker.admin import Status
     from headgate.app.picker.process import PickerOptions, Tls, serve

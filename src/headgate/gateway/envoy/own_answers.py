@@ -26,6 +26,7 @@ _OURS = '!response.code_details.startsWith("via_upstream")'
 OF_PICKER = (
     *("saturated", "no-endpoints", "unknown-model", "no-target-model", "unknown-pool"),
     *("bad-request", "too-large"),
+    *("over-quota", "queue-full", "displaced", "ttl-expired", "deadline"),
 )
 """Reasons of our picker's refusals."""
 
