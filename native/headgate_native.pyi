@@ -189,12 +189,19 @@ def replace_model(body: bytes, name: str) -> bytes:
     """See `headgate.wire.rewrite.replace_model`."""
 
 def restore_model(
-    content_type: str, content_encoding: str, name: str, chunks: Sequence[bytes]
+    settings: Mapping[str, Any],
+    number: int,
+    content_type: str,
+    content_encoding: str,
+    name: str,
+    chunks: Sequence[bytes],
 ) -> list[bytes] | None:
-    """What a restorer sends on for each chunk, and at the end; None: bytes that cannot be read."""
+    """What a restorer of that format sends on for each chunk, and at the end; None: bytes that cannot be read."""
 
-def read_usage(chunks: Sequence[bytes]) -> tuple[int, int, int | None] | bytes | None:
-    """Usage in an answer's chunks, or the tail to be read in Python."""
+def read_usage(
+    settings: Mapping[str, Any], number: int, chunks: Sequence[bytes]
+) -> tuple[int, int, int | None] | tuple[int, bytes] | None:
+    """Usage in the chunks of an answer of that format, or the format and the tail to be read in Python."""
 
 def read_log(settings: Mapping[str, Any], data: bytes) -> list[Row]:
     """LOGGED rows of a serialised `StreamAccessLogsMessage`. Raises ValueError for other bytes."""

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::answers::Answers;
 use crate::multipart::{self, Fields};
 use crate::program::Program;
 use crate::rewrite;
@@ -15,6 +16,8 @@ pub struct Format {
     /// Ends of paths; none: all that no other format of this kind claims.
     pub suffixes: Vec<String>,
     pub reads: Reads,
+    /// What its answers hold.
+    pub answers: Arc<Answers>,
 }
 
 /// How a format reads its bodies.

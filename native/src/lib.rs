@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accesslog;
+mod answers;
 pub mod authority;
 pub mod border;
 pub mod conversation;

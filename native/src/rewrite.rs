@@ -1,5 +1,9 @@
 //! The top-level `model` value in request and response bodies; every other byte stays as it is.
 
+use std::sync::Arc;
+
+use crate::answers::Answers;
+
 /// An answer is held back at most this long while its model is looked for; then it passes unchanged.
 pub const HOLD_BYTES: usize = 1024 * 1024;
 
@@ -60,7 +64,7 @@ fn unescaped(key: &[u8]) -> Option<Vec<u8>> {
 enum Key {
     Plain,
     Model,
-    /// `response` or `message`: in events, the model is within.
+    /// The model is within its object.
     Nest,
 }
 
@@ -84,19 +88,19 @@ const LONGEST_KEY: usize = 64;
 
 /// Walks one JSON text that comes in pieces; no byte is looked at twice.
 pub struct ModelScan {
-    /// Events: `response.model` and `message.model` count, too.
-    nested: bool,
+    /// Keys under which an object has the model, too.
+    answers: Arc<Answers>,
     depth: i64,
-    /// Within the object at `response` or `message`.
+    /// Within the object at one of these keys.
     inside: bool,
     state: State,
     key: Vec<u8>,
 }
 
 impl ModelScan {
-    pub fn new(nested: bool) -> ModelScan {
+    pub fn new(answers: Arc<Answers>) -> ModelScan {
         ModelScan {
-            nested,
+            answers,
             depth: 0,
             inside: false,
             state: State::Between,
@@ -114,9 +118,13 @@ impl ModelScan {
     fn what(&self) -> Key {
         match unescaped(&self.key).as_deref() {
             Some(b"model") => Key::Model,
-            Some(b"response" | b"message") if self.nested && self.depth == 1 => Key::Nest,
+            Some(key) if self.depth == 1 && self.nests(key) => Key::Nest,
             _ => Key::Plain,
         }
+    }
+
+    fn nests(&self, key: &[u8]) -> bool {
+        self.answers.within.iter().any(|each| each == key)
     }
 
     fn string(&mut self, start: usize, value: Option<Key>) {
@@ -207,7 +215,7 @@ impl ModelScan {
 
 /// `body` with `name` as the value of every top-level `model` key that holds a string; None: there is none.
 pub fn replace_model(body: &[u8], name: &str) -> Option<Vec<u8>> {
-    let (mut scan, mut at) = (ModelScan::new(false), 0);
+    let (mut scan, mut at) = (ModelScan::new(Arc::default()), 0);
     let spans: Vec<_> = std::iter::from_fn(|| scan.next(body, &mut at)).collect();
     replace_spans(body, &spans, &quoted(name))
 }
@@ -246,6 +254,7 @@ pub struct Json {
 /// An event stream: the data of every event, on however many lines.
 pub struct Sse {
     name: String,
+    answers: Arc<Answers>,
     /// A line without its end so far.
     held: Vec<u8>,
     /// The line got too long to be held: it passes as it is.
@@ -263,7 +272,12 @@ fn json_kind(kind: &str) -> bool {
 
 impl Restorer {
     /// How to restore `name` in an answer of this kind; None when its bytes cannot be read.
-    pub fn of(content_type: &str, content_encoding: &str, name: &str) -> Option<Restorer> {
+    pub fn of(
+        content_type: &str,
+        content_encoding: &str,
+        name: &str,
+        answers: Arc<Answers>,
+    ) -> Option<Restorer> {
         let encoding = content_encoding.to_lowercase();
         if !encoding.is_empty() && encoding != "identity" {
             return None;
@@ -282,7 +296,8 @@ impl Restorer {
                 overlong: false,
                 returned: false,
                 first: true,
-                scan: ModelScan::new(true),
+                scan: ModelScan::new(answers.clone()),
+                answers,
             }));
         }
         json_kind(&kind).then(|| {
@@ -290,7 +305,7 @@ impl Restorer {
                 name,
                 held: Vec::new(),
                 at: 0,
-                scan: ModelScan::new(false),
+                scan: ModelScan::new(Arc::default()),
                 passing: false,
             })
         })
@@ -354,7 +369,7 @@ impl Sse {
             if self.overlong {
                 out.extend_from_slice(line);
                 self.overlong = false;
-                self.scan = ModelScan::new(true);
+                self.scan = ModelScan::new(self.answers.clone());
             } else if self.held.is_empty() {
                 self.line(line, &mut out);
             } else {
@@ -388,7 +403,7 @@ impl Sse {
         };
         let text = &line[mark..];
         if text.is_empty() {
-            self.scan = ModelScan::new(true);
+            self.scan = ModelScan::new(self.answers.clone());
         }
         let mut spans = Vec::new();
         if text.starts_with(b"data:") {
@@ -452,7 +467,11 @@ mod tests {
     }
 
     fn run(kind: &str, body: &[u8], size: usize) -> Vec<u8> {
-        let mut restorer = Restorer::of(kind, "", "asked").unwrap();
+        let answers = Arc::new(Answers {
+            within: vec![b"response".to_vec(), b"message".to_vec()],
+            ..Answers::default()
+        });
+        let mut restorer = Restorer::of(kind, "", "asked", answers).unwrap();
         let mut out = Vec::new();
         for chunk in body.chunks(size) {
             out.extend(restorer.feed(chunk));

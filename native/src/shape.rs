@@ -183,8 +183,25 @@ impl Shape {
             all.push((salt.into_bytes(), Rule::Salt));
         }
         let count = limits.len();
-        for (index, name) in limits.into_iter().enumerate() {
-            all.push((name.into_bytes(), Rule::Limit(index)));
+        for (index, limit) in limits.iter().enumerate() {
+            let rule = Rule::Limit(index);
+            let Some((parent, name)) = limit.split_once('.') else {
+                all.push((limit.clone().into_bytes(), rule));
+                continue;
+            };
+            let parent = parent.as_bytes().to_vec();
+            let field = (name.as_bytes().to_vec(), rule);
+            match all.iter_mut().find(|(known, _)| *known == parent) {
+                Some((_, Rule::Object(object))) => object.fields.push(field),
+                Some(_) => return Err(wrong("a limit within a field that is read otherwise")),
+                None => {
+                    let object = ObjectRule {
+                        fields: vec![field],
+                        layout: Vec::new(),
+                    };
+                    all.push((parent, Rule::Object(object)));
+                }
+            }
         }
         Ok(Shape {
             root: ObjectRule {

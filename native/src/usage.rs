@@ -4,8 +4,11 @@
 //! form is not judged here: what was kept goes to the reader in Python.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
+
+use crate::answers::{Answers, Way};
 
 /// Bytes kept: several times the longest usage object and what follows it.
 pub const TAIL_BYTES: usize = 16 * 1024;
@@ -22,13 +25,13 @@ pub enum Usage {
         completion: i64,
         cached: Option<i64>,
     },
-    /// To be read in Python.
-    Tail(Vec<u8>),
+    /// To be read in Python, by the format of this number.
+    Tail(usize, Vec<u8>),
 }
 
 /// Takes an answer's chunks as they pass.
-#[derive(Default)]
 pub struct UsageReader {
+    answers: Arc<Answers>,
     head: Vec<u8>,
     /// Bytes that passed.
     total: usize,
@@ -37,6 +40,17 @@ pub struct UsageReader {
 }
 
 impl UsageReader {
+    /// `answers` are those of the format of the request.
+    pub fn new(answers: Arc<Answers>) -> UsageReader {
+        UsageReader {
+            answers,
+            head: Vec::new(),
+            total: 0,
+            chunks: VecDeque::new(),
+            size: 0,
+        }
+    }
+
     /// Remembers the first `HEAD_BYTES`, the last `TAIL_BYTES` and at most one chunk more.
     pub fn feed(&mut self, chunk: &Bytes) {
         let room = HEAD_BYTES - self.head.len();
@@ -65,33 +79,41 @@ impl UsageReader {
         }
         let tail = &tail[tail.len().saturating_sub(TAIL_BYTES)..];
         if self.total <= TAIL_BYTES {
-            find_usage(tail)
+            find_usage(&self.answers, tail)
         } else {
-            find_usage(&[&self.head, b"\n".as_slice(), tail].concat())
+            find_usage(
+                &self.answers,
+                &[&self.head, b"\n".as_slice(), tail].concat(),
+            )
         }
     }
 }
-
-const KEY: &[u8] = b"\"usage\"";
 
 fn regex_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
-/// What the complete `usage` objects in the bytes say, the later ones first.
-pub fn find_usage(text: &[u8]) -> Usage {
+/// Where the last of the keys begins and ends.
+fn last_key(keys: &[Vec<u8>], text: &[u8]) -> Option<(usize, usize)> {
+    let last = |key: &Vec<u8>| {
+        text.windows(key.len())
+            .rposition(|window| window == key)
+            .map(|at| (at, at + key.len()))
+    };
+    keys.iter().filter_map(last).max()
+}
+
+/// What the complete usage objects in the bytes say, the later ones first.
+pub fn find_usage(answers: &Answers, text: &[u8]) -> Usage {
     let (mut completion, mut cached) = (None, None);
     let (mut end, mut seen) = (text.len(), 0);
-    while let Some(at) = text[..end]
-        .windows(KEY.len())
-        .rposition(|window| window == KEY)
-    {
-        end = at + KEY.len() - 1;
+    while let Some((at, behind)) = last_key(&answers.keys, &text[..end]) {
+        end = behind - 1;
         // A key, not a piece of text: within a JSON string the quotes would be escaped.
         if at > 0 && text[at - 1] == b'\\' {
             continue;
         }
-        let Some(brace) = open_brace(text, at + KEY.len()) else {
+        let Some(brace) = open_brace(text, behind) else {
             continue;
         };
         seen += 1;
@@ -101,15 +123,21 @@ pub fn find_usage(text: &[u8]) -> Usage {
         let Some(object) = object_at(text, brace) else {
             continue;
         };
-        let Some(counts) = read_object(object) else {
-            return Usage::Tail(text.to_vec());
+        let Some(counts) = read_object(answers, object) else {
+            return Usage::Tail(answers.number, text.to_vec());
         };
-        completion = completion.or(counts.completion.or(counts.output));
-        cached = cached.or(counts.cached.or(counts.read));
-        let input = counts
-            .input
-            .map(|input| input + counts.read.unwrap_or(0) + counts.created.unwrap_or(0));
-        if let Some(prompt) = counts.prompt.or(input) {
+        let first = |which: fn(&Way) -> Option<usize>| {
+            let places = answers.ways.iter().filter_map(which);
+            places.filter_map(|place| counts[place]).next()
+        };
+        completion = completion.or_else(|| first(|way| way.completion));
+        cached = cached.or_else(|| first(|way| way.cached));
+        let said = answers.ways.iter().find_map(|way| {
+            let prompt = counts[way.prompt?]?;
+            let beside = way.beside.iter().filter_map(|place| counts[*place]);
+            Some(prompt + beside.sum::<i64>())
+        });
+        if let Some(prompt) = said {
             return Usage::Counts {
                 prompt,
                 completion: completion.unwrap_or(0),
@@ -118,19 +146,6 @@ pub fn find_usage(text: &[u8]) -> Usage {
         }
     }
     Usage::None
-}
-
-/// A usage object's counts, by the names of chat completions, of Responses and of Anthropic Messages.
-#[derive(Default)]
-struct Counts {
-    prompt: Option<i64>,
-    completion: Option<i64>,
-    cached: Option<i64>,
-    input: Option<i64>,
-    output: Option<i64>,
-    /// Of the prompt, besides `input`: read from the cache, and written to it.
-    read: Option<i64>,
-    created: Option<i64>,
 }
 
 fn open_brace(tail: &[u8], from: usize) -> Option<usize> {
@@ -183,25 +198,32 @@ fn object_at(text: &[u8], start: usize) -> Option<&[u8]> {
     None
 }
 
-/// Reads an object of plain counts; None for anything that is not of the usual form.
-fn read_object(text: &[u8]) -> Option<Counts> {
-    let mut found = Counts::default();
-    let (mut prompt_cached, mut input_cached) = (None, None);
+/// Reads an object of plain counts, by path; None for anything that is not of the usual form.
+fn read_object(answers: &Answers, text: &[u8]) -> Option<Vec<Option<i64>>> {
+    let mut found = vec![None; answers.paths.len()];
     members(text, &mut |key, value| {
-        match key {
-            b"prompt_tokens" => found.prompt = count(value)?,
-            b"completion_tokens" => found.completion = count(value)?,
-            b"input_tokens" => found.input = count(value)?,
-            b"output_tokens" => found.output = count(value)?,
-            b"cache_read_input_tokens" => found.read = count(value)?,
-            b"cache_creation_input_tokens" => found.created = count(value)?,
-            b"prompt_tokens_details" => prompt_cached = details(value)?,
-            b"input_tokens_details" => input_cached = details(value)?,
-            _ => {}
+        let mut nested = false;
+        for (path, place) in answers.paths.iter().zip(&mut found) {
+            if path[0] == key {
+                *place = None;
+                match path.len() {
+                    1 => *place = count(value)?,
+                    _ => nested = true,
+                }
+            }
+        }
+        if nested && value != b"null" {
+            members(value, &mut |inner, value| {
+                for (path, place) in answers.paths.iter().zip(&mut found) {
+                    if path.len() == 2 && path[0] == key && path[1] == inner {
+                        *place = count(value)?;
+                    }
+                }
+                Some(())
+            })?;
         }
         Some(())
     })?;
-    found.cached = prompt_cached.or(input_cached);
     Some(found)
 }
 
@@ -214,19 +236,6 @@ fn count(value: &[u8]) -> Option<Option<i64>> {
             .filter(|_| value.len() <= LONGEST_COUNT)
             .map(Some)
     }
-}
-
-fn details(value: &[u8]) -> Option<Option<i64>> {
-    let mut cached = None;
-    if value != b"null" {
-        members(value, &mut |key, value| {
-            if key == b"cached_tokens" {
-                cached = count(value)?;
-            }
-            Some(())
-        })?;
-    }
-    Some(cached)
 }
 
 /// Digits of a count; Python judges longer ones.
@@ -316,6 +325,38 @@ fn members(text: &[u8], each: Each<'_>) -> Option<()> {
 mod tests {
     use super::*;
 
+    fn path(name: &str) -> Vec<Vec<u8>> {
+        name.split('.')
+            .map(|part| part.as_bytes().to_vec())
+            .collect()
+    }
+
+    /// OpenAI's counts, then Anthropic's.
+    fn answers() -> Arc<Answers> {
+        let names = "prompt_tokens completion_tokens prompt_tokens_details.cached_tokens \
+            input_tokens output_tokens cache_read_input_tokens";
+        Arc::new(Answers {
+            number: 3,
+            keys: vec![b"\"usage\"".to_vec(), b"\"meta\"".to_vec()],
+            paths: names.split_ascii_whitespace().map(path).collect(),
+            ways: vec![
+                Way {
+                    prompt: Some(0),
+                    completion: Some(1),
+                    cached: Some(2),
+                    beside: Vec::new(),
+                },
+                Way {
+                    prompt: Some(3),
+                    completion: Some(4),
+                    cached: Some(5),
+                    beside: vec![5],
+                },
+            ],
+            ..Answers::default()
+        })
+    }
+
     const LAST: &[u8] = b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"total_tokens\":15,\"completion_tokens\":8,\
         \"prompt_tokens_details\":{\"cached_tokens\":4}}}\r\n\r\ndata: [DONE]\r\n\r\n";
 
@@ -327,7 +368,7 @@ mod tests {
             cached: Some(4),
         };
         for cut in 0..LAST.len() {
-            let mut reader = UsageReader::default();
+            let mut reader = UsageReader::new(answers());
             reader.feed(&Bytes::from(vec![b'x'; 40_000]));
             reader.feed(&Bytes::copy_from_slice(&LAST[..cut]));
             reader.feed(&Bytes::copy_from_slice(&LAST[cut..]));
@@ -339,16 +380,22 @@ mod tests {
     #[test]
     fn text_that_speaks_of_usage_is_no_usage() {
         assert_eq!(
-            find_usage(br#"{"text":"\"usage\": {\"prompt_tokens\":1}"}"#),
+            find_usage(
+                &answers(),
+                br#"{"text":"\"usage\": {\"prompt_tokens\":1}"}"#
+            ),
             Usage::None
         );
-        assert_eq!(find_usage(br#"{"usage":null}"#), Usage::None);
-        assert_eq!(find_usage(br#"{"usage":{"prompt_tokens":1"#), Usage::None);
+        assert_eq!(find_usage(&answers(), br#"{"usage":null}"#), Usage::None);
+        assert_eq!(
+            find_usage(&answers(), br#"{"usage":{"prompt_tokens":1"#),
+            Usage::None
+        );
     }
 
     #[test]
     fn what_the_beginning_said_of_the_prompt_is_remembered() {
-        let mut reader = UsageReader::default();
+        let mut reader = UsageReader::new(answers());
         reader.feed(&Bytes::from_static(
             b"data: {\"message\":{\"usage\":{\"input_tokens\":5,\"cache_read_input_tokens\":20,\"output_tokens\":1}}}\n\n",
         ));
@@ -367,8 +414,22 @@ mod tests {
     }
 
     #[test]
+    fn the_last_object_of_any_name_counts() {
+        let found = find_usage(
+            &answers(),
+            br#"{"usage":{"prompt_tokens":1},"meta":{"prompt_tokens":2},"x":{"usage":null}}"#,
+        );
+        let wanted = Usage::Counts {
+            prompt: 2,
+            completion: 0,
+            cached: None,
+        };
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
     fn an_unusual_object_goes_to_python() {
         let odd = br#"{"usage":{"prompt_tokens":1.0}}"#;
-        assert_eq!(find_usage(odd), Usage::Tail(odd.to_vec()));
+        assert_eq!(find_usage(&answers(), odd), Usage::Tail(3, odd.to_vec()));
     }
 }

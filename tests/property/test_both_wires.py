@@ -30,6 +30,8 @@ EVENT = b'data: {"model":"t","usage":{"prompt_tokens":7.0}}\n\ndata: {"mo'
 
 STARTED = b'data: {"response":{"model":"t"},"message":{"usage":{"input_tokens":7}}}\r\r'
 
+TOTAL = b'data: {"meta_info":{"prompt_tokens":7,"cached_tokens":1},"usage":{"total_tokens":9}}\n\n'
+
 _HEADERS = st.fixed_dictionaries(
     {":method": st.sampled_from(["POST", "POST", "POST", "GET"])},
     optional={
@@ -41,6 +43,9 @@ _HEADERS = st.fixed_dictionaries(
                 "/v1/responses",
                 "/v1/messages",
                 "/v1/embeddings",
+                "/v1/rerank",
+                "/generate",
+                "/v1/audio/transcriptions",
                 "/v1/models",
                 "/x",
                 "/" + "é" * 600,
@@ -86,6 +91,9 @@ _BODY = st.sampled_from(
         b" " * 99 + CHAT,
         b"{" + b" " * 300,
         b'{"model":"m","prompt":"p"}',
+        b'{"sampling_params":{"max_tokens":5},"sampling_params":{"max_new_tokens":6}}',
+        b'{"sampling_params":{"max_tokens":5},"sampling_params":7}',
+        b'{"sampling_params":{"max_tokens":5,"max_tokens":"x","max_new_tokens":7}}',
         b"x" * 500,
         multipart(field("model", "asked"), file(), field("stream", "true"), boundary="b"),
         multipart(file(), field("model", "m" * 600), boundary="b"),
@@ -150,7 +158,7 @@ _BODIES = st.builds(
 )
 _CHUNKS = st.builds(
     lambda data, end: pb.ProcessingRequest(response_body=pb.HttpBody(body=data, end_of_stream=end)),
-    st.sampled_from([COUNTED, EVENT, STARTED, b"", b"x", b"\n", b"da", b"\xef\xbb\xbf"]),
+    st.sampled_from([COUNTED, EVENT, STARTED, TOTAL, b"", b"x", b"\n", b"da", b"\xef\xbb\xbf"]),
     _END,
 )
 _TRAILERS = st.sampled_from(

@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.wires import cases
 
-from headgate.model.requests import MEDIA_TOKENS, MOST_MEDIA, Usage
+from headgate.model.requests import MEDIA_TOKENS, MOST_MEDIA
 from headgate.wire.api import Format, Reading
 from headgate.wire.blocks import HORIZON_BLOCKS, chain
 from headgate.wire.extproc import Settings
-from headgate.wire.native import native_settings
+from headgate.wire.native import native_settings, usage_of
 from headgate.wire.parse import FORMATS, read_body
 from headgate.wire.rewrite import replace_model, restorer
-from headgate.wire.usage import UsageReader, find_usage
+from headgate.wire.usage import UsageReader
 
 native = pytest.importorskip("headgate_native")
 
@@ -76,6 +76,10 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "max_tokens": st.integers(0, 2**65) | _ANY,
     "max_completion_tokens": st.integers(0, 9) | _ANY,
     "n": _ANY,
+    "sampling_params": st.fixed_dictionaries(
+        {}, optional={"max_tokens": st.integers(0, 9) | _ANY, "max_new_tokens": st.integers(0, 2**65) | _ANY}
+    )
+    | _ANY,
     "cache_salt": _TEXT | _ANY,
     "input": _TEXT | st.lists(_MESSAGE, max_size=3) | st.lists(_TEXT, max_size=3) | _IDS | _ANY,
     "instructions": _TEXT | _ANY,
@@ -332,15 +336,16 @@ def test_replacing_a_model_is_the_same(body: bytes, name: str) -> None:
     name=_NAME,
     cuts=_CUTS,
     kind=st.sampled_from(["application/json", "text/event-stream; a=b"]),
+    number=st.sampled_from(range(len(FORMATS))),
 )
 def test_restoring_a_model_sends_the_same_at_the_same_time(
-    body: bytes, name: str, cuts: Cuts, kind: str
+    body: bytes, name: str, cuts: Cuts, kind: str, number: int
 ) -> None:
-    ours = restorer(kind, "", name)
+    ours = restorer(kind, "", name, FORMATS[number].answers.within)
     assert ours is not None
     chunks = _cut(body, cuts)
     wanted = [ours.feed(chunk) for chunk in chunks] + [ours.finish()]
-    assert native.restore_model(kind, "", name, chunks) == wanted
+    assert native.restore_model(SETTINGS, number, kind, "", name, chunks) == wanted
 
 
 @pytest.mark.parametrize(
@@ -348,8 +353,8 @@ def test_restoring_a_model_sends_the_same_at_the_same_time(
     [("text/html", ""), ("application/json", "gzip"), ("", ""), ("a/b+json", "Identity")],
 )
 def test_the_same_answers_are_restored(kind: str, encoding: str) -> None:
-    ours = restorer(kind, encoding, "m")
-    assert (native.restore_model(kind, encoding, "m", []) is None) == (ours is None)
+    ours = restorer(kind, encoding, "m", ())
+    assert (native.restore_model(SETTINGS, 0, kind, encoding, "m", []) is None) == (ours is None)
 
 
 _USAGE = st.fixed_dictionaries(
@@ -364,6 +369,8 @@ _USAGE = st.fixed_dictionaries(
         "input_tokens_details": st.fixed_dictionaries({}, optional={"cached_tokens": st.integers(0, 9)}),
         "prompt_tokens_details": st.fixed_dictionaries({}, optional={"cached_tokens": _SCALAR, "x": _ANY})
         | _ANY,
+        "total_tokens": st.integers(0, 9) | _SCALAR,
+        "cached_tokens": st.integers(0, 9) | st.none(),
         "cost": _ANY,
     },
 )
@@ -375,16 +382,19 @@ _USAGE = st.fixed_dictionaries(
     cuts=_CUTS,
     plain=st.booleans(),
     between=st.sampled_from([0, 0, 17_000]),
+    key=st.sampled_from(["usage", "usage", "meta_info"]),
+    nest=st.sampled_from([None, "response", "message"]),
+    number=st.sampled_from(range(len(FORMATS))),
 )
-def test_usage_is_the_same(usage: list[Any], cuts: Cuts, plain: bool, between: int) -> None:
-    text = "".join(
-        f"data: {json.dumps({'choices': [], 'usage': one}, ensure_ascii=plain)}\r\n\r\n" for one in usage
-    )
+def test_usage_is_the_same(
+    usage: list[Any], cuts: Cuts, plain: bool, between: int, key: str, nest: str | None, number: int
+) -> None:
+    events: list[Any] = [{"choices": [], key: one} for one in usage]
+    events = [{nest: event} for event in events] if nest else events
+    text = "".join(f"data: {json.dumps(event, ensure_ascii=plain)}\r\n\r\n" for event in events)
     first, end, rest = text.partition("\r\n\r\n")
     data = (first + end + "x" * between + rest).encode("utf-8", "surrogatepass")
-    ours = UsageReader()
+    ours = UsageReader(FORMATS[number].counter)
     for chunk in (chunks := _cut(data, cuts)):
         ours.feed(chunk)
-    found = native.read_usage(chunks)
-    theirs = find_usage(found) if isinstance(found, bytes) else None if found is None else Usage(*found)
-    assert theirs == ours.usage()
+    assert usage_of(native.read_usage(SETTINGS, number, chunks)) == ours.usage()

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from headgate.model.requests import BLOCK_BYTES, Usage
 from headgate.wire.blocks import chain
+from headgate.wire.counts import ANY
 from headgate.wire.rewrite import JsonRestorer, SseRestorer, replace_model
-from headgate.wire.usage import UsageReader
+from headgate.wire.usage import UsageReader, counter_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES = st.recursive(
@@ -74,7 +75,7 @@ def test_usage_is_the_same_in_any_cut(
     data = (
         b"data: " + dump({**{k: v for k, v in value.items() if k != "usage"}, "usage": usage}, True) + b"\n\n"
     )
-    reader = UsageReader()
+    reader = UsageReader(counter_of(ANY))
     for piece in pieces(data, cuts):
         reader.feed(piece)
     assert reader.usage() == Usage(prompt, completion, cached)

@@ -7,6 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
+use crate::answers::Answers;
 use crate::conversation::{Names, Settings};
 use crate::format::{Format, Reads};
 use crate::hub::Answer;
@@ -75,10 +76,12 @@ pub fn settings(value: &Bound<'_, PyDict>) -> PyResult<Settings> {
         longest_model: measures.longest_model,
         true_words: item(value, "true_words")?.extract()?,
     };
+    let of_answers = item(value, "answers")?;
     let mut formats = Vec::new();
     for entry in item(value, "formats")?.try_iter()? {
         let (api, suffixes, shape, body): (String, Vec<String>, Bound<'_, PyDict>, String) =
             entry?.extract()?;
+        let answers = of_answers.get_item(formats.len())?.cast_into::<PyDict>()?;
         let shape = Shape::read(&shape)?;
         let reads = match body.as_str() {
             "json" => Reads::Json(Arc::new(Program::new(&shape, measures))),
@@ -93,6 +96,7 @@ pub fn settings(value: &Bound<'_, PyDict>) -> PyResult<Settings> {
             api: Arc::from(api),
             suffixes,
             reads,
+            answers: Arc::new(Answers::read(&answers, formats.len())?),
         });
     }
     Ok(Settings {

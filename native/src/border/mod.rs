@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use tokio::sync::watch;
 
 use crate::accesslog::read_entries;
+use crate::answers::Answers;
 use crate::conversation::{Conversation, PREFIX_BYTES};
 use crate::hub::{Answer, Hub, lock};
 use crate::server::{Limits, Services, Tls};
@@ -367,28 +368,48 @@ fn replace_model<'py>(py: Python<'py>, body: &[u8], name: &str) -> Bound<'py, Py
     }
 }
 
-/// An answer's chunks with `name` restored, each as it would be sent on, the rest last; None: not readable.
+fn answers_of(settings: &Bound<'_, PyDict>, number: usize) -> PyResult<Arc<Answers>> {
+    let settings = given::settings(settings)?;
+    let format = settings.formats.get(number);
+    format
+        .map(|format| format.answers.clone())
+        .ok_or_else(|| PyValueError::new_err("no such format"))
+}
+
+/// An answer's chunks with `name` restored by the format of this number, each as it would be sent on, the rest last;
+/// None: not readable.
 #[pyfunction]
 fn restore_model<'py>(
     py: Python<'py>,
+    settings: &Bound<'py, PyDict>,
+    number: usize,
     content_type: &str,
     content_encoding: &str,
     name: &str,
     chunks: Vec<Vec<u8>>,
-) -> Option<Vec<Bound<'py, PyBytes>>> {
-    let mut restorer = crate::rewrite::Restorer::of(content_type, content_encoding, name)?;
+) -> PyResult<Option<Vec<Bound<'py, PyBytes>>>> {
+    let answers = answers_of(settings, number)?;
+    let restorer = crate::rewrite::Restorer::of(content_type, content_encoding, name, answers);
+    let Some(mut restorer) = restorer else {
+        return Ok(None);
+    };
     let mut out: Vec<_> = chunks
         .iter()
         .map(|chunk| PyBytes::new(py, &restorer.feed(chunk)))
         .collect();
     out.push(PyBytes::new(py, &restorer.finish()));
-    Some(out)
+    Ok(Some(out))
 }
 
-/// Usage in an answer's chunks: counts, the tail to be read in Python, or None.
+/// Usage in the chunks of an answer of the format of this number: counts, the tail to be read in Python, or None.
 #[pyfunction]
-fn read_usage(py: Python<'_>, chunks: Vec<Vec<u8>>) -> PyResult<Option<Bound<'_, PyAny>>> {
-    let mut reader = UsageReader::default();
+fn read_usage<'py>(
+    py: Python<'py>,
+    settings: &Bound<'py, PyDict>,
+    number: usize,
+    chunks: Vec<Vec<u8>>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let mut reader = UsageReader::new(answers_of(settings, number)?);
     for chunk in chunks {
         reader.feed(&Bytes::from(chunk));
     }

@@ -66,7 +66,11 @@ pub fn usage<'py>(py: Python<'py>, usage: &Usage) -> PyResult<Option<Bound<'py, 
                 .into_pyobject(py)?
                 .into_any(),
         ),
-        Usage::Tail(bytes) => Some(PyBytes::new(py, bytes).into_any()),
+        Usage::Tail(format, bytes) => Some(
+            (*format, PyBytes::new(py, bytes))
+                .into_pyobject(py)?
+                .into_any(),
+        ),
     })
 }
 

@@ -190,6 +190,9 @@ pub struct Conversation {
     unscanned: Bytes,
     /// What to do once it has seen all: hand the request over, its body seen whole or not.
     then: Option<bool>,
+    /// The format of the path.
+    claimed: Option<usize>,
+    /// The same, where the body may be read.
     format: Option<usize>,
     spans: Option<Vec<(usize, usize)>>,
     trailers: bool,
@@ -265,6 +268,7 @@ impl Conversation {
             scanner: None,
             unscanned: Bytes::new(),
             then: None,
+            claimed: None,
             format: None,
             spans: None,
             trailers: false,

@@ -38,6 +38,7 @@ impl Conversation {
         self.pool_names = self.pools_meant(attributes);
         let end = message.end_of_stream;
         self.headers = read_headers(message)?;
+        self.claimed = self.format_of_path();
         let settings = self.settings.clone();
         self.request_id = match find(&self.headers, &settings.names.request_id) {
             // A copy: a slice would keep the connection's read buffer for as long as the stream lasts.
@@ -113,11 +114,20 @@ impl Conversation {
         Ok(())
     }
 
-    /// Finds the format of the path and starts its scanner.
+    /// Starts the scanner of the path's format, where the body may be read.
     fn claim(&mut self) {
-        let Some(kind) = self.body_kind() else {
+        if self.body_kind().is_none() {
             return;
-        };
+        }
+        self.format = self.claimed;
+        self.scanner = self
+            .format
+            .and_then(|index| self.settings.formats[index].reader(self.content_type()));
+    }
+
+    /// The format of the path; one of JSON where the body may not be read.
+    fn format_of_path(&self) -> Option<usize> {
+        let kind = self.body_kind().unwrap_or(BodyKind::Json);
         let path = self.path();
         let posted = self.header(":method") == Some("POST");
         // The longest end of the path; the format without ends is that of all other paths.
@@ -131,13 +141,10 @@ impl Conversation {
                 .max(),
         };
         let formats = &self.settings.formats;
-        self.format = (0..formats.len())
+        (0..formats.len())
             .filter_map(|index| Some((fit(&formats[index])?, index)))
             .max_by_key(|(length, _)| *length)
-            .map(|(_, index)| index);
-        self.scanner = self
-            .format
-            .and_then(|index| formats[index].reader(self.content_type()));
+            .map(|(_, index)| index)
     }
 
     fn path(&self) -> &str {
@@ -468,6 +475,7 @@ mod tests {
                 api: Arc::from("other"),
                 suffixes: Vec::new(),
                 reads: Reads::Json(Arc::new(Program::new(&shape, measures))),
+                answers: Arc::default(),
             }],
             nonce: "n".into(),
             secret: Vec::new(),

@@ -1,10 +1,13 @@
 //! The response phase: what of the answer is told, changed and sent on.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::messages::{common, empty, find, read_headers, streamed, text};
 use super::{Conversation, Phase, Said, WireError, whole_number};
 use crate::accesslog::Ending;
+use crate::answers::Answers;
 use crate::proto::{
     BodyMutation, CommonResponse, HeaderMutation, HttpBody, HttpHeaders, Kind, Metadata, Mutation,
     PhaseResponse, Response, Struct, TrailersResponse,
@@ -74,7 +77,7 @@ impl Conversation {
             (&self.target, &self.asked_model, self.response_bodyless)
         {
             let encoding = header("content-encoding").unwrap_or_default();
-            self.restorer = Restorer::of(kind, encoding, asked);
+            self.restorer = Restorer::of(kind, encoding, asked, self.answers());
         }
         let names = &self.settings.names;
         let mut mutation = HeaderMutation::default();
@@ -109,9 +112,15 @@ impl Conversation {
         } else if self.lean && !self.sse && self.restorer.is_none() {
             self.leaving = true;
         } else if !self.lean {
-            self.usage = Some(UsageReader::default());
+            self.usage = Some(UsageReader::new(self.answers()));
         }
         Ok(said)
+    }
+
+    /// What the answer may hold.
+    fn answers(&self) -> Arc<Answers> {
+        let format = self.claimed.map(|index| &self.settings.formats[index]);
+        format.map_or_else(Arc::default, |format| format.answers.clone())
     }
 
     /// Who answers, by the data plane's word; None when it says nothing.

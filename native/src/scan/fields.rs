@@ -30,9 +30,18 @@ impl Scanner {
                 Node::Model => self.model = Model::Other,
                 Node::Stream => self.stream = false,
                 Node::Salt => self.salt = None,
-                Node::Limit(index) => self.limits[index] = None,
                 _ => {}
             }
+            if let Node::Object { fields, .. } = &self.program.nodes[self.node] {
+                for (_, inner) in fields {
+                    if let Node::Limit(index) = self.program.nodes[*inner] {
+                        self.limits[index] = None;
+                    }
+                }
+            }
+        }
+        if let Node::Limit(index) = self.program.nodes[self.node] {
+            self.limits[index] = None;
         }
         if let Node::Choice {
             string,

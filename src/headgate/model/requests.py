@@ -6,9 +6,11 @@ import msgspec
 
 from headgate.model.ids import EndpointId, RequestId
 
-Api = Literal["chat", "completions", "responses", "messages", "generate", "pooling", "models", "other"]
-"""`models` is `GET /v1/models`; `pooling` is embeddings, scores and the like; of `other` only the model is
-known."""
+Api = Literal[
+    "chat", "completions", "responses", "messages", "generate", "pooling", "audio", "models", "other"
+]
+"""`models` is `GET /v1/models`; `pooling` is embeddings, scores and the like; `audio` is sound to transcribe;
+of `other` only the model is known."""
 
 BLOCK_BYTES = 128
 """Prompt bytes per prefix block: about 32 tokens of English text."""

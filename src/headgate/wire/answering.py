@@ -9,6 +9,7 @@ from headgate.model import headers as names
 from headgate.model.ids import EndpointId
 from headgate.model.requests import Usage
 from headgate.wire import answers
+from headgate.wire.api import Format
 from headgate.wire.numbers import whole_number
 from headgate.wire.rewrite import Restorer, restorer
 from headgate.wire.said import FirstBytes, Over, Said, Started
@@ -81,6 +82,7 @@ class Answering:
 
     __slots__ = (
         "_duplex",
+        "_format",
         "_lean",
         "_outbox",
         "_restorer",
@@ -93,8 +95,9 @@ class Answering:
         "whole",
     )
 
-    def __init__(self, outbox: deque[bytes], *, duplex: bool, lean: bool) -> None:
-        """*duplex*: every byte must be sent back. *lean*: see `headers.LEAN`."""
+    def __init__(self, outbox: deque[bytes], format_: Format, *, duplex: bool, lean: bool) -> None:
+        """*format_*: the request's. *duplex*: every byte must be sent back. *lean*: see `headers.LEAN`."""
+        self._format = format_
         self._outbox = outbox
         self._duplex = duplex
         self._lean = lean
@@ -119,7 +122,9 @@ class Answering:
         kind = headers.get("content-type", "")
         self._sse = kind.lower().startswith("text/event-stream")
         if asked_model is not None:
-            self._restorer = restorer(kind, headers.get("content-encoding", ""), asked_model)
+            self._restorer = restorer(
+                kind, headers.get("content-encoding", ""), asked_model, self._format.answers.within
+            )
         put = dict(additions)
         if put and self.served is not None:
             put[names.ENDPOINT] = self.served
@@ -131,7 +136,7 @@ class Answering:
         if message.response_headers.end_of_stream:
             return said + self._finish()
         if not self._lean:
-            self._usage = UsageReader()
+            self._usage = UsageReader(self._format.counter)
         elif not self._sse and self._restorer is None:
             self.leaving = True
         return said

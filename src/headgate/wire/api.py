@@ -11,7 +11,9 @@ import msgspec
 from headgate.model.bounds import MODEL_NAME_BYTES
 from headgate.model.requests import Api
 from headgate.wire import multipart
-from headgate.wire.shape import Text, count, execute, kind_of, media_tokens, string
+from headgate.wire.counts import Answers
+from headgate.wire.shape import Text, execute, first_count, kind_of, media_tokens, string
+from headgate.wire.usage import Counter, counter_of
 
 LONGEST_MODEL = MODEL_NAME_BYTES
 """Bytes of a model's name; a body with a longer one is refused."""
@@ -56,9 +58,16 @@ class Format(msgspec.Struct, frozen=True):
     method."""
     shape: Mapping[str, Any]
     """What is read; see `shape`."""
+    answers: Answers
+    """What its answers hold."""
     body: BodyKind = "json"
     """Of bodies of this kind. In a multipart one `model`, `stream` and `limits` of the shape name fields of
     the form, and nothing else of it has a meaning."""
+
+    @property
+    def counter(self) -> Counter:
+        """Reads the usage of its answers."""
+        return counter_of(self.answers)
 
     @property
     def strict(self) -> bool:
@@ -68,22 +77,20 @@ class Format(msgspec.Struct, frozen=True):
     def read_form(self, body: bytes, content_type: str) -> Reading | BadRequest | None:
         """Reads a multipart body; None: it is not understood. The last field of a name counts."""
         boundary = multipart.boundary_of(content_type)
-        model_field, stream_field, *limits = (
-            name.encode() for name in (self.shape["model"], self.shape["stream"], *self.shape["limits"])
-        )
-        names = (model_field, stream_field, *limits)
+        model_field, stream_field, limits = (self.shape[each] for each in ("model", "stream", "limits"))
+        names = [name.encode() for name in (model_field, stream_field, *limits)]
         places = None if boundary is None else multipart.values(body, boundary, names)
         if places is None:
             return None
-        found = {name: body[start : min(end, start + LONGEST_MODEL + 1)] for name, (start, end) in places}
+        longest = LONGEST_MODEL + 1
+        found = {name.decode(): body[start : min(end, start + longest)] for name, (start, end) in places}
         name = found.get(model_field, b"")
         if len(name) > LONGEST_MODEL:
-            return _too_long(self.shape["model"])
-        counts = (count(msgspec.Raw(found.get(limit, b""))) for limit in limits)
+            return _too_long(model_field)
         return Reading(
             model=_text(name) or None,
             streaming=found.get(stream_field, b"").lower() in multipart.TRUE,
-            max_tokens=next((limit for limit in counts if limit is not None), None),
+            max_tokens=first_count(limits, {name: msgspec.Raw(value) for name, value in found.items()}),
         )
 
     def read(self, body: bytes) -> Reading | BadRequest:
@@ -100,7 +107,6 @@ class Format(msgspec.Struct, frozen=True):
                 return BadRequest(f"{model_field} must be a string", model_field)
             if (missing := self._missing(found.fields)) is not None:
                 return missing
-        limits = (count(found.fields.get(name)) for name in shape["limits"])
         stream = found.fields.get(shape["stream"])
         text: Text = found.text
         return Reading(
@@ -110,7 +116,7 @@ class Format(msgspec.Struct, frozen=True):
             tools_first=found.tools_first.bytes() if shape["cached"] and found.tools_first else b"",
             prompt_bytes=text.size,
             media_tokens=media_tokens(text),
-            max_tokens=next((limit for limit in limits if limit is not None), None),
+            max_tokens=first_count(shape["limits"], found.fields),
             salt=(string(found.fields.get(shape["salt"])) or "") if shape["salt"] else "",
         )
 

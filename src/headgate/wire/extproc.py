@@ -34,7 +34,7 @@ from headgate.wire.answering import (
 )
 from headgate.wire.api import BadRequest
 from headgate.wire.numbers import cut, whole_number
-from headgate.wire.parse import LONGEST_ID, ODD_BODY_BYTES, rename, understand
+from headgate.wire.parse import LONGEST_ID, ODD_BODY_BYTES, OTHERS, format_of, rename, understand
 from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
 from headgate.wire.stream_key import StreamKeys
 
@@ -147,6 +147,7 @@ class Conversation:
         "_decision",
         "_duplex",
         "_ended",
+        "_format",
         "_headers",
         "_headers_only",
         "_lean",
@@ -189,6 +190,7 @@ class Conversation:
         self._response_duplex = not lean
         self._response_bodyless = False
         self._headers: dict[str, str] = {}
+        self._format = OTHERS["json"]
         self._headers_only = False
         self._subset: tuple[str, ...] | None = None
         self._body: list[bytes] = []
@@ -255,6 +257,7 @@ class Conversation:
             self._configure(message.protocol_config)
         self.pool_names = _pool_names(message)
         self._headers = read_headers(message.request_headers)
+        self._format = format_of(self._headers)
         self._request_id = cut(self._headers.get(names.REQUEST_ID, ""), LONGEST_ID) or self.name
         context = message.metadata_context.filter_metadata
         if self._settings.subset_filter and names.SUBSET_NAMESPACE in context:
@@ -362,7 +365,7 @@ class Conversation:
         if self._phase is not _Phase.ROUTED:
             return self._unrouted_response()
         self._phase = _Phase.STARTED
-        self._answering = Answering(self.outbox, duplex=self._response_duplex, lean=self._lean)
+        self._answering = Answering(self.outbox, self._format, duplex=self._response_duplex, lean=self._lean)
         restored = self._asked_model if self._target is not None and not self._response_bodyless else None
         additions = self._additions()
         if self._settings.test_headers:

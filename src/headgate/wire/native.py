@@ -19,7 +19,6 @@ from headgate.wire.extproc import MOST_SUBSET, STRIPPED, Settings
 from headgate.wire.parse import FORMATS, LONGEST_ID, LONGEST_PATH, MODELS_SUFFIX, number
 from headgate.wire.said import Over
 from headgate.wire.shape import MEDIA_BLOCKS
-from headgate.wire.usage import find_usage
 
 Row = Sequence[Any]
 
@@ -55,6 +54,7 @@ def native_settings(settings: Settings, formats: Sequence[Format] = FORMATS) -> 
     return {
         "names": dict(_NAMES),
         "formats": [(each.api, list(each.suffixes), each.shape, each.body) for each in formats],
+        "answers": [each.answers.declared() for each in formats],
         "longest_boundary": bounds.BOUNDARY_BYTES,
         "most_parts": bounds.MOST_PARTS,
         "longest_part_headers": bounds.PART_HEADERS_BYTES,
@@ -93,8 +93,10 @@ def logged(row: Row) -> tuple[str, Over]:
     return row[1], Over(row[2], row[3], usage_of(row[4]), served, row[6], row[7])
 
 
-def usage_of(found: tuple[int, int, int | None] | bytes | None) -> Usage | None:
-    """What a row says of usage; an object of an unusual form comes as the tail of the answer."""
+def usage_of(found: tuple[int, int, int | None] | tuple[int, bytes] | None) -> Usage | None:
+    """What a row says of usage; for an object of an unusual form: the number of the format, and the bytes."""
     if found is None:
         return None
-    return find_usage(found) if isinstance(found, bytes) else Usage(*found)
+    if len(found) == 2:
+        return FORMATS[found[0]].counter.find(found[1])
+    return Usage(*found)

@@ -59,6 +59,12 @@ def body_kind(headers: Mapping[str, str]) -> BodyKind | None:
     return "multipart" if kind == multipart.MEDIA_TYPE else None
 
 
+def format_of(headers: Mapping[str, str]) -> Format:
+    """The format of a request; *headers* as those of `understand`."""
+    path = headers.get(":path", "").partition("?")[0]
+    return claimed_by(headers.get(":method", ""), path, body_kind(headers) or "json")
+
+
 def read_body(
     format_: Format, body: bytes, odd_limit: int = ODD_BODY_BYTES, content_type: str = ""
 ) -> Reading | BadRequest | None:
@@ -151,7 +157,7 @@ def understand(
     """
     method, path = headers.get(":method", ""), headers.get(":path", "").partition("?")[0]
     kind = body_kind(headers)
-    format_ = claimed_by(method, path, kind or "json")
+    format_ = format_of(headers)
     reading: Reading | BadRequest | None = None
     if body is not None and kind is not None and (body or format_.strict):
         reading = read_body(format_, body, odd_limit, headers.get("content-type", ""))

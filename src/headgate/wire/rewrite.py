@@ -1,6 +1,7 @@
 """The `model` values in request and response bodies; every other byte stays as it is."""
 
 import re
+from collections.abc import Collection
 from enum import Enum, auto
 
 import msgspec
@@ -25,7 +26,7 @@ class _Key(Enum):
     PLAIN = auto()
     MODEL = auto()
     NEST = auto()
-    """`response` or `message`: in events, the model is within."""
+    """The model is within its object."""
 
 
 class _State(Enum):
@@ -49,16 +50,16 @@ def _unescaped(key: bytes) -> bytes | None:
 class ModelScan:
     """Walks one JSON text that comes in pieces; no byte is looked at twice."""
 
-    __slots__ = ("_depth", "_escaped", "_inside", "_key", "_nested", "_start", "_state", "_value", "at")
+    __slots__ = ("_depth", "_escaped", "_inside", "_key", "_start", "_state", "_value", "_within", "at")
 
-    def __init__(self, *, nested: bool = False) -> None:
-        """*nested*: an event, where `response.model` and `message.model` count, too."""
+    def __init__(self, within: Collection[bytes] = ()) -> None:
+        """*within*: keys under which an object has the model, too."""
         self.at = 0
         """Where the walk stands in the text; the caller may set it for another text."""
-        self._nested = nested
+        self._within = within
         self._depth = 0
         self._inside = False
-        """Within the object at `response` or `message`."""
+        """Within the object at one of these keys."""
         self._state = _State.BETWEEN
         self._start = 0
         self._value: _Key | None = None
@@ -149,7 +150,7 @@ class ModelScan:
         key = _unescaped(bytes(self._key))
         if key == b"model":
             return _Key.MODEL
-        nests = self._nested and self._depth == 1 and key in (b"response", b"message")
+        nests = self._depth == 1 and key in self._within
         return _Key.NEST if nests else _Key.PLAIN
 
 
@@ -203,9 +204,10 @@ class JsonRestorer:
 class SseRestorer:
     """Puts *name* into the data of every event, on however many lines, of a stream that comes in chunks."""
 
-    __slots__ = ("_first", "_held", "_name", "_overlong", "_returned", "_scan")
+    __slots__ = ("_first", "_held", "_name", "_overlong", "_returned", "_scan", "_within")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, within: Collection[str] = ()) -> None:
+        """*within*: see `counts.Answers`."""
         self._name = msgspec.json.encode(name)
         self._held = bytearray()
         """A line without its end so far."""
@@ -215,7 +217,8 @@ class SseRestorer:
         """The last byte was a carriage return, which ended a line."""
         self._first = True
         """No line has ended."""
-        self._scan = ModelScan(nested=True)
+        self._within = tuple(key.encode() for key in within)
+        self._scan = ModelScan(self._within)
 
     def feed(self, chunk: bytes) -> bytes:
         """The whole lines so far; an unfinished line waits for its end, or passes when it gets too long."""
@@ -230,7 +233,7 @@ class SseRestorer:
             line = chunk[at : end.start()]
             if self._overlong:
                 out.append(line)
-                self._overlong, self._scan = False, ModelScan(nested=True)
+                self._overlong, self._scan = False, ModelScan(self._within)
             else:
                 out.append(self._line(bytes(self._held + line) if self._held else line))
                 self._held.clear()
@@ -251,7 +254,7 @@ class SseRestorer:
     def _line(self, line: bytes) -> bytes:
         mark = len(_BYTE_ORDER_MARK) if self._first and line.startswith(_BYTE_ORDER_MARK) else 0
         if len(line) == mark:
-            self._scan = ModelScan(nested=True)
+            self._scan = ModelScan(self._within)
         if not line.startswith(b"data:", mark):
             return line
         scan = self._scan
@@ -270,11 +273,14 @@ class SseRestorer:
 Restorer = JsonRestorer | SseRestorer
 
 
-def restorer(content_type: str, content_encoding: str, name: str) -> Restorer | None:
-    """How to restore *name* in an answer of this kind; None when its bytes cannot be read."""
+def restorer(content_type: str, content_encoding: str, name: str, within: Collection[str]) -> Restorer | None:
+    """How to restore *name* in an answer of this kind; None when its bytes cannot be read.
+
+    *within*: see `counts.Answers`.
+    """
     if content_encoding.lower() not in ("", "identity"):
         return None
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "text/event-stream":
-        return SseRestorer(name)
+        return SseRestorer(name, within)
     return JsonRestorer(name) if kind == "application/json" or kind.endswith("+json") else None

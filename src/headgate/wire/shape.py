@@ -4,7 +4,8 @@ The native scanner executes the same values (`native/src/shape.rs`); a property 
 result. Every rule gives text for every JSON value: nothing for a kind of value that it does not name. A
 shape is a dictionary:
 
-* `model`, `stream`, `salt`: names of top-level fields; `limits`: names, the first usable one counts
+* `model`, `stream`, `salt`: names of top-level fields; `limits`: such names, or `FIELD.NAME` for one
+  within the object at a field; the first usable one counts
 * `need`: top-level field → kinds of value (`string`, `list`); a body that has none of them is refused.
   Empty: no body is refused, and one that cannot be read is routed without being understood
 * `cached`: whether the engine keeps the prompt in its KV cache, so that it has blocks
@@ -116,6 +117,18 @@ def count(raw: Raw | None) -> int | None:
     """A number without sign, fraction and exponent; None for other values."""
     found = None if raw is None else _COUNT.match(bytes(raw)[:19])
     return int(found[0]) if found is not None else None
+
+
+def first_count(limits: Sequence[str], fields: Mapping[str, Raw]) -> int | None:
+    """The first usable one of a shape's limits."""
+    for limit in limits:
+        field, _, name = limit.partition(".")
+        raw = fields.get(field)
+        if name and raw is not None:
+            raw = _OBJECT.decode(raw).get(name) if kind_of(raw) == "object" else None
+        if (found := count(raw)) is not None:
+            return found
+    return None
 
 
 def execute(shape: Mapping[str, Any], body: bytes) -> Found:

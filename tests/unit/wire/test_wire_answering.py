@@ -8,6 +8,7 @@ from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 
 from headgate.wire import answers
 from headgate.wire.answering import Answering, pass_body, read_headers
+from headgate.wire.formats.chat import FORMAT as CHAT
 from headgate.wire.said import Over, Started
 
 
@@ -37,20 +38,20 @@ def test_a_passed_chunk(duplex: bool) -> None:
 
 def test_a_request_id_of_the_server_is_kept() -> None:
     outbox: deque[bytes] = deque()
-    answering = Answering(outbox, duplex=True, lean=False)
+    answering = Answering(outbox, CHAT, duplex=True, lean=False)
     said = answering.begin(headers(status="200", x_request_id="theirs"), {"x-request-id": "ours"}, None)
     assert said == [Started(200, plain=True)]
     assert list(outbox) == [answers.EMPTY_RESPONSE_HEADERS]
 
 
 def test_a_status_that_is_none_counts_as_zero() -> None:
-    answering = Answering(deque(), duplex=True, lean=False)
+    answering = Answering(deque(), CHAT, duplex=True, lean=False)
     assert answering.begin(headers(status="?"), {}, None) == [Started(0, plain=True)]
 
 
 def test_held_bytes_go_before_the_trailers() -> None:
     outbox: deque[bytes] = deque()
-    answering = Answering(outbox, duplex=True, lean=False)
+    answering = Answering(outbox, CHAT, duplex=True, lean=False)
     answering.begin(headers(status="200", content_type="application/json"), {}, "asked")
     answering.chunk(b'{"error":1', end=False)
     assert answering.trailers() == [Over("complete", 200)]
@@ -62,7 +63,7 @@ def test_held_bytes_go_before_the_trailers() -> None:
 
 
 def test_a_rewritten_stream_is_not_left() -> None:
-    answering = Answering(deque(), duplex=False, lean=True)
+    answering = Answering(deque(), CHAT, duplex=False, lean=True)
     answering.begin(headers(status="200", content_type="text/event-stream"), {}, "asked")
     answering.chunk(b"data: {}\n\n", end=False)
     assert not answering.leaving

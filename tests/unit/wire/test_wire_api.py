@@ -5,6 +5,7 @@ import pytest
 
 from headgate.model.requests import MEDIA_TOKENS, MOST_MEDIA
 from headgate.wire.api import LONGEST_MODEL, BadRequest, Format, Reading
+from headgate.wire.counts import ANY
 
 SHAPE = {
     "model": "model",
@@ -17,8 +18,8 @@ SHAPE = {
     "layout": ((b"", "x", b""), (b"", "image", b"")),
     "tools": None,
 }
-LENIENT = Format("other", ("/x",), SHAPE)
-STRICT = Format("chat", ("/x",), {**SHAPE, "need": {"x": ("string", "list"), "y": ("list",)}})
+LENIENT = Format("other", ("/x",), SHAPE, ANY)
+STRICT = Format("chat", ("/x",), {**SHAPE, "need": {"x": ("string", "list"), "y": ("list",)}}, ANY)
 
 
 def read(format_: Format = LENIENT, /, **body: object) -> Reading | BadRequest:

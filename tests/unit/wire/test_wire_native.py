@@ -81,16 +81,18 @@ def test_the_end_that_the_access_log_tells() -> None:
 
 def test_usage_of_an_unusual_form_is_read_here() -> None:
     tail = b'{"usage":{"prompt_tokens":7,"prompt_tokens_details":{"cached_tokens":4}}}'
-    assert usage_of(tail) == Usage(7, 0, 4)
-    assert usage_of(b"{}") is None
+    chat = next(number for number, each in enumerate(FORMATS) if each.api == "chat")
+    assert usage_of((chat, tail)) == Usage(7, 0, 4)
+    assert usage_of((chat, b"{}")) is None
     assert usage_of(None) is None
     assert usage_of((7, 2, 1)) == Usage(7, 2, 1)
 
 
-def test_settings_carry_every_format_with_its_shape() -> None:
+def test_settings_carry_every_format_with_its_shape_and_answers() -> None:
     found = native_settings(Settings("n", body_limit=9))
     assert [(api, body) for api, _, _, body in found["formats"]] == [
         (each.api, each.body) for each in FORMATS
     ]
     assert all(shape is not None for _, _, shape, _ in found["formats"])
+    assert found["answers"] == [each.answers.declared() for each in FORMATS]
     assert (found["nonce"], found["body_limit"], found["subset_filter"]) == ("n", 9, True)

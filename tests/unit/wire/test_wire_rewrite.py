@@ -2,6 +2,7 @@
 
 import pytest
 
+from headgate.wire.counts import ANY
 from headgate.wire.rewrite import HOLD_BYTES, JsonRestorer, ModelScan, SseRestorer, replace_model, restorer
 
 
@@ -81,7 +82,7 @@ EVENTS = [
 def test_events_of_every_api_and_form(events: bytes) -> None:
     wanted = events.replace(b"target", b"asked")
     for cut in range(len(events) + 1):
-        work = SseRestorer("asked")
+        work = SseRestorer("asked", ANY.within)
         assert work.feed(events[:cut]) + work.feed(events[cut:]) + work.finish() == wanted
 
 
@@ -117,4 +118,4 @@ def test_no_byte_is_walked_twice(unit: bytes) -> None:
     ],
 )
 def test_which_answers_are_read(kind: str, encoding: str, expected: type) -> None:
-    assert isinstance(restorer(kind, encoding, "asked"), expected)
+    assert isinstance(restorer(kind, encoding, "asked", ()), expected)

@@ -3,7 +3,10 @@
 import pytest
 
 from headgate.model.requests import Usage
-from headgate.wire.usage import TAIL_BYTES, UsageReader
+from headgate.wire.counts import ANY, OPENAI, SGLANG, TOTAL, Answers
+from headgate.wire.usage import TAIL_BYTES, UsageReader, counter_of
+
+COUNTER = counter_of(ANY)
 
 PLAIN = (
     b'{"id":"x","choices":[{"text":"say \\"usage\\": {"}],"usage":{"prompt_tokens":7,"completion_tokens":3}}'
@@ -31,7 +34,7 @@ EVENT = (
     ],
 )
 def test_usage(answer: bytes, expected: Usage | None) -> None:
-    reader = UsageReader()
+    reader = UsageReader(COUNTER)
     reader.feed(answer)
     assert reader.usage() == expected
 
@@ -65,14 +68,14 @@ DELTA = b'event: message_delta\ndata: {"delta":{},"usage":{"output_tokens":9%s}}
 )
 def test_usage_of_responses_and_messages(answer: bytes, expected: Usage | None) -> None:
     for size in (1, 1000, len(answer)):
-        reader = UsageReader()
+        reader = UsageReader(COUNTER)
         for at in range(0, len(answer), size):
             reader.feed(answer[at : at + size])
         assert reader.usage() == expected
 
 
 def test_memory_is_bounded() -> None:
-    reader = UsageReader()
+    reader = UsageReader(COUNTER)
     for _ in range(1000):
         reader.feed(b"x" * 1000)
     reader.feed(EVENT)
@@ -80,3 +83,24 @@ def test_memory_is_bounded() -> None:
     assert reader.usage() == Usage(7, 3, 4)
     reader.feed(b"y" * (10 * TAIL_BYTES))
     assert sum(map(len, reader._chunks)) == TAIL_BYTES
+
+
+META = b'{"text":"x","meta_info":{"id":"a","prompt_tokens":7,"completion_tokens":%d,"cached_tokens":4}}'
+
+
+@pytest.mark.parametrize(
+    ("answers", "answer", "expected"),
+    [
+        (Answers(OPENAI, TOTAL), b'{"results":[],"usage":{"total_tokens":9}}', Usage(9, 0)),
+        (Answers(OPENAI, TOTAL), b'{"usage":{"total_tokens":9,"prompt_tokens":8}}', Usage(8, 0)),
+        (Answers(OPENAI), b'{"usage":{"total_tokens":9}}', None),
+        (Answers(OPENAI), b'{"usage":{"input_tokens":9}}', None),
+        (Answers(OPENAI, SGLANG, usage=("usage", "meta_info")), META % 3, Usage(7, 3, 4)),
+        (Answers(OPENAI, SGLANG, usage=("meta_info",)), META % 3 + b"\n\n" + META % 5, Usage(7, 5, 4)),
+        (Answers(OPENAI), META % 3, None),
+    ],
+)
+def test_an_answer_is_counted_as_its_format_declares(
+    answers: Answers, answer: bytes, expected: Usage | None
+) -> None:
+    assert counter_of(answers).find(answer) == expected

@@ -2,6 +2,7 @@
 
 from headgate.wire.api import Format
 from headgate.wire.content import TOOLS, TURN_ENDS, TURNS
+from headgate.wire.counts import OPENAI, Answers
 from headgate.wire.shape import LEAD
 
 SHAPE = {
@@ -16,4 +17,4 @@ SHAPE = {
     "tools": "tools",
 }
 
-FORMAT = Format("chat", ("/v1/chat/completions",), SHAPE)
+FORMAT = Format("chat", ("/v1/chat/completions",), SHAPE, Answers(OPENAI))

@@ -1,6 +1,7 @@
 """OpenAI completions: the prompt is text, a list of texts, token ids or lists of token ids, or embeddings."""
 
 from headgate.wire.api import Format
+from headgate.wire.counts import OPENAI, Answers
 
 _EMBEDS = ("media", ())
 _KINDS = ("string", "list")
@@ -22,4 +23,5 @@ FORMAT = Format(
         "layout": ((b"", "prompt", b""), (b"", "prompt_embeds", b"")),
         "tools": None,
     },
+    Answers(OPENAI),
 )

@@ -2,6 +2,7 @@
 
 from headgate.wire.api import Format
 from headgate.wire.content import TOOLS, TURN_ENDS, TURNS
+from headgate.wire.counts import OPENAI, SGLANG, Answers
 from headgate.wire.shape import LEAD
 
 _PROMPTS = ("prompts", b"\x1e")
@@ -15,7 +16,12 @@ FORMAT = Format(
         "model": "model",
         "stream": "stream",
         "salt": "cache_salt",
-        "limits": ("max_completion_tokens", "max_tokens"),
+        "limits": (
+            "max_completion_tokens",
+            "max_tokens",
+            "sampling_params.max_tokens",
+            "sampling_params.max_new_tokens",
+        ),
         "need": {},
         "cached": True,
         "fields": {
@@ -43,4 +49,5 @@ FORMAT = Format(
         ),
         "tools": "tools",
     },
+    Answers(OPENAI, SGLANG, usage=("usage", "meta_info")),
 )

@@ -2,6 +2,7 @@
 
 from headgate.wire.api import Format
 from headgate.wire.content import CONTENT, SYSTEM, TOOLS, TURN_ENDS, TURNS
+from headgate.wire.counts import ANTHROPIC, Answers
 from headgate.wire.shape import LEAD
 
 FORMAT = Format(
@@ -23,4 +24,5 @@ FORMAT = Format(
         ),
         "tools": "tools",
     },
+    Answers(ANTHROPIC, within=("message",)),
 )

@@ -2,6 +2,7 @@
 alone."""
 
 from headgate.wire.api import Format
+from headgate.wire.counts import ANY
 
 FORMAT = Format(
     "other",
@@ -17,4 +18,5 @@ FORMAT = Format(
         "layout": (),
         "tools": None,
     },
+    ANY,
 )

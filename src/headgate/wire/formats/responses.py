@@ -2,6 +2,7 @@
 
 from headgate.wire.api import Format
 from headgate.wire.content import SYSTEM, TOOLS, TURN_ENDS, TURNS
+from headgate.wire.counts import RESPONSES, Answers
 from headgate.wire.shape import LEAD
 
 FORMAT = Format(
@@ -27,4 +28,5 @@ FORMAT = Format(
         ),
         "tools": "tools",
     },
+    Answers(RESPONSES, within=("response",)),
 )

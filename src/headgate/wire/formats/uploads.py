@@ -1,6 +1,7 @@
-"""Forms with files on every path, such as sound to transcribe or images to edit: the model alone."""
+"""Forms with files on every other path, such as images to edit: the model alone."""
 
 from headgate.wire.api import Format
+from headgate.wire.counts import ANY
 
 FORMAT = Format(
     "other",
@@ -16,5 +17,6 @@ FORMAT = Format(
         "layout": (),
         "tools": None,
     },
+    ANY,
     body="multipart",
 )

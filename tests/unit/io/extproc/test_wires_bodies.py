@@ -217,7 +217,7 @@ async def test_a_form_cut_anywhere_is_renamed_in_place(name: str, both: Any) -> 
         found = [summary(each) for each in answers]
         assert {one["body"] for one in found} == {new}
         assert {one["headers"][0]["content-length"] for one in found} == {str(len(new)).encode()}
-        assert [(each.model, each.api) for each in machine.arrived()] == [(model, "other")] * len(sent)
+        assert [(each.model, each.api) for each in machine.arrived()] == [(model, "audio")] * len(sent)
         messages = [asks((BUFFERED, BUFFERED), headers), piece(body, end=True)]
         assert summary(await ask_in_turn(channel, LEAN, messages))["body"] == new
 

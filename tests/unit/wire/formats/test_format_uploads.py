@@ -26,8 +26,10 @@ def test_a_form_names_its_model_on_every_path(name: str) -> None:
     kind, body, model = CASES[name]
     for path in PATHS:
         found = request(kind, body, **{":path": path})
-        assert (found.api, found.model, found.blocks, found.prompt_bytes) == ("other", model, b"", 0)
+        api = "audio" if "/audio/" in path and model is not None else found.api
+        assert (found.api, found.model, found.blocks, found.prompt_bytes) == (api, model, b"", 0)
         assert found.body_bytes == len(body)
+        assert found.api == "other" or "/audio/" in path
 
 
 def test_a_compressed_form_is_not_read() -> None:

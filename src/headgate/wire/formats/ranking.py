@@ -1,7 +1,8 @@
-"""Embeddings, scores, ranks and classes: prompts that are computed, but leave nothing in the KV cache."""
+"""Scores and ranks: a question and the texts that are held against it; nothing stays in the KV cache."""
 
 from headgate.wire.api import Format
 from headgate.wire.content import CONTENT, TURNS
+from headgate.wire.counts import OPENAI, TOTAL, Answers
 from headgate.wire.shape import LEAD
 
 _PROMPTS = ("prompts", b"\x1e")
@@ -9,9 +10,9 @@ _FIELDS = {
     "messages": TURNS,
     "input": _PROMPTS,
     "prompt": _PROMPTS,
-    "texts": _PROMPTS,
     "query": CONTENT,
     "queries": CONTENT,
+    "items": CONTENT,
     "documents": CONTENT,
     "text_1": CONTENT,
     "text_2": CONTENT,
@@ -21,7 +22,7 @@ _FIELDS = {
 
 FORMAT = Format(
     "pooling",
-    ("/embeddings", "/embed", "/pooling", "/classify", "/score", "/rerank"),
+    ("/score", "/rerank"),
     {
         "model": "model",
         "stream": "stream",
@@ -33,4 +34,5 @@ FORMAT = Format(
         "layout": (LEAD, *((b"", name, b"\x1e") for name in _FIELDS)),
         "tools": None,
     },
+    Answers(OPENAI, TOTAL),
 )

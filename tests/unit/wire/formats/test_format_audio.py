@@ -1,0 +1,31 @@
+"""Sound in a form."""
+
+import pytest
+from tests.forms import content_type, field, file, multipart
+
+from headgate.model.requests import InferenceRequest, Usage
+from headgate.wire.formats.audio import FORMAT
+from headgate.wire.parse import understand
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/v1/audio/translations?x=1"])
+def test_a_sound_has_a_model_a_limit_and_may_be_streamed(path: str) -> None:
+    body = multipart(
+        field("model", "w"), file(), field("stream", "true"), field("max_completion_tokens", "7")
+    )
+    headers = {":method": "POST", ":path": path, "content-type": content_type()}
+    found = understand(headers, body, fallback_id="f-1")
+    assert isinstance(found, InferenceRequest)
+    assert (found.api, found.model, found.streaming, found.max_tokens) == ("audio", "w", True, 7)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b'{"text":"x","usage":{"type":"tokens","input_tokens":5,"output_tokens":9}}', Usage(5, 9)),
+        (b'{"text":"x","usage":{"type":"duration","seconds":3}}', None),
+        (b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":9}}\n\n', Usage(5, 9)),
+    ],
+)
+def test_an_answer_counts_tokens_or_seconds(answer: bytes, expected: Usage | None) -> None:
+    assert FORMAT.counter.find(answer) == expected
