@@ -4,10 +4,10 @@
 
 A row for no route, for a thousand and for `--routes` of them, each on a host of its own, and one for as many on
 one host; for every five routes there is a pool of ten endpoints. The controller has a process of its own and is
-given objects as a cluster's API server gives them. `new route`: from handing over an HTTPRoute until the first
-request that it answers, asked for every millisecond. `endpoint change`: CPU of the controller when one endpoint of
-a pool is another one, 50 times a second, xDS included. `start`: from having the objects until Envoy has
-acknowledged everything. In brackets: how many times the first row.
+given objects as a cluster's API server gives them. `new route`: from handing over an HTTPRoute, whose backend
+others lead to already, until the first request that it answers, asked for every millisecond. `endpoint change`:
+CPU of the controller when one endpoint of a pool is another one, 50 times a second, xDS included. `start`: from
+having the objects until Envoy has acknowledged everything. In brackets: how many times the first row.
 
 The last lines are the picker's longest step, during which its event loop stands still, when a pod changes.
 """

@@ -27,7 +27,7 @@ def address(pool: int, number: int) -> str:
 
 def of_cluster(routes: int, pools: int, server: str, one_host: bool) -> list[Object]:
     """A Gateway, *pools* pools of `ENDPOINTS` ModelServers, and *routes* routes to them, on as many hosts or on
-    one; and the ModelServer *server* (a URL), for requests that are to be answered."""
+    one; and the ModelServer *server* (a URL), for requests that are to be answered, with a first route to it."""
     found = [manifest.gateway(), manifest.model_server(LIVE, server, LIVE)]
     for pool in range(pools):
         found.append(manifest.pool(f"p{pool}"))
@@ -35,7 +35,7 @@ def of_cluster(routes: int, pools: int, server: str, one_host: bool) -> list[Obj
     for number in range(routes):
         rule = manifest.rule(f"p{number % pools}", path=f"/v1/{number}" if one_host else "/v1")
         found.append(_route(number, rule, one_host))
-    return sorted(decoded(found), key=lambda each: each.identity)
+    return sorted([*decoded(found), answered_route("first", one_host)], key=lambda each: each.identity)
 
 
 def answered_route(number: str, one_host: bool) -> Object:

@@ -15,6 +15,7 @@ from headgate.gateway.plan import access, hosts, problems, scopes
 from headgate.gateway.plan.classes import Target, targets
 from headgate.gateway.plan.listeners import target_listeners
 from headgate.gateway.plan.results.of_objects import AnyResult, judged, judged_in, result
+from headgate.gateway.plan.summary import whole
 from headgate.gateway.provision import desired as provisioning
 from headgate.gateway.provision.objects import Wanted
 from headgate.gateway.provision.settings import ProvisionSettings
@@ -105,6 +106,7 @@ class GatewayHalf:
             [Node(provisioning.gateways, ())] if provision is not None else [],
             provisioning.desired,
         )
+        self.world.watch(Node(whole, ()))  # asked after every change: its parts are to be remembered
         self._stale: dict[Node, None] = {}
         """What has to be looked at again."""
         self._with_problems: dict[object, tuple[Problem, ...]] = {}

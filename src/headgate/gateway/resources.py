@@ -418,9 +418,7 @@ def _tables_by_model(world: Store, target: Target, number: int) -> frozenset[str
 
 def used_clusters(world: Store, target: Target) -> frozenset[str]:
     """Clusters of backends that routes of an Envoy lead to, of the pools and of their pickers."""
-    found = {
-        cluster for number in range(BUCKETS) for cluster in world.get(_clusters_of_bucket, target, number)
-    }
+    found = set(world.get(_clusters_led_to, target))
     if not settings(world).per_gateway:
         found |= {names.pool(key) for key in world.get(topology.pool_keys)}
     for cluster in tuple(found):
@@ -428,6 +426,10 @@ def used_clusters(world: Store, target: Target) -> frozenset[str]:
         if picker is not None:
             found.add(names.picker(picker.service))
     return frozenset(found)
+
+
+def _clusters_led_to(world: Store, target: Target) -> frozenset[str]:
+    return frozenset().union(*(world.get(_clusters_of_bucket, target, number) for number in range(BUCKETS)))
 
 
 def _clusters_of_bucket(world: Store, target: Target, number: int) -> frozenset[str]:

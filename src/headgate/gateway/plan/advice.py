@@ -98,7 +98,7 @@ def of_pool(world: Store, pool: InferencePool) -> Iterator[Problem]:
     """No route leads to it."""
     if absent.any_broken(world, "HTTPRoute") or world.get(topology.superseded, pool.identity):
         return
-    if not (world.kind(HTTPRoute) or world.kind(Gateway)):
+    if not world.get(_may_lead):
         return
     if not world.indexed("backend", ("InferencePool", pool.namespace, pool.name)):
         message = (
@@ -106,6 +106,11 @@ def of_pool(world: Store, pool: InferencePool) -> Iterator[Problem]:
             f"group: {pool.GROUP}, kind: InferencePool, name: {pool.name}"
         )
         yield _told(pool, "", "NotReferenced", message)
+
+
+def _may_lead(world: Store) -> bool:
+    """Whether there is anything that could lead to pools."""
+    return bool(world.kind(HTTPRoute) or world.kind(Gateway))
 
 
 def of_server(world: Store, server: ModelServer) -> Iterator[Problem]:
