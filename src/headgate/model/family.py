@@ -62,7 +62,7 @@ class Family(Generic[K, V]):
         gone, new = self._moved(parts) if parts else (set(), set())
         self._known |= parts
         for key in new:
-            self._tracker.watch(Node(self._member, (key,)))
+            self._tracker.watch(Node(self._member, (key,)), asked=True)
             self._members.add(key)
             self._due[key] = None
         for key in gone:

@@ -93,10 +93,12 @@ class Tracker:
             raise value.error
         return value  # type: ignore[no-any-return]
 
-    def watch(self, node: Node) -> None:
-        """Keep *node*, and tell by `take_stale` when its value may have changed; it counts as stale now."""
+    def watch(self, node: Node, *, asked: bool = False) -> None:
+        """Keep *node*, and tell by `take_stale` when its value may have changed. It counts as stale now,
+        unless the caller is about to ask for its value anyhow (*asked*)."""
         self._watched.add(node)
-        self._stale[node] = None
+        if not asked:
+            self._stale[node] = None
 
     def unwatch(self, node: Node) -> None:
         """Undo `watch`."""

@@ -55,6 +55,14 @@ def test_members_come_change_and_go() -> None:
     assert refresh(world, family) == ({"a": 1}, set())
 
 
+def test_members_that_were_looked_at_are_not_looked_at_again() -> None:
+    world = World(a=2, b=4)
+    refresh(world, family_of(world))
+    assert world.take_stale() == ()
+    world.change(a=4, c=2)
+    assert set(world.take_stale()) == {Node(names, ()), Node(half, ("a",))}
+
+
 def test_what_is_gone_is_no_longer_computed() -> None:
     world = World(a=2, b=4)
     family = family_of(world)

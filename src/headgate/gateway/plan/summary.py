@@ -74,12 +74,14 @@ def _summary(world: Store, of: Iterable[Target]) -> Summary:
             if each.served
         ),
         routes,
-        tuple(
-            pool
-            for key in sorted(world.get(topology.pool_keys))
-            if (pool := world.get(topology.pool, key)) is not None
-        ),
+        world.get(_pools),
     )
+
+
+def _pools(world: Store) -> tuple[Pool, ...]:
+    """By themselves: a change of routes does not look at them again."""
+    found = (world.get(topology.pool, key) for key in sorted(world.get(topology.pool_keys)))
+    return tuple(each for each in found if each is not None)
 
 
 def _counts(world: Store, number: int) -> tuple[int, Mapping[ListenerKey, int]]:
