@@ -22,6 +22,9 @@ pytestmark = pytest.mark.live
 CHAT = b'{"model":"m","messages":[{"role":"user","content":"pa55phrase"}]}'
 
 
+ERRORS = r'^headgate_gateway_errors_total\{listener="port-\d+",reason="([a-z-]+)"\} ([\d.]+)$'
+
+
 def ask(gate: Gateway, request: bytes) -> int:
     """The status of the answer to the raw bytes *request*."""
     host, _, port = gate.url.removeprefix("http://").partition(":")
@@ -34,7 +37,7 @@ def counted(gate: Gateway) -> dict[str, int]:
     """Errors that no server gave, by reason, as the admin API's metrics page says."""
     with urllib.request.urlopen(f"{gate.admin}/metrics", timeout=30) as answer:
         page = answer.read().decode()
-    found = re.findall(r'^headgate_gateway_errors_total\{reason="([a-z-]+)"\} ([\d.]+)$', page, re.MULTILINE)
+    found = re.findall(ERRORS, page, re.MULTILINE)
     return {reason: int(float(count)) for reason, count in found}
 
 

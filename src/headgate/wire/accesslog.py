@@ -1,4 +1,4 @@
-"""Envoy's gRPC access log → how requests ended."""
+"""Envoy's gRPC access log → how requests ended, and errors that the gateway gave by itself."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,20 @@ from google.protobuf.struct_pb2 import Struct
 
 from headgate.model import headers as names
 from headgate.model.ids import EndpointId, endpoint_id
+from headgate.model.own_answers import OwnAnswer
 from headgate.model.requests import Ending, Usage
-from headgate.wire.numbers import whole_number
+from headgate.wire.numbers import cut, whole_number
+from headgate.wire.parse import LONGEST_ID
 from headgate.wire.said import Over
 
 LONGEST_DETAILS = 160
 """Characters of what is kept of Envoy's words for an end."""
 VIA_UPSTREAM = "via_upstream"
 """Envoy's details of an answer that a server gave."""
+
+LONGEST_METHOD, LONGEST_HOST, LONGEST_PATH, LONGEST_MODEL = 32, 255, 512, 200
+"""Bytes of what is kept of a client's words."""
+LONGEST_ROUTE, LONGEST_REASON = 512, 64
 
 LONGEST_NODE = 256
 """Bytes of a node's id that is believed."""
@@ -141,3 +147,36 @@ def read_entries(data: bytes) -> Told:
         found.append(Entry(stream.string_value, over))
     node = message.identifier.node.id
     return Told(tuple(found), node if 0 < len(node.encode()) <= LONGEST_NODE else None)
+
+
+def read_own_answers(data: bytes) -> tuple[str, list[OwnAnswer]]:
+    """The id of the Envoy that writes one serialised `StreamAccessLogsMessage`, empty but in a stream's
+    first one; and the answers that can be asked for, which have a request id.
+
+    Raises ValueError for bytes that are no such message.
+    """
+    try:
+        message = StreamAccessLogsMessage.FromString(data)
+    except DecodeError as error:
+        raise ValueError("not a StreamAccessLogsMessage") from error
+    entries = message.http_logs.log_entry
+    return message.identifier.node.id, [_own_answer(each) for each in entries if each.request.request_id]
+
+
+def _own_answer(entry: HTTPAccessLogEntry) -> OwnAnswer:
+    common, request, response = entry.common_properties, entry.request, entry.response
+    model = request.request_headers.get(names.MODEL_NAME)
+    return OwnAnswer(
+        request_id=cut(request.request_id, LONGEST_ID),
+        at=common.start_time.seconds + common.start_time.nanos / 1e9,
+        port=common.downstream_local_address.socket_address.port_value,
+        server_name=cut(common.tls_properties.tls_sni_hostname, LONGEST_HOST),
+        method=cut(request.request_headers.get(":method", ""), LONGEST_METHOD),
+        host=cut(request.authority, LONGEST_HOST),
+        path=cut((request.original_path or request.path).partition("?")[0], LONGEST_PATH),
+        model=None if model is None else cut(model, LONGEST_MODEL),
+        status=response.response_code.value,
+        reason=cut(response.response_headers.get(names.REASON, ""), LONGEST_REASON),
+        details=cut(response.response_code_details, LONGEST_DETAILS),
+        route=cut(common.route_name, LONGEST_ROUTE),
+    )

@@ -1,10 +1,20 @@
 """Access-log entries to endings."""
 
+from typing import Any
+
 import pytest
+from envoy.data.accesslog.v3.accesslog_pb2 import HTTPRequestProperties
 from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 
+from headgate.model.own_answers import OwnAnswer
 from headgate.model.requests import Usage
-from headgate.wire.accesslog import LONGEST_DETAILS, Entry, read_entries
+from headgate.wire.accesslog import (
+    LONGEST_DETAILS,
+    LONGEST_PATH,
+    Entry,
+    read_entries,
+    read_own_answers,
+)
 from headgate.wire.said import Over
 
 
@@ -91,3 +101,48 @@ def test_counts_that_are_none_do_not_spoil_the_rest(number: float) -> None:
     usage.fields["cached"].string_value = "²"
     (entry,) = read_entries(log.SerializeToString()).entries
     assert entry.over.usage == Usage(5, 0, None)
+
+
+def own_answer(**request: Any) -> StreamAccessLogsMessage:
+    log = StreamAccessLogsMessage()
+    log.identifier.node.id = "gate"
+    entry = log.http_logs.log_entry.add()
+    entry.request.CopyFrom(HTTPRequestProperties(**{"request_id": "r", "path": "/", **request}))
+    entry.response.response_code.value = 404
+    return log
+
+
+def test_an_answer_of_the_gateway_is_kept_without_query_and_without_other_headers() -> None:
+    headers = {":method": "BREW", "x-gateway-model-name": "m", "authorization": "s3cr3t"}
+    log = own_answer(
+        authority="h", path="/b", original_path="/a?key=s3cr3t", referer="s3cr3t", request_headers=headers
+    )
+    entry = log.http_logs.log_entry[0]
+    entry.response.response_headers["x-headgate-reason"] = "no-route"
+    entry.common_properties.downstream_local_address.socket_address.port_value = 8080
+    entry.common_properties.start_time.FromMilliseconds(1500)
+    node, (found,) = read_own_answers(log.SerializeToString())
+    assert node == "gate"
+    assert found == OwnAnswer(
+        request_id="r",
+        at=1.5,
+        port=8080,
+        method="BREW",
+        host="h",
+        path="/a",
+        model="m",
+        status=404,
+        reason="no-route",
+    )
+
+
+def test_texts_of_clients_are_cut() -> None:
+    _, (found,) = read_own_answers(own_answer(path="/" * 99_999, request_id="x" * 9999).SerializeToString())
+    assert len(found.path) == LONGEST_PATH
+    assert len(found.request_id) == 256
+
+
+def test_an_answer_that_nobody_could_ask_for_is_left_out() -> None:
+    assert read_own_answers(own_answer(request_id="").SerializeToString()) == ("gate", [])
+    with pytest.raises(ValueError, match="not a StreamAccessLogsMessage"):
+        read_own_answers(b"\xff\xff\xff")

@@ -13,9 +13,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from headgate.app.controller.answer_log import AnswerLog
 from headgate.app.controller.writes import ClusterWrites
-from headgate.app.processes.lines import event
+from headgate.app.processes.lines import event, written_time
+from headgate.gateway.envoy.replies import message_of
 from headgate.gateway.half import GatewayHalf, Update
+from headgate.gateway.plan import unrouted
 from headgate.gateway.plan.classes import ALL
 from headgate.gateway.plan.results.of_objects import AnyResult
 from headgate.gateway.plan.summary import Summary, whole
@@ -29,10 +32,11 @@ from headgate.io.client_keys import ClientKeyFile
 from headgate.io.here import local_addresses
 from headgate.io.kube.authority import uri_of
 from headgate.io.sources.api import Source
-from headgate.io.web.admin import AdminServer, Reply, reply
+from headgate.io.web.admin import AdminServer, Reply, failure, reply
 from headgate.io.xds.server import XdsServer
 from headgate.model.forbidden import Own
 from headgate.model.meta import Identity
+from headgate.model.own_answers import UNROUTED, Explained, OwnAnswer
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import Difference, Snapshot, difference, held, take
 from headgate.model.words import counted
@@ -87,7 +91,9 @@ class Controller:
         *client_keys*: who may call where no policy says it; None: anybody. *updated*: told what is new,
         results of objects and what Gateways are to be run by as *provision* says among it.
         """
-        self.xds = XdsServer(self._target_of, on_change=self._heard)
+        self._answers = AnswerLog()
+        self._settings = settings
+        self.xds = XdsServer(self._target_of, on_change=self._heard, on_answers=self._answers.take)
         self._nodes = nodes
         self._per_gateway = settings.per_gateway
         self.own = own
@@ -187,7 +193,27 @@ class Controller:
                 found = await asyncio.to_thread(self._half.results)
             return reply({"objects": [_object(identity, each) for identity, each in found.items()]})
 
-        return {"/healthz": healthy, "/readyz": ready, "/v1/status": status, "/v1/objects": objects}
+        async def answer(query: Mapping[str, str]) -> Reply:
+            found = self._answers.find(query["request_id"])
+            if found is None:
+                return failure(404, "unknown-request", "no answer of this request id is remembered")
+            async with self._in_thread:
+                return reply(self._explained(*found))
+
+        return {
+            "/healthz": healthy,
+            "/readyz": ready,
+            "/v1/status": status,
+            "/v1/objects": objects,
+            "/v1/answers/{request_id}": answer,
+        }
+
+    def _explained(self, target: str, found: OwnAnswer) -> Explained:
+        """With what there is for such a request now."""
+        because = [] if (message := message_of(found.reason, self._settings)) is None else [message]
+        if found.reason in UNROUTED and target in self._half.targets:
+            because += unrouted.why(self._half.world, target, found)
+        return Explained(answer=found, time=written_time(found.at), why=tuple(because))
 
     async def _take(self, snapshot: Snapshot) -> None:
         """Work on a new snapshot, and publish."""

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import msgspec
 
@@ -341,12 +342,12 @@ class Supervisor:
                 return failure(404, "unknown-request", "no decision has this request id")
             return await self._of_picker(f"/v1/decisions/{name}")
 
+        async def answer(query: Mapping[str, str]) -> Reply:
+            name = quote(query["request_id"], safe="")
+            return await self._of_controller(f"/v1/answers/{name}")
+
         async def objects(_: Mapping[str, str]) -> Reply:
-            try:
-                return await fetch(self._folder.controller_socket, "/v1/objects")
-            except OSError:
-                message = "the controller does not answer now; it is being restarted"
-                return failure(503, "controller-away", message)
+            return await self._of_controller("/v1/objects")
 
         async def metrics(_: Mapping[str, str]) -> Reply:
             assert self._envoy is not None
@@ -363,7 +364,16 @@ class Supervisor:
             "/v1/objects": objects,
             "/v1/decisions": decisions,
             "/v1/decisions/{request_id}": decision,
+            "/v1/answers/{request_id}": answer,
         }
+
+    async def _of_controller(self, path: str) -> Reply:
+        try:
+            return await fetch(self._folder.controller_socket, path)
+        except OSError:
+            return failure(
+                503, "controller-away", "the controller does not answer now; it is being restarted"
+            )
 
     async def _of_picker(self, path: str) -> Reply:
         try:

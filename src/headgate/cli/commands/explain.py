@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from headgate.model.decisions import Candidate, Decision, DecisionRecord
+    from headgate.model.own_answers import Explained
     from headgate.model.requests import Usage
 
 app = typer.Typer(add_completion=False)
@@ -26,9 +27,8 @@ ONE_LINE = 1000
 """Columns of a list that is not for a terminal: each request is one line."""
 
 UNKNOWN = """\
-The request id is the x-request-id header of the response. Recent decisions are remembered, not all of them,
-and a restarted picker starts anew; requests that never reached the picker (unknown path, too large a body)
-have no decision. `headgate explain --last` shows the newest one."""
+The request id is the x-request-id header of the response. Recent requests are remembered, not all of them,
+and a restarted gateway starts anew. `headgate explain --last` shows the newest decision."""
 
 
 @app.command()
@@ -82,6 +82,8 @@ def explain(
     try:
         content = get_json(admin, f"/v1/decisions/{quote(request_id or 'last', safe='')}")
     except NotKnownError as error:
+        if request_id is not None and _explain_answer(admin, request_id, output):
+            return
         advice = () if last else UNKNOWN.split("\n")
         say(f"{str(error).rstrip('.')}.", *advice, err=True)
         raise typer.Exit(1) from None
@@ -104,6 +106,45 @@ def explain(
     console.print()
     for line in what_happened(record):
         console.print(line, soft_wrap=True)
+
+
+def _explain_answer(admin: str, request_id: str, output: str) -> bool:
+    """Explain an error that the gateway gave before a picker was asked; False where there is none."""
+    from urllib.parse import quote
+
+    import msgspec
+
+    from headgate.cli.admin_client import AdminError, get_json
+    from headgate.io.terminal.console import PlainConsole
+    from headgate.io.terminal.say import say_json
+    from headgate.model.own_answers import Explained
+
+    try:
+        content = get_json(admin, f"/v1/answers/{quote(request_id, safe='')}")
+    except AdminError:  # a picker alone knows of none
+        return False
+    if output == "json":
+        say_json(content)
+        return True
+    console = PlainConsole()
+    for line in answer_lines(msgspec.convert(content, Explained)):
+        console.print(line, soft_wrap=True)
+    return True
+
+
+def answer_lines(found: "Explained") -> "Iterator[str]":
+    """What was asked, what the gateway answered, and why."""
+    answer = found.answer
+    yield f"request {answer.request_id}  {found.time}"
+    model = f"  model {answer.model}" if answer.model is not None else ""
+    yield f"{answer.method} {answer.path}  host {answer.host or '-'}  port {answer.port}{model}"
+    yield f"answered by the gateway: {answer.status} {answer.reason or 'without a reason'}"
+    if answer.route:
+        yield f"route {answer.route}"
+    yield ""
+    yield from found.why
+    if answer.details:
+        yield f"Envoy calls it {answer.details}"
 
 
 def _list(admin: str, order: str, limit: int, output: str) -> None:

@@ -191,7 +191,7 @@ def _manager(chain: Chain, settings: GatewaySettings, tokens: Policies) -> Json:
             *([scopes.key_header(chain.table)] if chain.grouped else []),
         ],
         "local_reply_config": replies.local_reply_config(settings),
-        "access_log": _access_logs(settings),
+        "access_log": _access_logs(chain, settings),
         "http_filters": [
             _methods(),
             _health(),
@@ -353,9 +353,10 @@ def ext_proc(
     ) | {"disabled": True}
 
 
-def _access_logs(settings: GatewaySettings) -> list[Json]:
+def _access_logs(chain: Chain, settings: GatewaySettings) -> list[Json]:
     own = [] if settings.access_log is None else [access_log.access_log(settings.access_log)]
-    return [_ends_of_requests(), own_answers.counter(settings), *own]
+    listener = chain.table.partition("/")[0]
+    return [_ends_of_requests(), own_answers.counter(settings, listener), own_answers.teller(), *own]
 
 
 def _ends_of_requests() -> Json:

@@ -1,19 +1,26 @@
-"""A counter of the errors that no server gave: no route, too large, nobody there, refused by the picker.
+"""The errors that no server gave: no route, too large, nobody there, refused by the picker.
 
-Envoy counts them itself, by the reason that the client is told, so that a flood of them costs nobody else.
+Envoy counts them itself, by port and by the reason that the client is told, so that a flood of them costs
+nobody else. Of those that no picker of ours saw it tells the controller.
 """
 
+from headgate.gateway.envoy.bootstrap import XDS_CLUSTER
 from headgate.gateway.envoy.model_answers import MODEL_NOT_FOUND, UNREADABLE_BODY
-from headgate.gateway.envoy.names import Json, extension
-from headgate.gateway.envoy.replies import GAVE_UP, MISDIRECTED, replies
+from headgate.gateway.envoy.names import OWN_PICKER, Json, duration, extension, grpc
+from headgate.gateway.envoy.replies import GAVE_UP, MISDIRECTED, PICKERS, PICKERS_OWN, replies
 from headgate.gateway.reasons import INVALID_ROUTE, NO_BACKEND
 from headgate.gateway.settings import GatewaySettings
-from headgate.model.headers import REASON
+from headgate.model.headers import MODEL_NAME, OWN_NAMESPACE, REASON
 
 PREFIX = "headgate"
 COUNTER = "answers"
-TAG = "reason"
-"""The statistic is `PREFIX.COUNTER` with this tag."""
+LISTENER, TAG = "listener", "reason"
+"""The statistic is `PREFIX.COUNTER` with these tags."""
+
+TOLD_S = 0.2
+"""So long Envoy keeps what it tells the controller, at most."""
+TOLD_BYTES = 16 << 10
+"""And so much of it."""
 
 BAD_REQUEST = "bad-request"
 """Value of an answer with 400 also where it tells no reason: Envoy could not read the request."""
@@ -22,6 +29,11 @@ OTHER = "other"
 _CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 _OURS = '!response.code_details.startsWith("via_upstream")'
 """Not a server's answer."""
+_METADATA = "metadata.filter_metadata"
+_PICKED = f'"{OWN_NAMESPACE}" in {_METADATA} && "stream" in {_METADATA}["{OWN_NAMESPACE}"]'
+_REFUSED = f'{PICKERS_OWN} && {PICKERS} == "{OWN_PICKER}"'
+_UNSEEN = f"{_OURS} && !({_PICKED}) && !({_REFUSED})"
+"""And our picker remembers nothing of the request."""
 
 OF_PICKER = (
     *("saturated", "no-endpoints", "unknown-model", "no-target-model", "unknown-pool"),
@@ -39,8 +51,8 @@ def reasons(settings: GatewaySettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*found, *OF_PICKER, *of_routes)))
 
 
-def counter(settings: GatewaySettings) -> Json:
-    """The access logger that counts."""
+def counter(settings: GatewaySettings, listener: str) -> Json:
+    """The access logger that counts those of *listener*."""
     told = f"response.headers['{REASON}']"
     known = ", ".join(f"'{reason}'" for reason in reasons(settings))
     value = (
@@ -53,15 +65,45 @@ def counter(settings: GatewaySettings) -> Json:
         stat_prefix=PREFIX,
         counters=[
             {
-                "stat": {"name": COUNTER, "tags": [{"name": TAG, "value_format": f"%CEL({value})%"}]},
+                "stat": {
+                    "name": COUNTER,
+                    "tags": [
+                        {"name": LISTENER, "value_format": listener},
+                        {"name": TAG, "value_format": f"%CEL({value})%"},
+                    ],
+                },
                 "value_fixed": 1,
             }
         ],
     )
+    return log | {"filter": _errors(_OURS)}
+
+
+def teller() -> Json:
+    """The access logger that tells the controller, on the cluster of the xDS server."""
+    log = extension(
+        "envoy.access_loggers.http_grpc",
+        "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
+        common_config={
+            "log_name": "headgate-own-answers",
+            "transport_api_version": "V3",
+            "buffer_flush_interval": duration(TOLD_S),
+            "buffer_size_bytes": TOLD_BYTES,
+            "grpc_service": grpc(XDS_CLUSTER),
+        },
+        additional_request_headers_to_log=[":method", MODEL_NAME],
+        additional_response_headers_to_log=[REASON],
+    )
+    return log | {"filter": _errors(_UNSEEN)}
+
+
+def _errors(which: str) -> Json:
+    """Answers with 4xx and 5xx for which the CEL expression *which* holds."""
     least = {"default_value": 400, "runtime_key": "headgate.least_error"}
+    cel = extension("envoy.access_loggers.extension_filters.cel", _CEL, expression=which)
     filters: list[Json] = [
         {"status_code_filter": {"comparison": {"op": "GE", "value": least}}},
         {"not_health_check_filter": {}},
-        {"extension_filter": extension("envoy.access_loggers.extension_filters.cel", _CEL, expression=_OURS)},
+        {"extension_filter": cel},
     ]
-    return log | {"filter": {"and_filter": {"filters": filters}}}
+    return {"and_filter": {"filters": filters}}

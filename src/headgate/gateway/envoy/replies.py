@@ -36,7 +36,9 @@ _ASKED_LATE = f'filter_state["{names.LATE_EXT_PROC}"]'
 _LATE = f'"{names.LATE_EXT_PROC}" in filter_state && {_ASKED_LATE}.received_immediate_response == 1'
 PICKERS_OWN = f'"{names.EXT_PROC}" in filter_state && {_ASKED}.received_immediate_response == 1'
 """CEL: the picker itself answers the request."""
-_FOREIGN = f'{_ASKED}.destination != "{names.OWN_PICKER}"'
+PICKERS = f"{_ASKED}.destination"
+"""CEL: the cluster of the picker that was asked."""
+_FOREIGN = f'{PICKERS} != "{names.OWN_PICKER}"'
 
 _CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 
@@ -123,6 +125,12 @@ def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
         ),
         Reply("", "gateway-error", "The gateway cannot serve this request.", detailed=True),
     )
+
+
+def message_of(reason: str, settings: GatewaySettings) -> str | None:
+    """What clients are told besides the *reason*; None where that depends on the request."""
+    every = (*replies(settings), MISDIRECTED, GAVE_UP)
+    return next((each.message for each in every if each.reason == reason), None)
 
 
 def _of_reading(settings: GatewaySettings) -> Iterator[Reply]:

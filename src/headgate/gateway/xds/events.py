@@ -50,14 +50,6 @@ class Refusal(msgspec.Struct, frozen=True):
     message: str
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """Envoy's word on one resource version."""
-
-    resource: Resource
-    refused: str | None
-    """Its message; None: it took it."""
-
-
 def blamed_by(names: Iterable[str], message: str) -> set[str]:
     """Which of *names* stand in the message as whole words."""
     return {name for name in names if re.search(rf"(?<![\w./:-]){re.escape(name)}(?![\w/-]|[.:]\w)", message)}

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import assert_never
 
-from headgate.gateway.xds.events import Event, Published, Requested, Response, Ticked, Verdict
+from headgate.gateway.xds.events import Event, Published, Requested, Response, Ticked
 from headgate.gateway.xds.subscription import Held, Subscription
 from headgate.gateway.xds.versions import KINDS, Kind, Resource, Wanted, apply
 from headgate.model.problems import Place, Problem
@@ -65,8 +65,6 @@ class DeltaSession:
         self._nonces = 0
         self.looked_at = 0
         """Resources looked at so far: the cost of events, for tests."""
-        self.verdicts: list[Verdict] = []
-        """What Envoy said of resources; whoever takes them empties the list."""
         self.wake_at: float | None = None
         """When to send `Ticked` (the caller's clock, seconds); None: not needed."""
 
@@ -159,10 +157,6 @@ class DeltaSession:
         self._count_uses(subscription, before)
         self.looked_at += len(answered) + len(dropped) + len(event.subscribe) + len(event.unsubscribe)
         for resource in answered:
-            refusal = subscription.refused.get(resource.name)
-            mine = refusal is not None and refusal.resource.version == resource.version
-            if event.error is None or mine:
-                self.verdicts.append(Verdict(resource, event.error))
             self._now_another(resource.kind, resource.name)
         for name in event.initial_versions:
             self._now_another(event.kind, name)

@@ -11,7 +11,7 @@ from headgate.io.envoy.bootstrap import EnvoyOptions
 
 TIMEOUT_S = 2.0
 
-_OWN_ANSWERS = r"^headgate\.answers\.reason\."
+_OWN_ANSWERS = r"^headgate\.answers\.listener\."
 _RUNNING = "downstream_(rq_active|cx_tx_bytes_buffered)$"
 
 
@@ -55,11 +55,11 @@ class EnvoyAdmin:
         except (msgspec.DecodeError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise OSError(f"Envoy's admin does not tell its statistics: {error!r}") from error
 
-    async def own_answers(self) -> Mapping[str, int]:
-        """Errors that no server gave, by reason, since this Envoy started."""
+    async def own_answers(self) -> Mapping[tuple[str, str], int]:
+        """Errors that no server gave, by listener and reason, since this Envoy started."""
         page = await self._page("GET", f"/stats?filter={_OWN_ANSWERS}&format=json")
         try:
-            return count_by_tag(page)
+            return count_by_tags(page)
         except (msgspec.DecodeError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise OSError(f"Envoy's admin does not tell its statistics: {error!r}") from error
 
@@ -113,14 +113,21 @@ def count_active(page: bytes) -> int:
     return sum(active.values()) + sum(1 for manager in waiting if not active.get(manager))
 
 
-def count_by_tag(page: bytes) -> Mapping[str, int]:
-    """Counters by the value of their only tag, the last part of their names, from a page of statistics.
+def count_by_tags(page: bytes) -> Mapping[tuple[str, str], int]:
+    """Counters by the values of their two tags, from a page of statistics.
+
+    Their names end with `.TAG.VALUE.TAG.VALUE`; no value has a dot.
 
     Raises:
         msgspec.DecodeError, AttributeError, LookupError, TypeError, ValueError: it is no such page.
     """
     stats: list[dict[str, Any]] = msgspec.json.decode(page)["stats"]
-    return {str(stat["name"]).rpartition(".")[2]: int(stat["value"]) for stat in stats if "name" in stat}
+    found: dict[tuple[str, str], int] = {}
+    for stat in stats:
+        if "name" in stat:
+            *_, first, _, second = str(stat["name"]).split(".")
+            found[first, second] = int(stat["value"])
+    return found
 
 
 def _address(status: dict[str, Any]) -> str:

@@ -11,21 +11,21 @@ from headgate.io.web.admin import Reply
 
 
 class _Answers(Collector):
-    def __init__(self, answers: Mapping[str, int]) -> None:
+    def __init__(self, answers: Mapping[tuple[str, str], int]) -> None:
         self._answers = answers
 
     def collect(self) -> Iterable[Metric]:
         """See prometheus_client."""
         family = CounterMetricFamily(
-            "headgate_gateway_errors", "Errors that no model server gave, by reason", labels=("reason",)
+            "headgate_gateway_errors", "Errors that no model server gave", labels=("listener", "reason")
         )
-        for reason, count in sorted(self._answers.items()):
-            family.add_metric((reason,), count)
+        for labels, count in sorted(self._answers.items()):
+            family.add_metric(labels, count)
         yield family
 
 
-def page(answers: Mapping[str, int]) -> Reply:
-    """The page; *answers*: errors that no server gave, by reason, since Envoy started."""
+def page(answers: Mapping[tuple[str, str], int]) -> Reply:
+    """The page; *answers*: errors that no server gave, by listener and reason, since Envoy started."""
     registry = CollectorRegistry()
     registry.register(_Answers(answers))
     return Reply(200, generate_latest(registry), "text/plain")

@@ -14,10 +14,12 @@ from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from headgate.gateway.envoy.protos import type_url
-from headgate.gateway.xds.events import Event, Published, Requested, Response, Ticked, Verdict
+from headgate.gateway.xds.events import Event, Published, Requested, Response, Ticked
 from headgate.gateway.xds.session import DeltaSession
 from headgate.gateway.xds.versions import KINDS, Changes, Kind, Wanted, apply, nothing
 from headgate.io.unix import private_socket
+from headgate.io.xds import own_answers
+from headgate.io.xds.own_answers import Take
 from headgate.model.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -94,16 +96,16 @@ class XdsServer:
         *,
         linger_s: float = LINGER_S,
         on_change: Callable[[], None] = lambda: None,
-        on_verdict: Callable[[str, Verdict], None] = lambda target, verdict: None,
+        on_answers: Take = own_answers.nobody,
     ) -> None:
-        """*target_of*: id of an Envoy → its target; None: it is refused. *on_verdict* is told what an Envoy
-        of a target said of a resource."""
+        """*target_of*: id of an Envoy → its target; None: it is refused. *on_answers* is told what an Envoy
+        of a target answered by itself."""
         self._target_of = target_of
         self._strangers: set[str] = set()
         """Ids that were refused, and told of."""
         self._linger_s = linger_s
         self._on_change = on_change
-        self._on_verdict = on_verdict
+        self._on_answers = on_answers
         self._wanted: dict[str, Wanted] = {}
         self._published: dict[str, asyncio.Event] = {}
         """Of targets that were published, or that an Envoy waits for."""
@@ -155,7 +157,8 @@ class XdsServer:
             response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
         )
         handler = grpc.method_handlers_generic_handler(SERVICE, {"DeltaAggregatedResources": method})
-        server.add_generic_rpc_handlers((handler,))
+        told = own_answers.handler(self._admitted, self._on_answers)
+        server.add_generic_rpc_handlers((handler, told))
         self._server = server
         return server
 
@@ -219,9 +222,8 @@ class XdsServer:
         if first is None:
             return
         await self._begun.wait()
-        target = self._target_of(first.node.id)
-        if target is None or not self._is_proved(first.node.id, context):
-            await self._refuse(first.node.id[:LONGEST_NODE], context)
+        target = await self._admitted(first.node.id, context)
+        if target is None:
             return
         # an Envoy that comes back to a restarted server keeps what it has until there is something better
         await self._published.setdefault(target, asyncio.Event()).wait()
@@ -240,9 +242,6 @@ class XdsServer:
                 if event is None:
                     return
                 responses = stream.session.handle(event, now())
-                verdicts, stream.session.verdicts = stream.session.verdicts, []
-                for verdict in verdicts:
-                    self._on_verdict(target, verdict)
                 for response in responses:
                     yield _message(response)
                 self._on_change()
@@ -250,6 +249,14 @@ class XdsServer:
             reader.cancel()
             self._streams.remove(stream)
             self._on_change()
+
+    async def _admitted(self, node: str, context: "grpc.aio.ServicerContext[Any, Any]") -> str | None:
+        """The target of an Envoy that says it is *node*; None: its call is refused."""
+        target = self._target_of(node)
+        if target is not None and self._is_proved(node, context):
+            return target
+        await self._refuse(node[:LONGEST_NODE], context)
+        return None
 
     def _is_proved(self, node: str, context: "grpc.aio.ServicerContext[Any, Any]") -> bool:
         """Whether the Envoy's certificate says that it is who it says."""

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from headgate.cli.commands.explain import (
+    answer_lines,
     app,
     candidate_table,
     cost_lines,
@@ -15,6 +16,7 @@ from headgate.cli.commands.explain import (
 from headgate.io.terminal.console import PlainConsole
 from headgate.model.decisions import Candidate, Decision, DecisionRecord, Term
 from headgate.model.ids import EndpointId, PoolKey, RequestId
+from headgate.model.own_answers import Explained, OwnAnswer
 from headgate.model.requests import Outcome, Usage
 
 A, B, C = EndpointId("10.0.0.1:1"), EndpointId("10.0.0.2:1"), EndpointId("10.0.0.3:1")
@@ -163,3 +165,26 @@ def test_a_narrow_terminal_gets_the_parts_below_the_table() -> None:
     assert "MADE OF" not in lines[0]
     assert lines[1].startswith(f"{A}  0.25 ")
     assert list(cost_lines(DECISION)) == ["", f"{A} costs 0.25: prefill 0.25", f"{B} costs 0.9: prefill 0.9"]
+
+
+def test_an_answer_of_the_gateway_itself() -> None:
+    answer = OwnAnswer(
+        request_id="r-1",
+        at=0.0,
+        port=80,
+        method="GET",
+        host="",
+        path="/x",
+        status=404,
+        details="route_not_found",
+    )
+    told = Explained(answer=answer, time="T", why=("No route.", "there is none"))
+    assert list(answer_lines(told)) == [
+        "request r-1  T",
+        "GET /x  host -  port 80",
+        "answered by the gateway: 404 without a reason",
+        "",
+        "No route.",
+        "there is none",
+        "Envoy calls it route_not_found",
+    ]

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from headgate.io.envoy.admin import EnvoyAdmin, count_active, count_by_tag
+from headgate.io.envoy.admin import EnvoyAdmin, count_active, count_by_tags
 from headgate.io.envoy.bootstrap import EnvoyOptions
 
 
@@ -15,11 +15,10 @@ def stats(**values: int) -> bytes:
     return msgspec.json.encode({"stats": [*named, {"histograms": {}}]})
 
 
-def test_counters_by_the_value_of_their_tag() -> None:
-    page = msgspec.json.encode(
-        {"stats": [{"name": "headgate.answers.reason.no-route", "value": 3}, {"histograms": {}}]}
-    )
-    assert count_by_tag(page) == {"no-route": 3}
+def test_counters_by_the_values_of_their_tags() -> None:
+    name = "headgate.answers.listener.port-8080.reason.no-route"
+    page = msgspec.json.encode({"stats": [{"name": name, "value": 3}, {"histograms": {}}]})
+    assert count_by_tags(page) == {("port-8080", "no-route"): 3}
 
 
 def test_the_admins_own_requests_do_not_count() -> None:

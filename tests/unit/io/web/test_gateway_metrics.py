@@ -3,13 +3,14 @@
 from headgate.io.web.gateway_metrics import page
 
 
-def test_errors_by_reason() -> None:
-    answer = page({"too-large": 2, "no-route": 3})
+def test_errors_by_listener_and_reason() -> None:
+    answer = page({("port-80", "too-large"): 2, ("port-80", "no-route"): 3, ("port-443", "no-route"): 1})
     lines = answer.body.decode().splitlines()
     assert answer.content_type == "text/plain"
-    assert lines[-2:] == [
-        'headgate_gateway_errors_total{reason="no-route"} 3.0',
-        'headgate_gateway_errors_total{reason="too-large"} 2.0',
+    assert lines[-3:] == [
+        'headgate_gateway_errors_total{listener="port-443",reason="no-route"} 1.0',
+        'headgate_gateway_errors_total{listener="port-80",reason="no-route"} 3.0',
+        'headgate_gateway_errors_total{listener="port-80",reason="too-large"} 2.0',
     ]
 
 
