@@ -132,6 +132,11 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     filters: tuple["Filter", ...] = ()
     """In the order in which they apply."""
 
+    @property
+    def fallback(self) -> Backend | None:
+        """Where its requests go that a picker names no endpoint for."""
+        return self.backend.fallback if isinstance(self.backend, PoolBackend) else None
+
 
 class Timeouts(msgspec.Struct, frozen=True):
     """In seconds; None: nothing was said."""

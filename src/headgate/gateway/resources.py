@@ -4,7 +4,7 @@ Three life cycles: endpoints, clusters, routes. Nothing of a cluster or a route 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import assert_never
+from typing import Literal, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -58,7 +58,6 @@ class RenderedRule(msgspec.Struct, frozen=True):
     """Serialized, as fields of their virtual host."""
     clusters: frozenset[str]
     """What it names."""
-    by_model: bool
     before: tuple[Json, ...] = ()
     """Routes that come before all others of the host."""
     before_body: bytes = b""
@@ -182,13 +181,13 @@ def rendered(world: Store, route: Identity, at: Position) -> tuple[RenderedRule,
         json = routes.routes(each.rule, at, told, who)
         match = routes.match(each.rule.match)
         before = routes.fallbacks(each.rule, at, told, who)
-        one = _rendered(match, json, routes.clusters_of(each.rule), each.by_model)
+        one = _rendered(match, json, routes.clusters_of(each.rule))
         found.append(replace(one, before=before, before_body=b"".join(map(encode.route, before))))
     return tuple(found)
 
 
-def _rendered(match: Json, json: tuple[Json, ...], clusters: frozenset[str], by_model: bool) -> RenderedRule:
-    return RenderedRule(match, json, b"".join(map(encode.route, json)), clusters, by_model)
+def _rendered(match: Json, json: tuple[Json, ...], clusters: frozenset[str]) -> RenderedRule:
+    return RenderedRule(match, json, b"".join(map(encode.route, json)), clusters)
 
 
 def position(world: Store, found: Table) -> Position:
@@ -219,7 +218,7 @@ def host_rules(world: Store, target: Target, name: str, domain: str) -> list[Ren
     at = position(world, world.get(table, target, name))
     places = world.get(hosts.host, target, name, domain).rules
     found = [world.get(rendered, each.route, at)[each.number] for each in places]
-    if not world.get(by_model, target, name):
+    if not world.get(some_rule, target, name, "by_model"):
         return found
     matches = [each.match for each in found]
     needed = model_routing.must_be_read(matches)
@@ -229,7 +228,7 @@ def host_rules(world: Store, target: Target, name: str, domain: str) -> list[Ren
     ]
     last = model_answers.last_routes(matches, world.get(base_models, target))
     first = _models(world, [world.get(planned, each.route).rules[each.number].rule for each in places], at)
-    return [*first, *found, *(_rendered(json["match"], (json,), frozenset(), False) for json in last)]
+    return [*first, *found, *(_rendered(json["match"], (json,), frozenset()) for json in last)]
 
 
 def _host(world: Store, target: Target, name: str, domain: str) -> RenderedHost:
@@ -257,7 +256,7 @@ def _models(world: Store, rules: Sequence[ir.Rule], at: Position) -> Iterator[Re
         }
     if pools:
         json = routes.models(tuple(pools.values()), at, settings(world))
-        yield _rendered(json["match"], (json,), frozenset((*pools, names.OWN_PICKER)), False)
+        yield _rendered(json["match"], (json,), frozenset((*pools, names.OWN_PICKER)))
 
 
 def _outer_host(world: Store, target: Target, name: str, domain: str) -> Json:
@@ -273,7 +272,7 @@ def who_may_call(world: Store, target: Target, name: str, domain: str) -> ir.Acc
     its_host = world.get(hosts.host, target, name, domain)
     owner = its_host.owner
     found = None if owner is None else world.get(access.of_listener, owner.gateway, owner.owner, owner.name)
-    if found is None and world.get(by_model, target, name):
+    if found is None and world.get(some_rule, target, name, "by_model"):
         for each in its_host.rules:
             if world.get(access.of_route, each.route) is not None:
                 return ir.Access("routes of their own")
@@ -352,20 +351,26 @@ def _in_order(rules: list[RenderedRule]) -> list[Json]:
 
 
 def _outer(world: Store, target: Target, name: str) -> Json:
-    modelled, fallbacks = world.get(by_model, target, name), world.get(with_fallbacks, target, name)
+    modelled = world.get(some_rule, target, name, "by_model")
+    fallbacks = world.get(some_rule, target, name, "has_fallback")
     return routes.configuration(name, modelled, world.get(base_models, target), fallbacks)
 
 
-def with_fallbacks(world: Store, target: Target, name: str) -> bool:
-    """Whether some route of a table leads to a pool that has a fallback."""
-    return any(name in world.get(_tables_with_fallbacks, target, number) for number in range(BUCKETS))
+Trait = Literal["by_model", "has_fallback"]
+"""A property of a planned rule."""
 
 
-def _tables_with_fallbacks(world: Store, target: Target, number: int) -> frozenset[str]:
+def some_rule(world: Store, target: Target, name: str, trait: Trait) -> bool:
+    """Whether some rule of a table's routes has a trait."""
+    return any(name in world.get(_tables_with, target, number, trait) for number in range(BUCKETS))
+
+
+def _tables_with(world: Store, target: Target, number: int, trait: Trait) -> frozenset[str]:
+    """Tables on which a route of one part of all routes has a rule with the trait."""
     return frozenset(
         each.listener.table
         for route in routes_of(world, number)
-        if any(rule.has_fallback for rule in world.get(planned, route).rules)
+        if any(getattr(rule, trait) for rule in world.get(planned, route).rules)
         for each in world.get(attachments, route)
     )
 
@@ -399,21 +404,6 @@ def _ordered_in_group(world: Store, target: Target, name: str, group: int) -> li
 
 def _ordered_domains(world: Store, target: Target, name: str) -> list[str]:
     return sorted(world.get(hosts.domains, target, name))
-
-
-def by_model(world: Store, target: Target, name: str) -> bool:
-    """Whether some route of a table matches the model's name."""
-    return any(name in world.get(_tables_by_model, target, number) for number in range(BUCKETS))
-
-
-def _tables_by_model(world: Store, target: Target, number: int) -> frozenset[str]:
-    """Tables on which a route of one part of all routes matches the model's name."""
-    return frozenset(
-        each.listener.table
-        for route in routes_of(world, number)
-        if any(rule.by_model for rule in world.get(planned, route).rules)
-        for each in world.get(attachments, route)
-    )
 
 
 def used_clusters(world: Store, target: Target) -> frozenset[str]:

@@ -48,8 +48,7 @@ USAGE_OF_EVENTS = (
 )
 """The same in the events of Responses and of Anthropic Messages."""
 MAX_EVENT_BYTES = 1024 * 1024
-"""Longest event whose usage is read: the last one of Responses has the whole answer."""
-"""Longest server-sent event that is searched for token usage."""
+"""Longest server-sent event whose usage is read: the last one of Responses has the whole answer."""
 
 JSON_TYPES = r"application/json\s*(;.*)?"
 """Content types searched for token usage; Envoy's own list has no parameters such as a charset."""

@@ -140,16 +140,12 @@ def clusters_of(rule: ir.Rule) -> frozenset[str]:
     for each in (*rule.filters, *(one for share in shares for one in share.filters)):
         found.update(backend.cluster for backend in each.backends)
     for share in shares:
-        for backend in (share.backend, _fallback(share)):
+        for backend in (share.backend, share.fallback):
             if backend is not None:
                 found.add(backend.cluster)
             if isinstance(backend, ir.PoolBackend):
                 found.add(picker_cluster(backend.pool))
     return frozenset(found)
-
-
-def _fallback(share: ir.Share) -> ir.Backend | None:
-    return share.backend.fallback if isinstance(share.backend, ir.PoolBackend) else None
 
 
 def fallbacks(
@@ -162,7 +158,7 @@ def fallbacks(
     effect = _effect(rule.filters, at)
     found: list[Json] = []
     for share in rule.action.shares:
-        backend = _fallback(share)
+        backend = share.fallback
         if backend is None:
             continue
         action = replace(rule.action, shares=(replace(share, weight=1, backend=backend),))
@@ -192,7 +188,7 @@ def _lists_apart(rule: ir.Rule) -> tuple[ir.Rule, ...]:
     Lists of models, which a picker gives itself, are no refusal, so that no fallback is for them.
     """
     action = rule.action
-    if not isinstance(action, ir.Forward) or not any(map(_fallback, action.shares)):
+    if not isinstance(action, ir.Forward) or not any(share.fallback for share in action.shares):
         return (rule,)
     wanted = rule.match
     if wanted.kind == "regex" or not f"{MODELS}/".startswith(f"{wanted.path.rstrip('/')}/"):
@@ -382,7 +378,7 @@ def _weighted(share: ir.Share, at: Position, settings: GatewaySettings, mark: st
                 header(headers.DECISION, _decision(pool), "ADD_IF_ABSENT"),
             )
             pickers = {picker: ask(pool)}
-            if _fallback(share) is not None:
+            if share.fallback is not None:
                 pickers = dict(fallback.switched_on(ask(pool), mark))
             if pool.picker is None:
                 pickers[names.UPGRADE_EXT_PROC] = ask(pool, BODYLESS_MODE)

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 from headgate.gateway import ir
 from headgate.gateway.api import Unresolved
+from headgate.gateway.envoy import names
 from headgate.gateway.plan import backend_refs
 from headgate.model import topology
-from headgate.model.ids import PoolKey
+from headgate.model.ids import PoolKey, pool_key
 from headgate.model.meta import HEADGATE_GROUP, INFERENCE_GROUP
-from headgate.model.objects import BackendRef, InferencePool, InferencePoolX
+from headgate.model.objects import BackendRef, InferencePool
 from headgate.model.problems import Problem
 from headgate.model.store import Store
 
@@ -17,7 +18,7 @@ _GROUPS = {"InferencePool": INFERENCE_GROUP, "Service": "", "ModelServer": HEADG
 
 def of_pool(world: Store, key: PoolKey) -> ir.Backend | None:
     """The fallback of a pool, without one of its own; None: there is none, or none that can be used."""
-    pool = _written(world, key)
+    pool = world.get(topology.written, key)
     found = None if pool is None else _read(world, pool)
     return None if isinstance(found, str) else found
 
@@ -28,11 +29,6 @@ def problems_of(world: Store, pool: InferencePool) -> Iterator[Problem]:
     if isinstance(found, str):
         message = f"{found}; the pool has no fallback"
         yield Problem(pool.place(f"metadata.annotations.{topology.FALLBACK}"), "InvalidFallback", message)
-
-
-def _written(world: Store, key: PoolKey) -> InferencePool | None:
-    namespace, _, name = key.partition("/")
-    return world.object(InferencePool, namespace, name) or world.object(InferencePoolX, namespace, name)
 
 
 def _read(world: Store, pool: InferencePool) -> ir.Backend | str | None:
@@ -53,10 +49,7 @@ def _read(world: Store, pool: InferencePool) -> ir.Backend | str | None:
     if kind == "InferencePool":
         if name == pool.name:
             return "a pool cannot be its own fallback"
-        found = backend_refs.by_cluster(world, f"pool/{pool.namespace}/{name}")
-        other = found.pool.picker if isinstance(found, ir.PoolBackend) else None
-        if other is not None and other.body_mode == "streamed":
-            return f"a fallback needs a picker of body mode full-duplex, and that of {name} is streamed"
+        found = backend_refs.by_cluster(world, names.pool(pool_key(pool.namespace, name)))
         return found or f"there is no InferencePool {pool.namespace}/{name}"
     ref = BackendRef(name=name, group=_GROUPS[kind], kind=kind, port=int(port) if colon else None)
     resolved = backend_refs.resolve(world, pool.identity, ref)

@@ -50,7 +50,7 @@ class PlannedRule(msgspec.Struct, frozen=True):
         """Requests may come to be led elsewhere."""
         action = self.rule.action
         shares = action.shares if isinstance(action, ir.Forward) else ()
-        return any(_fallback(each) is not None for each in shares)
+        return any(each.fallback is not None for each in shares)
 
     @property
     def by_model(self) -> bool:
@@ -82,17 +82,11 @@ def clusters(world: Store, route: Identity) -> frozenset[ir.Backend]:
     )
 
 
-def _fallback(share: ir.Share) -> ir.Backend | None:
-    return share.backend.fallback if isinstance(share.backend, ir.PoolBackend) else None
-
-
 def backends_of(rule: ir.Rule) -> tuple[ir.Backend, ...]:
     """Those that requests, or copies of them, go to."""
     shares = rule.action.shares if isinstance(rule.action, ir.Forward) else ()
     own = tuple(share.backend for share in shares if share.backend is not None)
-    own += tuple(
-        each.fallback for each in own if isinstance(each, ir.PoolBackend) and each.fallback is not None
-    )
+    own += tuple(share.fallback for share in shares if share.fallback is not None)
     its_filters = (*rule.filters, *(each for share in shares for each in share.filters))
     return own + tuple(backend for each in its_filters for backend in each.backends)
 

@@ -33,11 +33,11 @@ def resolved(wrong: Iterable[tuple[str, str]], generation: int) -> Condition:
     return condition("ResolvedRefs", True, "ResolvedRefs", "", generation)
 
 
-def accepted(wrong: Iterable[Problem], generation: int, reason: str | None = None) -> Condition:
-    """Accepted: by what is wrong with an object, for *reason* or for the first problem's own."""
+def accepted(wrong: Iterable[Problem], generation: int) -> Condition:
+    """Accepted: by what is wrong with an object, for the first problem's reason."""
     for each in wrong:
         if each.severity == "error":
-            return condition("Accepted", False, reason or each.reason, each.message, generation)
+            return condition("Accepted", False, each.reason, each.message, generation)
     return condition("Accepted", True, "Accepted", "", generation)
 
 
