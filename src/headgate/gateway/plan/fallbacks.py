@@ -50,6 +50,9 @@ def _read(world: Store, pool: InferencePool) -> ir.Backend | str | None:
         if name == pool.name:
             return "a pool cannot be its own fallback"
         found = backend_refs.by_cluster(world, names.pool(pool_key(pool.namespace, name)))
+        other = found.pool.picker if isinstance(found, ir.PoolBackend) else None
+        if other is not None and other.body_mode == "streamed":
+            return f"a fallback needs a picker of body mode full-duplex, and that of {name} is streamed"
         return found or f"there is no InferencePool {pool.namespace}/{name}"
     ref = BackendRef(name=name, group=_GROUPS[kind], kind=kind, port=int(port) if colon else None)
     resolved = backend_refs.resolve(world, pool.identity, ref)
