@@ -144,10 +144,14 @@ class Controller:
     async def _follow_client_keys(self, file: ClientKeyFile) -> None:
         while True:
             await asyncio.sleep(CLIENT_KEYS_S)
-            if await asyncio.to_thread(file.refresh) and self._summary is not None:
-                async with self._in_thread:
-                    self._half.let_in(file.clients)
-                    self._publish(await asyncio.to_thread(self._half.refresh, _now()))
+            if not await asyncio.to_thread(file.refresh):
+                continue
+            async with self._in_thread:
+                self._half.let_in(file.clients)
+                if self._summary is None:
+                    continue  # the first objects are read with these clients
+                update = await asyncio.to_thread(self._half.refresh, _now())
+            self._publish(update)
 
     async def _follow_source(self) -> None:
         while True:
@@ -222,10 +226,10 @@ class Controller:
             before = held(self._half.world) if self._snapshot is None else self._snapshot
             found = await asyncio.to_thread(difference, before, snapshot)
             self._snapshot = None
-            if self._summary is not None and len(found.changes) <= INLINE:
-                update = self._work(found, _now())
-            else:
-                async with self._in_thread:
+            async with self._in_thread:
+                if self._summary is not None and len(found.changes) <= INLINE:
+                    update = self._work(found, _now())
+                else:
                     update = await asyncio.to_thread(self._work_at_once, found, _now())
             self._snapshot = snapshot
         except Exception as error:
@@ -235,7 +239,7 @@ class Controller:
         else:
             self._crash = ()
             self._publish(update)
-        self._note_problems()
+        self._note_problems(self._settled())
 
     def _work_at_once(self, found: Difference, now: float) -> Update:
         """The same for very many changes. What is made then stays, and looking for cycles among it costs a
@@ -254,7 +258,8 @@ class Controller:
 
     def _judge(self) -> None:
         """Every Envoy has said yes or no to all that is published: look for who makes what is refused."""
-        while self._settled():
+        settled = True
+        while settled:
             refused = next((each for each in self.xds.problems if not _is_about_a_port(each)), None)
             if refused is None:
                 changes = self._quarantine.taken()
@@ -265,6 +270,7 @@ class Controller:
                 return
             self._half.world.apply(changes)
             self._hand_over(self._half.refresh(_now()))
+            settled = self._settled()
 
     def _publish(self, update: Update) -> None:
         """Hand over to xDS what may go now, come back for the rest, and see what Envoy says."""
@@ -313,40 +319,40 @@ class Controller:
                 self.xds.publish(target, publisher.take(now))
         if self._half.due is not None and self._half.due <= now and not self._in_thread.locked():
             self._publish(self._half.refresh(now))
-            self._note_problems()
+            self._note_problems(self._settled())
         elif not self._in_thread.locked():
             self._schedule()
 
     def _settled(self) -> bool:
-        streams = self.xds.streams
-        held_back = any(each.due is not None for each in self._publishers.values())
-        return bool(streams) and not held_back and all(stream.settled for stream in streams)
+        return self.xds.settled and all(each.due is None for each in self._publishers.values())
 
     def _heard(self) -> None:
         """Something changed about the streams: what Envoy refuses, and whether it has everything."""
-        if not self._judging and not self._in_thread.locked() and self._summary is not None:
+        settled = self._settled()
+        if settled and not self._judging and not self._in_thread.locked() and self._summary is not None:
             self._judging = True
             try:
                 self._judge()
             finally:
                 self._judging = False
+            settled = self._settled()
         if (
             self._unannounced
             and not self._quarantine.trying
-            and self._settled()
+            and settled
             and (found := self._current_summary()) is not None
         ):
             self._unannounced = False
             log.info("applied: %s", counts(found), extra=event("applied", **numbers(found)))
-        self._note_problems()
+        self._note_problems(settled)
 
     def _current_summary(self) -> Summary | None:
         if self._stale_summary and not self._in_thread.locked() and self._snapshot is not None:
             self._summary, self._stale_summary = self._half.world.get(whole), False
         return self._summary
 
-    def _note_problems(self) -> None:
-        if self._settled() and not self._quarantine.trying:  # until then, who is to blame is being found out
+    def _note_problems(self, settled: bool) -> None:
+        if settled and not self._quarantine.trying:  # until then, who is to blame is being found out
             self._refused = self.xds.problems
         present = (self._crash, self._read, self._found, self._quarantine.problems, self._refused)
         if present != self._noted:
@@ -378,21 +384,16 @@ async def serve(
         OSError: the socket cannot be bound.
     """
     own = Own(own_ports | {settings.port}, await asyncio.to_thread(local_addresses))
-    if writes is None:
-        controller = Controller(source, settings, nodes, own, client_keys)
-    else:
-        controller = Controller(
-            source, settings, nodes, own, client_keys, writes.updated, provision=writes.provision
-        )
-    if writes is not None and writes.provision is not None:
-        pass  # it listens once there are certificates
-    elif xds_socket is None:
-        bound = await controller.xds.start(host, xds_port)
-        controller.own = replace(own, ports=own.ports | {bound})
-        started(bound)
-    else:
-        await controller.xds.start_unix(xds_socket)
-        started(0)
+    updated, provision = (None, None) if writes is None else (writes.updated, writes.provision)
+    controller = Controller(source, settings, nodes, own, client_keys, updated, provision)
+    if provision is None:  # otherwise it listens once there are certificates
+        if xds_socket is None:
+            bound = await controller.xds.start(host, xds_port)
+            controller.own = replace(own, ports=own.ports | {bound})
+            started(bound)
+        else:
+            await controller.xds.start_unix(xds_socket)
+            started(0)
     admin = AdminServer(controller.routes())
     try:
         if admin_socket is not None:
@@ -401,7 +402,7 @@ async def serve(
             tasks.create_task(controller.run())
             if writes is not None:
                 tasks.create_task(writes.run())
-                if writes.provision is not None:
+                if provision is not None:
                     await writes.started.wait()
                     shown = writes.certificates
                     started(await controller.xds.start_tls(host, xds_port, lambda: shown.shown, uri_of))

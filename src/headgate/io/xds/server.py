@@ -82,6 +82,11 @@ class _Stream:
         self.events: asyncio.Queue[Event | None] = asyncio.Queue()
         self.node = ""
 
+    @property
+    def is_settled(self) -> bool:
+        """Nothing waits to be sent or to be answered."""
+        return self.session.settled and self.events.empty()
+
 
 class XdsServer:
     """Serves each Envoy the resources of its target.
@@ -200,13 +205,18 @@ class XdsServer:
         return tuple({problem: None for stream in self._streams for problem in stream.session.problems})
 
     @property
+    def settled(self) -> bool:
+        """There is an Envoy, and every one has acknowledged or refused all it was sent."""
+        return bool(self._streams) and all(each.is_settled for each in self._streams)
+
+    @property
     def streams(self) -> tuple[StreamState, ...]:
         """The connected Envoys."""
         return tuple(
             StreamState(
                 stream.node,
                 stream.target,
-                stream.session.settled and stream.events.empty(),
+                stream.is_settled,
                 {kind: stream.session.count(kind) for kind in KINDS},
             )
             for stream in self._streams

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -10,7 +11,9 @@ from tests import manifests as manifest
 
 from headgate.app.controller import process as module
 from headgate.app.controller.process import Controller, ProblemBook
+from headgate.gateway.half import GatewayHalf
 from headgate.gateway.settings import GatewaySettings
+from headgate.io.client_keys import ClientKeyFile
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import Snapshot
 
@@ -68,8 +71,10 @@ def routes(controller: Controller) -> list[str]:
 
 
 @asynccontextmanager
-async def running(source: ScriptedSource) -> AsyncIterator[Controller]:
-    made = Controller(source, GatewaySettings())
+async def running(
+    source: ScriptedSource, client_keys: ClientKeyFile | None = None
+) -> AsyncIterator[Controller]:
+    made = Controller(source, GatewaySettings(), client_keys=client_keys)
     task = asyncio.ensure_future(made.run())
     yield made
     task.cancel()
@@ -122,6 +127,30 @@ async def test_a_source_that_fails_is_opened_again(monkeypatch: pytest.MonkeyPat
         source.queue.put_nowait(OSError("gone"))
         source.queue.put_nowait(named("a"))
         await until(lambda: routes(controller) == ["default/a"])
+
+
+async def test_clients_that_come_before_the_first_objects_are_let_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "CLIENT_KEYS_S", 0.01)
+    let_in: list[tuple[tuple[str, str], ...]] = []
+    really = GatewayHalf.let_in
+
+    def noted(half: GatewayHalf, clients: tuple[tuple[str, str], ...]) -> None:
+        let_in.append(clients)
+        really(half, clients)
+
+    monkeypatch.setattr(GatewayHalf, "let_in", noted)
+    file = tmp_path / "keys"
+    file.write_text("a: sk-a\n")
+    source = ScriptedSource()
+    async with running(source, ClientKeyFile(file)) as controller:
+        file.write_text("a: sk-a\nb: sk-of-b\n")
+        await until(lambda: let_in[-1] == (("a", "sk-a"), ("b", "sk-of-b")))
+        source.queue.put_nowait(named("a"))
+        await until(lambda: routes(controller) == ["default/a"])
+        file.write_text("b: sk-of-b\n")
+        await until(lambda: let_in[-1] == (("b", "sk-of-b"),))
 
 
 async def test_a_change_is_not_confirmed_before_envoy_has_it(caplog: pytest.LogCaptureFixture) -> None:
