@@ -19,7 +19,7 @@ pytestmark = pytest.mark.live
 
 MODEL = "base-model"
 
-SECOND = {
+SECOND: Manifest = {
     "apiVersion": manifest.ALPHA,
     "kind": "InferencePool",
     "metadata": {"name": "second"},
@@ -82,6 +82,42 @@ async def test_two_weighted_pools_ask_their_own_picker(fleet: Replicas, tmp_path
         for record in gate.decisions(400):
             of_first = record["decision"]["chosen"][0] in (fleet.endpoint(0), fleet.endpoint(1))
             assert of_first == (record["decision"]["pool"] == "default/first")
+
+
+async def test_a_pool_and_the_import_of_another_share_by_weight(fleet: Replicas, tmp_path: Path) -> None:
+    x_group = SECOND["apiVersion"].partition("/")[0]
+    exported = {**SECOND["metadata"], "annotations": {f"{x_group}/export": "ClusterSet"}}
+    imported = {
+        "apiVersion": f"{x_group}/v1alpha1",
+        "kind": "InferencePoolImport",
+        "metadata": {"name": "second"},
+        "status": {"controllers": [{"name": "example.com/hub", "exportingClusters": [{"name": "here"}]}]},
+    }
+
+    def written(metadata: Manifest) -> list[Manifest]:
+        gate, route, first, second, *servers = weighted(fleet)
+        route["spec"]["rules"][0]["backendRefs"][1] |= {"group": x_group, "kind": "InferencePoolImport"}
+        return [gate, route, first, {**second, "metadata": metadata}, imported, *servers]
+
+    path = write(tmp_path / "w.yaml", *written(exported))
+    with gateway("-f", str(path)) as gate:
+        async with aiohttp.ClientSession() as http:
+
+            async def shares() -> collections.Counter[tuple[int, str]]:
+                found: collections.Counter[tuple[int, str]] = collections.Counter()
+                for _ in range(200):
+                    answer = await ask(http, gate.url)
+                    found[answer.status, answer.headers.get("x-headgate-endpoint", "")] += 1
+                return found
+
+            found = await shares()
+            assert {status for status, _ in found} == {200}
+            assert 0.15 < found[200, fleet.endpoint(2)] / 200 < 0.45
+            write(path, *written(SECOND["metadata"]))  # exported no more
+            async with asyncio.timeout(10):
+                while (500, "") not in (found := await shares()) or (200, fleet.endpoint(2)) in found:
+                    await asyncio.sleep(0.1)
+            assert 0.15 < found[500, ""] / 200 < 0.45
 
 
 async def test_forged_routing_headers_have_no_effect(fleet: Replicas, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from headgate.model.objects import (
     InferenceObjective,
     InferenceObjectiveX,
     InferencePool,
+    InferencePoolImport,
     InferencePoolX,
     ListenerSet,
     ModelServer,
@@ -64,6 +65,7 @@ KINDS: Mapping[tuple[str, str], type[KubeObject]] = {
     (f"{meta.INFERENCE_GROUP}/v1", "InferencePool"): InferencePool,
     (f"{meta.INFERENCE_X_GROUP}/v1alpha2", "InferencePool"): InferencePoolX,
     (f"{meta.INFERENCE_X_GROUP}/v1alpha2", "InferenceModel"): InferenceModel,
+    (f"{meta.INFERENCE_X_GROUP}/v1alpha1", "InferencePoolImport"): InferencePoolImport,
     (f"{meta.LLM_D_GROUP}/v1alpha2", "InferenceObjective"): InferenceObjective,
     (f"{meta.INFERENCE_X_GROUP}/v1alpha2", "InferenceObjective"): InferenceObjectiveX,
     (f"{meta.HEADGATE_GROUP}/v1alpha1", "ModelServer"): ModelServer,
@@ -101,7 +103,6 @@ NOT_YET = frozenset(
         "XMesh",
         "XBackendTrafficPolicy",
         "InferenceModelRewrite",
-        "InferencePoolImport",
     ]
 )
 """Real kinds of those groups without effect here."""

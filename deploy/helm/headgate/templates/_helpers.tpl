@@ -50,7 +50,7 @@ affinity: {{- toYaml . | nindent 2 }}
   resources: [inferencepools/status]
   verbs: [patch]
 - apiGroups: [inference.networking.x-k8s.io]
-  resources: [inferencepools, inferencemodels, inferenceobjectives]
+  resources: [inferencepools, inferencepoolimports, inferencemodels, inferenceobjectives]
   verbs: [get, list, watch]
 - apiGroups: [inference.networking.x-k8s.io]
   resources: [inferencepools/status, inferencemodels/status, inferenceobjectives/status]

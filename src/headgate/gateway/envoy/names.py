@@ -31,6 +31,8 @@ CERTIFICATE = "certificate"
 
 POOL, SERVICE, MODEL_SERVER, PICKER = "pool", "service", "server", "picker"
 """What clusters' names begin with."""
+POOL_IMPORT = "import"
+"""The same of imports of pools, which have no clusters of their own."""
 
 
 def pool(key: PoolKey) -> str:

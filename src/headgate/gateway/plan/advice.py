@@ -100,7 +100,8 @@ def of_pool(world: Store, pool: InferencePool) -> Iterator[Problem]:
         return
     if not world.get(_may_lead):
         return
-    if not world.indexed("backend", ("InferencePool", pool.namespace, pool.name)):
+    kinds = ("InferencePool", "InferencePoolImport")
+    if not any(world.indexed("backend", (kind, pool.namespace, pool.name)) for kind in kinds):
         message = (
             "no HTTPRoute leads to this pool, so it gets no requests; name it in a backendRef: "
             f"group: {pool.GROUP}, kind: InferencePool, name: {pool.name}"

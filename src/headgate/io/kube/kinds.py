@@ -42,6 +42,7 @@ WHOLE = (
     _gateway("referencegrants", "ReferenceGrant", "v1", "v1beta1"),
     Followed(meta.INFERENCE_GROUP, ("v1",), "inferencepools", "InferencePool"),
     Followed(meta.INFERENCE_X_GROUP, ("v1alpha2",), "inferencepools", "InferencePool"),
+    Followed(meta.INFERENCE_X_GROUP, ("v1alpha1",), "inferencepoolimports", "InferencePoolImport"),
     Followed(meta.INFERENCE_X_GROUP, ("v1alpha2",), "inferencemodels", "InferenceModel"),
     Followed(meta.INFERENCE_X_GROUP, ("v1alpha2",), "inferenceobjectives", "InferenceObjective"),
     Followed(meta.LLM_D_GROUP, ("v1alpha2",), "inferenceobjectives", "InferenceObjective"),
@@ -75,7 +76,10 @@ REFERRED: Mapping[str, Followed] = {
 }
 """Of these, those that an object names; by kind."""
 
-ANNOTATIONS = (f"{meta.HEADGATE_GROUP}/", f"{meta.INFERENCE_GROUP}/")
+WITH_STATUS = ("Pod", "InferencePoolImport")
+"""Kinds whose status is an input."""
+
+ANNOTATIONS = (f"{meta.HEADGATE_GROUP}/", f"{meta.INFERENCE_GROUP}/", f"{meta.INFERENCE_X_GROUP}/")
 """Beginnings of the annotations that are kept; others may be a quarter of a megabyte long."""
 
 _METADATA = (
@@ -104,7 +108,7 @@ def identity_of(followed: Followed, raw: Mapping[str, Any]) -> Identity:
 
 def read(followed: Followed, version: str, raw: Mapping[str, Any]) -> Decoded:
     """An object, of what the gateway needs of it alone. Never raises for wrong data."""
-    kept = {key: value for key, value in raw.items() if key != "status" or followed is PODS}
+    kept = {key: value for key, value in raw.items() if key != "status" or followed.kind in WITH_STATUS}
     if followed is PODS:
         kept.pop("spec", None)
     found = metadata_of(raw)

@@ -45,6 +45,7 @@ from headgate.model.objects.gateways import (
     RouteNamespaces,
 )
 from headgate.model.objects.inference import (
+    EXPORT,
     ApiKeyRef,
     EndpointPickerRef,
     ExtensionRef,
@@ -54,6 +55,7 @@ from headgate.model.objects.inference import (
     InferenceObjectiveSpec,
     InferenceObjectiveX,
     InferencePool,
+    InferencePoolImport,
     InferencePoolSpec,
     InferencePoolSpecX,
     InferencePoolX,
@@ -149,9 +151,11 @@ Object = (
     | BackendAuthPolicy
     | ConfigMap
     | GatewayParameters
+    | InferencePoolImport
 )
 
 __all__ = [
+    "EXPORT",
     "AccessPolicy",
     "AccessPolicySpec",
     "AccessTarget",
@@ -207,6 +211,7 @@ __all__ = [
     "InferenceObjectiveSpec",
     "InferenceObjectiveX",
     "InferencePool",
+    "InferencePoolImport",
     "InferencePoolSpec",
     "InferencePoolSpecX",
     "InferencePoolX",

@@ -76,6 +76,39 @@ class InferencePoolX(InferencePool, frozen=True, kw_only=True):
     PICKER_FIELD: ClassVar[str] = "spec.extensionRef"
 
 
+EXPORT = f"{INFERENCE_X_GROUP}/export"
+"""Annotation of an InferencePool that other clusters may use, too: `ClusterSet`."""
+
+Text253 = Annotated[str, msgspec.Meta(max_length=253)]
+
+
+class ExportingCluster(msgspec.Struct, frozen=True):
+    """A cluster with a pool of the import's namespace and name."""
+
+    name: Text253
+
+
+class ImportController(msgspec.Struct, frozen=True, rename="camel"):
+    """What one controller says of an import."""
+
+    name: Text253 = ""
+    exporting_clusters: tuple[ExportingCluster, ...] = ()
+
+
+class ImportStatus(msgspec.Struct, frozen=True):
+    """All that an import consists of."""
+
+    controllers: Annotated[tuple[ImportController, ...], msgspec.Meta(max_length=8)] = ()
+
+
+class InferencePoolImport(KubeObject, frozen=True, kw_only=True):
+    """Pools of one name in several clusters in status alone: a controller makes it."""
+
+    KIND: ClassVar[str] = "InferencePoolImport"
+    GROUP: ClassVar[str] = INFERENCE_X_GROUP
+    status: ImportStatus = ImportStatus()
+
+
 class ExtensionRef(msgspec.Struct, frozen=True, rename="camel"):
     """v1alpha2's word for the endpoint picker's Service."""
 

@@ -123,3 +123,56 @@ def test_another_namespace_must_grant(grants: list[Manifest], source: str, permi
     pool["metadata"]["namespace"] = "shared"
     target = resolve(refs(pool, *grants), "InferencePool", "llm", source, group=INFERENCE, namespace="shared")
     assert isinstance(target, ir.PoolBackend) if permitted else reason(target) == "RefNotPermitted"
+
+
+X_GROUP = "inference.networking.x-k8s.io"
+
+
+def exported(name: str, value: str = "ClusterSet") -> Manifest:
+    found = manifest.pool(name)
+    found["metadata"]["annotations"] = {f"{X_GROUP}/export": value}
+    return found
+
+
+def pool_import(name: str, *clusters: str) -> Manifest:
+    controller = {"name": "example.com/hub", "exportingClusters": [{"name": each} for each in clusters]}
+    return {
+        "apiVersion": f"{X_GROUP}/v1alpha1",
+        "kind": "InferencePoolImport",
+        "metadata": {"name": name},
+        "status": {"controllers": [controller]},
+    }
+
+
+def test_an_import_leads_to_the_exported_pool_of_its_name() -> None:
+    found = refs(
+        exported("llm"), pool_import("llm", "here"), manifest.model_server("one", "10.0.0.9:8000", "llm")
+    )
+    imported = resolve(found, "InferencePoolImport", "llm", group=X_GROUP)
+    assert imported == resolve(found, "InferencePool", "llm", group=INFERENCE)
+    assert endpoints(found, imported.cluster) == ["10.0.0.9:8000"]
+
+
+@pytest.mark.parametrize(
+    ("objects", "words"),
+    [
+        ([], ["there is no InferencePoolImport default/llm"]),
+        ([exported("llm")], ["there is no InferencePoolImport default/llm"]),
+        ([pool_import("llm", "b", "a")], ["of clusters a, b", "ModelServer"]),
+        ([pool_import("llm", *"gfedcba")], ["a, b, c, d, e, …"]),
+        ([pool_import("llm")], ["no cluster yet"]),
+        ([pool_import("llm", "a"), exported("other")], ["of clusters a"]),
+        ([pool_import("llm", "a"), manifest.pool("llm")], ["not exported", f"{X_GROUP}/export: ClusterSet"]),
+        ([pool_import("llm", "a"), exported("llm", "Region")], ["not exported"]),
+    ],
+)
+def test_an_import_without_a_pool_in_reach(objects: list[Manifest], words: list[str]) -> None:
+    found = resolve(refs(*objects), "InferencePoolImport", "llm", group=X_GROUP)
+    assert reason(found) == "BackendNotFound"
+    assert all(each in found.message for each in words), found.message
+
+
+def test_an_import_of_another_namespace_needs_a_grant() -> None:
+    found = refs(exported("llm"), pool_import("llm", "here"))
+    wanted = {"group": X_GROUP, "namespace": "default"}
+    assert reason(resolve(found, "InferencePoolImport", "llm", "other", **wanted)) == "RefNotPermitted"

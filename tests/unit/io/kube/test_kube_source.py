@@ -14,9 +14,10 @@ from headgate.io.kube import reflector as reflector_module
 from headgate.io.kube import source as source_module
 from headgate.io.kube.client import KubeClient
 from headgate.io.kube.config import Access
+from headgate.io.kube.kinds import WHOLE, read
 from headgate.io.kube.source import KubeSource
 from headgate.model.meta import Identity
-from headgate.model.objects import Pod, Secret
+from headgate.model.objects import EXPORT, InferencePool, InferencePoolImport, Pod, Secret
 from headgate.model.snapshot import Snapshot
 
 
@@ -254,3 +255,17 @@ async def test_raw_objects_are_shown_to_who_wants_to_see_their_status(api: ApiSe
         assert seen[identity]["status"] == {"parents": []}
         api.remove(route)
         await found.until(lambda: seen[identity] is None)
+
+
+def test_the_status_of_imports_and_the_annotation_of_exports_are_kept() -> None:
+    by_kind = {(each.kind, each.versions[0]): each for each in WHOLE}
+    status = {"controllers": [{"name": "example.com/hub", "exportingClusters": [{"name": "east"}]}]}
+    raw = {"metadata": {"name": "llm", "namespace": "a"}, "status": status}
+    found = read(by_kind["InferencePoolImport", "v1alpha1"], "v1alpha1", raw)
+    assert not found.problems and isinstance(found.object, InferencePoolImport)
+    assert found.object.status.controllers[0].exporting_clusters[0].name == "east"
+    pool = manifest.pool("llm")
+    pool["metadata"]["annotations"] = {EXPORT: "ClusterSet", "example.com/other": "x"}
+    read_pool = read(by_kind["InferencePool", "v1"], "v1", pool).object
+    assert isinstance(read_pool, InferencePool)
+    assert read_pool.metadata.annotations == {EXPORT: "ClusterSet"}

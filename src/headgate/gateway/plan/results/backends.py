@@ -17,7 +17,7 @@ from headgate.gateway.plan.results.conditions import (
 )
 from headgate.model import topology
 from headgate.model.meta import GATEWAY_GROUP, Identity
-from headgate.model.objects import BackendTLSPolicy, InferencePool
+from headgate.model.objects import EXPORT, BackendTLSPolicy, InferencePool, InferencePoolImport
 from headgate.model.store import Store
 
 
@@ -63,8 +63,11 @@ def of_pool(world: Store, pool: InferencePool) -> PoolResult:
     else:
         first = condition("Accepted", True, "Accepted", "", generation)
     conditions = (first, resolved(wrong, generation))
-    gateways = world.get(gateways_to, pool.GROUP, "InferencePool", pool.namespace, pool.name)
-    return PoolResult(tuple(Parent(_ref(each), CONTROLLER, conditions) for each in gateways))
+    gateways = set(world.get(gateways_to, pool.GROUP, "InferencePool", pool.namespace, pool.name))
+    if pool.metadata.annotations.get(EXPORT) == "ClusterSet":
+        by_import = (InferencePoolImport.GROUP, InferencePoolImport.KIND)
+        gateways.update(world.get(gateways_to, *by_import, pool.namespace, pool.name))
+    return PoolResult(tuple(Parent(_ref(each), CONTROLLER, conditions) for each in sorted(gateways)))
 
 
 def of_backend_tls(world: Store, policy: BackendTLSPolicy) -> PolicyResult:
