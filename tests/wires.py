@@ -71,7 +71,7 @@ class NativeConversation:
             self._waits = True
             return [Arrived(request)]
         if row[0] == native.UNREAD:
-            _, _, _, headers, body, subset, unseen = row
+            _, _, _, headers, body, subset, unseen, client = row
             self._request_id = cut(headers.get("x-request-id", ""), LONGEST_ID) or self._settings.keys.name(
                 self._number
             )
@@ -82,6 +82,7 @@ class NativeConversation:
                 subset=subset,
                 unseen=unseen,
                 odd_limit=self._settings.odd_body_limit,
+                client=client,
             )
             self._waits = True
             if isinstance(read, BadRequest):

@@ -65,6 +65,8 @@ ELSEWHERE = {
         "tests/unit/gateway/provision/test_provision_objects.py",
         "what they change",
     ),
+    "model/flow_rules.py": ("tests/unit/model/test_flow_policies.py", "values, read from policies"),
+    "model/objects/flow.py": ("tests/unit/model/test_flow_policies.py", "what a policy says"),
     "model/indexes.py": ("tests/unit/model/test_topology.py", "what look-ups go by"),
     "model/absent.py": ("tests/golden/test_golden_check.py", "its words are golden lines"),
     "model/objects/kubernetes.py": ("tests/unit/model/test_topology.py", "readiness of pods"),

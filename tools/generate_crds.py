@@ -12,13 +12,14 @@ import msgspec
 import yaml
 
 from headgate.model.meta import HEADGATE_GROUP, KubeObject
-from headgate.model.objects import AccessPolicy, BackendAuthPolicy, GatewayParameters, ModelServer
+from headgate.model.objects import AccessPolicy, BackendAuthPolicy, FlowPolicy, GatewayParameters, ModelServer
 
 FOLDER = Path(__file__).parents[1] / "deploy" / "helm" / "headgate" / "files" / "crds"
 
 KINDS: tuple[tuple[type[KubeObject], str], ...] = (
     (AccessPolicy, "accesspolicies"),
     (BackendAuthPolicy, "backendauthpolicies"),
+    (FlowPolicy, "flowpolicies"),
     (GatewayParameters, "gatewayparameters"),
     (ModelServer, "modelservers"),
 )

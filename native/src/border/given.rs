@@ -43,6 +43,7 @@ fn names(value: &Bound<'_, PyDict>, longest_details: usize) -> PyResult<Names> {
         subset_namespace: text("subset_namespace")?,
         request_id: text("request_id")?,
         own_namespace: text("own_namespace")?,
+        client: text("client")?,
         usage_namespace: text("usage_namespace")?,
         attempts_namespace: text("attempts_namespace")?,
         decision: text("decision")?,

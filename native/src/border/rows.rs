@@ -87,7 +87,7 @@ fn arrived<'py>(
         Some(list) => Some(PyTuple::new(py, list)?),
         None => None,
     };
-    let items: [Bound<'py, PyAny>; 22] = [
+    let items: [Bound<'py, PyAny>; 23] = [
         kind::ARRIVED.into_pyobject(py)?.into_any(),
         stream.into_pyobject(py)?.into_any(),
         pool.clone().into_any(),
@@ -122,6 +122,11 @@ fn arrived<'py>(
         arrival.media_tokens.into_pyobject(py)?.into_any(),
         PyBytes::new(py, reading.map_or(&[], |reading| &reading.tools_first)).into_any(),
         arrival.pools.as_ref().map(text).into_pyobject(py)?,
+        arrival
+            .client
+            .as_deref()
+            .map(|client| words.get(py, client))
+            .into_pyobject(py)?,
     ];
     PyTuple::new(py, items)
 }
@@ -141,6 +146,7 @@ pub fn said_row<'py>(
             body,
             subset,
             unseen,
+            client,
         } => {
             let all = PyDict::new(py);
             for (name, value) in headers {
@@ -158,6 +164,7 @@ pub fn said_row<'py>(
                 PyBytes::new(py, body),
                 subset,
                 *unseen,
+                client,
             )
                 .into_pyobject(py)
         }

@@ -82,6 +82,14 @@ pub(super) fn read_headers(message: HttpHeaders) -> Result<Headers, WireError> {
     Ok(found)
 }
 
+/// Who the client is: at most `longest` bytes of the text; nothing when there is none.
+pub(super) fn read_client(metadata: &Struct, key: &str, longest: usize) -> Option<String> {
+    match &metadata.fields.get(key)?.kind {
+        Some(Kind::String(text)) if !text.is_empty() => Some(beginning(text, longest).to_owned()),
+        _ => None,
+    }
+}
+
 /// At most `most` entries, each of at most `longest` bytes: a longer one names no endpoint.
 pub(super) fn read_subset(
     metadata: &Struct,

@@ -51,6 +51,8 @@ pub struct Names {
     pub subset_namespace: String,
     pub request_id: String,
     pub own_namespace: String,
+    /// Key in `own_namespace`: who the client is.
+    pub client: String,
     pub usage_namespace: String,
     pub attempts_namespace: String,
     pub decision: String,
@@ -111,6 +113,8 @@ pub struct Arrival {
     pub session: Option<Bytes>,
     /// Further pools whose models a list is to hold.
     pub pools: Option<Bytes>,
+    /// Who the client is, as the data plane has verified.
+    pub client: Option<String>,
     pub body_bytes: usize,
     pub media_tokens: usize,
     /// Nothing of the answer will be told but its end.
@@ -127,6 +131,7 @@ pub enum Said {
         body: Bytes,
         subset: Option<Vec<String>>,
         unseen: bool,
+        client: Option<String>,
     },
     /// The body is larger than allowed: the answer is written in Python.
     TooLarge {
@@ -183,6 +188,7 @@ pub struct Conversation {
     headers: Headers,
     headers_only: bool,
     subset: Option<Vec<String>>,
+    client: Option<String>,
     body: Vec<Bytes>,
     body_size: usize,
     scanner: Option<Reader>,
@@ -263,6 +269,7 @@ impl Conversation {
             headers: Vec::new(),
             headers_only: false,
             subset: None,
+            client: None,
             body: Vec::new(),
             body_size: 0,
             scanner: None,

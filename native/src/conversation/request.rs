@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::messages::{
-    common, cut, empty, encode, find, read_headers, read_subset, streamed, text,
+    common, cut, empty, encode, find, read_client, read_headers, read_subset, streamed, text,
 };
 use super::{Arrival, Conversation, Phase, Said, WireError, whole_number};
 use crate::format::{BodyKind, Format};
@@ -54,6 +54,9 @@ impl Conversation {
                 settings.most_subset,
                 settings.longest_endpoint,
             );
+        }
+        if let Some(own) = metadata.get(&settings.names.own_namespace) {
+            self.client = read_client(own, &settings.names.client, settings.longest_id);
         }
         if end {
             self.headers_only = true;
@@ -260,6 +263,7 @@ impl Conversation {
                 body: self.whole_body(),
                 subset: self.subset.clone(),
                 unseen,
+                client: self.client.clone(),
             }];
         }
         let names = &self.settings.names;
@@ -293,6 +297,7 @@ impl Conversation {
             } else {
                 None
             },
+            client: self.client.clone(),
             body_bytes: if seen { self.body_size } else { 0 },
             media_tokens: media.min(self.settings.most_media) * self.settings.media_tokens,
             unseen,

@@ -5,22 +5,15 @@ from collections.abc import Callable, Hashable
 from heapq import nsmallest
 from math import ceil
 
-from msgspec import structs
-
 from headgate.flow.api import Dropped, DropReason
 from headgate.flow.drain import DrainRate
-from headgate.flow.lanes import Band, Lane, Rank, by_priority
-from headgate.flow.queue import NEVER, Account, Flow, Heap, Ticket
-from headgate.flow.settings import BandSettings, FlowSettings, Share
+from headgate.flow.lanes import Band, Lanes, Room
+from headgate.flow.queue import NEVER, Account, Heap, Ticket
+from headgate.flow.settings import BandSettings, FlowSettings
 from headgate.flow.view import BandView, FlowView, QueueView
-
-Room = Callable[[Hashable], bool]
-"""Whether an endpoint that serves requests of this kind has room for one more."""
 
 MOST_SHOWN = 1000
 """Flows in a view."""
-MOST_FLOWS = 64
-"""Flows of one account, by kind and priority, from which empty ones are forgotten."""
 
 
 class FlowControl:
@@ -42,12 +35,14 @@ class FlowControl:
         """Those without a request; the one for which that is true longest is the first."""
         self._bands: dict[int, Band] = {}
         """By priority; with something waiting."""
-        self._lanes: dict[Hashable, Lane] = {}
-        """By kind; kept while their fairness remembers something."""
+        self._lanes = Lanes(self._band_settings)
         self._expiry = Heap()
         self._drain = DrainRate()
         self._dropped: list[Dropped] = []
         self._numbers = 0
+        self._kept = 0
+        """Requests that waited when the settings changed; their bounds do not count for them."""
+        self._kept_bytes = 0
         self._turns = 0
         """Requests that were let go from the queue."""
         self._by_age = 0
@@ -93,7 +88,7 @@ class FlowControl:
                 account.refill(now)
                 account.level = min(account.burst, account.level - more)
             if ticket.flow is not None:
-                self._correct(ticket.flow, more)
+                self._lanes.correct(ticket.flow, more)
         ticket.account = None
         self._rest(account)
 
@@ -106,7 +101,8 @@ class FlowControl:
         """
         self.expire(now)
         while self.waiting:
-            found = self._choose(now, room)
+            ageing = self._by_age + 1 >= self.settings.ageing_every
+            found = self._lanes.choose(room, now - self.settings.ageing_s if ageing else None)
             if found is None:
                 return None
             lane, rank, by_age = found
@@ -162,24 +158,40 @@ class FlowControl:
 
     # ---- changes
 
-    def configure(self, shares: dict[str, Share], other: Share, now: float) -> None:
-        """These are the shares from now on; what was used stays used."""
-        self.settings = _with_shares(self.settings, shares, other)
+    def configure(self, settings: FlowSettings, now: float) -> None:
+        """These are the settings from now on; what was used stays used, and nobody loses a place for them.
+
+        Where the bands are others, the flows of a band begin even. Bounds are for those that come.
+        """
+        self._kept, self._kept_bytes = self.waiting, self.bytes
+        bands = settings.bands != self.settings.bands or settings.other_bands != self.settings.other_bands
+        self.settings = settings
         for account in self._accounts.values():
             self._set_share(account, now, new=False)
+        if not bands:
+            return
+        tickets = self.tickets()
+        for ticket in tickets:
+            self._lanes.remove(ticket)
+        self._lanes.clear()
+        for band in self._bands.values():
+            band.settings = self._band_settings(band.priority)
+        for ticket in tickets:
+            ticket.waiting = True
+            self._lanes.add(ticket, None)
 
     def regroup(self, kind: Callable[[Ticket], Hashable]) -> None:
         """The kinds of waiting requests may be others now. O(n)."""
         moved = [(ticket, new) for ticket in self.tickets() if (new := kind(ticket)) != ticket.kind]
         for ticket, _ in moved:
-            self._unqueue(ticket)
+            self._lanes.remove(ticket)
         for ticket, new in moved:
             assert ticket.flow is not None
             ticket.flow.heap.purge()
             ticket.kind = new
         for ticket, _ in moved:
             ticket.waiting = True
-            self._queue(ticket)
+            self._lanes.add(ticket, None)
 
     # ---- looks
 
@@ -210,26 +222,27 @@ class FlowControl:
     def check(self) -> None:
         """Assert that all sums are those of the requests that wait, and that bounds hold."""
         tickets = self.tickets()
-        settings = self.settings
-        assert self.waiting == len(tickets) <= settings.most_requests
-        assert self.bytes == sum(ticket.bytes for ticket in tickets) <= settings.most_bytes
+        settings, kept, kept_bytes = self.settings, self._kept, self._kept_bytes
+        assert self.waiting == len(tickets) <= max(kept, settings.most_requests)
+        assert self.bytes == sum(ticket.bytes for ticket in tickets) <= max(kept_bytes, settings.most_bytes)
         for priority, band in self._bands.items():
             own = [ticket for ticket in tickets if ticket.priority == priority]
-            assert 0 < band.queued == len(own) <= band.settings.most_requests
-            assert band.bytes == sum(ticket.bytes for ticket in own) <= band.settings.most_bytes
+            assert 0 < band.queued == len(own) <= max(kept, band.settings.most_requests)
+            size = sum(ticket.bytes for ticket in own)
+            assert band.bytes == size <= max(kept_bytes, band.settings.most_bytes)
         assert {ticket.priority for ticket in tickets} == set(self._bands)
         for account in self._accounts.values():
             own = [ticket for ticket in tickets if ticket.account is account]
-            assert account.queued == len(own) <= account.most_requests
-            assert account.bytes == sum(ticket.bytes for ticket in own) <= account.most_bytes
+            assert account.queued == len(own) <= max(kept, account.most_requests)
+            size = sum(ticket.bytes for ticket in own)
+            assert account.bytes == size <= max(kept_bytes, account.most_bytes)
             assert (account.id in self._idle) == (not account.queued and not account.running)
         for ticket in tickets:
             flow = ticket.flow
             assert flow is not None and flow in flow.account.flows and flow.listed
             assert (flow.kind, flow.priority, flow.account) == (ticket.kind, ticket.priority, ticket.account)
-        for lane in self._lanes.values():
-            lane.check()
-        assert sum(lane.queued for lane in self._lanes.values()) == self.waiting
+        self._lanes.check()
+        assert self._lanes.queued() == self.waiting
         assert len(self._idle) <= settings.most_accounts
 
     # ---- its own
@@ -297,12 +310,6 @@ class FlowControl:
         account.band = ticket.priority
         account.running += 1
 
-    def _correct(self, flow: Flow, more: float) -> None:
-        lane = self._lanes.get(flow.kind)
-        rank = None if lane is None else lane.ranks.get(flow.priority)
-        if rank is not None and rank.flows.get(flow.account.id) is flow:
-            rank.fairness.corrected(flow, more)
-
     def _wait(self, ticket: Ticket, account: Account, now: float) -> None:
         band = self._bands.get(ticket.priority)
         settings = self._band_settings(ticket.priority) if band is None else band.settings
@@ -331,7 +338,7 @@ class FlowControl:
         band.bytes += ticket.bytes
         band.newest.add(-ticket.number, ticket)
         self._expiry.add(ticket.expires_at, ticket)
-        self._queue(ticket, now)
+        self._lanes.add(ticket, now)
 
     def _full(
         self, ticket: Ticket, account: Account, band: Band | None, settings: BandSettings
@@ -362,51 +369,12 @@ class FlowControl:
             self._drop_waiting(victim, "displaced", now)
         return None
 
-    def _queue(self, ticket: Ticket, now: float | None = None) -> None:
-        """Into the queue of its flow; *now*: None: it waited elsewhere before."""
-        account = ticket.account
-        assert account is not None
-        if len(account.flows) >= MOST_FLOWS:
-            self._tidy(account)
-        lane = self._lanes.get(ticket.kind)
-        if lane is None:
-            lane = self._lanes[ticket.kind] = Lane(ticket.kind)
-        rank = lane.ranks.get(ticket.priority)
-        if rank is None:
-            settings = self._band_settings(ticket.priority)
-            rank = lane.ranks[ticket.priority] = Rank(ticket.priority, settings)
-            lane.order = sorted(lane.ranks.values(), key=by_priority, reverse=True)
-        if not rank.queued:
-            rank.served_at = ticket.arrived_at if now is None else now
-        flow = rank.flows.get(account.id)
-        if flow is None:
-            flow = rank.flows[account.id] = Flow(account, ticket.kind, ticket.priority)
-            account.flows.append(flow)
-        ticket.flow = flow
-        flow.heap.add(rank.settings.ordering.rank(ticket), ticket)
-        flow.queued += 1
-        rank.queued += 1
-        lane.queued += 1
-        rank.fairness.add(flow)
-
-    def _unqueue(self, ticket: Ticket) -> None:
-        """Out of the queue of its flow."""
-        flow = ticket.flow
-        assert flow is not None
-        lane = self._lanes[flow.kind]
-        rank = lane.ranks[flow.priority]
-        ticket.waiting = False
-        flow.queued -= 1
-        flow.heap.left()
-        rank.queued -= 1
-        lane.queued -= 1
-
     def _remove(self, ticket: Ticket, now: float) -> None:
         """It waits no more."""
         account = ticket.account
         assert account is not None
         self._drain.pass_time(now, True)
-        self._unqueue(ticket)
+        self._lanes.remove(ticket)
         self.waiting -= 1
         self.bytes -= ticket.bytes
         account.queued -= 1
@@ -433,70 +401,22 @@ class FlowControl:
     def _seconds(self, wait_s: float) -> int:
         return max(1, min(self.settings.most_retry_s, ceil(wait_s)))
 
-    def _choose(self, now: float, room: Room) -> tuple[Lane, Rank, bool] | None:
-        """The queue whose turn it is, of those that have room; True: by its age."""
-        best: tuple[Lane, Rank] | None = None
-        aged: tuple[Lane, Rank] | None = None
-        ageing = self._by_age + 1 >= self.settings.ageing_every
-        before = now - self.settings.ageing_s
-        for lane in self._lanes.values():
-            if not lane.queued or not room(lane.kind):
-                continue
-            top: Rank | None = None
-            for rank in lane.order:
-                if not rank.queued:
-                    continue
-                if top is None:
-                    top = rank
-                    if not ageing:
-                        break
-                if rank.served_at <= before and (aged is None or rank.served_at < aged[1].served_at):
-                    aged = lane, rank
-            if top is not None and (
-                best is None
-                or top.priority > best[1].priority
-                or (top.priority == best[1].priority and lane.turn < best[0].turn)
-            ):
-                best = lane, top
-        if best is None:
-            return None
-        if aged is not None and aged[1].priority < best[1].priority:
-            return *aged, True
-        return *best, False
-
     def _rest(self, account: Account) -> None:
         """If it has no request any more, it may be forgotten some time."""
         if account.queued or account.running:
             return
         if account.flows:
             for flow in account.flows[:]:
-                if not self._lanes[flow.kind].ranks[flow.priority].fairness.owes(flow):
-                    self._forget_flow(flow)
+                if not self._lanes.fairness(flow).owes(flow):
+                    self._lanes.forget(flow)
         idle = self._idle
         idle[account.id] = account
         idle.move_to_end(account.id)
         while len(idle) > self.settings.most_accounts:
             name, oldest = idle.popitem(last=False)
             for flow in oldest.flows[:]:
-                self._forget_flow(flow)
+                self._lanes.forget(flow)
             del self._accounts[name]
-
-    def _tidy(self, account: Account) -> None:
-        """Forget the older half of its flows, as far as nothing waits in them."""
-        for flow in account.flows[: MOST_FLOWS // 2]:
-            if not flow.queued:
-                self._forget_flow(flow)
-
-    def _forget_flow(self, flow: Flow) -> None:
-        flow.account.flows.remove(flow)
-        lane = self._lanes[flow.kind]
-        rank = lane.ranks[flow.priority]
-        del rank.flows[flow.account.id]
-        if not rank.flows:
-            del lane.ranks[flow.priority]
-            lane.order.remove(rank)
-            if not lane.ranks:
-                del self._lanes[flow.kind]
 
     def _band_settings(self, priority: int) -> BandSettings:
         return self.settings.bands.get(priority, self.settings.other_bands)
@@ -511,7 +431,7 @@ class FlowControl:
             bands: dict[int, tuple[int, float]] = {}
             for flow in account.flows:
                 queued, ahead = bands.get(flow.priority, (0, 0.0))
-                fairness = self._lanes[flow.kind].ranks[flow.priority].fairness
+                fairness = self._lanes.fairness(flow)
                 bands[flow.priority] = queued + flow.queued, ahead + fairness.ahead(flow)
             found += [
                 FlowView(
@@ -543,7 +463,3 @@ def _number(ticket: Ticket) -> int:
 
 def _busiest(view: FlowView) -> tuple[int, float, str, int]:
     return -view.queued, -view.tokens, view.id, -view.band
-
-
-def _with_shares(settings: FlowSettings, shares: dict[str, Share], other: Share) -> FlowSettings:
-    return structs.replace(settings, shares=shares, other_shares=other)

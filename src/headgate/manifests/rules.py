@@ -13,6 +13,7 @@ from headgate.model.meta import GATEWAY_GROUP, KubeObject
 from headgate.model.objects import (
     AccessPolicy,
     BackendTLSPolicy,
+    FlowPolicy,
     Gateway,
     GatewayAddress,
     InferenceModel,
@@ -150,6 +151,21 @@ def _access(policy: AccessPolicy) -> Broken:
             yield f"spec.targetRefs[{index}].sectionName", "only Gateways and ListenerSets have listeners"
 
 
+def _flow(policy: FlowPolicy) -> Broken:
+    spec = policy.spec
+    lists = (
+        ("clients", "name", [each.name for each in spec.clients]),
+        ("flows", "id", [each.id for each in spec.flows]),
+        ("bands", "priority", [str(each.priority) for each in spec.bands]),
+    )
+    for field, key, found in lists:
+        seen: set[str] = set()
+        for index, each in enumerate(found):
+            if each in seen:
+                yield f"spec.{field}[{index}].{key}", f"{each} is named twice; remove one"
+            seen.add(each)
+
+
 def _pool(pool: InferencePool) -> Broken:
     numbers = [port.number for port in pool.spec.target_ports]
     for index, number in enumerate(numbers):
@@ -193,6 +209,7 @@ _CHECKS: dict[str, Callable[..., Broken]] = {
     "GRPCRoute": route_rules.grpc_route,
     "BackendTLSPolicy": _backend_tls,
     "AccessPolicy": _access,
+    "FlowPolicy": _flow,
     "HTTPRoute": route_rules.http_route,
     "InferencePool": _pool,
     "InferenceModel": _model,

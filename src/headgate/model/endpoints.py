@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from headgate.model.flow_rules import FlowRules
 from headgate.model.ids import EndpointId, PoolKey
 
 
@@ -79,3 +80,5 @@ class Pool(msgspec.Struct, frozen=True):
     """InferenceObjective name → priority."""
     has_fallback: bool = False
     """The gateway has somewhere else to lead requests that are refused."""
+    flow: FlowRules | None = None
+    """Fair use; None: no policy says anything."""

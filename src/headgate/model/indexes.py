@@ -8,6 +8,7 @@ from headgate.model.objects import (
     BackendAuthPolicy,
     BackendTLSPolicy,
     EndpointSlice,
+    FlowPolicy,
     GRPCRoute,
     HTTPRoute,
     InferenceModel,
@@ -85,7 +86,7 @@ def by_gateway(each: KubeObject) -> Iterator[tuple[str, str, str]]:
 
 def by_policy_target(each: KubeObject) -> Iterator[tuple[str, str, str, str]]:
     """(kind of the policy, kind, namespace, name) of what policies are for."""
-    if isinstance(each, BackendTLSPolicy | AccessPolicy | BackendAuthPolicy):
+    if isinstance(each, BackendTLSPolicy | AccessPolicy | BackendAuthPolicy | FlowPolicy):
         for ref in each.spec.target_refs:
             yield each.KIND, ref.kind, each.namespace, ref.name
 

@@ -64,6 +64,8 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     `blocks`."""
     pools: str | None = None
     """Further pools whose models a list of models is to hold: keys, parted by spaces."""
+    client: str | None = None
+    """Who the client is, where the data plane has verified it."""
     target_model: str | None = None
     """Target model forced by a trusted header (`x-llm-d-model-name-rewrite`)."""
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from headgate.model import absent
 from headgate.model.endpoints import BodyMode, Endpoint, ForeignPicker, ModelRule, Pool, TargetModel
+from headgate.model.flow_policies import rules_of
 from headgate.model.forbidden import refused
 from headgate.model.ids import EndpointId, PoolKey, endpoint_id, pool_key
 from headgate.model.labels import label_text
@@ -143,6 +144,7 @@ def pool_settings(world: Store, key: PoolKey) -> Pool | None:
         models=world.get(model_rules, key),
         objectives=world.get(objectives, key),
         has_fallback=FALLBACK in found.metadata.annotations,
+        flow=world.get(rules_of, key),
     )
 
 

@@ -12,7 +12,18 @@ from headgate.wire.blocks import of_model
 class Case:
     """An arrival and what was found out about it."""
 
-    __slots__ = ("arrived_at", "kind", "listed", "model", "now", "priority", "request", "stream", "ticket")
+    __slots__ = (
+        "arrived_at",
+        "kind",
+        "listed",
+        "model",
+        "now",
+        "priority",
+        "request",
+        "stream",
+        "ticket",
+        "who",
+    )
 
     def __init__(self, stream: StreamId, request: InferenceRequest, now: float, priority: int | None) -> None:
         self.stream = stream
@@ -26,6 +37,8 @@ class Case:
         self.listed: frozenset[int] | None = None
         """As `Ask.listed`."""
         self.kind = 0
+        self.who: str | None = None
+        """Fairness id."""
         self.ticket: Ticket | None = None
         """Where flow control counts it."""
 

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from headgate.model.decisions import Candidate, Decision
 from headgate.model.endpoints import Pool
+from headgate.model.flow_rules import FlowRules
 from headgate.model.headers import HEALTH_PATH
 from headgate.model.ids import EndpointId, PoolKey, StreamId
 from headgate.model.load import ModelCard
@@ -62,6 +63,8 @@ class PoolMachine:
         self._fleet = Fleet(settings, index)
         self._waiting = None if settings.flow is None else Waiting(settings.flow, self._fleet)
         self._ledger = Ledger(self._fleet, settings.costs, self._waiting)
+        self._trusted = settings.trusted
+        """What is believed of requests' headers, by the settings or by the pool's FlowPolicy."""
         self._story: deque[tuple[float, events.Event]] = deque(maxlen=settings.story)
         self._decided = 0
         self._refused = 0
@@ -206,13 +209,21 @@ class PoolMachine:
             made.append(WakeAt(self._next_tick))
 
     def _pool_changed(self, pool: Pool, now: float) -> None:
+        if pool.flow != self.pool.flow:
+            self._flow_changed(pool.flow, now)
         self.pool = pool
         recent = self._decided_at is not None and now - self._decided_at <= self._settings.idle_s
         self._fleet.change(pool.endpoints, now, serving=recent or bool(self._ledger.requests))
 
+    def _flow_changed(self, rules: FlowRules | None, now: float) -> None:
+        said = None if rules is None else rules.trusted
+        self._trusted = self._settings.trusted if said is None else said
+        if self._waiting is not None:
+            self._waiting.configure(rules, now)
+
     def _arrived(self, stream: StreamId, request: InferenceRequest, now: float) -> Action | None:
         """The answer; None: there is none yet, or `_let_go` gives it."""
-        request = targets.believed(request, self._settings.trusted)
+        request = targets.believed(request, self._trusted)
         case = Case(stream, request, now, targets.priority(self.pool, request))
         waiting = self._waiting
         if stream in self._ledger.requests or (waiting is not None and waiting.holds(stream)):
@@ -240,6 +251,7 @@ class PoolMachine:
             return refusal
         if waiting is None:
             return self._place(case)
+        case.who = targets.fairness_id(self.pool, request)
         if self.pool.has_fallback and self._fleet.members and not waiting.room(case):
             message = "every endpoint of the pool that may serve the request has its fill"
             return self._reject(case, 429, "saturated", message, 1, self._crowding(now))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 import msgspec
 
 from headgate.model.endpoints import ModelRule, Pool
+from headgate.model.flow_rules import Caller
 from headgate.model.load import ModelCard, bases_first
 from headgate.model.randomness import Rng
 from headgate.model.requests import InferenceRequest
@@ -84,10 +85,29 @@ def target(pool: Pool, request: InferenceRequest, rng: Rng) -> str | Nameless | 
     return next(choice.name for choice in reversed(rule.targets) if choice.weight)
 
 
+def caller(pool: Pool, request: InferenceRequest) -> Caller | None:
+    """What the pool's FlowPolicy says of the request's client."""
+    if pool.flow is None or request.client is None:
+        return None
+    return pool.flow.callers.get(request.client)
+
+
+def fairness_id(pool: Pool, request: InferenceRequest) -> str | None:
+    """Whom the request counts for: what a header says that is believed, else its client, else its model."""
+    if request.fairness_id is not None or request.client is None:
+        return request.fairness_id or request.model
+    found = caller(pool, request)
+    return request.client if found is None else found.fairness_id
+
+
 def priority(pool: Pool, request: InferenceRequest) -> int | None:
-    """Of the InferenceObjective the request names, else of its InferenceModel's criticality, else None."""
+    """Of the InferenceObjective the request names, else of its client, else of its InferenceModel's
+    criticality, else None."""
     if request.objective is not None and request.objective in pool.objectives:
         return pool.objectives[request.objective]
+    found = caller(pool, request)
+    if found is not None and found.priority is not None:
+        return found.priority
     if not pool.models:
         return None
     rule = rule_of(pool, request.model)

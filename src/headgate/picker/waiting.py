@@ -6,10 +6,12 @@ from headgate.flow.api import Dropped
 from headgate.flow.control import FlowControl
 from headgate.flow.queue import Ticket
 from headgate.flow.settings import FlowSettings
+from headgate.model.flow_rules import FlowRules
 from headgate.model.ids import StreamId
 from headgate.model.requests import Usage
 from headgate.picker.case import Case
 from headgate.picker.fleet import Fleet
+from headgate.picker.policy import with_rules
 from headgate.scheduling.api import DOWN
 from headgate.scheduling.filters.subset_hint import addresses
 
@@ -22,6 +24,7 @@ class Waiting:
 
     def __init__(self, settings: FlowSettings, fleet: Fleet) -> None:
         self.control = FlowControl(settings)
+        self._settings = settings
         self._fleet = fleet
         self._tickets: dict[StreamId, Ticket] = {}
         """Of the requests that wait."""
@@ -39,6 +42,10 @@ class Waiting:
         """Whether somebody waits, or was dropped and does not know it."""
         return self.control.waiting > 0 or self.control.has_dropped
 
+    def configure(self, rules: FlowRules | None, now: float) -> None:
+        """The pool's FlowPolicy is another one; None: there is none."""
+        self.control.configure(with_rules(self._settings, rules), now)
+
     def arrive(self, case: Case, tokens: int, within_s: float | None) -> bool:
         """Whether the request, which is expected to use so many tokens, goes at once.
 
@@ -52,8 +59,7 @@ class Waiting:
         case.ticket = ticket
         if within_s is not None:
             ticket.expires_at = now + within_s
-        who = request.fairness_id or request.model or NOBODY
-        if self.control.arrive(ticket, who, now, room=self._room(kind)):
+        if self.control.arrive(ticket, case.who or NOBODY, now, room=self._room(kind)):
             return True
         if ticket.waiting:
             self._tickets[case.stream] = ticket

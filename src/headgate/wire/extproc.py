@@ -105,6 +105,13 @@ def _listed(text: str) -> tuple[str, ...]:
     return tuple(entry for entry in entries if 0 < len(entry.encode()) <= LONGEST_ENDPOINT)
 
 
+def _client(metadata: Struct) -> str | None:
+    """Who the client is, as the data plane's filters have verified."""
+    value = metadata.fields.get(names.CLIENT_KEY)
+    found = "" if value is None else value.string_value
+    return cut(found, LONGEST_ID) or None
+
+
 def _subset(metadata: Struct) -> tuple[str, ...] | None:
     value = metadata.fields.get(names.SUBSET)
     if value is None:
@@ -144,6 +151,7 @@ class Conversation:
         "_body",
         "_body_size",
         "_chosen",
+        "_client",
         "_decision",
         "_duplex",
         "_ended",
@@ -193,6 +201,7 @@ class Conversation:
         self._format = OTHERS["json"]
         self._headers_only = False
         self._subset: tuple[str, ...] | None = None
+        self._client: str | None = None
         self._body: list[bytes] = []
         self._body_size = 0
         self._trailers = False
@@ -262,6 +271,8 @@ class Conversation:
         context = message.metadata_context.filter_metadata
         if self._settings.subset_filter and names.SUBSET_NAMESPACE in context:
             self._subset = _subset(context[names.SUBSET_NAMESPACE])
+        if names.OWN_NAMESPACE in context:
+            self._client = _client(context[names.OWN_NAMESPACE])
         if self._settings.test_headers and names.TEST_SELECTION in self._headers:
             self._subset = _listed(self._headers[names.TEST_SELECTION])
         if message.request_headers.end_of_stream:
@@ -345,6 +356,7 @@ class Conversation:
             unseen=self._response_bodyless and not self._lean,
             odd_limit=self._settings.odd_body_limit,
             own_envoy=self._lean,
+            client=self._client,
         )
         if isinstance(request, BadRequest):
             self._refuse(400, "bad-request", request.message, request.param, None)

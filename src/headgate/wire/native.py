@@ -34,6 +34,7 @@ _NAMES: Mapping[str, Any] = {
     "subset_namespace": names.SUBSET_NAMESPACE,
     "request_id": names.REQUEST_ID,
     "own_namespace": names.OWN_NAMESPACE,
+    "client": names.CLIENT_KEY,
     "usage_namespace": names.USAGE_NAMESPACE,
     "attempts_namespace": names.ATTEMPTS_NAMESPACE,
     "decision": names.DECISION,

@@ -145,13 +145,15 @@ def understand(
     unseen: bool = False,
     odd_limit: int = ODD_BODY_BYTES,
     own_envoy: bool = False,
+    client: str | None = None,
 ) -> InferenceRequest | BadRequest:
     """One request as the picker's machine wants it.
 
     *headers* have lower-case names and include `:method` and `:path`; *body* is None when it will not be
     seen, and the request is then routed without being understood. *fallback_id* names a request that
     came without `x-request-id`; *unseen*: its answer will not be seen. *odd_limit*: see `read_body`;
-    *own_envoy*: it comes from our own gateway, whose headers are believed.
+    *own_envoy*: it comes from our own gateway, whose headers are believed. *client*: who sent it, as the data
+    plane has verified.
 
     A body on a path that no format claims is refused only for a model's name that is too long.
     """
@@ -184,4 +186,5 @@ def understand(
         media_tokens=reading.media_tokens if reading else 0,
         tools_first=chain(reading.tools_first, reading.model, reading.salt) if reading else b"",
         pools=headers.get(names.POOLS) if lists_models and own_envoy else None,
+        client=client,
     )

@@ -3,6 +3,7 @@
 import tracemalloc
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.flow.flow_builders import a_ticket, controlled, gone, refusals, waits
 
 from headgate.flow.ordering.earliest_deadline import EarliestDeadline
@@ -227,12 +228,25 @@ def test_who_was_dropped_or_left_gets_its_tokens_back() -> None:
 def test_other_shares_hold_from_now_on() -> None:
     flow = controlled()
     waits(flow, a_ticket(1, tokens=500), "a")
-    flow.configure({"a": Share(quota=Quota(tokens_per_minute=60))}, Share(weight=3.0), 1.0)
+    shares = {"a": Share(quota=Quota(tokens_per_minute=60))}
+    flow.configure(replace(flow.settings, shares=shares, other_shares=Share(weight=3.0)), 1.0)
     assert not flow.arrive(a_ticket(2, tokens=500), "b", 1.0, room=False)
     views = {view.id: view for view in flow.view(1.0).flows}
     assert views["a"].quota_left == 60.0
     assert (views["a"].weight, views["b"].weight) == (1.0, 3.0)
     flow.check()
+
+
+def test_other_bands_hold_for_those_that_wait_too() -> None:
+    flow = controlled()
+    waits(flow, a_ticket(1, deadline=90.0))
+    waits(flow, a_ticket(2, deadline=10.0))
+    bands = {0: BandSettings(ordering=EarliestDeadline(), most_requests=1)}
+    flow.configure(replace(flow.settings, bands=bands), 1.0)
+    flow.check()
+    assert not flow.arrive(a_ticket(3), "a", 1.0, room=False)
+    assert [reason for _, reason, _ in refusals(flow)] == ["queue-full"]
+    assert gone(flow, 1.0) == [2, 1]
 
 
 def test_a_queue_that_is_stopped_drops_everybody() -> None:

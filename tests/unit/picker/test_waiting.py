@@ -19,8 +19,10 @@ from tests.unit.picker.picker_builders import (
 
 from headgate.flow.ordering.earliest_deadline import EarliestDeadline
 from headgate.flow.settings import BandSettings, FlowSettings, Quota, Share
+from headgate.model.flow_rules import Caller, FlowRules
 from headgate.model.ids import StreamId
 from headgate.model.load import ModelCard
+from headgate.model.objects.flow import QuotaSpec, ShareSpec
 from headgate.model.requests import Usage
 from headgate.picker.actions import Action, Reject, Route
 from headgate.picker.events import Event, ModelsListed, PoolChanged, PoolRemoved, RequestArrived, Woken
@@ -356,3 +358,38 @@ def test_with_as_many_seats_as_requests_all_sixty_clients_are_answered() -> None
         done += 1
     assert done == 60
     assert most <= 6
+
+
+def test_a_policy_says_whom_verified_clients_count_as_and_what_they_may_use() -> None:
+    rig = full()
+    rules = FlowRules(
+        "default/fair",
+        callers={"alice": Caller("team", 7), "bob": Caller("team", None)},
+        shares={"team": ShareSpec(quota=QuotaSpec(60.0, 40.0))},
+    )
+    pool = a_pool("a", objectives={"batch": -10})
+    rig.tell(PoolChanged(msgspec.structs.replace(pool.pool, flow=rules)))
+    for stream, client in ((4, "alice"), (5, "bob"), (6, "carol"), (7, None)):
+        assert rig.tell(arrives(stream, client=client, max_tokens=10)) == []
+    found = rig.machine.view(rig.now).queue
+    assert found is not None
+    bands = {(each.id, each.band): each.queued for each in found.flows if each.queued}
+    assert bands == {("team", 7): 1, ("team", 0): 1, ("carol", 0): 1, ("m", 0): 1}
+    assert rig.tell(arrives(8, client="bob", max_tokens=100_000)) == [8]
+    refused = rig.reject(8)
+    assert (refused.status, refused.reason) == (429, "over-quota")
+    assert refused.retry_after_s is not None
+    assert rig.tell(arrives(9, client="bob", objective="batch", max_tokens=10)) == []
+    rig.tell(PoolChanged(pool.pool))
+    assert rig.tell(arrives(10, client="bob", max_tokens=100_000)) == []
+
+
+def test_a_policy_decides_what_is_believed_of_headers() -> None:
+    rig = full()
+    pool = a_pool("a", objectives={"vip": 5})
+    rules = FlowRules("default/fair", trusted=frozenset({"objective"}))
+    rig.tell(PoolChanged(msgspec.structs.replace(pool.pool, flow=rules)))
+    rig.tell(arrives(4, client="alice", fairness_id="made-up", objective="vip"))
+    found = rig.machine.view(rig.now).queue
+    assert found is not None
+    assert [(each.id, each.band) for each in found.flows if each.queued] == [("alice", 5)]

@@ -8,13 +8,14 @@ from headgate.gateway.plan.attachment import SAID_ELSEWHERE, parents
 from headgate.gateway.plan.classes import CONTROLLER, foreign_controller
 from headgate.gateway.plan.listeners import attached_sets, gateway_of, listeners_of
 from headgate.gateway.plan.routes import planned
-from headgate.model import absent, services, topology
+from headgate.model import absent, flow_policies, services, topology
 from headgate.model.meta import Identity, KubeObject
 from headgate.model.objects import (
     AccessPolicy,
     BackendAuthPolicy,
     BackendTLSPolicy,
     ConfigMap,
+    FlowPolicy,
     Gateway,
     GRPCRoute,
     HTTPRoute,
@@ -152,6 +153,7 @@ _KINDS: Mapping[type[KubeObject], tuple[Callable[..., Iterator[Problem]], ...]] 
     BackendTLSPolicy: (_of_backend_tls,),
     AccessPolicy: (access.problems_of,),
     BackendAuthPolicy: (backend_auth.problems_of,),
+    FlowPolicy: (flow_policies.problems_of,),
     ConfigMap: (base_models.problems_of,),
 }
 """Kind → what is looked at."""

@@ -219,7 +219,7 @@ class NativeWire:
         self._forget(row[1])
 
     def _unread(self, row: Row) -> None:
-        _, stream, pool, headers, body, subset, unseen = row
+        _, stream, pool, headers, body, subset, unseen, client = row
         fallback = self._settings.keys.name(stream)
         request = understand(
             headers,
@@ -228,6 +228,7 @@ class NativeWire:
             subset=subset,
             unseen=unseen,
             odd_limit=self._settings.odd_body_limit,
+            client=client,
         )
         if isinstance(request, BadRequest):
             request_id = cut(headers.get("x-request-id", ""), LONGEST_ID) or fallback

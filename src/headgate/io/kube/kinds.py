@@ -49,6 +49,7 @@ WHOLE = (
     Followed(meta.HEADGATE_GROUP, ("v1alpha1",), "modelservers", "ModelServer"),
     Followed(meta.HEADGATE_GROUP, ("v1alpha1",), "accesspolicies", "AccessPolicy"),
     Followed(meta.HEADGATE_GROUP, ("v1alpha1",), "backendauthpolicies", "BackendAuthPolicy"),
+    Followed(meta.HEADGATE_GROUP, ("v1alpha1",), "flowpolicies", "FlowPolicy"),
     Followed(meta.HEADGATE_GROUP, ("v1alpha1",), "gatewayparameters", "GatewayParameters"),
     Followed("", ("v1",), "services", "Service"),
     Followed("", ("v1",), "namespaces", "Namespace", namespaced=False),
@@ -56,12 +57,13 @@ WHOLE = (
 )
 """Kinds of which every object counts."""
 
-OF_PICKER = tuple(
-    each
-    for each in WHOLE
-    if each.kind
-    in ("InferencePool", "InferenceModel", "InferenceObjective", "ModelServer", "Service", "EndpointSlice")
+_OF_PICKER = frozenset(
+    {
+        *("InferencePool", "InferenceModel", "InferenceObjective"),
+        *("FlowPolicy", "ModelServer", "Service", "EndpointSlice"),
+    }
 )
+OF_PICKER = tuple(each for each in WHOLE if each.kind in _OF_PICKER)
 """Those of them that a picker needs."""
 
 REQUIRED = frozenset({"GatewayClass", "Gateway", "HTTPRoute"})

@@ -18,6 +18,7 @@ from headgate.model.objects.access import (
     KeyRef,
     SecretRef,
 )
+from headgate.model.objects.flow import FlowPolicy, FlowPolicySpec
 from headgate.model.objects.gateways import (
     AllowedListeners,
     AllowedRoutes,
@@ -149,6 +150,7 @@ Object = (
     | BackendTLSPolicy
     | AccessPolicy
     | BackendAuthPolicy
+    | FlowPolicy
     | ConfigMap
     | GatewayParameters
     | InferencePoolImport
@@ -181,6 +183,8 @@ __all__ = [
     "EndpointSlice",
     "ExtensionRef",
     "FilterType",
+    "FlowPolicy",
+    "FlowPolicySpec",
     "Fraction",
     "FrontendTls",
     "FrontendTlsConfig",

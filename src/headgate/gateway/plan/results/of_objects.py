@@ -8,12 +8,13 @@ import msgspec
 from headgate.gateway.plan import access, backend_auth
 from headgate.gateway.plan.results import backends, gateways, routes
 from headgate.gateway.plan.results.conditions import Conditions, accepted
-from headgate.model import topology
+from headgate.model import flow_policies, topology
 from headgate.model.meta import Identity, KubeObject
 from headgate.model.objects import (
     AccessPolicy,
     BackendAuthPolicy,
     BackendTLSPolicy,
+    FlowPolicy,
     Gateway,
     GatewayClass,
     GRPCRoute,
@@ -74,6 +75,10 @@ def _of_backend_auth(world: Store, found: BackendAuthPolicy) -> Result:
     return Result((accepted(backend_auth.problems_of(world, found), found.metadata.generation),))
 
 
+def _of_flow(world: Store, found: FlowPolicy) -> Result:
+    return Result((accepted(flow_policies.problems_of(world, found), found.metadata.generation),))
+
+
 _KINDS: Mapping[type[KubeObject], Callable[[Store, Any], AnyResult | None]] = {
     GatewayClass: gateways.of_class,
     Gateway: gateways.of_gateway,
@@ -85,6 +90,7 @@ _KINDS: Mapping[type[KubeObject], Callable[[Store, Any], AnyResult | None]] = {
     BackendTLSPolicy: backends.of_backend_tls,
     AccessPolicy: _of_access,
     BackendAuthPolicy: _of_backend_auth,
+    FlowPolicy: _of_flow,
     InferenceModel: _of_member,
     InferenceObjective: _of_member,
     InferenceObjectiveX: _of_member,

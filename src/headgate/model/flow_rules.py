@@ -1,0 +1,31 @@
+"""Fair use of one pool, as a policy says it: values, with what they mean when nothing is said left out."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from headgate.model.objects.flow import BandSpec, ShareSpec
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Whom a verified client counts as."""
+
+    fairness_id: str
+    priority: int | None
+
+
+class FlowRules(msgspec.Struct, frozen=True):
+    """The policy of a pool."""
+
+    object: str
+    """`namespace/name` of the FlowPolicy."""
+    trusted: frozenset[str] | None = None
+    """What is believed of clients' headers, of `fairness`, `objective` and `slo`; None: as configured."""
+    callers: Mapping[str, Caller] = msgspec.field(default_factory=dict)
+    """By the client's name."""
+    shares: Mapping[str, ShareSpec] = msgspec.field(default_factory=dict)
+    """By fairness id."""
+    other_shares: ShareSpec = ShareSpec()
+    bands: Mapping[int, BandSpec] = msgspec.field(default_factory=dict)
+    """By priority."""
+    other_bands: BandSpec = BandSpec()

@@ -1,0 +1,100 @@
+"""Our policy of fair use: who counts as whom, and what each may have; `headgate.dev/v1alpha1`."""
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from headgate.model.meta import HEADGATE_GROUP, INFERENCE_GROUP, Duration, KubeObject, Line, Name
+
+FairnessId = Annotated[Line, msgspec.Meta(min_length=1, max_length=253)]
+Priority = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
+Tokens = Annotated[float, msgspec.Meta(ge=1, le=1e12)]
+
+
+class FlowTarget(msgspec.Struct, frozen=True):
+    """A pool in the policy's namespace."""
+
+    name: Name
+    kind: Literal["InferencePool"] = "InferencePool"
+    group: Literal["inference.networking.k8s.io", "inference.networking.x-k8s.io"] = INFERENCE_GROUP  # type: ignore[assignment]
+
+
+class QuotaSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """Tokens, prompt and answer, that may be used."""
+
+    tokens_per_minute: Tokens
+    burst_tokens: Tokens | None = None
+    """At once after a pause; without: what a minute brings."""
+
+
+class ShareSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """What one fairness id may have."""
+
+    weight: Annotated[float, msgspec.Meta(ge=0.001, le=1_000_000)] = 1.0
+    """Its part of the tokens against those of others, while all want more than there is."""
+    quota: QuotaSpec | None = None
+    max_queued: Count = 1000
+    """Of its requests that wait."""
+    max_queued_bytes: Size = 500_000_000
+
+
+class FlowSpec(ShareSpec, frozen=True, kw_only=True, rename="camel"):
+    """The same for one that is named."""
+
+    id: FairnessId
+
+
+class ClientSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """Whom a client counts as whom the gateway has verified (an AccessPolicy, `--client-keys`)."""
+
+    name: Annotated[Line, msgspec.Meta(min_length=1, max_length=253)]
+    fairness_id: FairnessId | None = None
+    """Without: the client's name."""
+    priority: Priority | None = None
+    """Of its requests that name no objective that counts."""
+
+
+class BandSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """How requests of a priority wait."""
+
+    ttl: Duration | None = None
+    """At most so long; not longer than the picker lets requests wait."""
+    max_queued: Count = 5000
+    max_queued_bytes: Size = 1_000_000_000
+    fairness: Literal["WeightedTokens", "RoundRobin"] = "WeightedTokens"
+    """Who is next of the fairness ids: by tokens and weights, or a request each."""
+    ordering: Literal["FirstCome", "EarliestDeadline"] = "FirstCome"
+    """Who is next of one fairness id; by deadline, those that would come too late are refused."""
+
+
+class NamedBandSpec(BandSpec, frozen=True, kw_only=True, rename="camel"):
+    """The same for one priority."""
+
+    priority: Priority
+
+
+class FlowPolicySpec(msgspec.Struct, frozen=True, rename="camel"):
+    """Fair use of the pools that are named."""
+
+    target_refs: Annotated[tuple[FlowTarget, ...], msgspec.Meta(min_length=1, max_length=16)]
+    trust_headers: (
+        Annotated[tuple[Literal["fairness", "objective", "slo"], ...], msgspec.Meta(max_length=3)] | None
+    ) = None
+    """What is believed of clients' headers; without: what the command line says."""
+    clients: Annotated[tuple[ClientSpec, ...], msgspec.Meta(max_length=1024)] = ()
+    flows: Annotated[tuple[FlowSpec, ...], msgspec.Meta(max_length=1024)] = ()
+    default_flow: ShareSpec = ShareSpec()
+    """Of each fairness id that `flows` does not name."""
+    bands: Annotated[tuple[NamedBandSpec, ...], msgspec.Meta(max_length=64)] = ()
+    default_band: BandSpec = BandSpec()
+    """Of each priority that `bands` does not name."""
+
+
+class FlowPolicy(KubeObject, frozen=True, kw_only=True):
+    """Fairness, quotas and priorities of pools. One policy counts for a pool, the oldest."""
+
+    KIND: ClassVar[str] = "FlowPolicy"
+    GROUP: ClassVar[str] = HEADGATE_GROUP
+    spec: FlowPolicySpec

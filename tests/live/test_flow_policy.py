@@ -1,0 +1,97 @@
+"""A FlowPolicy through the real Envoy: verified clients have quotas and priorities, and the policy may change."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from tests import manifests as manifest
+from tests.live.harness.fleet import replicas
+from tests.live.harness.gateway import gateway
+from tests.live.harness.processes import eventually, run_headgate
+from tests.manifests import write
+
+pytestmark = pytest.mark.live
+
+MODEL = "base-model"
+
+
+def ours(kind: str, name: str, **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "headgate.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+CLIENTS = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "clients"},
+    "stringData": {"team-a": "key-of-a", "team-b": "key-of-b"},
+}
+GATE = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "gate"}
+
+
+async def ask(http: aiohttp.ClientSession, url: str, key: str, tokens: int) -> tuple[int, Any, str | None]:
+    """Status, error's code, and Retry-After."""
+    body = {"model": MODEL, "prompt": "hi", "max_tokens": tokens, "ignore_eos": True}
+    sent = {"authorization": f"Bearer {key}", "x-llm-d-inference-fairness-id": "somebody-else"}
+    async with http.post(url + "/v1/completions", json=body, headers=sent) as answer:
+        told = await answer.json()
+        return answer.status, told.get("error", {}).get("code"), answer.headers.get("retry-after")
+
+
+@pytest.mark.parametrize("wire", ["native", "portable"])
+async def test_a_verified_client_over_its_quota_waits_and_others_notice_nothing(
+    wire: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADGATE_WIRE", wire)
+    with replicas(1, "--speed", "20", "--model", MODEL) as fleet:
+        path = tmp_path / "w.yaml"
+        objects = [
+            manifest.gateway(),
+            manifest.route(manifest.rule("first")),
+            manifest.pool("first"),
+            *manifest.model_servers(fleet.urls, app="first"),
+            CLIENTS,
+            ours("AccessPolicy", "keys", targetRefs=[GATE], apiKeys={"secretRefs": [{"name": "clients"}]}),
+        ]
+
+        def with_quota(tokens: int) -> dict[str, Any]:
+            quota = {"tokensPerMinute": tokens, "burstTokens": 300}
+            return ours(
+                "FlowPolicy",
+                "fair",
+                targetRefs=[{"name": "first"}],
+                clients=[{"name": "team-b", "priority": 5}],
+                flows=[{"id": "team-a", "quota": quota}],
+            )
+
+        write(path, *objects, with_quota(60))
+        with gateway("-f", str(path)) as gate:
+            async with aiohttp.ClientSession() as http:
+                assert (await ask(http, gate.url, "key-of-a", 290))[0] == 200
+                await asyncio.to_thread(eventually, lambda: gate.in_flight() == 0)
+                status, code, retry_after = await ask(http, gate.url, "key-of-a", 100)
+                assert (status, code) == (429, "over-quota")
+                # About 8 of 300 tokens are left, and one comes each second.
+                assert 80 <= int(retry_after or 0) <= 105
+                for _ in range(5):
+                    assert (await ask(http, gate.url, "key-of-b", 290))[0] == 200
+                shown = await asyncio.to_thread(
+                    run_headgate, "status", "--admin", gate.admin, "--output", "json"
+                )
+                flows = {each["id"]: each for each in json.loads(shown.stdout)["flows"]}
+                assert set(flows) == {"team-a", "team-b"}
+                assert flows["team-b"]["band"] == 5
+                assert flows["team-a"]["quota_left"] < 20
+                write(path, *objects, with_quota(1_000_000))
+
+                async def served() -> bool:
+                    return (await ask(http, gate.url, "key-of-a", 100))[0] == 200
+
+                for _ in range(100):
+                    if await served():
+                        break
+                    await asyncio.sleep(0.1)
+                else:
+                    pytest.fail("the other quota never counted")
