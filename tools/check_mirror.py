@@ -32,6 +32,7 @@ ELSEWHERE = {
     "cli/manifests.py": ("tests/unit/cli/test_manifest_paths.py", "named for what it tests: the paths of -f"),
     "engines/plugins/vllm.py": ("tests/unit/engines/test_engines_reader.py", "read from saved pages"),
     "flow/api.py": ("tests/unit/flow/test_fairness.py", "what fairness and ordering are given"),
+    "flow/tally.py": ("tests/unit/io/web/test_queue_metrics.py", "what metrics show"),
     "flow/lanes.py": ("tests/unit/flow/test_control.py", "where flow control keeps what waits"),
     "gateway/plan/": (GOLDEN, "its decisions are the golden files"),
     "gateway/plan/results/": (GOLDEN, "golden files hold every object's result"),

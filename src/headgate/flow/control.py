@@ -10,7 +10,8 @@ from headgate.flow.drain import DrainRate
 from headgate.flow.lanes import Band, Lanes, Room
 from headgate.flow.queue import NEVER, Account, Heap, Ticket
 from headgate.flow.settings import BandSettings, FlowSettings
-from headgate.flow.view import BandView, FlowView, QueueView
+from headgate.flow.tally import OUTCOMES, Outcome, Tally
+from headgate.flow.view import BandView, EndedView, FlowView, QueueView, WaitsView
 
 MOST_SHOWN = 1000
 """Flows in a view."""
@@ -30,6 +31,7 @@ class FlowControl:
         """Requests in the queue. While it is 0, nobody needs to ask `next`."""
         self.bytes = 0
         self.counts: dict[DropReason, int] = {}
+        self.tally = Tally()
         self._accounts: dict[str, Account] = {}
         self._idle: OrderedDict[str, Account] = OrderedDict()
         """Those without a request; the one for which that is true longest is the first."""
@@ -65,6 +67,7 @@ class FlowControl:
             return False
         if room and not self.waiting:
             self._start(ticket, account)
+            self.tally.over("Dispatched", ticket.priority)
             return True
         self._wait(ticket, account, now)
         return False
@@ -72,6 +75,7 @@ class FlowControl:
     def forget(self, ticket: Ticket, now: float) -> None:
         """The client of a waiting request went away; of others nothing is to be forgotten."""
         if ticket.waiting:
+            self._told(ticket, "EvictedContextCancelled", now)
             self._remove(ticket, now)
             self._refund(ticket, now)
 
@@ -119,6 +123,7 @@ class FlowControl:
             self._turns += 1
             lane.turn = self._turns
             rank.served_at = now
+            self._told(ticket, "Dispatched", now)
             self._remove(ticket, now)
             rank.fairness.served(flow, ticket.tokens)
             account = flow.account
@@ -216,6 +221,14 @@ class FlowControl:
             drain_per_s=self._drain.per_second(),
             bands=tuple(bands),
             flows=tuple(self._flow_views(now)),
+            ended=tuple(
+                EndedView(outcome=outcome, band=band, count=count)
+                for (outcome, band), count in sorted(self.tally.ended.items())
+            ),
+            waits=tuple(
+                WaitsView(id=who, band=band, outcome=outcome, counts=tuple(each.counts), total_s=each.total_s)
+                for (who, band, outcome), each in sorted(self.tally.waits.items())
+            ),
             dropped={str(reason): count for reason, count in sorted(self.counts.items())},
         )
 
@@ -286,6 +299,7 @@ class FlowControl:
             f"{account.id!r} has used up its quota of {account.rate * 60:.0f} tokens a minute: "
             f"{max(0.0, account.level):.0f} are left, the request needs about {ticket.tokens:.0f}"
         )
+        self.tally.over("RejectedOther", ticket.priority)
         self._drop(ticket, "over-quota", message, self._seconds(wait_s))
         self._rest(account)
         return False
@@ -319,6 +333,7 @@ class FlowControl:
         if full is not None:
             wait_s = self._drain.wait_s(max(1, self.ahead_of(ticket.priority)))
             message = f"{full}; the request is not more important than those that wait"
+            self.tally.over("RejectedCapacity", ticket.priority)
             self._drop(ticket, "queue-full", message, self._seconds(wait_s))
             self._refund(ticket, now)
             return
@@ -328,6 +343,7 @@ class FlowControl:
         band = self._bands.get(ticket.priority)
         if band is None:
             band = self._bands[ticket.priority] = Band(ticket.priority, settings)
+        ticket.ahead = self.ahead_of(ticket.priority)
         ticket.waiting = True
         ticket.expires_at = min(ticket.expires_at, now + settings.ttl_s, settings.ordering.latest(ticket))
         self.waiting += 1
@@ -387,9 +403,15 @@ class FlowControl:
         if not band.queued:
             del self._bands[ticket.priority]
 
+    def _told(self, ticket: Ticket, outcome: Outcome, now: float) -> None:
+        """Count the end of a wait."""
+        assert ticket.account is not None
+        self.tally.waited(ticket.account.id, ticket.priority, outcome, now - ticket.arrived_at)
+
     def _drop_waiting(self, ticket: Ticket, reason: DropReason, now: float) -> None:
         waited = now - ticket.arrived_at
         wait_s = self._drain.wait_s(max(1, self.ahead_of(ticket.priority)))
+        self._told(ticket, OUTCOMES[reason], now)
         self._remove(ticket, now)
         self._drop(ticket, reason, f"{_WORDS[reason]} (it waited {waited:.1f} s)", self._seconds(wait_s))
         self._refund(ticket, now)
@@ -428,23 +450,24 @@ class FlowControl:
             left = None
             if account.rate:
                 left = min(account.burst, account.level + account.rate * (now - account.level_at))
-            bands: dict[int, tuple[int, float]] = {}
+            bands: dict[int, tuple[int, int, float]] = {}
             for flow in account.flows:
-                queued, ahead = bands.get(flow.priority, (0, 0.0))
-                fairness = self._lanes.fairness(flow)
-                bands[flow.priority] = queued + flow.queued, ahead + fairness.ahead(flow)
+                queued, size, ahead = bands.get(flow.priority, (0, 0, 0.0))
+                ahead += self._lanes.fairness(flow).ahead(flow)
+                bands[flow.priority] = queued + flow.queued, size + flow.bytes, ahead
             found += [
                 FlowView(
                     id=account.id,
                     band=band,
                     queued=queued,
+                    bytes=size,
                     tokens=account.tokens,
                     ahead=ahead,
                     weight=account.weight,
                     running=account.running,
                     quota_left=left,
                 )
-                for band, (queued, ahead) in (bands or {account.band: (0, 0.0)}).items()
+                for band, (queued, size, ahead) in (bands or {account.band: (0, 0, 0.0)}).items()
             ]
         return nsmallest(MOST_SHOWN, found, key=_busiest)
 

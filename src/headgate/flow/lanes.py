@@ -108,6 +108,7 @@ class Lanes:
         ticket.flow = flow
         flow.heap.add(rank.settings.ordering.rank(ticket), ticket)
         flow.queued += 1
+        flow.bytes += ticket.bytes
         rank.queued += 1
         lane.queued += 1
         rank.fairness.add(flow)
@@ -120,6 +121,7 @@ class Lanes:
         rank = lane.ranks[flow.priority]
         ticket.waiting = False
         flow.queued -= 1
+        flow.bytes -= ticket.bytes
         flow.heap.left()
         rank.queued -= 1
         lane.queued -= 1

@@ -17,6 +17,7 @@ class Ticket:
 
     __slots__ = (
         "account",
+        "ahead",
         "arrived_at",
         "bytes",
         "cargo",
@@ -65,6 +66,8 @@ class Ticket:
         """It waits no longer; the caller may say when, and its band may shorten that."""
         self.number = 0
         """Its place in the order of arrival."""
+        self.ahead: int | None = None
+        """Of its own or a higher priority that waited when it came; None: it did not wait."""
         self.charged = 0.0
         """Tokens counted against its account so far."""
         self.waiting = False
@@ -168,7 +171,7 @@ class Account:
 class Flow:
     """The waiting requests of one account, of one kind and priority."""
 
-    __slots__ = ("account", "heap", "kind", "listed", "mark", "priority", "queued")
+    __slots__ = ("account", "bytes", "heap", "kind", "listed", "mark", "priority", "queued")
 
     def __init__(self, account: Account, kind: Hashable, priority: int) -> None:
         self.account = account
@@ -176,6 +179,7 @@ class Flow:
         self.priority = priority
         self.heap = Heap()
         self.queued = 0
+        self.bytes = 0
         self.listed = False
         """The fairness holds it; its business alone, like `mark`."""
         self.mark = 0.0

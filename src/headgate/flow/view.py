@@ -10,6 +10,8 @@ class FlowView(msgspec.Struct, frozen=True, kw_only=True):
     band: int
     """The priority of its requests."""
     queued: int
+    bytes: int = 0
+    """Of the bodies of those that wait."""
     tokens: float
     """Used by the id since it was first seen, in all bands: expected ones of what runs, else real ones."""
     ahead: float = 0.0
@@ -31,6 +33,27 @@ class BandView(msgspec.Struct, frozen=True, kw_only=True):
     """How long the one that waits longest has waited."""
 
 
+class EndedView(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests whose time here ended in one way, since the start."""
+
+    outcome: str
+    """See `tally.Outcome`."""
+    band: int
+    count: int
+
+
+class WaitsView(msgspec.Struct, frozen=True, kw_only=True):
+    """How long requests waited, since the start."""
+
+    id: str
+    """Fairness id; `other` for those beyond the first `tally.MOST_IDS`."""
+    band: int
+    outcome: str
+    counts: tuple[int, ...]
+    """Between `tally.BOUNDS`."""
+    total_s: float
+
+
 class QueueView(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that waits for one pool."""
 
@@ -42,3 +65,5 @@ class QueueView(msgspec.Struct, frozen=True, kw_only=True):
     flows: tuple[FlowView, ...]
     dropped: dict[str, int]
     """Reason → requests dropped since the start."""
+    ended: tuple[EndedView, ...] = ()
+    waits: tuple[WaitsView, ...] = ()

@@ -52,6 +52,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     sharers: int = 0
     """Requests in flight behind the same cached prefix; they share the surcharge for a miss with this one."""
     waited_s: float = 0.0
+    queued_behind: int | None = None
+    """Requests of its own or a higher priority that waited when it came; None: it did not wait."""
     chosen: tuple[EndpointId, ...] = ()
     """The pick, then the fallbacks in order; empty when refused."""
     runner_up: EndpointId | None = None

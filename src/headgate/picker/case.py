@@ -43,6 +43,11 @@ class Case:
         """Where flow control counts it."""
 
     @property
+    def queued_behind(self) -> int | None:
+        """How many waited before it when it came; None: it did not wait."""
+        return None if self.ticket is None else self.ticket.ahead
+
+    @property
     def rewritten(self) -> str | None:
         """Name to put into the body, when it is another one than the client's."""
         return None if self.model == self.request.model else self.model

@@ -28,6 +28,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     predicted_ttft_s: float
     placement: Placement
     waited_s: float = 0.0
+    queued_behind: int | None = None
     refused: ClassVar[None] = None
 
     @property
@@ -59,6 +60,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
             prompt_tokens=self.placement.prompt_tokens,
             sharers=self.placement.sharers,
             waited_s=self.waited_s,
+            queued_behind=self.queued_behind,
             chosen=self.chosen,
             runner_up=self.chosen[1] if len(self.chosen) > 1 else None,
             candidates=() if brief else self.candidates,

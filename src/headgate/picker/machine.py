@@ -407,6 +407,7 @@ class PoolMachine:
             predicted_s,
             placement,
             now - case.arrived_at,
+            case.queued_behind,
         )
         self._decided += 1
         self._decided_at = now
@@ -443,6 +444,7 @@ class PoolMachine:
             objective=case.request.objective,
             prompt_tokens=self._ledger.estimator.of(case.model).prompt_tokens(case.request),
             waited_s=case.now - case.arrived_at,
+            queued_behind=case.queued_behind,
             candidates=candidates,
             refused=reason,
         )

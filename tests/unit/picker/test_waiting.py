@@ -393,3 +393,14 @@ def test_a_policy_decides_what_is_believed_of_headers() -> None:
     found = rig.machine.view(rig.now).queue
     assert found is not None
     assert [(each.id, each.band) for each in found.flows if each.queued] == [("alice", 5)]
+
+
+def test_the_record_says_how_many_were_before_it() -> None:
+    rig = full()
+    rig.tell(arrives(4))
+    rig.tell(arrives(5, objective="batch"))
+    rig.tell(arrives(6, objective="vip"))
+    for stream in (1, 2, 3):
+        rig.tell(ends(stream), 1.0)
+    assert rig.route(1).decision.queued_behind is None
+    assert [rig.route(stream).decision.written().queued_behind for stream in (4, 5, 6)] == [0, 1, 0]

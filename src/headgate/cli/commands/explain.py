@@ -223,7 +223,9 @@ def headline(record: "DecisionRecord") -> "Iterator[str]":
             f"each is charged 1/{decision.sharers + 1} of the surcharge for a miss"
         )
     if decision.waited_s > 0:
-        yield f"waited {seconds(decision.waited_s)} for its turn"
+        behind = decision.queued_behind
+        place = "" if behind is None else f", {behind} before it when it came"
+        yield f"waited {seconds(decision.waited_s)} for its turn{place}"
     if decision.refused is not None:
         yield f"refused: {decision.refused}"
     elif decision.chosen:

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from headgate import __version__, compiled
+from headgate.io.web import queue_metrics
 from headgate.io.web.counts import Counts, Histogram, Key, Series
 from headgate.model.ids import PoolKey
 from headgate.model.printable import printable_metrics
@@ -222,6 +223,7 @@ class _Now(Collector):
         """The families, freshly read."""
         reading = self._read()
         yield from self._pools(reading.pools)
+        yield from queue_metrics.families(reading.pools)
         yield from self._process(reading)
 
     @staticmethod

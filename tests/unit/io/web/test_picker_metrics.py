@@ -7,6 +7,8 @@ import msgspec
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from headgate.flow.tally import BOUNDS
+from headgate.flow.view import EndedView, FlowView, QueueView, WaitsView
 from headgate.io.web.metrics import PickerMetrics, Reading, resident_bytes
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId
@@ -56,6 +58,18 @@ POOL = PoolView(
 )
 
 
+QUEUE = QueueView(
+    queued=1,
+    bytes=10,
+    drain_per_s=None,
+    bands=(),
+    flows=(FlowView(id="a", band=0, queued=1, bytes=10, tokens=5.0, quota_left=7.0),),
+    dropped={},
+    ended=(EndedView(outcome="Dispatched", band=0, count=1),),
+    waits=(WaitsView(id="a", band=0, outcome="Dispatched", counts=(1, *[0] * len(BOUNDS)), total_s=0.001),),
+)
+
+
 def decision(model: str, *, refused: str | None = None) -> Decision:
     chosen = () if refused else (EndpointId("10.0.0.1:80"),)
     return Decision(
@@ -65,7 +79,9 @@ def decision(model: str, *, refused: str | None = None) -> Decision:
 
 def metrics() -> PickerMetrics:
     return PickerMetrics(
-        lambda: Reading((POOL,), 3, 1, "python"), lambda pool, name: True, lambda pool, name: name == "known"
+        lambda: Reading((msgspec.structs.replace(POOL, queue=QUEUE),), 3, 1, "python"),
+        lambda pool, name: True,
+        lambda pool, name: name == "known",
     )
 
 
@@ -167,6 +183,18 @@ FAMILIES = {
     "headgate_pool_reported_prefix_hit_rate": "gauge",
     "headgate_pool_saturation": "gauge",
     "headgate_pool_prefix_hit_rate": "gauge",
+    "headgate_pool_queued_requests": "gauge",
+    "headgate_flow_quota_left_tokens": "gauge",
+    "inference_extension_flow_control_queue_size": "gauge",
+    "inference_extension_flow_control_queue_bytes": "gauge",
+    "inference_extension_flow_control_requests": "counter",
+    "inference_extension_flow_control_request_queue_duration_seconds": "histogram",
+    "inference_extension_flow_control_pool_saturation": "gauge",
+    "llm_d_epp_flow_control_queue_size": "gauge",
+    "llm_d_epp_flow_control_queue_bytes": "gauge",
+    "llm_d_epp_flow_control_requests": "counter",
+    "llm_d_epp_flow_control_request_queue_duration_seconds": "histogram",
+    "llm_d_epp_flow_control_pool_saturation": "gauge",
     "headgate_extproc_streams": "gauge",
     "headgate_info": "gauge",
     "process_resident_memory_bytes": "gauge",

@@ -1,0 +1,81 @@
+"""Metrics of flow control, by the names of the Inference Extension 1.5 and by those that llm-d has now."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.utils import floatToGoString
+
+from headgate.flow.tally import BOUNDS
+from headgate.flow.view import QueueView
+from headgate.picker.view import PoolView
+
+PREFIXES = ("inference_extension_flow_control_", "llm_d_epp_flow_control_")
+
+_FLOW = ("fairness_id", "priority", "inference_pool")
+
+
+def families(pools: Sequence[PoolView]) -> Iterable[Metric]:
+    """The families now; those of requests are without samples where nothing ever waits."""
+    queues = [(pool.pool, pool.queue) for pool in pools if pool.queue is not None]
+    yield _held(queues)
+    yield _quota(queues)
+    for prefix in PREFIXES:
+        yield from _of_requests(prefix, queues)
+        saturation = GaugeMetricFamily(
+            f"{prefix}pool_saturation", "1: every endpoint has its fill", labels=("inference_pool",)
+        )
+        for pool in pools:
+            saturation.add_metric((pool.pool,), pool.saturation if pool.endpoints else 1.0)
+        yield saturation
+
+
+def _held(queues: Sequence[tuple[str, QueueView]]) -> Metric:
+    family = GaugeMetricFamily(
+        "headgate_pool_queued_requests",
+        "Requests that wait in the picker; what autoscalers read, from zero endpoints too",
+        labels=("pool",),
+    )
+    for pool, queue in queues:
+        family.add_metric((pool,), queue.queued)
+    return family
+
+
+def _quota(queues: Sequence[tuple[str, QueueView]]) -> Metric:
+    family = GaugeMetricFamily(
+        "headgate_flow_quota_left_tokens", "Tokens that may be used at once", labels=("pool", "fairness_id")
+    )
+    for pool, queue in queues:
+        found = {each.id: each.quota_left for each in queue.flows if each.quota_left is not None}
+        for who, left in found.items():
+            family.add_metric((pool, who), left)
+    return family
+
+
+def _of_requests(prefix: str, queues: Sequence[tuple[str, QueueView]]) -> Iterable[Metric]:
+    size = GaugeMetricFamily(f"{prefix}queue_size", "Requests that wait", labels=_FLOW)
+    size_bytes = GaugeMetricFamily(f"{prefix}queue_bytes", "Bytes of their bodies", labels=_FLOW)
+    total = CounterMetricFamily(
+        f"{prefix}requests",
+        "Requests whose time in flow control ended",
+        labels=("outcome", "priority", "inference_pool"),
+    )
+    duration = HistogramMetricFamily(
+        f"{prefix}request_queue_duration_seconds",
+        "Time in the queue of requests that waited",
+        labels=("fairness_id", "priority", "outcome", "inference_pool"),
+    )
+    bounds = [*map(floatToGoString, BOUNDS), "+Inf"]
+    for pool, queue in queues:
+        for flow in queue.flows:
+            if flow.queued:
+                size.add_metric((flow.id, str(flow.band), pool), flow.queued)
+                size_bytes.add_metric((flow.id, str(flow.band), pool), flow.bytes)
+        for each in queue.ended:
+            total.add_metric((each.outcome, str(each.band), pool), each.count)
+        for wait in queue.waits:
+            totals = itertools.accumulate(wait.counts)
+            labels = (wait.id, str(wait.band), wait.outcome, pool)
+            duration.add_metric(labels, list(zip(bounds, totals, strict=True)), wait.total_s)
+    yield from (size, size_bytes, total, duration)
