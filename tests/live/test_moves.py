@@ -16,6 +16,9 @@ pytestmark = pytest.mark.live
 OTHERS = 200
 MOVES = 60
 
+MOVED_S = 10.0
+"""Longest wait until a move is seen in an answer."""
+
 
 async def test_moves_and_refused_routes_cost_no_request(tmp_path: Path) -> None:
     async with echoing("one") as one, echoing("two") as two:
@@ -57,3 +60,44 @@ async def test_moves_and_refused_routes_cost_no_request(tmp_path: Path) -> None:
                 ("h7.example", 200, "one"),
             }
             assert min(seen.values()) > 100
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("moves", "others"), [(1000, 20), (200, 5000)])
+async def test_every_move_is_served_and_costs_no_request(tmp_path: Path, moves: int, others: int) -> None:
+    async with echoing("one") as one, echoing("two") as two:
+        fixed = [manifest.gateway(), *service("one", one), *service("two", two)]
+        fixed += [route(f"r{number}", "one", hostnames=[f"h{number}.example"]) for number in range(others)]
+
+        def moved(number: int) -> manifest.Manifest:
+            return route("moved", "one" if number % 2 else "two", hostnames=["moved.example"])
+
+        manifest.write(tmp_path / "others.yaml", *fixed)
+        async with lab(tmp_path, moved(0), whole=True) as made, aiohttp.ClientSession() as http:
+            seen: Counter[Any] = Counter()
+            last: dict[str, str] = {}
+            moving = True
+
+            async def load(host: str) -> None:
+                while moving:
+                    async with http.get(made.running.url, headers={"host": host}) as answer:
+                        last[host] = (await answer.json(content_type=None)).get("name")
+                        seen[host, answer.status, last[host]] += 1
+                    await asyncio.sleep(0.005)
+
+            async with asyncio.TaskGroup() as tasks:
+                for host in ("moved.example", "h7.example", f"h{others - 1}.example"):
+                    tasks.create_task(load(host))
+                for number in range(1, moves + 1):
+                    manifest.write(tmp_path / "m.yaml", moved(number))
+                    async with asyncio.timeout(MOVED_S):
+                        while last.get("moved.example") != ("one" if number % 2 else "two"):
+                            await asyncio.sleep(0.005)
+                moving = False
+            assert set(seen) == {
+                ("moved.example", 200, "one"),
+                ("moved.example", 200, "two"),
+                ("h7.example", 200, "one"),
+                (f"h{others - 1}.example", 200, "one"),
+            }
+            assert seen["moved.example", 200, "one"] >= moves // 2

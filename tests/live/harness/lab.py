@@ -91,13 +91,14 @@ class Lab:
 
 
 @contextlib.asynccontextmanager
-async def lab(folder: Path, *objects: Manifest) -> AsyncIterator[Lab]:
-    """`headgate run` with these objects, started and ended off the loop that serves the backends."""
+async def lab(folder: Path, *objects: Manifest, whole: bool = False) -> AsyncIterator[Lab]:
+    """`headgate run` with these objects in `m.yaml`, or with the *whole* folder, started and ended off the loop
+    that serves the backends."""
     file = folder / "m.yaml"
     file.write_text(yaml.safe_dump_all(objects))
     port = free_port()
     with contextlib.ExitStack() as stack:
-        started = gateway("-f", str(file), "--https-port", str(port))
+        started = gateway("-f", str(folder if whole else file), "--https-port", str(port))
         running = await asyncio.to_thread(stack.enter_context, started)
         try:
             yield Lab(running, port, folder)
