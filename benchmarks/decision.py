@@ -35,8 +35,10 @@ from headgate.picker.settings import MachineSettings
 from headgate.scheduling.placement import Placement
 from headgate.scheduling.profiles import PROFILES
 from headgate.wire.extproc import Settings
+from headgate.wire.stream_key import StreamKeys
 
 POOL = PoolKey("default/default")
+NONCE = "bench"
 BATCH = 8
 """Requests that gathered while Python was busy."""
 
@@ -97,6 +99,7 @@ def batches(mode: str, blocks: int, requests: int) -> list[list[Row]]:
     """The rows of *requests* requests in batches: a request of one batch ends in the next."""
     native = headgate_native
     prompts = _prompts(blocks)
+    keys, usage = StreamKeys(NONCE, b""), (32 * blocks, 16, 0)
     found: list[list[Row]] = []
     ending: list[Row] = []
     for first in range(1, requests + 1, BATCH):
@@ -131,12 +134,12 @@ def batches(mode: str, blocks: int, requests: int) -> list[list[Row]]:
                 ends.append((native.OVER, stream, POOL, "lost", None, None, None))
             elif mode == "plain":
                 rows.append((native.LEFT, stream, POOL, 1))
-                ends.append((native.LOGGED, f"bench-{stream}", "complete", 200, (32 * blocks, 16, 0), None))
+                ends.append((native.LOGGED, keys.key(stream), "complete", 200, usage, None, None, 1))
             else:
                 ends.append((native.STARTED, stream, POOL, 200, None, False, False))
                 ends.append((native.FIRST_BYTES, stream, POOL))
                 ends.append((native.LEFT, stream, POOL, 1))
-                ends.append((native.LOGGED, f"bench-{stream}", "complete", 200, (32 * blocks, 16, 0), None))
+                ends.append((native.LOGGED, keys.key(stream), "complete", 200, usage, None, None, 1))
         found.append(rows)
         ending = ends
     found.append(ending)
@@ -151,7 +154,7 @@ def wire(endpoints: int, floor: bool) -> tuple[NativeWire, _Server]:
         if floor
         else Listener(DecisionLog(float), Counts(lambda pool, name: True, lambda pool, name: True))
     )
-    hub = Hub("bench", listener, time.monotonic)
+    hub = Hub(NONCE, listener, time.monotonic)
     hub.default = POOL
     if floor:
         hub.add_pool(POOL, _Floor(names[0]))
@@ -165,7 +168,7 @@ def wire(endpoints: int, floor: bool) -> tuple[NativeWire, _Server]:
             hub.tell(POOL, Scraped(name, load))
     kinds = {name: getattr(headgate_native, name) for name in dir(headgate_native) if name.isupper()}
     module = cast("ModuleType", SimpleNamespace(Server=_Server, **kinds))
-    made = NativeWire(module, hub, Settings("bench"), Limits())
+    made = NativeWire(module, hub, Settings(NONCE), Limits())
     return made, cast("_Server", made._server)
 
 
