@@ -5,11 +5,12 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import assume, event, given, settings
-from tests.unit.picker.picker_builders import an_endpoint, arrives, tracking
+from tests.unit.picker.picker_builders import an_endpoint, booking
 
 from headgate.model.load import Load
 from headgate.picker.admission import Go, goes_anyway, saturation, verdict
-from headgate.picker.member import Concerns, Member
+from headgate.picker.concerns import Concerns
+from headgate.picker.member import Member
 from headgate.picker.settings import AdmissionSettings, HealthSettings
 from headgate.scheduling.api import DOWN, FINE
 
@@ -47,12 +48,12 @@ def a_member(concerns: Concerns, story: tuple[int, list[tuple[str, Any]]]) -> Me
         elif deed == "send":
             count, tokens = what
             for each in range(count):
-                member.book(tracking(arrives(1000 * number + each), own_tokens=tokens), float(number))
+                member.book(booking(1000 * number + each, own_tokens=tokens), float(number))
         elif deed == "forget":
             member.forget_scrape()
         else:
-            for tracked in list(member.holds.values())[:what]:
-                member.close(tracked)
+            for booked in list(member.bookings.held.values())[:what]:
+                member.release(booked)
     member.state.severity = severity
     member.check()
     return member
@@ -73,8 +74,8 @@ def test_nobody_goes_who_would_be_refused(
 ) -> None:
     concerns = Concerns()
     members = [a_member(concerns, story) for story in told]
-    queueing = [member for member in members if member.state.load is not None and member.state.load.waiting]
-    assert concerns.queueing == set(queueing)
+    states = [member.state for member in members]
+    assert concerns.queueing == {state for state in states if state.load is not None and state.load.waiting}
     assume(goes_anyway(priority, bool(concerns.queueing), settings))
     full = saturation(members, settings)
     event("saturated" if full >= 1 else "not saturated")

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from headgate.picker.member import MOST_GUESSED, Member
+from headgate.picker.member import Member
+from headgate.picker.queue_guess import MOST_GUESSED
 from headgate.picker.settings import AdmissionSettings
 from headgate.scheduling.api import SUSPECT
 

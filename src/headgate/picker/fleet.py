@@ -7,13 +7,14 @@ from headgate.model.endpoints import Endpoint
 from headgate.model.ids import EndpointId
 from headgate.model.load import Load
 from headgate.model.requests import BYTES_PER_TOKEN
+from headgate.picker.concerns import Concerns
 from headgate.picker.doubts import Doubts
 from headgate.picker.events import ModelsListed, Scraped
 from headgate.picker.listings import Listings, lengths
-from headgate.picker.member import Concerns, Member
+from headgate.picker.member import Member
 from headgate.picker.pace import KEPT_S, Pace, fast_fifth
 from headgate.picker.settings import MachineSettings
-from headgate.picker.tracked import Tracked
+from headgate.picker.tracked import Booking, Tracked
 from headgate.scheduling.api import EndpointState
 from headgate.scheduling.prefix import DEFAULT_KV_TOKENS, BlockIndex, PrefixIndex, capacity_blocks
 
@@ -69,11 +70,8 @@ class Fleet:
             self._forget_prompts(member)
             self.index.remove(member.state.slot)
             self.doubts.forget(member.state.slot)
-            member.state.fill = 0.0
-            member.state.seen = None
-            self.concerns.unwell.discard(member)
-            self.concerns.queueing.discard(member)
-            self.concerns.full.discard(member)
+            member.state.refill(0.0)
+            self.concerns.left(member.state)
             self.leaving[member.state.id] = member
             self.left(member)
         self.states = [member.state for member in self.members.values()]
@@ -86,36 +84,35 @@ class Fleet:
 
     def left(self, member: Member) -> None:
         """A request of *member* ended: free it when it was the last of a leaving one."""
-        if not member.holds and self.leaving.get(member.state.id) is member:
+        if not member.bookings.held and self.leaving.get(member.state.id) is member:
             del self.leaving[member.state.id]
             heappush(self._free, member.state.slot)
 
-    def expect(self, tracked: Tracked) -> None:
+    def expect(self, tracked: Tracked, booking: Booking) -> None:
         """The prompt goes to its member: expected there, as far as the model's length and the cache allow."""
-        member = tracked.member
+        member = booking.member
         if not tracked.blocks or member is None or self.leaving.get(member.state.id) is member:
             return
         room = self.index.capacity(member.state.slot)
         if (longest := member.lengths.get(tracked.model or "")) is not None:
             room = min(room, int(longest / tracked.block_tokens))
-        tracked.expected = tracked.blocks[: 8 * room]
-        self.index.expect(member.state.slot, tracked.expected)
+        booking.expected = tracked.blocks[: 8 * room]
+        self.index.expect(member.state.slot, booking.expected)
         self._refill(member)
 
-    def conclude_prompt(self, tracked: Tracked, *, computed: bool) -> None:
+    def conclude_prompt(self, booking: Booking, *, computed: bool) -> None:
         """The prompt's fate is known: what was expected is remembered, or taken back."""
-        member = tracked.member
-        if not tracked.expected or member is None:
+        member = booking.member
+        if not booking.expected or member is None:
             return
-        (self.index.confirm if computed else self.index.withdraw)(member.state.slot, tracked.expected)
-        tracked.expected = b""
+        (self.index.confirm if computed else self.index.withdraw)(member.state.slot, booking.expected)
+        booking.expected = b""
         self._refill(member)
 
     def _refill(self, member: Member) -> None:
-        member.state.fill = self.index.fill(member.state.slot)
-        member.state.seen = None
+        member.state.refill(self.index.fill(member.state.slot))
 
-    def scraped(self, event: Scraped, now: float, mean_own: float, mean_context: float) -> list[Tracked]:
+    def scraped(self, event: Scraped, now: float, mean_own: float, mean_context: float) -> list[Booking]:
         """Take in a scrape; an endpoint that is not a member is ignored.
 
         The requests held there that the engine's count shows to be over.
@@ -124,9 +121,10 @@ class Fleet:
         if member is None:
             return []
         if event.load is None:
-            member.scrape_error = event.error or "failed"
-            lively = now - member.last_sign < self._settings.health.quiet_s
-            if member.health.scrape_failed(now, member.scrape_error, lively=lively):
+            error = event.error or "failed"
+            member.correction.failed(error)
+            lively = now - member.liveness.last_sign < self._settings.health.quiet_s
+            if member.health.scrape_failed(now, error, lively=lively):
                 self._restarted(member)
             return []
         member.health.scraped(now)
@@ -142,7 +140,7 @@ class Fleet:
             self._share_seats()
         self._size(member, event.load)
         self.adapters.update(member.state.adapters)
-        return member.reconciler.scraped(event.load, member.holds.values(), now)
+        return member.reconciler.scraped(event.load, member.bookings.held.values(), now)
 
     def listed(self, event: ModelsListed) -> None:
         """An endpoint told which models it serves; what it told before stays where no list came."""
@@ -164,17 +162,11 @@ class Fleet:
     def tick(self, now: float) -> None:
         """Look for what time alone brings: hanging endpoints, scrapes gone stale."""
         for member in self.members.values():
-            scraped_at = member.state.scraped_at
-            if (
-                scraped_at is not None
-                and member.state.load is not None
-                and now - scraped_at > self._settings.stale_s
-            ):
+            if member.correction.stale(now, self._settings.stale_s):
                 member.forget_scrape()
-            if member.holds and (reason := member.overdue(self._settings.health, now)) is not None:
+            if member.bookings.held and (reason := member.overdue(now)) is not None:
                 member.health.hanging(now, reason)
                 member.note_trouble(now)
-
         if self.paces_moved:
             self._compare_paces(now)
 
@@ -182,69 +174,54 @@ class Fleet:
         """Bring every member's severity and share up to *now*; call before states are read."""
         if not self.concerns.unwell:
             return
-        for member in tuple(self.concerns.unwell):
-            if self.members.get(member.state.id) is not member:
-                self.concerns.unwell.discard(member)  # it fell ill while leaving
-                continue
-            health = member.health
-            late = health.condition == "suspect" and member.overdue(self._settings.health, now) is not None
-            health.refresh(now, late)
-            member.state.severity, member.state.complaint = health.severity(now)
-            member.state.ramp = health.ramp(now)
-            member.look_for_room()
-            member.state.seen = None
-            if health.plain:
-                self.concerns.unwell.discard(member)
+        for state in tuple(self.concerns.unwell):
+            member = self.members.get(state.id)
+            if member is None or member.state is not state:
+                self.concerns.settled(state)  # it fell ill while leaving
+            else:
+                member.judge(now)
 
     def restless(self) -> bool:
         """Something is under way that time alone may change."""
-        return bool(self.concerns.unsigned or self.concerns.unwell)
+        return bool(self.concerns.awaiting or self.concerns.unwell)
 
     def check(self) -> None:
         """Assert the invariants of every member and of the index."""
         for member in (*self.members.values(), *self.leaving.values()):
             member.check()
         assert not self.members.keys() & self.leaving.keys()
-        assert all(member.holds for member in self.leaving.values())
+        assert all(member.bookings.held for member in self.leaving.values())
         concerns = self.concerns
-        unwell = {member for member in self.members.values() if not member.health.plain}
-        assert concerns.unwell & {*self.members.values()} == unwell
-        assert concerns.queueing == {
-            member for member in self.members.values() if member.state.load and member.state.load.waiting
+        states = {member.state for member in self.members.values()}
+        assert concerns.unwell & states == {
+            member.state for member in self.members.values() if not member.health.plain
         }
-        full = {member for member in self.members.values() if member.state.full}
-        assert concerns.full & {*self.members.values()} == full
+        assert concerns.queueing == {state for state in states if state.load and state.load.waiting}
+        assert concerns.full & states == {state for state in states if state.full}
         everyone = (*self.members.values(), *self.leaving.values())
-        assert concerns.unsigned == sum(len(member.unsigned) for member in everyone)
+        assert concerns.awaiting == sum(len(member.bookings.awaited) for member in everyone)
         slots = [state.slot for state in self.states] + [
             member.state.slot for member in self.leaving.values()
         ]
         assert sorted(slots + self._free) == list(range(self._slots)), (slots, self._free)
         assert list(self.members) == sorted(self.members) == [state.id for state in self.states]
         for member in everyone:
-            expected = sum(len(tracked.expected) // 8 for tracked in member.holds.values())
+            expected = sum(len(booking.expected) // 8 for booking in member.bookings.held.values())
             assert self.index.expected(member.state.slot) == expected, member.state.id
         self.index.check()
 
     def _member(self, endpoint: Endpoint, now: float, slowly: bool) -> Member:
         known = self.members.get(endpoint.id)
         if known is not None:
-            known.state.endpoint, known.state.name = endpoint, endpoint.name
-            known.state.seen = None
+            known.state.rename(endpoint)
             return known
         member = self.leaving.pop(endpoint.id, None)
         if member is None:
             fills = self._settings.flow is not None
             member = Member(endpoint, self._slot(), self._settings.health, self.concerns, fills=fills)
         else:
-            member.state.endpoint, member.state.name = endpoint, endpoint.name
-            member.state.seen = None
-            if not member.health.plain:
-                self.concerns.unwell.add(member)
-            if member.state.load is not None and member.state.load.waiting:
-                self.concerns.queueing.add(member)
-            if member.state.full:
-                self.concerns.full.add(member)
+            member.state.rename(endpoint)
+            self.concerns.returned(member.state, member.health.plain)
         self.index.open(member.state.slot, self._capacity(DEFAULT_KV_TOKENS))
         if slowly:
             member.health.start_slowly(now)
@@ -260,25 +237,16 @@ class Fleet:
         if not seats or len(seats) == len(self.members):
             return
         for member in self.members.values():
-            if member.headroom is not None and member.headroom.seats is None:
-                member.headroom.guess(max(seats))
-                member.look_for_room()
+            member.guess_seats(max(seats))
 
     def _compare_paces(self, now: float) -> None:
-        self.bytes_per_token = BYTES_PER_TOKEN
-        """Of the prompts of late."""
-        self.prompt_share = FIRST_PROMPT_SHARE
-        """Of the tokens that enter the engines' caches, those that are prompts: answers stay there, too."""
         self.paces_moved = False
         for member in self.members.values():
             if member.pace.answers and now - member.pace.heard_at > KEPT_S:
                 member.pace = Pace()
         fast = fast_fifth([member.pace for member in self.members.values()])
         for member in self.members.values():
-            relative = member.pace.relative(fast)
-            if relative != member.state.pace:
-                member.state.pace = relative
-                member.state.seen = None
+            member.state.compare(member.pace.relative(fast))
 
     def _slot(self) -> int:
         if self._free:
@@ -295,8 +263,8 @@ class Fleet:
 
     def _forget_prompts(self, member: Member) -> None:
         """Its cache is gone, and what was sent there with it."""
-        for tracked in member.holds.values():
-            tracked.expected = b""
+        for booking in member.bookings.held.values():
+            booking.expected = b""
 
     def _capacity(self, kv_tokens: int) -> int:
         return capacity_blocks(kv_tokens, self.bytes_per_token, self.prompt_share)

@@ -12,7 +12,7 @@ from headgate.picker.events import FirstToken, RequestEnded, ResponseStarted
 from headgate.picker.fleet import FIRST_PROMPT_SHARE, Fleet
 from headgate.picker.member import Member
 from headgate.picker.pace import FEWEST_TOKENS
-from headgate.picker.tracked import Tracked
+from headgate.picker.tracked import Booking, Tracked
 from headgate.picker.waiting import Waiting
 from headgate.scheduling.costs import H100_8B, StepCosts, step_s, ttft_s
 from headgate.scheduling.tokens import FIRST_OUTPUT_TOKENS, TokenEstimator
@@ -65,28 +65,56 @@ class Ledger:
         return self._reported_cached / self._reported_prompt if self._reported_prompt else None
 
     def book(self, tracked: Tracked, member: Member, now: float) -> None:
-        """The request, with its tokens set, goes to *member*."""
+        """The request is answered by *member*; its booking there has its tokens."""
+        booking = tracked.booking
         self.requests[tracked.stream] = tracked
         if tracked.prefix:
             self.sharers[tracked.prefix] = self.sharers.get(tracked.prefix, 0) + 1
-        member.book(tracked, now)
+        member.book(booking, now)
         member.health.sent(tracked.stream)
-        self._fleet.expect(tracked)
+        self._fleet.expect(tracked, booking)
         if not tracked.streaming or tracked.unseen:
-            heappush(self._releases, (now + tracked.predicted_s, tracked.stream))
-        self.mean_own += GAIN * (tracked.own_tokens - self.mean_own)
-        self.mean_context += GAIN * (tracked.context_tokens - self.mean_context)
+            heappush(self._releases, (now + booking.predicted_s, tracked.stream))
+        self.mean_own += GAIN * (booking.own_tokens - self.mean_own)
+        self.mean_context += GAIN * (booking.context_tokens - self.mean_context)
         self.prompt_tokens += tracked.prompt_tokens
         self.matched_tokens += tracked.matched_tokens
         self._recent_prompt = FADE * self._recent_prompt + tracked.prompt_tokens
         self._recent_matched = FADE * self._recent_matched + tracked.matched_tokens
 
+    def book_stage(self, tracked: Tracked, booking: Booking, member: Member, now: float) -> None:
+        """*member*, where the request has no booking, has a part in a request that is in the ledger.
+
+        Released at the first token where its role is `prefill`, else at the end, or by `release`.
+        """
+        tracked.stages += (booking,)
+        member.book(booking, now)
+        self._fleet.expect(tracked, booking)
+
+    def release(self, tracked: Tracked, booking: Booking, *, computed: bool) -> None:
+        """The part of a stage is over; *computed*: with the prompt in that endpoint's cache."""
+        tracked.stages = tuple([each for each in tracked.stages if each is not booking])
+        self._unbook(booking, computed=computed)
+
+    def _unbook(self, booking: Booking, *, computed: bool) -> None:
+        member = booking.member
+        if member is not None:
+            self._fleet.conclude_prompt(booking, computed=computed)
+            member.release(booking)
+            self._fleet.left(member)
+
+    def _prefilled(self, tracked: Tracked) -> None:
+        """Its prompt is computed: whoever did only that is done."""
+        for booking in tracked.stages:
+            if booking.role == "prefill":
+                self.release(tracked, booking, computed=True)
+
     def release_due(self, now: float) -> None:
         """Unstreamed answers show no first token: their prompts count as computed when predicted."""
         while self._releases and self._releases[0][0] <= now:
             tracked = self.requests.get(heappop(self._releases)[1])
-            if tracked is not None and tracked.member is not None:
-                tracked.member.release_pending(tracked)
+            if tracked is not None and (member := tracked.booking.member) is not None:
+                member.computed(tracked.booking)
 
     def response_started(self, event: ResponseStarted, now: float) -> None:
         """Judge the endpoint by the answer's status, and learn who really served."""
@@ -95,22 +123,26 @@ class Ledger:
             self._turned_up(event.stream)
             return
         tracked.status = event.status
-        if tracked.member is not None:
-            tracked.member.note_trouble_of(tracked, now)
+        booking = tracked.booking
+        if booking.member is not None:
+            booking.member.note_trouble_of(booking, now)
         if event.local:
             self._local(tracked, event.status, now)
             return
         self._served(tracked, event.served, now)
-        member = tracked.member
+        member = booking.member
         tracked.blocks = b""
+        whole = not tracked.streaming or event.plain
+        if tracked.stages and whole and event.status < 400:
+            self._prefilled(tracked)
         if member is None:
             return
-        if event.status >= 400 or not tracked.streaming or event.plain:
-            self._fleet.conclude_prompt(tracked, computed=event.status < 400)
-        if not tracked.streaming or event.plain or event.status >= 400:
-            member.signed(tracked, now)
+        if event.status >= 400 or whole:
+            self._fleet.conclude_prompt(booking, computed=event.status < 400)
+        if whole or event.status >= 400:
+            member.signed(booking, now)
         else:
-            member.sign(now)
+            member.liveness.sign(now)
         self._judge(tracked, member, event.status, now)
 
     def first_token(self, event: FirstToken, now: float) -> None:
@@ -122,11 +154,14 @@ class Ledger:
         if tracked.first_at is not None:
             return
         tracked.first_at = now
-        if tracked.member is not None:
-            tracked.first_step_s = step_s(tracked.member.state, self._costs)
-            tracked.member.produced(tracked, now)
-            tracked.member.signed(tracked, now)
-            self._fleet.conclude_prompt(tracked, computed=True)
+        if tracked.stages:
+            self._prefilled(tracked)
+        booking = tracked.booking
+        if (member := booking.member) is not None:
+            tracked.first_step_s = step_s(member.state, self._costs)
+            member.liveness.produced(booking, now)
+            member.signed(booking, now)
+            self._fleet.conclude_prompt(booking, computed=True)
 
     def ended(self, event: RequestEnded, now: float) -> list[Conclude]:
         """Close the request; nothing for a stream that is not known (any more)."""
@@ -134,14 +169,15 @@ class Ledger:
         if tracked is None:
             self._turned_up(event.stream)
             return []
-        if tracked.member is not None:
-            tracked.member.note_trouble_of(tracked, now)
+        booking = tracked.booking
+        if booking.member is not None:
+            booking.member.note_trouble_of(booking, now)
         if tracked.status is None:
             tracked.status = event.status
             self._served(tracked, event.served, now)
         self._verdict(tracked, event.ending, now)
-        if tracked.member is not None and event.ending != "lost":
-            tracked.member.reconciler.took(now - tracked.sent_at)
+        if booking.member is not None and event.ending != "lost":
+            booking.member.reconciler.took(now - booking.sent_at)
         if event.ending == "complete" and event.usage is not None and (tracked.status or 200) < 400:
             self._learn(tracked, event.usage)
             self._learn_pace(tracked, event.usage.completion_tokens, now)
@@ -157,15 +193,20 @@ class Ledger:
             lost.append(self._close(oldest, RequestEnded(oldest.stream, "lost", details=details), now))
         return lost
 
-    def give_up(self, tracked: Iterable[Tracked], now: float) -> list[Conclude]:
+    def give_up(self, bookings: Iterable[Booking], now: float) -> list[Conclude]:
         """These are over, by their engine's count. Whoever turns up again speaks against it."""
         lost = []
-        for one in tracked:
-            if one.member is not None:
-                self._given_up[one.stream] = one.member
+        for booking in bookings:
+            tracked = self.requests[booking.stream]
+            if booking is not tracked.booking:
+                self.release(tracked, booking, computed=True)
+                continue
+            if booking.member is not None:
+                self._given_up[booking.stream] = booking.member
                 if len(self._given_up) > GIVEN_UP:
                     del self._given_up[next(iter(self._given_up))]
-            lost.append(self._close(one, RequestEnded(one.stream, "lost", details=LOST_BY_COUNT), now))
+            event = RequestEnded(booking.stream, "lost", details=LOST_BY_COUNT)
+            lost.append(self._close(tracked, event, now))
         return lost
 
     def _turned_up(self, stream: StreamId) -> None:
@@ -173,28 +214,40 @@ class Ledger:
             member.reconciler.turned_up(stream)
 
     def check(self) -> None:
-        """Assert that members hold exactly the requests of the ledger, and that these alone are sharers."""
+        """Assert that what members carry is the sum of the bookings of the ledger's requests.
+
+        And that these requests alone are sharers.
+        """
         assert self.sharers == Counter(one.prefix for one in self.requests.values() if one.prefix)
-        for stream, tracked in self.requests.items():
-            assert stream == tracked.stream
-            if tracked.member is not None:
-                assert tracked.member.holds.get(stream) is tracked, stream
         members = (*self._fleet.members.values(), *self._fleet.leaving.values())
-        held = sum(len(member.holds) for member in members)
-        assert held == sum(1 for tracked in self.requests.values() if tracked.member is not None)
+        booked: dict[EndpointId, list[Booking]] = {member.state.id: [] for member in members}
+        for stream, tracked in self.requests.items():
+            bookings = (tracked.booking, *tracked.stages)
+            assert all(each.stream == stream == tracked.stream for each in bookings)
+            assert all(each.member is not None for each in tracked.stages), stream
+            for booking in bookings:
+                if booking.member is not None:
+                    assert booking.member.bookings.held.get(stream) is booking, stream
+                    booked[booking.member.state.id].append(booking)
+        for member in members:
+            state, here = member.state, booked[member.state.id]
+            assert state.in_flight == len(member.bookings.held) == len(here), state.id
+            assert state.pending_tokens == sum(one.own_tokens for one in here if one.pending), state.id
+            assert state.context_tokens == sum(one.context_tokens for one in here), state.id
 
     def _local(self, tracked: Tracked, status: int, now: float) -> None:
         """The data plane answered by itself: with a 5xx, because the endpoints it tried did not.
 
         A 504 may just as well be a route's timeout on a long answer: that counts like one bad answer.
         """
-        member = tracked.member
+        booking = tracked.booking
+        member = booking.member
         tracked.judged = True
         if member is None:
             return
-        self._fleet.conclude_prompt(tracked, computed=False)
-        member.heard_of(tracked)
-        member.release_pending(tracked)
+        self._fleet.conclude_prompt(booking, computed=False)
+        member.heard_of(booking)
+        member.computed(booking)
         if status == 504:
             member.health.erred(tracked.stream, "answered too late: the data plane said 504", now)
         elif status >= 500:
@@ -202,22 +255,26 @@ class Ledger:
 
     def _served(self, tracked: Tracked, served: EndpointId | None, now: float) -> None:
         """Move the accounting to who really served; an unknown name proves nothing."""
-        picked = tracked.member
+        booking = tracked.booking
+        picked = booking.member
         if served is None or picked is None or served == picked.state.id:
             return
         really = self._fleet.find(served)
         if really is None:
             return
-        tracked.moved = True
+        booking.moved = True
         picked.health.passed_over(now, served)
-        self._fleet.conclude_prompt(tracked, computed=False)
-        picked.close(tracked)
-        self._fleet.left(picked)
+        self._unbook(booking, computed=False)
+        for stage in tracked.stages:
+            if stage.member is really:  # it does all that is left to do
+                self._fleet.conclude_prompt(stage, computed=False)
+                really.release(stage)
+                tracked.stages = tuple([each for each in tracked.stages if each is not stage])
         self._match_again(tracked, really)
-        sent_at = tracked.sent_at
-        really.book(tracked, now)
-        tracked.sent_at = sent_at
-        self._fleet.expect(tracked)
+        sent_at = booking.sent_at
+        really.book(booking, now)
+        booking.sent_at = sent_at
+        self._fleet.expect(tracked, booking)
         if tracked.model is not None and tracked.model in self._fleet.adapters:
             really.use_adapter(tracked.model)
 
@@ -229,8 +286,9 @@ class Ledger:
         self.matched_tokens += matched - tracked.matched_tokens
         self._recent_matched += matched - tracked.matched_tokens
         tracked.matched_tokens = matched
-        tracked.own_tokens = tracked.prompt_tokens - matched
-        tracked.predicted_s = max(tracked.predicted_s, ttft_s(state, tracked.own_tokens, self._costs))
+        booking = tracked.booking
+        booking.own_tokens = tracked.prompt_tokens - matched
+        booking.predicted_s = max(booking.predicted_s, ttft_s(state, booking.own_tokens, self._costs))
 
     def _judge(self, tracked: Tracked, member: Member, status: int, now: float) -> None:
         tracked.judged = True
@@ -239,7 +297,7 @@ class Ledger:
         elif status >= 500:
             member.health.erred(tracked.stream, f"answered {status}", now)
         else:
-            member.health.answered(tracked.sent_at, now)
+            member.health.answered(tracked.booking.sent_at, now)
             if status < 400:
                 self._fleet.doubts.answered(tracked.kind, member.state.slot, now)
             elif status in REFUSALS:
@@ -251,13 +309,14 @@ class Ledger:
 
         Except of an unseen answer: without it, a trial would never succeed.
         """
-        member = tracked.member
+        booking = tracked.booking
+        member = booking.member
         if member is not None and tracked.unseen and ending == "lost" and not tracked.judged:
-            member.health.answered(tracked.sent_at, now)
+            member.health.answered(booking.sent_at, now)
         if member is None or ending in ("aborted", "lost"):
             return
         if ending == "complete":
-            member.signed(tracked, now)
+            member.signed(booking, now)
             if not tracked.judged:
                 self._judge(tracked, member, tracked.status or 200, now)
         elif tracked.judged:
@@ -271,7 +330,7 @@ class Ledger:
     def _learn(self, tracked: Tracked, usage: Usage) -> None:
         self.estimator.learn(tracked.model, tracked.prompt_bytes, usage)
         if usage.completion_tokens > 0:
-            self._computed += GAIN * (tracked.own_tokens - self._computed)
+            self._computed += GAIN * (tracked.booking.own_tokens - self._computed)
             self._generated += GAIN * (usage.completion_tokens - self._generated)
             self._fleet.bytes_per_token = self.estimator.bytes_per_token
             self._fleet.prompt_share = self._computed / (self._computed + self._generated)
@@ -281,7 +340,7 @@ class Ledger:
 
     def _learn_pace(self, tracked: Tracked, tokens: int, now: float) -> None:
         """From an answer of *tokens* tokens that was streamed: of others nobody knows when the first came."""
-        member, first_at = tracked.member, tracked.first_at
+        member, first_at = tracked.booking.member, tracked.first_at
         if member is None or first_at is None or tokens < FEWEST_TOKENS or not tracked.streaming:
             return
         predicted_s = (tracked.first_step_s + step_s(member.state, self._costs)) / 2
@@ -297,12 +356,12 @@ class Ledger:
             left = self.sharers.pop(tracked.prefix) - 1
             if left:
                 self.sharers[tracked.prefix] = left
-        member, served = tracked.member, event.served
-        if member is not None:
-            self._fleet.conclude_prompt(tracked, computed=_computed(tracked, event.ending, now))
+        booking, served = tracked.booking, event.served
+        if (member := booking.member) is not None:
             served = served or (member.state.id if tracked.status is not None else None)
-            member.close(tracked)
-            self._fleet.left(member)
+            self._unbook(booking, computed=_computed(tracked, event.ending, now))
+        for stage in tracked.stages:
+            self.release(tracked, stage, computed=False)
         arrived_at, first_at = tracked.arrived_at, tracked.first_at
         ttft_s = None if first_at is None else first_at - arrived_at
         outcome = Outcome(
@@ -314,7 +373,7 @@ class Ledger:
             event.usage,
             event.details,
             event.attempts,
-            tracked.trouble,
+            booking.trouble,
         )
         return Conclude(tracked.stream, outcome)
 
@@ -326,4 +385,4 @@ def _computed(tracked: Tracked, ending: Ending, now: float) -> bool:
     if ending == "complete":
         return True
     untold = ending == "lost" or (tracked.unseen and ending == "aborted")
-    return untold and now - tracked.sent_at >= tracked.predicted_s
+    return untold and now - tracked.booking.sent_at >= tracked.booking.predicted_s

@@ -22,7 +22,7 @@ from headgate.picker.health import Condition
 from headgate.picker.ledger import Ledger
 from headgate.picker.member import Member
 from headgate.picker.settings import MachineSettings
-from headgate.picker.tracked import Tracked
+from headgate.picker.tracked import Booking, Tracked
 from headgate.picker.view import EndpointView, PoolView
 from headgate.picker.waiting import Waiting
 from headgate.scheduling.api import DOWN, SUSPECT, Ask, Profile
@@ -113,9 +113,11 @@ class PoolMachine:
         """The pool's endpoints that are not `up`, and why."""
         members = self._fleet.members
         return {
-            member.state.id: (member.health.condition, member.health.reason)
-            for member in self._fleet.concerns.unwell
-            if member.health.condition != "up" and members.get(member.state.id) is member
+            state.id: (member.health.condition, member.health.reason)
+            for state in self._fleet.concerns.unwell
+            if (member := members.get(state.id)) is not None
+            and member.state is state
+            and member.health.condition != "up"
         }
 
     def refusing(self) -> Mapping[EndpointId, str]:
@@ -375,11 +377,18 @@ class PoolMachine:
         output = averages.output_tokens(request)
         a_step_s = step_s(state, costs)
         predicted_s = prefill_s(state, own_tokens, costs) + a_step_s
+        booking = Booking(
+            stream,
+            own_tokens,
+            prompt_tokens + output // 2,
+            predicted_s,
+            0.0 if request.streaming else output * a_step_s,
+            silent=request.unseen,
+        )
         tracked = Tracked(
             stream,
             case.model,
             case.arrived_at,
-            now,
             request.streaming,
             request.unseen,
             0 if request.media_tokens else request.prompt_bytes,
@@ -387,11 +396,8 @@ class PoolMachine:
             BLOCK_BYTES / averages.bytes_per_token,
             prompt_tokens,
             matched_tokens,
-            own_tokens,
-            prompt_tokens + output // 2,
-            predicted_s,
-            0.0 if request.streaming else output * a_step_s,
-            case.kind,
+            booking,
+            kind=case.kind,
             prefix=prefix,
             ticket=case.ticket,
         )
@@ -483,7 +489,7 @@ class PoolMachine:
             extra_requests=state.extra_requests,
             load=None if stale else state.load,
             scrape_age_s=None if state.scraped_at is None else now - state.scraped_at,
-            scrape_error=member.scrape_error,
+            scrape_error=member.correction.error,
             models_error=member.models_error,
             prefix_blocks=self._fleet.index.blocks(state.slot),
             prefix_fill=state.fill,

@@ -6,7 +6,7 @@ from operator import attrgetter
 
 from headgate.model.ids import StreamId
 from headgate.model.load import Load
-from headgate.picker.tracked import Tracked
+from headgate.picker.tracked import Booking
 
 COUNTED_S = 1.0
 """So long after it was sent, a request is in the engine's count: reading a prompt takes time."""
@@ -68,7 +68,7 @@ class Reconciler:
         if (guess := self._guesses.pop(stream, None)) is not None:
             self._alive[guess] += 1
 
-    def scraped(self, load: Load, holds: Collection[Tracked], now: float) -> list[Tracked]:
+    def scraped(self, load: Load, holds: Collection[Booking], now: float) -> list[Booking]:
         """A scrape succeeded; those of *holds* to be given up."""
         numbers = load.running, load.waiting, load.progress
         if self._numbers is not None and numbers != self._numbers:
@@ -97,7 +97,7 @@ class Reconciler:
                 del self._guesses[next(iter(self._guesses))]
         return lost
 
-    def _judge(self, at: float, reported: int, holds: Collection[Tracked]) -> None:
+    def _judge(self, at: float, reported: int, holds: Collection[Booking]) -> None:
         excess = len(holds) - reported
         if excess > 0:
             excess = sum([one.sent_at < at - COUNTED_S for one in holds]) - reported

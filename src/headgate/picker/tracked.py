@@ -1,6 +1,6 @@
-"""A request in the pool's hands."""
+"""A request in the pool's hands, and what it takes of endpoints."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -10,6 +10,40 @@ from headgate.model.ids import StreamId
 if TYPE_CHECKING:
     from headgate.picker.member import Member
 
+Role = Literal["whole", "prefill", "decode"]
+"""What of a request an endpoint does: all of it; computing its prompt for another one; answering with a
+prompt that another one computes. `prefill` is over at the first token."""
+
+
+class Booking(msgspec.Struct, eq=False):
+    """What one request takes of one endpoint. Everything an endpoint carries is the sum of its bookings."""
+
+    stream: StreamId
+    own_tokens: int
+    """Prompt tokens to be computed there: those that are not cached."""
+    context_tokens: int
+    """Prompt and expected answer tokens that it holds there."""
+    predicted_s: float
+    """Predicted seconds to its first token."""
+    answer_s: float = 0.0
+    """Predicted seconds from there to its first sign: the whole answer, when it is not streamed."""
+    role: Role = "whole"
+    sent_at: float = 0.0
+    member: "Member | None" = None
+    """Where it is booked; None: nowhere (any more)."""
+    expected: bytes = b""
+    """Blocks of the prompt that the index expects at `member` until the prompt's fate is known."""
+    silent: bool = False
+    """No first token or answer will be told of it: nothing is awaited."""
+    pending: bool = False
+    """Its prompt is not computed yet, as far as known; only while it is booked."""
+    since_scrape: bool = False
+    """Still pending and sent after the endpoint's newest scrape."""
+    trouble: str | None = None
+    """What was held against the endpoint while the request waited there. As `Outcome.trouble`."""
+    moved: bool = False
+    """Another endpoint than the picked one has it: `trouble` says nothing any more."""
+
 
 class Tracked(msgspec.Struct, eq=False):
     """A routed request until its end."""
@@ -17,7 +51,6 @@ class Tracked(msgspec.Struct, eq=False):
     stream: StreamId
     model: str | None
     arrived_at: float
-    sent_at: float
     streaming: bool
     unseen: bool
     prompt_bytes: int
@@ -27,31 +60,18 @@ class Tracked(msgspec.Struct, eq=False):
     """Estimated prompt tokens of a block."""
     prompt_tokens: int
     matched_tokens: int
-    own_tokens: int
-    context_tokens: int
-    predicted_s: float
-    """Predicted seconds to its first token."""
-    answer_s: float
-    """Predicted seconds from there to its first sign: the whole answer, when it is not streamed."""
+    booking: Booking
+    """At the endpoint that answers."""
+    stages: tuple[Booking, ...] = ()
+    """At other endpoints that have a part in it, until that part is over."""
     kind: int = 0
     """Stands for its path and model; see `Doubts`."""
-    member: "Member | None" = None
-    expected: bytes = b""
-    """Those of `blocks` that the index expects at `member` until the prompt's fate is known."""
-    pending: bool = False
-    """Its prompt is not computed yet, as far as known."""
-    since_scrape: bool = False
-    """Still pending and sent after the endpoint's newest scrape."""
     first_at: float | None = None
     first_step_s: float = 0.0
     """Predicted seconds of a decode step when its first token came."""
     prefix: bytes = b""
     """The last block that the best-matching endpoint held of it at its decision; empty: nobody held any."""
     status: int | None = None
-    trouble: str | None = None
-    """As `Outcome.trouble`."""
-    moved: bool = False
-    """Another endpoint than the picked one serves it."""
     ticket: Ticket | None = None
     """Where flow control counts it."""
     judged: bool = False

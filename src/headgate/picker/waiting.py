@@ -155,5 +155,5 @@ class Waiting:
                 continue
             if state.severity < best:
                 best, found = state.severity, False
-            found = found or member not in full
+            found = found or not state.full
         return found

@@ -75,7 +75,8 @@ class EndpointState:
 
     Counts are the router's own accounting at decision time; `extra_*` is load that the engine reports
     beyond it (another gateway, a restarted picker) and is zero while no fresh scrape shows any.
-    Whoever changes a field sets `seen` to None, except for `cold_turn` and `full`.
+    Fields are changed by the methods below alone, which forget `seen`; `full` and `cold_turn`, which it does
+    not contain, may be set. A test looks for other changes.
     """
 
     __slots__ = (
@@ -138,3 +139,50 @@ class EndpointState:
         """Number of the pool's decision that last sent a prompt here which was cached nowhere; 0: none."""
         self.seen: Seen | None = None
         """What the scheduler made of all this; None: something has changed since."""
+
+    def carry(self, requests: int, pending_tokens: int, context_tokens: int) -> None:
+        """So much more is there, or less."""
+        self.in_flight += requests
+        self.pending_tokens += pending_tokens
+        self.context_tokens += context_tokens
+        self.seen = None
+
+    def correct(
+        self,
+        load: Load | None,
+        scraped_at: float | None,
+        extra_requests: int,
+        extra_pending_tokens: int,
+        extra_context_tokens: int,
+    ) -> None:
+        """What the newest scrape says, and what of it is somebody else's."""
+        self.load = load
+        self.scraped_at = scraped_at
+        self.extra_requests = extra_requests
+        self.extra_pending_tokens = extra_pending_tokens
+        self.extra_context_tokens = extra_context_tokens
+        self.seen = None
+
+    def judge(self, severity: int, complaint: str, ramp: float) -> None:
+        """How well it is."""
+        self.severity = severity
+        self.complaint = complaint
+        self.ramp = ramp
+        self.seen = None
+
+    def refill(self, fill: float) -> None:
+        """How full its index is."""
+        self.fill = fill
+        self.seen = None
+
+    def compare(self, pace: float) -> None:
+        """How fast it is beside others."""
+        if pace != self.pace:
+            self.pace = pace
+            self.seen = None
+
+    def rename(self, endpoint: Endpoint) -> None:
+        """What the pool says of it; the address is the same."""
+        self.endpoint = endpoint
+        self.name = endpoint.name
+        self.seen = None

@@ -23,7 +23,7 @@ from headgate.picker.events import (
 )
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
-from headgate.picker.tracked import Tracked
+from headgate.picker.tracked import Booking, Tracked
 from headgate.scheduling.profiles import PROFILES
 
 KEY = PoolKey("default/pool")
@@ -72,6 +72,15 @@ def arrives(stream: int, prompt: str = "", **fields: object) -> RequestArrived:
     )
 
 
+BOOKED = ("own_tokens", "context_tokens", "predicted_s", "answer_s", "role")
+
+
+def booking(stream: int, **fields: object) -> Booking:
+    """What a request takes of an endpoint: nothing, unless said."""
+    values: dict[str, object] = {"own_tokens": 0, "context_tokens": 0, "predicted_s": 0.0}
+    return Booking(StreamId(stream), **(values | fields))  # type: ignore[arg-type]
+
+
 def tracking(arrived: RequestArrived, now: float = 0.0, **fields: object) -> Tracked:
     """The request of *arrived* as it is booked at *now*."""
     request = arrived.request
@@ -80,15 +89,12 @@ def tracking(arrived: RequestArrived, now: float = 0.0, **fields: object) -> Tra
         "block_tokens": 32.0,
         "prompt_tokens": 0,
         "matched_tokens": 0,
-        "own_tokens": 0,
-        "context_tokens": 0,
-        "predicted_s": 0.0,
-        "answer_s": 0.0,
     }
+    booked = {name: fields.pop(name) for name in BOOKED if name in fields}
+    values["booking"] = booking(arrived.stream, silent=request.unseen, **booked)
     return Tracked(
         arrived.stream,
         request.model,
-        now,
         now,
         request.streaming,
         request.unseen,

@@ -1,11 +1,12 @@
 """Saturation and the verdict, as tables."""
 
 import pytest
-from tests.unit.picker.picker_builders import an_endpoint, arrives, tracking
+from tests.unit.picker.picker_builders import an_endpoint, booking
 
 from headgate.model.load import Load
 from headgate.picker.admission import Go, Refuse, saturation, verdict
-from headgate.picker.member import Concerns, Member
+from headgate.picker.concerns import Concerns
+from headgate.picker.member import Member
 from headgate.picker.settings import AdmissionSettings, HealthSettings
 from headgate.scheduling.api import COOLING, DOWN, FINE, SUSPECT
 
@@ -22,7 +23,7 @@ def a_member(severity: int = FINE, load: Load | None = None) -> Member:
 
 def send(member: Member, count: int, tokens: int) -> None:
     for _ in range(count):
-        member.book(tracking(arrives(len(member.holds)), own_tokens=tokens), 0.0)
+        member.book(booking(len(member.bookings.held), own_tokens=tokens), 0.0)
 
 
 def full(waiting: int, kv_used: float | None = None) -> Load:

@@ -182,7 +182,7 @@ def test_an_answer_teaches_the_time_per_later_token(ledger: Ledger) -> None:
 def test_the_step_is_the_mean_of_those_at_first_token_and_end(ledger: Ledger) -> None:
     book(ledger, 1, "a")
     ledger.first_token(token(1), 1.0)
-    book(ledger, 2, "a").context_tokens = 100
+    book(ledger, 2, "a")
     steps = [6.5e-3 + 20e-6 * n + 49e-9 * 100 * n for n in (1, 2)]
     ledger.ended(ends(1, usage=Usage(100, 17)), 1.0 + 16 * sum(steps) / 2)
     assert member(ledger, "a").pace.log == pytest.approx(0.0)

@@ -20,10 +20,11 @@ from tests.unit.picker.picker_builders import (
 from headgate.model.endpoints import ModelRule, TargetModel
 from headgate.model.load import ModelCard
 from headgate.picker.actions import Reject, Relist, Route
+from headgate.picker.concerns import Concerns
 from headgate.picker.events import ModelsListed
 from headgate.picker.listings import Listings
 from headgate.picker.machine import RELIST_S, PoolMachine
-from headgate.picker.member import Concerns, Member
+from headgate.picker.member import Member
 from headgate.picker.settings import HealthSettings
 from headgate.scheduling.api import DOWN, SUSPECT
 

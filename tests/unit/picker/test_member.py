@@ -3,12 +3,13 @@
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from tests.unit.picker.picker_builders import an_endpoint, arrives, tracking
+from tests.unit.picker.picker_builders import an_endpoint, booking
 
 from headgate.model.load import Load
-from headgate.picker.member import Concerns, Member
+from headgate.picker.concerns import Concerns
+from headgate.picker.member import Member
 from headgate.picker.settings import AdmissionSettings, HealthSettings
-from headgate.picker.tracked import Tracked
+from headgate.picker.tracked import Booking
 
 LIMITS = AdmissionSettings()
 
@@ -18,13 +19,12 @@ def member() -> Member:
     return Member(an_endpoint("a"), 0, HealthSettings(), Concerns())
 
 
-def book(member: Member, stream: int, now: float = 0.0, own: int = 100, **fields: object) -> Tracked:
-    """A request of *own* uncached tokens and twice the context, expected to answer after 100 ms."""
-    arrived = arrives(stream, "", **fields)
-    tracked = tracking(arrived, now, own_tokens=own, context_tokens=2 * own, predicted_s=0.1)
-    member.book(tracked, now)
+def book(member: Member, stream: int, now: float = 0.0, own: int = 100, **fields: object) -> Booking:
+    """One of *own* uncached tokens and twice the context, expected to answer after 100 ms."""
+    made = booking(stream, own_tokens=own, context_tokens=2 * own, predicted_s=0.1, **fields)
+    member.book(made, now)
     member.check()
-    return tracked
+    return made
 
 
 def load(waiting: int = 0, running: int = 0, progress: float | None = None) -> Load:
@@ -42,11 +42,11 @@ def test_a_request_weighs_from_its_decision_to_its_end(member: Member) -> None:
     member.signed(first, 0.2)
     member.signed(first, 0.3)  # saying it twice releases nothing twice
     assert sums(member) == (2, 50, 300)
-    member.close(first)
-    member.close(second)
+    member.release(first)
+    member.release(second)
     member.check()
     assert sums(member) == (0, 0, 0)
-    assert not member.holds and not member.unsigned
+    assert not member.bookings.held and not member.bookings.awaited
 
 
 def test_newer_numbers_are_wanted_where_they_may_change_something(member: Member) -> None:
@@ -74,7 +74,7 @@ def test_what_an_engine_reports_beyond_ours_is_extra(member: Member) -> None:
 
 
 def test_requests_that_ended_between_two_scrapes_are_not_somebody_elses(member: Member) -> None:
-    member.close(book(member, 1))
+    member.release(book(member, 1))
     member.scraped(load(running=1), 1.0, 10.0, 100.0)  # the engine may not have noticed the end yet
     assert member.state.extra_requests == 0
     member.scraped(load(running=1), 2.0, 10.0, 100.0)
@@ -125,24 +125,24 @@ def test_prompts_of_more_than_a_step_wait(member: Member) -> None:
 
 def test_only_a_suspicion_that_proved_wrong_makes_patient(member: Member) -> None:
     member.signed(book(member, 1, 0.0), 1.0)
-    assert member.lateness == 1.0
+    assert member.liveness.lateness == 1.0
     late = book(member, 2, 2.0)
     member.health.hanging(2.9, "no sign of life")
     member.signed(late, 3.0)
-    assert member.lateness == pytest.approx(1 + 0.5 * 9)
+    assert member.liveness.lateness == pytest.approx(1 + 0.5 * 9)
 
 
 def test_long_answers_in_time_make_impatient_again_and_short_ones_teach_nothing(member: Member) -> None:
-    member.lateness = 5.0
+    member.liveness.lateness = 5.0
     member.signed(book(member, 1, 0.0), 0.1)
-    assert member.lateness == 5.0
+    assert member.liveness.lateness == 5.0
     long = book(member, 2, 1.0)
     long.predicted_s = 2.0
     member.signed(long, 3.0)
-    assert member.lateness == pytest.approx(5 - 0.05 * 4)
+    assert member.liveness.lateness == pytest.approx(5 - 0.05 * 4)
 
 
 def test_an_unseen_answer_is_never_awaited(member: Member) -> None:
-    book(member, 1, unseen=True)
-    assert member.holds and not member.unsigned
-    assert member.overdue(HealthSettings(), 1000.0) is None
+    book(member, 1, silent=True)
+    assert member.bookings.held and not member.bookings.awaited
+    assert member.overdue(1000.0) is None

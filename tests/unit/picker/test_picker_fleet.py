@@ -8,6 +8,7 @@ from tests.unit.picker.picker_builders import (
     an_endpoint,
     arrives,
     blocks,
+    booking,
     lists,
     no_scrape,
     scrape,
@@ -18,7 +19,7 @@ from headgate.model.load import ModelCard
 from headgate.picker.fleet import Fleet
 from headgate.picker.member import Member
 from headgate.picker.settings import MachineSettings
-from headgate.picker.tracked import Tracked
+from headgate.picker.tracked import Booking
 from headgate.scheduling.api import Ask
 from headgate.scheduling.profiles import PROFILES
 from headgate.scheduling.scheduler import Scheduler
@@ -38,20 +39,21 @@ def change(fleet: Fleet, names: str, now: float = 0.0, serving: bool = False) ->
     fleet.check()
 
 
-def holding(member: Member) -> Tracked:
-    tracked = tracking(arrives(1))
-    member.book(tracked, 0.0)
-    return tracked
+def holding(member: Member) -> Booking:
+    made = booking(1)
+    member.book(made, 0.0)
+    return made
 
 
 def remember(fleet: Fleet, name: str) -> None:
     """The endpoint computed PROMPT."""
     member = fleet.members[address(name)]
     tracked = tracking(arrives(77), blocks=PROMPT)
-    member.book(tracked, 0.0)
-    fleet.expect(tracked)
-    fleet.conclude_prompt(tracked, computed=True)
-    member.close(tracked)
+    booked = tracked.booking
+    member.book(booked, 0.0)
+    fleet.expect(tracked, booked)
+    fleet.conclude_prompt(booked, computed=True)
+    member.release(booked)
 
 
 def matched(fleet: Fleet, name: str) -> int:
@@ -83,10 +85,10 @@ def test_a_member_that_leaves_idle_is_gone_and_its_slot_is_free(fleet: Fleet) ->
 
 def test_a_member_that_leaves_busy_stays_until_its_last_request_ends(fleet: Fleet) -> None:
     member = fleet.members[address("b")]
-    tracked = holding(member)
+    booked = holding(member)
     change(fleet, "a")
     assert fleet.find(address("b")) is member
-    member.close(tracked)
+    member.release(booked)
     fleet.left(member)
     fleet.check()
     assert fleet.find(address("b")) is None
