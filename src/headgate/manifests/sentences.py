@@ -87,7 +87,8 @@ def _sentence(cls: type[KubeObject], data: Mapping[str, Any], field: str, value:
     if what.startswith("Invalid enum value") or (choices and not isinstance(value, (Mapping, list))):
         near = _near(str(value), choices)
         return f"{shown(value)} is unknown; it can be {', '.join(choices)}{near}"
-    if length is not None and not (description and length[1] == "str" and value):
+    too_long = length is not None and length[2] == "<="
+    if length is not None and (too_long or not (description and length[1] == "str" and value)):
         return _of_length(value, length[1], length[2], int(length[3]))
     if description is not None and (isinstance(value, str) or description not in _TEXTS):
         return f"must be {description}, not {shown(value)}{_instead(description, value)}"
@@ -254,7 +255,7 @@ def _instead(description: str, value: object) -> str:
             return ""
         whole = round(seconds * 1000) / 1000
         text = written_seconds(whole) if whole == int(whole) else f"{round(whole * 1000)}ms"
-        return f": write {text}"
+        return f": write {text}" if re.fullmatch(r"([0-9]{1,5}(h|m|s|ms)){1,4}", text) else ""
     if description == GROUP and isinstance(value, str) and "/" in value:
         return f": the version does not stand here, write {value.partition('/')[0]}"
     if description == HOSTNAME and isinstance(value, str):

@@ -100,3 +100,30 @@ def test_values_are_quoted_in_part() -> None:
         "a mapping",
         "nothing",
     ]
+
+
+@pytest.mark.parametrize(
+    ("duration", "says"),
+    [("60 m", ": write 60m"), ("90 seconds", ": write 1m30s"), ("99999999999h", "not '99999999999h' [")],
+)
+def test_a_duration_is_mended_where_one_can_be_written(duration: str, says: str) -> None:
+    rule = {"timeouts": {"request": duration}}
+    assert says in only_problem({"parentRefs": [{"name": "gate"}], "rules": [rule]})
+
+
+def test_what_is_too_long_is_called_so() -> None:
+    path = {"type": "PathPrefix", "value": "/" + "x" * 2000}
+    told = only_problem({"parentRefs": [{"name": "gate"}], "rules": [{"matches": [{"path": path}]}]})
+    assert "at most 1024 characters" in told
+
+
+def only_problem(spec: dict[str, Any]) -> str:
+    """Of an HTTPRoute."""
+    raw = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "r"},
+        "spec": spec,
+    }
+    (problem,) = decode(raw, "f", lambda _: 1).problems
+    return str(problem)
