@@ -8,7 +8,7 @@ from aiohttp import web
 
 from headgate.app.picker.decision_log import DecisionLog
 from headgate.io.unix import private_socket
-from headgate.io.web.admin import loopback_names_only
+from headgate.io.web.admin import LOOPBACK_NAMES, loopback_names_only
 from headgate.io.web.metrics import PickerMetrics, resident_bytes
 from headgate.model.ids import RequestId
 from headgate.model.printable import printable_json
@@ -95,8 +95,8 @@ def admin_app(status: Callable[[], Status], decisions: DecisionLog) -> web.Appli
     return app
 
 
-def metrics_app(metrics: PickerMetrics) -> web.Application:
-    """`/metrics`."""
+def metrics_app(metrics: PickerMetrics, host: str) -> web.Application:
+    """`/metrics`, served at the address *host*. On loopback no page of somebody else's name may read it."""
 
     async def page(_: web.Request) -> web.Response:
         return web.Response(
@@ -104,7 +104,8 @@ def metrics_app(metrics: PickerMetrics) -> web.Application:
             headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 
-    app = web.Application()
+    guarded = host == "::1" or host in LOOPBACK_NAMES
+    app = web.Application(middlewares=[loopback_names_only] if guarded else [])
     app.add_routes([web.get("/metrics", page)])
     return app
 

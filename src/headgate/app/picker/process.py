@@ -318,7 +318,9 @@ class Picker:
         options = self._options
         metrics_port = admin_port = 0
         if options.metrics_port is not None:
-            site = await serve_tcp(metrics_app(self._metrics), options.metrics_host, options.metrics_port)
+            site = await serve_tcp(
+                metrics_app(self._metrics, options.metrics_host), options.metrics_host, options.metrics_port
+            )
             stack.push_async_callback(site.close)
             metrics_port = site.port
 

@@ -145,12 +145,22 @@ def anything(pool: PoolKey, name: str) -> bool:
 
 
 async def test_metrics() -> None:
-    site = await serve_tcp(
-        metrics_app(PickerMetrics(lambda: Reading((), 0, 0, "python"), anything, anything)),
-        "127.0.0.1",
-        0,
-    )
-    code, page = await get(site.port, "/metrics")
+    site = await serve_tcp(page("127.0.0.1"), "127.0.0.1", 0)
+    code, text = await get(site.port, "/metrics")
     assert code == 200
-    assert 'wire="python"' in page
+    assert 'wire="python"' in text
     await site.close()
+
+
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1", 403), ("::1", 403), ("0.0.0.0", 200)])
+async def test_on_loopback_no_page_of_another_name_reads_metrics(host: str, status: int) -> None:
+    site = await serve_tcp(page(host), "127.0.0.1", 0)
+    url, named = f"http://127.0.0.1:{site.port}/metrics", {"host": "evil.example"}
+    async with aiohttp.ClientSession() as http, http.get(url, headers=named) as answer:
+        assert answer.status == status
+    await site.close()
+
+
+def page(host: str) -> Any:
+    """The metrics, for the address *host*."""
+    return metrics_app(PickerMetrics(lambda: Reading((), 0, 0, "python"), anything, anything), host)
