@@ -37,6 +37,31 @@ def read_key(text: str) -> ApiKey:
 
 MOST_CLIENTS = 10_000
 """Clients that one file or policy may name."""
+LONGEST_CLIENT = 253
+"""Characters of a client's name: what Kubernetes allows the name of a Secret's value."""
+
+
+class Clients:
+    """Clients and their keys, as they are read from one place."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        """By key."""
+
+    def add(self, client: str, key: str) -> None:
+        """One more. Raises ValueError, whose message shows no key, for what cannot be used."""
+        if not 0 < len(client) <= LONGEST_CLIENT or not all("!" <= letter <= "~" for letter in client):
+            raise ValueError(f"{client[:50]!r} is no name of a client")
+        text = read_key(key).text
+        other = self._names.setdefault(text, client)
+        if other != client:
+            raise ValueError(f"the clients {other} and {client} have one key: nobody could tell them apart")
+
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Who, and the key. Raises ValueError when there are too many."""
+        if len(self._names) > MOST_CLIENTS:
+            raise ValueError(f"more than {MOST_CLIENTS} clients")
+        return tuple(sorted((client, key) for key, client in self._names.items()))
 
 
 def read_clients(text: str) -> tuple[tuple[str, str], ...]:
@@ -45,28 +70,21 @@ def read_clients(text: str) -> tuple[tuple[str, str], ...]:
 
     Raises ValueError, whose message names the line and shows no key.
     """
-    clients: dict[str, str] = {}
+    clients, empty = Clients(), True
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         words = line.replace(":", " ", 1).split()
         if len(words) != 2:
             raise ValueError(f"line {number} must be a client's name, a colon and its key")
-        client, key = words
-        if not all("!" <= letter <= "~" for letter in client) or len(client) > 253:
-            raise ValueError(f"line {number}: this is no name of a client")
         try:
-            key = read_key(key).text
+            clients.add(*words)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
-        if clients.setdefault(key, client) != client:
-            message = f"{client} has the key of {clients[key]}: nobody could tell them apart"
-            raise ValueError(f"line {number}: {message}")
-    if not clients:
+        empty = False
+    if empty:
         raise ValueError("it names no client")
-    if len(clients) > MOST_CLIENTS:
-        raise ValueError(f"it names more than {MOST_CLIENTS} clients")
-    return tuple(sorted((client, key) for key, client in clients.items()))
+    return clients.pairs()
 
 
 def read_secret(data: object, string_data: object, name: str) -> ApiKey:

@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from headgate.gateway import ir
 from headgate.model import absent
-from headgate.model.api_keys import MOST_CLIENTS, read_key
+from headgate.model.api_keys import Clients
 from headgate.model.meta import Identity
 from headgate.model.objects import AccessPolicy, ApiKeyClients, ConfigMap, JwtClients, Secret
 from headgate.model.objects.access import KeyRef
@@ -20,8 +21,6 @@ from headgate.model.tls_material import read_value
 
 DEFAULT = "client-keys"
 """Name of the access that holds where no policy does."""
-LONGEST_CLIENT = 253
-"""Characters of a client's name: what Kubernetes allows the name of a Secret's value."""
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -88,7 +87,7 @@ def read(world: Store, policy: Identity) -> Read:
 
 
 def _keys(world: Store, policy: Identity, name: str, wanted: ApiKeyClients) -> Read:
-    clients: dict[str, str] = {}
+    clients = Clients()
     problems: list[tuple[str, str]] = []
     for index, ref in enumerate(wanted.secret_refs):
         field = f"spec.apiKeys.secretRefs[{index}]"
@@ -101,21 +100,14 @@ def _keys(world: Store, policy: Identity, name: str, wanted: ApiKeyClients) -> R
             try:
                 if isinstance(value, ValueError):
                     raise value
-                key = read_key(str(value)).text
-                if not 0 < len(client) <= LONGEST_CLIENT or not client.isprintable() or not client.isascii():
-                    raise ValueError(f"{client[:50]!r} is no name of a client")
-                if key in clients and clients[key] != client:
-                    raise ValueError(
-                        f"the clients {clients[key]} and {client} have one key: nobody could tell them apart"
-                    )
+                clients.add(client, value)
             except ValueError as error:
                 problems.append((field, f"Secret {ref.name}: {error}"))
-            else:
-                clients[key] = client
-    if len(clients) > MOST_CLIENTS:
-        problems.append(("spec.apiKeys.secretRefs", f"more than {MOST_CLIENTS} clients"))
-        clients = {}
-    pairs = tuple(sorted((client, key) for key, client in clients.items()))
+    try:
+        pairs = clients.pairs()
+    except ValueError as error:
+        problems.append(("spec.apiKeys.secretRefs", str(error)))
+        pairs = ()
     return Read(ir.Access(name, ir.Keys(pairs, wanted.header)), tuple(problems))
 
 
@@ -125,13 +117,10 @@ def _names(data: object) -> list[str]:
 
 def _tokens(world: Store, policy: Identity, name: str, wanted: JwtClients) -> Read:
     jwks, field = wanted.jwks, "spec.jwt.jwks"
-    text: str | ValueError | None = jwks.inline
+    tokens = ir.Tokens(wanted.issuer, wanted.audiences, wanted.client_claim, None, jwks.uri)
     if jwks.uri is not None:
-        return Read(
-            ir.Access(
-                name, tokens=ir.Tokens(wanted.issuer, wanted.audiences, wanted.client_claim, None, jwks.uri)
-            )
-        )
+        return Read(ir.Access(name, tokens=tokens))
+    text: str | ValueError | None = jwks.inline
     if jwks.ref is not None:
         field += ".ref"
         text = _value(world, policy.namespace, jwks.ref)
@@ -140,9 +129,7 @@ def _tokens(world: Store, policy: Identity, name: str, wanted: JwtClients) -> Re
     problem = str(text) if isinstance(text, ValueError) else _no_key_set(text)
     if problem is not None or isinstance(text, ValueError):
         return Read(ir.Access(name), ((field, problem or ""),))
-    return Read(
-        ir.Access(name, tokens=ir.Tokens(wanted.issuer, wanted.audiences, wanted.client_claim, text, None))
-    )
+    return Read(ir.Access(name, tokens=replace(tokens, jwks=text)))
 
 
 def _value(world: Store, namespace: str, ref: KeyRef) -> str | ValueError:

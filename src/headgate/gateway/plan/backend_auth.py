@@ -58,18 +58,13 @@ def problems_of(world: Store, policy: BackendAuthPolicy) -> Iterator[Problem]:
     for index, ref in enumerate(policy.spec.target_refs):
         field = f"spec.targetRefs[{index}]"
         first = world.get(chosen, ref.kind, policy.namespace, ref.name)
-        if (ref.kind, policy.namespace, ref.name) not in _there(world, ref.kind, policy.namespace):
+        if ref.name not in absent.names(world, ref.kind, policy.namespace):
             message = absent.sentence(world, ref.kind, policy.namespace, ref.name)
             yield _problem(policy, field, "TargetNotFound", message)
         elif first != policy.identity:
             assert first is not None
             message = f"BackendAuthPolicy {first.name} counts for this backend, and one policy does"
             yield _problem(policy, field, "Conflicted", message)
-
-
-def _there(world: Store, kind: str, namespace: str) -> frozenset[tuple[str, str, str]]:
-    names = absent.names(world, kind, namespace)
-    return frozenset((kind, namespace, name) for name in names)
 
 
 def _problem(policy: BackendAuthPolicy, field: str, reason: str, message: str) -> Problem:
