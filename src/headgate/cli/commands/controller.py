@@ -23,10 +23,9 @@ from headgate.cli.options import (
     trust_option,
 )
 from headgate.cli.options import picker_address as address_of_picker
+from headgate.gateway.provision.settings import ENVOY_IMAGE
 
 app = typer.Typer(add_completion=False)
-
-ENVOY_IMAGE = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
 
 
 @app.command()
