@@ -2,7 +2,6 @@
 
 import msgspec
 
-
 ENVOY_IMAGE = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
 
 
