@@ -81,6 +81,10 @@ async def test_backends_are_verified_and_see_the_gateways_certificate(tmp_path: 
             },
         }
 
+    def alternative(name: str) -> list[dict[str, str]]:
+        return [{"type": "Hostname", "hostname": name}]
+
+    names = ("good", "misnamed", "unsigned", "known", "unknown")
     async with echoing("secure", context) as port:
         objects = [
             gate(https("a", "a"), tls={"backend": {"clientCertificateRef": {"name": "mine"}}}),
@@ -88,17 +92,20 @@ async def test_backends_are_verified_and_see_the_gateways_certificate(tmp_path: 
             secret("mine", mine.sign("gateway.example")),
             authorities("inner", inner),
             authorities("other", ca),
-            *(each for name in ("good", "misnamed", "unsigned") for each in service(name, port)),
-            *(route(name, name, hostnames=[f"{name}.example"]) for name in ("good", "misnamed", "unsigned")),
+            *(each for name in names for each in service(name, port)),
+            *(route(name, name, hostnames=[f"{name}.example"]) for name in names),
             policy("good", hostname="inner.example"),
             policy("misnamed", hostname="other.example"),
             policy("unsigned", hostname="inner.example", caCertificateRefs=[authority_ref("other")]),
+            policy("known", hostname="sni.example", subjectAltNames=alternative("inner.example")),
+            policy("unknown", hostname="inner.example", subjectAltNames=alternative("other.example")),
         ]
         async with lab(tmp_path, *objects) as made:
             status, told = await made.ask("good.example", ca, sni="a.example")
             assert (status, told["name"], told["host"]) == (200, "secure", "good.example")
             assert told["client"] == {"commonName": "gateway.example"}
-            for name in ("misnamed", "unsigned"):
+            assert (await made.ask("known.example", ca, sni="a.example"))[0] == 200
+            for name in ("misnamed", "unsigned", "unknown"):
                 status, told = await made.ask(f"{name}.example", ca, sni="a.example")
                 assert (status, told["error"]["code"]) == (503, "bad-certificate"), told
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc.aio
 from aiohttp import web
+from multidict import CIMultiDictProxy
 from tests.manifests import Manifest
 
 
@@ -46,7 +47,7 @@ async def echoing(
             "method": request.method,
             "path": request.path_qs,
             "host": request.host,
-            "headers": {key.lower(): value for key, value in request.headers.items()},
+            "headers": joined(request.headers),
             "client": dict(part[0] for part in shown["subject"]) if shown else None,
         }
         if seen is not None:
@@ -62,6 +63,11 @@ async def echoing(
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+def joined(headers: CIMultiDictProxy[str]) -> dict[str, str]:
+    """By small letters; several lines of one name are one value, with commas."""
+    return {key.lower(): ",".join(headers.getall(key)) for key in headers}
 
 
 async def _echo_messages(request: web.Request, name: str) -> web.WebSocketResponse:
