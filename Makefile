@@ -11,7 +11,7 @@ SIDE_BY_SIDE := -n $(or $(TEST_PROCESSES),3) --dist loadfile
 COMPILED := tests/unit/flow tests/unit/picker tests/unit/scheduling tests/unit/app/picker/test_decision_log.py tests/unit/io/extproc/test_extproc_hub.py tests/property
 
 .DEFAULT_GOAL := help
-.PHONY: help setup core demo test fast live lint types layers format bench rust conformance clean
+.PHONY: help setup core demo test fast live lint types layers format bench rust conformance lab clean
 
 help:  ## this list
 	@echo "Headgate: an inference gateway for self-hosted LLMs."
@@ -84,6 +84,9 @@ rust: $(STAMP)  ## the native wire's own checks, where cargo is: format, clippy,
 
 conformance: $(STAMP) core  ## an upstream suite, SUITE=gie or gateway, against Headgate as Pods; see docs/conformance/
 	@$(BIN)/python -m tools.conformance $(or $(SUITE),gie) $(CONFORMANCE)
+
+lab: $(STAMP) core  ## our own tests on a cluster: Headgate as Pods in the lab
+	@$(BIN)/python -m tools.lab $(BIN)/python -m pytest -q -n0 $(or $(TESTS),tests/lab)
 
 clean:  ## remove what set-up and tests made
 	rm -rf $(VENV) src/headgate/_compiled native/target native/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

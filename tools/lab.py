@@ -57,6 +57,7 @@ def own_images(picker: str | None = None) -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = {
         "/headgate-controller:": {"command": headgate},
         "/headgate-picker:": {"command": headgate},
+        "/headgate-fleet:": {"command": [*headgate, "fleet"]},
         "/envoyproxy/envoy:": {"command": [str(find_envoy())]},
     }
     if picker is not None:
@@ -83,6 +84,7 @@ class Lab:
             file.write_text(json.dumps(own_images() if images is None else images))
             theirs = os.environ.get("KLAB_IMAGES", str(self._folder / "images.json"))
             self.env |= {
+                "HEADGATE_IN_LAB": "1",
                 "KLAB_NS": os.environ.get("KLAB_NS", name),
                 "KLAB_IMAGES": f"{theirs}:{file}",
             }
@@ -192,9 +194,9 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def run_in_lab(command: Sequence[str], name: str = "headgate") -> int:
+def run_in_lab(command: Sequence[str]) -> int:
     """`python -m tools.lab COMMAND…`: with Headgate installed, run a command there, then take all down."""
-    with Lab(name) as lab:
+    with Lab(f"headgate-{os.getpid()}") as lab:
         lab.install()
         return subprocess.run(lab.command(*command), env=lab.env, check=False).returncode
 
