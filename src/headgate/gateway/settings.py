@@ -6,10 +6,15 @@ import msgspec
 
 from headgate.model.endpoints import BodyMode
 
+CONTROLLER = "headgate.dev/gateway-controller"
+"""What GatewayClasses call us, unless we are told another name."""
+
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the gateway half; the command line's values, never from objects. Times in seconds."""
 
+    controller: str = CONTROLLER
+    """`controllerName` of the GatewayClasses that are ours."""
     port: int = 8080
     """Where declared port 80 is bound."""
     https_port: int = 8443

@@ -344,7 +344,7 @@ def _is_ours(world: Store, namespace: str, ref: EndpointPickerRef) -> bool:
     """Whether Headgate's own picker serves the pools that refer to *ref*."""
     if _is_service(ref) and ref.name in _own_names(world):
         return True
-    if _in_cluster(world):
+    if in_cluster(world):
         return False
     return not _is_service(ref) or ref.port is None or not _is_written(world, namespace, ref.name)
 
@@ -354,7 +354,7 @@ def _own_names(world: Store) -> tuple[str, ...]:
     return names if isinstance(names, tuple) else (OWN_PICKER_SERVICE,)
 
 
-def _in_cluster(world: Store) -> bool:
+def in_cluster(world: Store) -> bool:
     """Whether the objects are a cluster's, where what is not there is missing. Otherwise they are files, and
     those of a cluster name pickers that nobody runs on a plain machine."""
     return bool(world.entry("settings", "cluster"))
@@ -413,7 +413,7 @@ def picker_notes(world: Store, pool: Identity) -> Iterator[Problem]:
     found = world.any_object(pool)
     assert isinstance(found, InferencePool)
     ref = found.spec.endpoint_picker_ref
-    if ref is None or ref.name in _own_names(world) or not _is_service(ref) or _in_cluster(world):
+    if ref is None or ref.name in _own_names(world) or not _is_service(ref) or in_cluster(world):
         return
     service = world.object(Service, found.namespace, ref.name)
     if service is None and not world.kind(Service, found.namespace):

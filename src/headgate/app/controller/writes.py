@@ -11,10 +11,10 @@ import msgspec
 
 from headgate.app.controller.certificates import Certificates
 from headgate.gateway.half import Provisioned, Update
-from headgate.gateway.plan.classes import CONTROLLER
 from headgate.gateway.provision.addresses import Refused, missing
 from headgate.gateway.provision.objects import GATEWAY_LABEL, MANAGED, MANAGED_LABEL, Wanted
 from headgate.gateway.provision.settings import ProvisionSettings
+from headgate.gateway.settings import CONTROLLER
 from headgate.io.kube.apply import Applier, Owned
 from headgate.io.kube.client import Collection, KubeClient
 from headgate.io.kube.config import Access
@@ -40,11 +40,13 @@ class ClusterWrites:
         lease_namespace: str = "",
         provision: ProvisionSettings | None = None,
         address: str = "",
+        controller: str = CONTROLLER,
     ) -> None:
         """*collection*: see `StatusWriter`. *lease_namespace*: empty: the one of *access*. *provision*: how
-        Envoys are made for Gateways; None: others do that. *address*: of every Gateway then; empty: none."""
+        Envoys are made for Gateways; None: others do that. *address*: of every Gateway then; empty: none.
+        *controller*: whose entries of lists in statuses are ours."""
         self._client = KubeClient(access)
-        self._status = StatusWriter(self._client, collection, CONTROLLER, _now)
+        self._status = StatusWriter(self._client, collection, controller, _now)
         self._address = address
         self.provision = provision
         me = f"{socket.gethostname()}_{os.getpid()}_{os.urandom(4).hex()}"

@@ -62,6 +62,9 @@ def controller(
             "one that holds the Lease headgate-controller does.",
         ),
     ] = True,
+    controller_name: Annotated[
+        str, typer.Option(help="controllerName of the GatewayClasses that are served, others are left alone.")
+    ] = "headgate.dev/gateway-controller",
     lease_namespace: Annotated[
         str,
         typer.Option(help="Namespace of the Lease; the one of the kubeconfig, or of the Pod, by default."),
@@ -194,6 +197,7 @@ def controller(
     clients = client_keys_option(client_keys)
     trust = trust_option(upstream_ca, insecure=insecure_upstream)
     settings = GatewaySettings(
+        controller=controller_name,
         port=port,
         https_port=https_port,
         port_map=port_mapping(port_map),
@@ -226,6 +230,7 @@ def controller(
                     lease_namespace=lease_namespace,
                     provision=made if provision else None,
                     address=gateway_address,
+                    controller=controller_name,
                 )
                 cluster.seen = writes.seen
         else:

@@ -1,11 +1,13 @@
 """Which Gateways are ours, and which Envoy serves them: the *target*."""
 
 from headgate.gateway.settings import GatewaySettings
+from headgate.model import topology
 from headgate.model.meta import Identity
 from headgate.model.objects import Gateway, GatewayClass
 from headgate.model.store import Store
 
-CONTROLLER = "headgate.dev/gateway-controller"
+NOBODY = "nobody"
+"""Whose Gateways of a class are that does not exist."""
 
 ALL = "all"
 """The target that serves every Gateway, on a plain machine."""
@@ -22,12 +24,14 @@ def settings(world: Store) -> GatewaySettings:
 
 
 def foreign_controller(world: Store, gateway: Identity) -> str | None:
-    """Whose Gateway it is when it is not ours. A class that nobody wrote down is ours: a plain machine needs
-    none."""
+    """Whose Gateway it is when it is not ours. A class that nobody wrote down is ours on a plain machine,
+    which needs none, and nobody's on a cluster."""
     found = world.any_object(gateway)
     assert isinstance(found, Gateway)
     its_class = world.object(GatewayClass, "", found.spec.gateway_class_name)
-    if its_class is None or its_class.spec.controller_name == CONTROLLER:
+    if its_class is None:
+        return NOBODY if topology.in_cluster(world) else None
+    if its_class.spec.controller_name == settings(world).controller:
         return None
     return its_class.spec.controller_name
 

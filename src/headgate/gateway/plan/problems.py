@@ -5,7 +5,7 @@ from itertools import chain
 
 from headgate.gateway.plan import access, advice, backend_auth, backend_tls, base_models, fallbacks
 from headgate.gateway.plan.attachment import SAID_ELSEWHERE, parents
-from headgate.gateway.plan.classes import CONTROLLER, foreign_controller
+from headgate.gateway.plan.classes import NOBODY, foreign_controller, settings
 from headgate.gateway.plan.listeners import attached_sets, gateway_of, listeners_of
 from headgate.gateway.plan.routes import planned
 from headgate.model import absent, flow_policies, services, topology
@@ -53,10 +53,11 @@ def problems_of(world: Store, identity: Identity) -> tuple[Problem, ...]:
 def _of_gateway(world: Store, gateway: Gateway) -> Iterator[Problem]:
     theirs = world.get(foreign_controller, gateway.identity)
     if theirs is not None:
-        message = (
-            f"GatewayClass {gateway.spec.gateway_class_name} belongs to {theirs}, so this Gateway is not "
-            f"served; ours is {CONTROLLER}"
-        )
+        name = gateway.spec.gateway_class_name
+        whose = f"GatewayClass {name} belongs to {theirs}"
+        if theirs == NOBODY:
+            whose = f"there is no GatewayClass {name}"
+        message = f"{whose}, so this Gateway is not served; ours is {settings(world).controller}"
         yield _problem(gateway, "spec.gatewayClassName", "NotOurs", message, warning=True)
         return
     yield from _of_listeners(world, gateway, gateway.identity)

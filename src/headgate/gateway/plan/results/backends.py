@@ -6,7 +6,7 @@ import msgspec
 
 from headgate.gateway.plan import backend_tls, grants
 from headgate.gateway.plan.attachment import attachments
-from headgate.gateway.plan.classes import CONTROLLER
+from headgate.gateway.plan.classes import settings
 from headgate.gateway.plan.results.conditions import (
     Condition,
     Conditions,
@@ -67,7 +67,8 @@ def of_pool(world: Store, pool: InferencePool) -> PoolResult:
     if pool.metadata.annotations.get(EXPORT) == "ClusterSet":
         by_import = (InferencePoolImport.GROUP, InferencePoolImport.KIND)
         gateways.update(world.get(gateways_to, *by_import, pool.namespace, pool.name))
-    return PoolResult(tuple(Parent(_ref(each), CONTROLLER, conditions) for each in sorted(gateways)))
+    ours = settings(world).controller
+    return PoolResult(tuple(Parent(_ref(each), ours, conditions) for each in sorted(gateways)))
 
 
 def of_backend_tls(world: Store, policy: BackendTLSPolicy) -> PolicyResult:
@@ -78,7 +79,8 @@ def of_backend_tls(world: Store, policy: BackendTLSPolicy) -> PolicyResult:
         for ref in policy.spec.target_refs
         for each in world.get(gateways_to, ref.group, ref.kind, policy.namespace, ref.name)
     }
-    return PolicyResult(tuple(Ancestor(_ref(each), CONTROLLER, conditions) for each in sorted(gateways)))
+    ours = settings(world).controller
+    return PolicyResult(tuple(Ancestor(_ref(each), ours, conditions) for each in sorted(gateways)))
 
 
 def _of_policy(world: Store, policy: BackendTLSPolicy) -> Iterator[Condition]:

@@ -7,7 +7,7 @@ import msgspec
 
 from headgate.gateway.plan.attachment import attachments, parents, routes_of
 from headgate.gateway.plan.certificates import RefProblem, referred
-from headgate.gateway.plan.classes import CONTROLLER, foreign_controller, target_of
+from headgate.gateway.plan.classes import foreign_controller, settings, target_of
 from headgate.gateway.plan.features import FEATURES, PROVISIONED
 from headgate.gateway.plan.hostnames import wider_names
 from headgate.gateway.plan.listeners import (
@@ -73,7 +73,7 @@ ROUTES = ("HTTPRoute", "GRPCRoute")
 
 def of_class(world: Store, found: GatewayClass) -> ClassResult | None:
     """None where the class is another controller's."""
-    if found.spec.controller_name != CONTROLLER:
+    if found.spec.controller_name != settings(world).controller:
         return None
     generation = found.metadata.generation
     conditions = (condition("Accepted", True, "Accepted", "", generation),)

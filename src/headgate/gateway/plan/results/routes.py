@@ -7,7 +7,7 @@ import msgspec
 
 from headgate.gateway.plan.attachment import Parent as Attachment
 from headgate.gateway.plan.attachment import Route, parents
-from headgate.gateway.plan.classes import CONTROLLER
+from headgate.gateway.plan.classes import settings
 from headgate.gateway.plan.results.conditions import Condition, Parent, ParentRef, condition, resolved
 from headgate.gateway.plan.routes import planned
 from headgate.model.problems import Problem
@@ -42,7 +42,7 @@ def _parent(world: Store, route: Route, found: Attachment) -> Parent:
         ParentRef(
             ref.name, ref.namespace or route.namespace, ref.group, ref.kind, ref.section_name, ref.port
         ),
-        CONTROLLER,
+        settings(world).controller,
         tuple(_conditions(route, found, problems, generation)),
     )
 
