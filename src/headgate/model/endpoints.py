@@ -47,6 +47,17 @@ class ModelRule(msgspec.Struct, frozen=True):
     """Never empty; `modelName` itself when the object names none."""
 
 
+class Rewrite(msgspec.Struct, frozen=True):
+    """What an InferenceModelRewrite says of one model name, or of every one."""
+
+    model_name: str | None
+    """None: whatever the client asks for."""
+    object: str
+    """`namespace/name` of the InferenceModelRewrite."""
+    targets: tuple[TargetModel, ...]
+    """Never empty, never all of weight 0."""
+
+
 BodyMode = Literal["full-duplex", "streamed"]
 """How a picker takes a request's body. `full-duplex`: it answers every part of it and sends back what is to
 be forwarded, as the protocol has it; `streamed`: it answers the headers only after the whole body, and leaves
@@ -74,6 +85,8 @@ class Pool(msgspec.Struct, frozen=True):
     """None: our own picker serves this pool."""
     models: tuple[ModelRule, ...] = ()
     """Empty: every model name passes as it is."""
+    rewrites: tuple[Rewrite, ...] = ()
+    """One for a model name, ordered by name; that for every name is the last."""
     tools_first: frozenset[str] = frozenset()
     """Models whose chat templates have the tools before the system text; `*`: all."""
     objectives: Mapping[str, int] = msgspec.field(default_factory=dict)

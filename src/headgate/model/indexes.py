@@ -12,6 +12,7 @@ from headgate.model.objects import (
     GRPCRoute,
     HTTPRoute,
     InferenceModel,
+    InferenceModelRewrite,
     InferenceObjective,
     InferencePool,
     ListenerSet,
@@ -40,8 +41,8 @@ def by_service(each: KubeObject) -> Iterator[tuple[str, str]]:
 
 
 def by_pool(each: KubeObject) -> Iterator[tuple[str, str]]:
-    """(namespace, pool) of InferenceModels and InferenceObjectives."""
-    if isinstance(each, InferenceModel | InferenceObjective):
+    """(namespace, pool) of InferenceModels, InferenceModelRewrites and InferenceObjectives."""
+    if isinstance(each, InferenceModel | InferenceModelRewrite | InferenceObjective):
         yield each.namespace, each.spec.pool_ref.name
 
 

@@ -22,6 +22,8 @@ from headgate.model.meta import Identity, KubeObject, Labels
 from headgate.model.objects import (
     EndpointPickerRef,
     InferenceModel,
+    InferenceModelRewrite,
+    InferenceModelRewriteX,
     InferenceObjective,
     InferenceObjectiveX,
     InferencePool,
@@ -32,6 +34,7 @@ from headgate.model.objects import (
     Service,
 )
 from headgate.model.problems import Place, Problem
+from headgate.model.rewrites import rewrites
 from headgate.model.services import service_addresses, service_port, service_problems
 from headgate.model.store import BUCKETS, Store
 
@@ -85,6 +88,8 @@ JUDGED: tuple[type[KubeObject], ...] = (
     InferencePoolX,
     ModelServer,
     InferenceModel,
+    InferenceModelRewrite,
+    InferenceModelRewriteX,
     InferenceObjective,
     InferenceObjectiveX,
     Service,
@@ -143,6 +148,7 @@ def pool_settings(world: Store, key: PoolKey) -> Pool | None:
         picker=world.get(foreign_picker, key),
         models=world.get(model_rules, key),
         objectives=world.get(objectives, key),
+        rewrites=world.get(rewrites, key),
         has_fallback=FALLBACK in found.metadata.annotations,
         flow=world.get(rules_of, key),
     )
@@ -533,9 +539,9 @@ def _members(world: Store, cls: type[T], key: PoolKey) -> tuple[T, ...]:
 
 
 def member_problems(world: Store, member: Identity) -> tuple[Problem, ...]:
-    """What is wrong with an InferenceModel or an InferenceObjective: no pool, or a name that is taken."""
+    """What is wrong with an InferenceModel, a rewrite or an InferenceObjective: no pool, or a taken name."""
     found = world.any_object(member)
-    if not isinstance(found, InferenceModel | InferenceObjective):
+    if not isinstance(found, InferenceModel | InferenceModelRewrite | InferenceObjective):
         return ()
     name = found.spec.pool_ref.name
     key = pool_key(found.namespace, name)

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from tests.unit.picker.picker_builders import KEY
 
-from headgate.model.endpoints import ModelRule, Pool, TargetModel
+from headgate.model.endpoints import ModelRule, Pool, Rewrite, TargetModel
 from headgate.model.ids import PoolKey, RequestId
 from headgate.model.load import ModelCard
 from headgate.model.requests import InferenceRequest
@@ -101,3 +101,41 @@ def test_there_are() -> None:
     many = there_are(tuple(ModelCard(f"{n}" * 1000) for n in range(500)))
     assert many.endswith(" and 480 more")
     assert len(many) < 6000
+
+
+REWRITES = (
+    Rewrite("chat", "d/exact", (TargetModel("x", 1), TargetModel("y", 1))),
+    Rewrite(None, "d/any", (TargetModel("z", 1),)),
+)
+
+
+def test_a_rewrite_of_the_name_counts_before_that_of_every_name_and_both_before_inference_models() -> None:
+    pool = Pool(KEY, models=(CRITICAL,), rewrites=REWRITES)
+    dice = random.Random(3)
+    drawn = Counter(target(pool, asks("chat"), dice) for _ in range(1000))
+    assert set(drawn) == {"x", "y"}
+    assert 450 < drawn["x"] < 550
+    assert target(pool, asks("whatever"), dice) == "z"
+    assert target(Pool(KEY, rewrites=REWRITES[:1]), asks("whatever"), dice) == "whatever"
+    assert target(Pool(KEY, rewrites=REWRITES), asks(None), dice) is None
+
+
+@pytest.mark.parametrize("pool", [POOL, Pool(KEY, rewrites=REWRITES)], ids=["model", "rewrite"])
+def test_a_session_keeps_its_target_and_sessions_are_shared_by_weight(pool: Pool) -> None:
+    dice = random.Random(3)
+    drawn = {
+        name: {target(pool, asks("chat", session=name), dice) for _ in range(3)}
+        for name in (f"session-{number}" for number in range(4000))
+    }
+    assert all(len(found) == 1 for found in drawn.values())
+    share = sum(found <= {"a", "x"} for found in drawn.values()) / 4000
+    assert share == pytest.approx(0.25 if pool is POOL else 0.5, abs=0.03)
+
+
+def test_rewritten_names_are_listed_while_a_target_is_there() -> None:
+    cards = [ModelCard("x"), ModelCard("z")]
+    pool = Pool(KEY, rewrites=REWRITES)
+    assert [card.id for card in listing(pool, cards)] == ["x", "z", "chat"]
+    assert [card.id for card in listing(pool, cards, lambda name: name in ("x", "y"))] == ["x", "z"]
+    both = Pool(KEY, models=(CRITICAL,), rewrites=(Rewrite("other", "d/o", (TargetModel("x"),)),))
+    assert [card.id for card in listing(both, cards)] == ["chat", "other"]

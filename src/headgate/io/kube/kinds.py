@@ -46,6 +46,8 @@ WHOLE = (
     Followed(meta.INFERENCE_X_GROUP, ("v1alpha2",), "inferencemodels", "InferenceModel"),
     Followed(meta.INFERENCE_X_GROUP, ("v1alpha2",), "inferenceobjectives", "InferenceObjective"),
     Followed(meta.LLM_D_GROUP, ("v1alpha2",), "inferenceobjectives", "InferenceObjective"),
+    Followed(meta.INFERENCE_X_GROUP, ("v1alpha2",), "inferencemodelrewrites", "InferenceModelRewrite"),
+    Followed(meta.LLM_D_GROUP, ("v1alpha2",), "inferencemodelrewrites", "InferenceModelRewrite"),
     Followed(meta.HEADGATE_GROUP, ("v1alpha1",), "modelservers", "ModelServer"),
     Followed(meta.HEADGATE_GROUP, ("v1alpha1",), "accesspolicies", "AccessPolicy"),
     Followed(meta.HEADGATE_GROUP, ("v1alpha1",), "backendauthpolicies", "BackendAuthPolicy"),
@@ -59,7 +61,7 @@ WHOLE = (
 
 _OF_PICKER = frozenset(
     {
-        *("InferencePool", "InferenceModel", "InferenceObjective"),
+        *("InferencePool", "InferenceModel", "InferenceModelRewrite", "InferenceObjective"),
         *("FlowPolicy", "ModelServer", "Service", "EndpointSlice"),
     }
 )

@@ -51,6 +51,9 @@ from headgate.model.objects.inference import (
     EndpointPickerRef,
     ExtensionRef,
     InferenceModel,
+    InferenceModelRewrite,
+    InferenceModelRewriteSpec,
+    InferenceModelRewriteX,
     InferenceModelSpec,
     InferenceObjective,
     InferenceObjectiveSpec,
@@ -137,6 +140,8 @@ Object = (
     | InferencePool
     | InferencePoolX
     | InferenceModel
+    | InferenceModelRewrite
+    | InferenceModelRewriteX
     | InferenceObjective
     | InferenceObjectiveX
     | ModelServer
@@ -210,6 +215,9 @@ __all__ = [
     "HeaderModifier",
     "Identity",
     "InferenceModel",
+    "InferenceModelRewrite",
+    "InferenceModelRewriteSpec",
+    "InferenceModelRewriteX",
     "InferenceModelSpec",
     "InferenceObjective",
     "InferenceObjectiveSpec",

@@ -203,6 +203,55 @@ class InferenceObjectiveX(InferenceObjective, frozen=True, kw_only=True):
     GROUP: ClassVar[str] = INFERENCE_X_GROUP
 
 
+class ModelMatch(msgspec.Struct, frozen=True):
+    """A model's name as clients write it."""
+
+    value: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    type: Literal["Exact"] = "Exact"
+
+
+class RewriteMatch(msgspec.Struct, frozen=True):
+    """What requests a rule is for."""
+
+    model: ModelMatch
+
+
+class RewriteTarget(msgspec.Struct, frozen=True, rename="camel"):
+    """A model on the servers, and its share of the sum of weights."""
+
+    model_rewrite: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    weight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+
+
+class RewriteRule(msgspec.Struct, frozen=True):
+    """Requests that match ask for one of the targets."""
+
+    targets: Annotated[tuple[RewriteTarget, ...], msgspec.Meta(min_length=1, max_length=64)]
+    matches: Annotated[tuple[RewriteMatch, ...], msgspec.Meta(max_length=64)] = ()
+    """One of them; empty: every request."""
+
+
+class InferenceModelRewriteSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """Other names for models of one pool."""
+
+    pool_ref: PoolRef
+    rules: Annotated[tuple[RewriteRule, ...], msgspec.Meta(min_length=1, max_length=64)]
+
+
+class InferenceModelRewrite(KubeObject, frozen=True, kw_only=True):
+    """What model names mean in a pool, `llm-d.ai/v1alpha2`."""
+
+    KIND: ClassVar[str] = "InferenceModelRewrite"
+    GROUP: ClassVar[str] = LLM_D_GROUP
+    spec: InferenceModelRewriteSpec
+
+
+class InferenceModelRewriteX(InferenceModelRewrite, frozen=True, kw_only=True):
+    """The same in its former group, `inference.networking.x-k8s.io/v1alpha2`."""
+
+    GROUP: ClassVar[str] = INFERENCE_X_GROUP
+
+
 class ServerTls(msgspec.Struct, frozen=True, rename="camel"):
     """How an https model server is told from an impostor. Without: by the gateway's own CA certificates."""
 

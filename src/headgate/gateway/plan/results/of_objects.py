@@ -20,6 +20,8 @@ from headgate.model.objects import (
     GRPCRoute,
     HTTPRoute,
     InferenceModel,
+    InferenceModelRewrite,
+    InferenceModelRewriteX,
     InferenceObjective,
     InferenceObjectiveX,
     InferencePool,
@@ -92,6 +94,8 @@ _KINDS: Mapping[type[KubeObject], Callable[[Store, Any], AnyResult | None]] = {
     BackendAuthPolicy: _of_backend_auth,
     FlowPolicy: _of_flow,
     InferenceModel: _of_member,
+    InferenceModelRewrite: _of_member,
+    InferenceModelRewriteX: _of_member,
     InferenceObjective: _of_member,
     InferenceObjectiveX: _of_member,
 }
