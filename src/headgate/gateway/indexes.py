@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from headgate.gateway.plan.base_models import by_base_models
+from headgate.gateway.plan.fallbacks import by_fallback
 from headgate.gateway.plan.hosts import by_hostname
 from headgate.gateway.plan.scopes import by_host_group
 from headgate.model.indexes import INDEXES as MODEL_INDEXES
@@ -13,5 +14,6 @@ INDEXES: Mapping[str, Index] = {
     "hostname": by_hostname,
     "host_group": by_host_group,
     "base_models": by_base_models,
+    "fallback": by_fallback,
 }
 """Name → keys of an object."""

@@ -101,7 +101,8 @@ def of_pool(world: Store, pool: InferencePool) -> Iterator[Problem]:
     if not world.get(_may_lead):
         return
     kinds = ("InferencePool", "InferencePoolImport")
-    if not any(world.indexed("backend", (kind, pool.namespace, pool.name)) for kind in kinds):
+    led_to = any(world.indexed("backend", (kind, pool.namespace, pool.name)) for kind in kinds)
+    if not led_to and not world.indexed("fallback", ("InferencePool", pool.namespace, pool.name)):
         message = (
             "no HTTPRoute leads to this pool, so it gets no requests; name it in a backendRef: "
             f"group: {pool.GROUP}, kind: InferencePool, name: {pool.name}"
@@ -118,7 +119,8 @@ def of_server(world: Store, server: ModelServer) -> Iterator[Problem]:
     """No pool selects it and no route names it."""
     if absent.any_broken(world, "InferencePool"):
         return
-    if world.indexed("backend", ("ModelServer", server.namespace, server.name)):
+    key = ("ModelServer", server.namespace, server.name)
+    if world.indexed("backend", key) or world.indexed("fallback", key):
         return
     labels = server.metadata.labels
     if world.get(_is_selected, server.identity):

@@ -8,12 +8,20 @@ from headgate.gateway.envoy import names
 from headgate.gateway.plan import backend_refs
 from headgate.model import topology
 from headgate.model.ids import PoolKey, pool_key
-from headgate.model.meta import HEADGATE_GROUP, INFERENCE_GROUP
+from headgate.model.meta import HEADGATE_GROUP, INFERENCE_GROUP, KubeObject
 from headgate.model.objects import BackendRef, InferencePool
 from headgate.model.problems import Problem
 from headgate.model.store import Store
 
 _GROUPS = {"InferencePool": INFERENCE_GROUP, "Service": "", "ModelServer": HEADGATE_GROUP}
+
+
+def by_fallback(each: KubeObject) -> Iterator[tuple[str, str, str]]:
+    """Keys of the index `fallback`: kind, namespace and name of what a pool's annotation names."""
+    if isinstance(each, InferencePool):
+        kind, _, rest = each.metadata.annotations.get(topology.FALLBACK, "").partition("/")
+        if kind in _GROUPS:
+            yield kind, each.namespace, rest.partition(":")[0]
 
 
 def of_pool(world: Store, key: PoolKey) -> ir.Backend | None:

@@ -68,3 +68,21 @@ def test_another_vendors_picker_has_none() -> None:
     )
     assert found is None
     assert "own picker" in wrong[0]
+
+
+@pytest.mark.parametrize("to", ["InferencePool/spare", "ModelServer/spare"])
+def test_what_is_only_a_fallback_is_not_said_to_get_no_requests(to: str) -> None:
+    spare = (
+        manifest.pool("spare")
+        if to.startswith("Inf")
+        else manifest.model_server("spare", "10.0.0.1:80", "unselected")
+    )
+
+    def idle(*pools: manifest.Manifest) -> set[str]:
+        route = manifest.route(manifest.rule("fit"))
+        found = translate(manifest.snapshot(manifest.gateway(), route, spare, *pools), GatewaySettings())
+        words = ("NotReferenced", "NotSelected")
+        return {each.place.object for each in found.problems if each.reason in words}
+
+    assert idle(manifest.pool("fit"))
+    assert not idle(pool("fit", to))
