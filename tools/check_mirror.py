@@ -59,6 +59,8 @@ ELSEWHERE = {
     "io/kube/kinds.py": ("tests/unit/io/kube/test_kube_source.py", "what the source follows"),
     "io/kube/reflector.py": ("tests/unit/io/kube/test_kube_source.py", "one of the source's parts"),
     "io/kube/wanted.py": ("tests/unit/io/kube/test_kube_source.py", "what the source keeps"),
+    "cli/commands/export.py": ("tests/live/test_export.py", "a whole command"),
+    "io/sources/export.py": ("tests/live/test_export.py", "a whole command"),
     "io/sources/worker.py": ("tests/unit/io/sources/test_sources_reader.py", "the process at the other end"),
     "io/load/stream.py": ("tests/unit/io/load/test_load_generator.py", "the generator's requests"),
     "model/tls_material.py": ("tests/unit/gateway/plan/test_certificates.py", "read by listeners"),

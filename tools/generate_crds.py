@@ -1,6 +1,7 @@
 """Writes the CRDs of our own kinds into the Helm chart, from the structs that read them; `--check` compares.
 
-The structs are what decides; the CRDs say the same to the API server: types, limits, required fields.
+The structs are what decides; the CRDs say the same to the API server: types, limits, required fields. Those
+of InferenceModel and InferenceObjective are there too: the Inference Extension has given them up.
 """
 
 import sys
@@ -12,11 +13,21 @@ import msgspec
 import yaml
 
 from headgate.model.meta import HEADGATE_GROUP, KubeObject
-from headgate.model.objects import AccessPolicy, BackendAuthPolicy, FlowPolicy, GatewayParameters, ModelServer
+from headgate.model.objects import (
+    AccessPolicy,
+    BackendAuthPolicy,
+    FlowPolicy,
+    GatewayParameters,
+    InferenceModel,
+    InferenceObjective,
+    ModelServer,
+)
 
 FOLDER = Path(__file__).parents[1] / "deploy" / "helm" / "headgate" / "files" / "crds"
 
 KINDS: tuple[tuple[type[KubeObject], str], ...] = (
+    (InferenceModel, "inferencemodels"),
+    (InferenceObjective, "inferenceobjectives"),
     (AccessPolicy, "accesspolicies"),
     (BackendAuthPolicy, "backendauthpolicies"),
     (FlowPolicy, "flowpolicies"),
@@ -62,8 +73,8 @@ def crd(cls: type[KubeObject], plural: str) -> Mapping[str, Any]:
     }
     if any(each.name == "spec" and each.required for each in msgspec.structs.fields(cls)):
         whole["required"] = ["spec"]
-    version = {
-        "name": "v1alpha1",
+    version: dict[str, Any] = {
+        "name": "v1alpha1" if cls.GROUP == HEADGATE_GROUP else "v1alpha2",
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": whole},
@@ -78,11 +89,11 @@ def crd(cls: type[KubeObject], plural: str) -> Mapping[str, Any]:
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": f"{plural}.{HEADGATE_GROUP}",
+            "name": f"{plural}.{cls.GROUP}",
             "annotations": {"helm.sh/resource-policy": "keep"},
             "labels": {"app.kubernetes.io/name": "headgate"},
         },
-        "spec": {"group": HEADGATE_GROUP, "scope": "Namespaced", "names": names, "versions": [version]},
+        "spec": {"group": cls.GROUP, "scope": "Namespaced", "names": names, "versions": [version]},
     }
 
 

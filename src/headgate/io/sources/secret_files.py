@@ -10,12 +10,11 @@ from pathlib import Path
 import msgspec
 
 from headgate.io.api_keys import KeyFileError, read_small
+from headgate.manifests.cluster import FROM_FILE
 from headgate.model.meta import Identity
 from headgate.model.objects import Object, Secret
 from headgate.model.problems import Problem
 from headgate.model.tls_material import CHAIN, KEY, read_pair
-
-PREFIX = "file:"
 
 
 class SecretFiles:
@@ -75,9 +74,9 @@ def _named(secret: Secret) -> dict[str, Path]:
     if not isinstance(data, Mapping):
         return {}
     return {
-        str(name): Path(text.removeprefix(PREFIX))
+        str(name): Path(text.removeprefix(FROM_FILE))
         for name, text in data.items()
-        if isinstance(text, str) and text.startswith(PREFIX)
+        if isinstance(text, str) and text.startswith(FROM_FILE)
     }
 
 
