@@ -13,7 +13,10 @@ from headgate.cli.main import app, main
         ("RUN", "Did you mean run?"),
         ("explian", "Did you mean explain?"),
         ("http://gpu1:8000", "Did you mean headgate run http://gpu1:8000?"),
-        ("zzz", "There are check, controller, demo, doctor, explain, export, fleet, picker, run, status, translate."),
+        (
+            "zzz",
+            "There are check, controller, demo, doctor, explain, export, fleet, picker, run, status, translate.",
+        ),
     ],
 )
 def test_a_mistyped_verb_gets_a_suggestion(word: str, hint: str) -> None:
