@@ -27,6 +27,7 @@ EXAMPLES = 150
 
 SPACES = ("a", "b")
 GROUP = "gateway.networking.k8s.io"
+IMPORT_GROUP = "inference.networking.x-k8s.io"
 HOSTS: tuple[str | None, ...] = (None, "x.example", "*.example", "y.x.example")
 
 
@@ -86,8 +87,10 @@ def listener_set(namespace: str, name: str, dice: Dice) -> Manifest:
 
 def backend(dice: Dice) -> Manifest:
     found: Manifest = {"name": dice.choice(["n0", "n1"]), "weight": dice.choice([0, 1, 2])}
-    if dice.random() < 0.5:
+    if (of := dice.random()) < 0.4:
         found |= {"group": "inference.networking.k8s.io", "kind": "InferencePool"}
+    elif of < 0.5:
+        found |= {"group": IMPORT_GROUP, "kind": "InferencePoolImport"}
     else:
         found["port"] = dice.choice([80, 81])
     if dice.random() < 0.4:
@@ -175,7 +178,19 @@ def pool(namespace: str, name: str, dice: Dice) -> Manifest:
         "targetPorts": [{"number": 8000}],
         "endpointPickerRef": {"name": dice.choice(["n0", "n1", "headgate-picker"]), "port": {"number": 80}},
     }
-    return written("inference.networking.k8s.io/v1", "InferencePool", namespace, name, dice, spec=spec)
+    notes = {}
+    if dice.random() < 0.4:
+        notes[f"{IMPORT_GROUP}/export"] = "ClusterSet"
+    if dice.random() < 0.4:
+        notes["headgate.dev/fallback"] = dice.choice(["InferencePool/n0", "ModelServer/n1", "Service/n0:80"])
+    api, metadata = "inference.networking.k8s.io/v1", {"annotations": notes}
+    return written(api, "InferencePool", namespace, name, dice, metadata=metadata, spec=spec)
+
+
+def pool_import(namespace: str, name: str, dice: Dice) -> Manifest:
+    clusters = [{"name": each} for each in ("east", "west") if dice.random() < 0.5]
+    status = {"controllers": [{"name": "example.com/hub", "exportingClusters": clusters}]}
+    return written(f"{IMPORT_GROUP}/v1alpha1", "InferencePoolImport", namespace, name, dice, status=status)
 
 
 def model_server(namespace: str, name: str, dice: Dice) -> Manifest:
@@ -229,6 +244,7 @@ MAKERS = (
     service,
     endpoint_slice,
     pool,
+    pool_import,
     model_server,
     backend_tls,
     access_policy,
