@@ -1,7 +1,9 @@
 """What routes can do with a request besides choosing a backend, through the real Envoy."""
 
 import asyncio
+import contextlib
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,17 @@ class Client:
             return answer.status, told, {key.lower(): value for key, value in answer.headers.items()}
 
 
+@contextlib.asynccontextmanager
+async def asking(
+    folder: Path, rules: list[dict[str, Any]], *more: manifest.Manifest, **ports: int
+) -> AsyncIterator[Client]:
+    """A gateway with a route of these rules, a Service for each of *ports*, and *more*."""
+    services = [each for name, port in ports.items() for each in service(name, port)]
+    objects = [manifest.gateway(), route("r", "one", rules=rules), *services, *more]
+    async with lab(folder, *objects) as made, aiohttp.ClientSession() as http:
+        yield Client(http, made.running.url)
+
+
 async def test_mirrors_get_their_share_and_clients_notice_nothing(tmp_path: Path) -> None:
     copied, half = Seen(), Seen()
     mirrors = [
@@ -53,15 +66,8 @@ async def test_mirrors_get_their_share_and_clients_notice_nothing(tmp_path: Path
         echoing("all", seen=copied) as every,
         echoing("half", seen=half) as some,
     ):
-        objects = [
-            manifest.gateway(),
-            route("r", "one", rules=[rule("/", ref("one"), filters=mirrors)]),
-            *service("one", one),
-            *service("all", every),
-            *service("half", some),
-        ]
-        async with lab(tmp_path, *objects) as made, aiohttp.ClientSession() as http:
-            ask = Client(http, made.running.url)
+        rules = [rule("/", ref("one"), filters=mirrors)]
+        async with asking(tmp_path, rules, one=one, all=every, half=some) as ask:
             for _ in range(200):
                 status, told, _ = await ask("/a?b=c", host="mirrored.example")
                 assert (status, told["name"]) == (200, "one")
@@ -95,22 +101,13 @@ async def test_pages_of_other_origins(tmp_path: Path) -> None:
     servers_own = {"access-control-allow-origin": "*"}
     asked = Seen()
     async with echoing("one", seen=asked, answers=servers_own) as port:
-        objects = [
-            manifest.gateway(),
-            route(
-                "r",
-                "one",
-                rules=[
-                    cors("/named", named),
-                    cors("/all", every),
-                    cors("/credentials", {**every, "allowCredentials": True}),
-                    cors("/put", named, method="PUT", headers=[{"name": "x-one", "value": "1"}]),
-                ],
-            ),
-            *service("one", port),
+        rules = [
+            cors("/named", named),
+            cors("/all", every),
+            cors("/credentials", {**every, "allowCredentials": True}),
+            cors("/put", named, method="PUT", headers=[{"name": "x-one", "value": "1"}]),
         ]
-        async with lab(tmp_path, *objects) as made, aiohttp.ClientSession() as http:
-            ask = Client(http, made.running.url)
+        async with asking(tmp_path, rules, one=port) as ask:
 
             async def preflight(path: str, origin: str, method: str, wanted: str = "") -> dict[str, str]:
                 more = {"access_control_request_headers": wanted} if wanted else {}
@@ -164,21 +161,12 @@ async def test_pages_of_other_origins(tmp_path: Path) -> None:
 async def test_what_a_rule_says_of_retries(tmp_path: Path) -> None:
     codes = {"codes": [500, 504], "attempts": 2, "backoff": "10ms"}
     async with echoing("one") as port:
-        objects = [
-            manifest.gateway(),
-            route(
-                "r",
-                "one",
-                rules=[
-                    rule("/codes", ref("one"), retry=codes),
-                    rule("/slow", ref("one"), retry=codes, timeouts={"backendRequest": "200ms"}),
-                    rule("/none", ref("one")),
-                ],
-            ),
-            *service("one", port),
+        rules = [
+            rule("/codes", ref("one"), retry=codes),
+            rule("/slow", ref("one"), retry=codes, timeouts={"backendRequest": "200ms"}),
+            rule("/none", ref("one")),
         ]
-        async with lab(tmp_path, *objects) as made, aiohttp.ClientSession() as http:
-            ask = Client(http, made.running.url)
+        async with asking(tmp_path, rules, one=port) as ask:
             assert (await ask("/codes?status=500&times=2"))[0] == 200
             assert (await ask("/codes?status=500&times=3"))[0] == 500
             assert (await ask("/codes?status=503&times=1"))[0] == 503
@@ -231,28 +219,11 @@ async def test_filters_of_single_backends(tmp_path: Path) -> None:
         "requestHeaderModifier": {"set": [{"name": "x-who", "value": "all"}]},
     }
     async with echoing("one") as one, echoing("two") as two:
-        objects = [
-            manifest.gateway(),
-            route(
-                "r",
-                "one",
-                rules=[
-                    rule(
-                        "/a",
-                        ref("one", 1),
-                        ref("two", 2, rewrite, added),
-                        ref("one", 1, redirect),
-                        filters=[rules_own],
-                    )
-                ],
-            ),
-            *service("one", one),
-            *service("two", two),
-        ]
-        async with lab(tmp_path, *objects) as made, aiohttp.ClientSession() as http:
+        refs = (ref("one", 1), ref("two", 2, rewrite, added), ref("one", 1, redirect))
+        async with asking(tmp_path, [rule("/a", *refs, filters=[rules_own])], one=one, two=two) as ask:
             seen: Counter[Any] = Counter()
             for _ in range(400):
-                async with http.get(f"{made.running.url}/a/c", allow_redirects=False) as answer:
+                async with ask.http.get(f"{ask.url}/a/c", allow_redirects=False) as answer:
                     if answer.status == 307:
                         seen[answer.headers["location"].partition(":")[2]] += 1
                         continue
@@ -260,7 +231,7 @@ async def test_filters_of_single_backends(tmp_path: Path) -> None:
                     seen[
                         told["name"], told["path"], told["host"].partition(":")[0], told["headers"]["x-who"]
                     ] += 1
-    port = made.running.info["ports"]["gateway"]
+    port = ask.url.rpartition(":")[2]
     assert set(seen) == {
         ("one", "/a/c", "127.0.0.1", "all"),
         ("two", "/b/c", "new.example", "two"),
@@ -272,26 +243,21 @@ async def test_filters_of_single_backends(tmp_path: Path) -> None:
 
 async def test_websockets_reach_services_and_the_endpoint_that_was_picked(tmp_path: Path) -> None:
     async with echoing("one") as one, echoing("two") as two:
-        objects = [
-            manifest.gateway(),
-            route(
-                "r",
-                "one",
-                rules=[
-                    rule("/socket", ref("one")),
-                    manifest.rule("fit", path="/v1/realtime"),
-                    rule("/plain", ref("one")),
-                ],
-            ),
+        rules = [
+            rule("/socket", ref("one")),
+            manifest.rule("fit", path="/v1/realtime"),
+            rule("/plain", ref("one")),
+        ]
+        more = [
             *service("one", one, appProtocol="kubernetes.io/ws"),
             manifest.pool("fit"),
             *manifest.model_servers([f"127.0.0.1:{one}", f"127.0.0.1:{two}"], "fit"),
         ]
-        async with lab(tmp_path, *objects) as made, aiohttp.ClientSession() as http:
+        async with asking(tmp_path, rules, *more) as ask:
 
             async def talk(path: str) -> tuple[str, str]:
                 """Who answered every message of a connection, and the endpoint that its handshake names."""
-                async with http.ws_connect(made.running.url + path) as socket:
+                async with ask.http.ws_connect(ask.url + path) as socket:
                     names = set()
                     for number in range(5):
                         await socket.send_str(f"message {number}")
