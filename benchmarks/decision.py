@@ -11,7 +11,7 @@ import gc
 import random
 import time
 from types import ModuleType, SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import headgate_native
 import uvloop
@@ -20,6 +20,7 @@ from rich.table import Table
 from headgate.app.picker.decision_log import DecisionLog
 from headgate.app.picker.pools import fixed_pool
 from headgate.app.picker.process import Listener
+from headgate.flow.settings import FlowSettings
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.native import Limits
 from headgate.io.extproc.native_wire import NativeWire
@@ -43,6 +44,8 @@ BATCH = 8
 """Requests that gathered while Python was busy."""
 
 Row = tuple[Any, ...]
+Kind = Literal["floor", "off", "flow"]
+"""The floor; a machine without flow control, and with it: nobody ever waits here."""
 
 
 class _Floor:
@@ -146,8 +149,9 @@ def batches(mode: str, blocks: int, requests: int) -> list[list[Row]]:
     return found
 
 
-def wire(endpoints: int, floor: bool) -> tuple[NativeWire, _Server]:
-    """The border in front of a real machine, or of the floor's."""
+def wire(endpoints: int, kind: Kind) -> tuple[NativeWire, _Server]:
+    """The border in front of a real machine, with or without flow control, or of the floor's."""
+    floor = kind == "floor"
     names = [EndpointId(f"10.0.{n // 250}.{n % 250 + 1}:8000") for n in range(endpoints)]
     listener = (
         _Deaf()
@@ -160,7 +164,8 @@ def wire(endpoints: int, floor: bool) -> tuple[NativeWire, _Server]:
         hub.add_pool(POOL, _Floor(names[0]))
     else:
         index = headgate_native.PrefixIndex()
-        machine = PoolMachine(POOL, PROFILES["default"], MachineSettings(), random.Random(1), index)
+        settings = MachineSettings(flow=FlowSettings() if kind == "flow" else None)
+        machine = PoolMachine(POOL, PROFILES["default"], settings, random.Random(1), index)
         hub.add_pool(POOL, machine)
         hub.tell(POOL, PoolChanged(fixed_pool(POOL, names)))
         for name in names:
@@ -172,9 +177,9 @@ def wire(endpoints: int, floor: bool) -> tuple[NativeWire, _Server]:
     return made, cast("_Server", made._server)
 
 
-async def seconds(mode: str, blocks: int, endpoints: int, requests: int, *, floor: bool) -> float:
+async def seconds(mode: str, blocks: int, endpoints: int, requests: int, kind: Kind) -> float:
     """Processor seconds per request."""
-    made, server = wire(endpoints, floor)
+    made, server = wire(endpoints, kind)
     given = batches(mode, blocks, requests)
     gc.collect()
     began = time.thread_time()
@@ -186,10 +191,10 @@ async def seconds(mode: str, blocks: int, endpoints: int, requests: int, *, floo
     return took / requests
 
 
-def run(mode: str, blocks: int, endpoints: int, requests: int, floor: bool) -> float:
+def run(mode: str, blocks: int, endpoints: int, requests: int, kind: Kind) -> float:
     """The same on a loop of its own."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(seconds(mode, blocks, endpoints, requests, floor=floor))
+        return runner.run(seconds(mode, blocks, endpoints, requests, kind))
 
 
 def main() -> None:
@@ -205,18 +210,25 @@ def main() -> None:
     asked = parser.parse_args()
     gc.set_threshold(50_000, 20, 100)
     table = Table(title="Python per request behind the native wire")
-    for head in ("endpoints", "mode", "blocks", "µs", "floor µs", "ratio"):
+    for head in ("endpoints", "mode", "blocks", "µs", "no flow control µs", "floor µs", "ratio", "to floor"):
         table.add_column(head, justify="right")
     for endpoints in map(int, asked.endpoints.split(",")):
         for mode in asked.modes.split(","):
             for blocks in map(int, asked.blocks.split(",")):
                 args = mode, blocks, endpoints, asked.requests
-                ours, floor = (
-                    1e6 * min(run(*args, floor) for _ in range(asked.rounds)) for floor in (False, True)
+                found: dict[Kind, list[float]] = {"floor": [], "off": [], "flow": []}
+                for _ in range(asked.rounds):
+                    for kind, times in found.items():
+                        times.append(1e6 * run(*args, kind))
+                floor, off, flow = (min(found[kind]) for kind in ("floor", "off", "flow"))
+                figures = (
+                    f"{flow:.1f}",
+                    f"{off:.1f}",
+                    f"{floor:.1f}",
+                    f"{flow / off:.3f}",
+                    f"{flow / floor:.2f}",
                 )
-                table.add_row(
-                    str(endpoints), mode, str(blocks), f"{ours:.1f}", f"{floor:.1f}", f"{ours / floor:.2f}"
-                )
+                table.add_row(str(endpoints), mode, str(blocks), *figures)
     PlainConsole().print(table)
 
 

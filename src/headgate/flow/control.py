@@ -40,6 +40,8 @@ class FlowControl:
         self._lanes = Lanes(self._band_settings)
         self._expiry = Heap()
         self._drain = DrainRate()
+        self.drops = 0
+        """Requests that `dropped` has to tell."""
         self._dropped: list[Dropped] = []
         self._numbers = 0
         self._kept = 0
@@ -143,16 +145,12 @@ class FlowControl:
         while (ticket := self._expiry.head()) is not None:
             self._drop_waiting(ticket, "stopped", now)
 
-    @property
-    def has_dropped(self) -> bool:
-        """Whether `dropped` has something to tell."""
-        return bool(self._dropped)
-
     def dropped(self) -> list[Dropped]:
         """Who was dropped since this was asked last, in that order."""
         found = self._dropped
         if found:
             self._dropped = []
+            self.drops = 0
         return found
 
     @property
@@ -418,6 +416,7 @@ class FlowControl:
 
     def _drop(self, ticket: Ticket, reason: DropReason, message: str, retry_after_s: int | None) -> None:
         self.counts[reason] = self.counts.get(reason, 0) + 1
+        self.drops += 1
         self._dropped.append(Dropped(ticket, reason, message, None if reason == "stopped" else retry_after_s))
 
     def _seconds(self, wait_s: float) -> int:

@@ -40,7 +40,8 @@ class Waiting:
     @property
     def stirs(self) -> bool:
         """Whether somebody waits, or was dropped and does not know it."""
-        return self.control.waiting > 0 or self.control.has_dropped
+        control = self.control
+        return control.waiting > 0 or control.drops > 0
 
     def configure(self, rules: FlowRules | None, now: float) -> None:
         """The pool's FlowPolicy is another one; None: there is none."""
@@ -55,12 +56,13 @@ class Waiting:
         slo_ms = request.slo_ttft_ms
         deadline = None if slo_ms is None else now + slo_ms / 1000
         kind = self._kind(case)
-        ticket = Ticket(case.stream, case.priority or 0, tokens, request.body_bytes, kind, case, deadline)
+        ticket = Ticket(case.stream, case.priority or 0, tokens, request.body_bytes, kind, None, deadline)
         case.ticket = ticket
         if within_s is not None:
             ticket.expires_at = now + within_s
         if self.control.arrive(ticket, case.who or NOBODY, now, room=self._room(kind)):
             return True
+        ticket.cargo = case
         if ticket.waiting:
             self._tickets[case.stream] = ticket
         return False
@@ -120,6 +122,7 @@ class Waiting:
     def _taken(self, ticket: Ticket) -> Case:
         case = ticket.cargo
         assert isinstance(case, Case)
+        ticket.cargo = None  # a running request keeps nothing alive but its counts
         self._tickets.pop(case.stream, None)
         return case
 
