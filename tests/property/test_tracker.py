@@ -44,15 +44,14 @@ from headgate.model.objects.kubernetes import (
     SliceEndpoint,
     SlicePort,
 )
+from headgate.model.pickers import PICKER_TLS, picker_addresses
 from headgate.model.problems import Problem
 from headgate.model.services import service_addresses, service_problems
 from headgate.model.store import Change, Store
 from headgate.model.topology import (
     ACTIVE_PORTS,
-    PICKER_TLS,
     judged,
     member_problems,
-    picker_addresses,
     pool,
     pool_endpoints,
     pool_keys,

@@ -37,7 +37,7 @@ from headgate.gateway.plan.listeners import Table, bound_port, table, tables
 from headgate.gateway.plan.routes import backends_of, planned
 from headgate.gateway.plan.scopes import ALL_GROUPS, domains_in, elsewhere, grouped, wildcards
 from headgate.gateway.xds.versions import Kind, Resource, resource, version
-from headgate.model import topology
+from headgate.model import pickers, topology
 from headgate.model.endpoints import ForeignPicker, Pool
 from headgate.model.ids import PoolKey
 from headgate.model.meta import Identity
@@ -458,7 +458,7 @@ def _cluster(world: Store, target: Target, name: str) -> Json:
     if prefix == envoy_access.ISSUER:
         return clusters.issuer(name, rest, told)
     if prefix == names.PICKER:
-        return clusters.foreign_picker(world.get(topology.picker_by_service, rest), told)
+        return clusters.foreign_picker(world.get(pickers.picker_by_service, rest), told)
     client = world.get(client_secret, target)
     key = world.get(backend_auth.of, *backend_refs.object_of(name))
     match world.get(by_cluster, name):
@@ -477,5 +477,5 @@ def _shows(tls: ir.LabelledTls, client: str | None) -> ir.LabelledTls:
 def _assignment(world: Store, name: str) -> Json:
     prefix, _, rest = name.partition("/")
     if prefix == names.PICKER:
-        return endpoints.plain_assignment(name, world.get(topology.picker_addresses, rest))
+        return endpoints.plain_assignment(name, world.get(pickers.picker_addresses, rest))
     return endpoints.assignment(name, backend_refs.endpoints(world, name))

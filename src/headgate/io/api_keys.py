@@ -16,7 +16,7 @@ import msgspec
 
 from headgate.model.api_keys import ApiKey, read_key
 from headgate.model.endpoints import Endpoint
-from headgate.model.topology import parse_url
+from headgate.model.server_urls import parse_url
 
 log = logging.getLogger(__name__)
 

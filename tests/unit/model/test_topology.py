@@ -7,23 +7,19 @@ from msgspec.structs import replace
 from tests.resolved import resolve_pools, world
 
 from headgate.manifests.decode import decode
-from headgate.model import topology
+from headgate.model import pickers, topology
 from headgate.model.endpoints import ModelRule, Pool, TargetModel
 from headgate.model.forbidden import Own
 from headgate.model.ids import PoolKey
 from headgate.model.meta import INFERENCE_GROUP, Identity
 from headgate.model.objects import EndpointSlice, InferencePool, Object
 from headgate.model.objects.kubernetes import EndpointConditions
+from headgate.model.pickers import picker_addresses, picker_notes
 from headgate.model.problems import Problem
 from headgate.model.snapshot import Snapshot
 from headgate.model.store import Change, Store
 from headgate.model.topology import (
     TOOLS_FIRST,
-    ServerUrl,
-    is_ip,
-    parse_url,
-    picker_addresses,
-    picker_notes,
     pool_endpoints,
     pool_settings,
     resolved,
@@ -144,25 +140,6 @@ def test_an_address_that_no_backend_may_have_is_left_out_and_named() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://h", ServerUrl("http", "h", 80)),
-        ("https://h/", ServerUrl("https", "h", 443)),
-        ("http://[fd00::1]:81", ServerUrl("http", "fd00::1", 81)),
-    ],
-)
-def test_urls(url: str, expected: ServerUrl) -> None:
-    assert parse_url(url) == expected
-
-
-@pytest.mark.parametrize(
-    "url", ["h:80", "ftp://h", "http://", "http://h:99999", "http://h/v1", "http://u@h", "http://h:0"]
-)
-def test_urls_that_are_none(url: str) -> None:
-    assert isinstance(parse_url(url), str)
-
-
 def test_an_empty_pool_is_a_warning() -> None:
     found, [problem] = resolve(pool())
     assert found.endpoints == () and (problem.reason, problem.severity) == ("NoEndpoints", "warning")
@@ -217,7 +194,7 @@ def test_how_a_foreign_picker_takes_bodies_is_said_by_the_pool_its_service_or_th
     world = stored(*plain)
     world.set("settings", "picker_body_mode", "streamed")
     assert mode(world) == "streamed"
-    world.set(topology.PICKER_MODES, "default/picker:9002", "full-duplex")
+    world.set(pickers.PICKER_MODES, "default/picker:9002", "full-duplex")
     assert mode(world) == "full-duplex", "what was found out counts before what is assumed"
     said = stored(pool(), *picker_service(**{MODE: "streamed"}))
     assert mode(said) == "streamed"
@@ -397,16 +374,6 @@ def test_objectives_belong_to_their_pool() -> None:
 
     found, _ = resolve(pool(), pod("a", "10.0.0.1"), objective("gold", "llm"), objective("other", "another"))
     assert found.objectives == {"gold": 5}
-
-
-def test_is_ip() -> None:
-    assert [is_ip(text) for text in ("1.2.3.4", "::1", "host", "1.2.3", "")] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
 
 
 def test_a_server_that_drains_is_in_no_pool() -> None:

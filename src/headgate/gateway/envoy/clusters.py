@@ -10,7 +10,7 @@ from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
 from headgate.model.api_keys import ApiKey
 from headgate.model.endpoints import ForeignPicker
-from headgate.model.topology import is_ip
+from headgate.model.server_urls import is_ip
 
 LIMIT = 40_000
 """Connections, pending requests, requests and retries: streams are long and the picker does the limiting."""

@@ -12,7 +12,7 @@ from headgate.gateway.plan.attachment import Route, attachments
 from headgate.gateway.plan.classes import foreign_controller
 from headgate.gateway.plan.listeners import listeners_of
 from headgate.gateway.plan.routes import Rule
-from headgate.model import absent, topology
+from headgate.model import absent, pickers, topology
 from headgate.model.ids import pool_key
 from headgate.model.labels import label_text
 from headgate.model.meta import LLM_D_GROUP, Identity, KubeObject, has_labels
@@ -240,7 +240,7 @@ def notes_of(world: Store, identity: Identity) -> tuple[Problem, ...]:
     found = world.any_object(identity)
     match found:
         case InferencePool():
-            return tuple(topology.picker_notes(world, found.identity))
+            return tuple(pickers.picker_notes(world, found.identity))
         case Gateway():
             name = found.spec.gateway_class_name
             if name != OWN_CLASS and not _of_others(name) and world.object(GatewayClass, "", name) is None:

@@ -1,7 +1,7 @@
 """Which Gateways are ours, and which Envoy serves them: the *target*."""
 
 from headgate.gateway.settings import GatewaySettings
-from headgate.model import topology
+from headgate.model import pickers
 from headgate.model.meta import Identity
 from headgate.model.objects import Gateway, GatewayClass
 from headgate.model.store import Store
@@ -30,7 +30,7 @@ def foreign_controller(world: Store, gateway: Identity) -> str | None:
     assert isinstance(found, Gateway)
     its_class = world.object(GatewayClass, "", found.spec.gateway_class_name)
     if its_class is None:
-        return NOBODY if topology.in_cluster(world) else None
+        return NOBODY if pickers.in_cluster(world) else None
     if its_class.spec.controller_name == settings(world).controller:
         return None
     return its_class.spec.controller_name

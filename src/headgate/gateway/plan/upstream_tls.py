@@ -8,8 +8,8 @@ from headgate.gateway.plan.classes import settings
 from headgate.model import topology
 from headgate.model.ids import PoolKey
 from headgate.model.objects import ModelServer, ServerTls
+from headgate.model.server_urls import parse_url
 from headgate.model.store import Store
-from headgate.model.topology import parse_url
 
 
 def of_pool(world: Store, key: PoolKey) -> ir.LabelledTls:

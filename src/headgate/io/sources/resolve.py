@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from headgate.model.meta import of_type
 from headgate.model.objects import ModelServer, Object
-from headgate.model.topology import is_ip, parse_url
+from headgate.model.server_urls import is_ip, parse_url
 
 MAX_ADDRESSES = 256
 """Of one host."""

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from headgate.manifests.decode import decode
 from headgate.model.forbidden import Own, refusal
 from headgate.model.objects import Object
-from headgate.model.topology import parse_url
+from headgate.model.server_urls import parse_url, shown
 
 POOL = "default"
 GATEWAY = "headgate"
@@ -30,9 +30,11 @@ def normalise(url: str) -> str:
     text = text.rstrip("/").removesuffix("/v1")
     parsed = parse_url(text)
     if isinstance(parsed, str):
-        raise BadUrlError(f"bad model server URL {url!r}: {parsed.removeprefix(repr(text)).strip()}")
+        raise BadUrlError(
+            f"bad model server URL {shown(url)!r}: {parsed.removeprefix(repr(shown(text))).strip()}"
+        )
     if why := refusal(parsed.host, parsed.port, Own()):
-        raise BadUrlError(f"bad model server URL {url!r}: {why}")
+        raise BadUrlError(f"bad model server URL {shown(url)!r}: {why}")
     host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
     return f"{parsed.scheme}://{host}:{parsed.port}"
 
