@@ -5,9 +5,10 @@
 A row for no route, for a thousand and for `--routes` of them, each on a host of its own, and one for as many on
 one host; for every five routes there is a pool of ten endpoints. The controller has a process of its own and is
 given objects as a cluster's API server gives them. `new route`: from handing over an HTTPRoute, whose backend
-others lead to already, until the first request that it answers, asked for every millisecond. `endpoint change`:
-CPU of the controller when one endpoint of a pool is another one, 50 times a second, xDS included. `start`: from
-having the objects until Envoy has acknowledged everything. In brackets: how many times the first row.
+others lead to already, until the first request that it answers, asked for every millisecond. `50 changes/s`: one
+endpoint of a pool is another one, 50 times a second; what this takes of one core in the controller, xDS included,
+and in Envoy beside it. `endpoint change CPU`: the controller's, for one. `start`: from having the objects until
+Envoy has acknowledged everything. In brackets: how many times the first row.
 
 The last lines are the picker's longest step, during which its event loop stands still, when a pod changes.
 """
@@ -26,7 +27,7 @@ from rich.table import Table
 from tests.live.harness.processes import Child, eventually, free_port
 
 from benchmarks.controlplane import objects
-from benchmarks.controlplane.controller import Asked, resident_mib, serving
+from benchmarks.controlplane.controller import Asked, cpu_s, resident_mib, serving
 from benchmarks.controlplane.picker import longest_step_ms
 from benchmarks.model_servers import model_servers
 from headgate.io.envoy.binary import find_envoy
@@ -37,6 +38,8 @@ FIGURES = {
     "new_route_p50_ms": "new route p50 ms",
     "new_route_p99_ms": "p99 ms",
     "endpoint_change_cpu_ms": "endpoint change CPU ms",
+    "core_percent": "50 changes/s % of a core",
+    "envoy_core_percent": "Envoy %",
     "start_s": "start s",
     "control_plane_mib": "control plane MiB",
     "envoy_mib": "Envoy MiB",
@@ -90,10 +93,15 @@ def measure(routes: int, one_host: bool, samples: int, changes: int) -> dict[str
                     objects.host_of("first", one_host), objects.path_of("first", one_host)
                 )
             took = new_routes(asked, client, samples, one_host)
+            used = cpu_s(envoy.process.pid)
+            share = asked("endpoint_changes", changes, CHANGES_A_SECOND)
+            of_envoy = (cpu_s(envoy.process.pid) - used) * 100 * CHANGES_A_SECOND / changes
             return {
                 "new_route_p50_ms": statistics.median(took),
                 "new_route_p99_ms": sorted(took)[int(len(took) * 0.99)],
-                "endpoint_change_cpu_ms": asked("endpoint_changes", changes, 1 / CHANGES_A_SECOND),
+                "endpoint_change_cpu_ms": share * 10 / CHANGES_A_SECOND,
+                "core_percent": share,
+                "envoy_core_percent": of_envoy,
                 "start_s": started,
                 "control_plane_mib": asked("memory"),
                 "envoy_mib": resident_mib(envoy.process.pid),

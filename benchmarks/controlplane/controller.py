@@ -8,6 +8,7 @@ import time
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
+from itertools import cycle, islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -112,26 +113,36 @@ class Serving:
         self._source.put(objects.answered_route(number, one_host))
         return 0.0
 
-    async def endpoint_changes(self, count: int, pause_s: float) -> float:
-        """Change so many endpoints, one after the other; milliseconds of CPU for each, Envoy's answers
-        included."""
+    async def endpoint_changes(self, count: int, a_second: float) -> float:
+        """Change so many endpoints, *a_second* of them, one after the other; percent of one core that it takes
+        meanwhile, Envoy's answers included."""
         servers = [
             each for each in self._found if isinstance(each, ModelServer) and each.name != objects.LIVE
         ]
-        changes = [
+        chosen = servers[:: max(1, len(servers) // count)][:count]
+        others = [
             replace(each, spec=replace(each.spec, url=each.spec.url.replace("//10.", "//11.")))
-            for each in servers[:: max(1, len(servers) // count)][:count]
+            for each in chosen
         ]
+        changes = list(islice(cycle([*others, *chosen]), count))
         await asyncio.sleep(0.5)
-        before = time.process_time()
-        for each in changes:
+        used, began = time.process_time(), time.monotonic()
+        for number, each in enumerate(changes, 1):
             self._source.put(each)
-            await asyncio.sleep(pause_s)
-        return (time.process_time() - before) * 1000 / len(changes)
+            await asyncio.sleep(max(0, began + number / a_second - time.monotonic()))
+        return (time.process_time() - used) * 100 / (time.monotonic() - began)
 
     async def memory(self) -> float:
         """Resident MiB."""
         return resident_mib("self")
+
+
+def cpu_s(process: int) -> float:
+    """Seconds of processor that a process has used, all its threads."""
+    return (
+        sum(int(each.read_text().split()[0]) for each in Path(f"/proc/{process}/task").glob("*/schedstat"))
+        / 1e9
+    )
 
 
 def resident_mib(process: int | str) -> float:

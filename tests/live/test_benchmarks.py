@@ -19,7 +19,8 @@ def test_control_plane() -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["new_route_ms"]["p99"] >= found["new_route_ms"]["p50"] > 0
-    figures = {"endpoint_change_cpu_ms", "start_s", "control_plane_mib", "envoy_mib"}
+    figures = {"endpoint_change_cpu_ms", "core_percent", "envoy_core_percent"}
+    figures |= {"start_s", "control_plane_mib", "envoy_mib"}
     assert all(found[each] > 0 for each in figures)
     assert list(found["rows"]) == ["no route", "20 routes", "20 routes of one host"]
     for row in found["rows"].values():
