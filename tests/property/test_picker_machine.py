@@ -24,7 +24,9 @@ from headgate.flow.ordering.earliest_deadline import EarliestDeadline
 from headgate.flow.settings import BandSettings, FlowSettings, Quota, Share
 from headgate.model.decisions import Decision
 from headgate.model.endpoints import ModelRule, Pool, TargetModel
+from headgate.model.flow_rules import FlowRules
 from headgate.model.ids import EndpointId
+from headgate.model.objects.flow import BandSpec, DetectorSpec, QuotaSpec, ShareSpec
 from headgate.model.requests import Usage
 from headgate.picker.actions import Conclude, ListModels, Reject, Route, WakeAt
 from headgate.picker.choice import Choice
@@ -51,6 +53,18 @@ FLOWS = (
 RULES = (
     ModelRule("m", "default/m", 0, (TargetModel("m", 3), TargetModel("m-lora", 1))),
     ModelRule("cheap", "default/cheap", -1, (TargetModel("m"),)),
+)
+
+
+POLICIES: tuple[FlowRules | None, ...] = (
+    None,
+    FlowRules("d/few", detector=DetectorSpec("Concurrency", max_concurrency=2)),
+    FlowRules("d/used", detector=DetectorSpec("Utilization", queue_depth=4)),
+    FlowRules(
+        "d/fair",
+        other_shares=ShareSpec(weight=2.0, quota=QuotaSpec(6000.0, 300.0), max_queued=2),
+        bands={-1: BandSpec("1s", 1, 1000, "RoundRobin", "EarliestDeadline")},
+    ),
 )
 
 
@@ -176,11 +190,16 @@ class Machine(RuleBasedStateMachine):
         status = 200 if ending == "complete" else None
         self.feed(ends(self.some_stream(n), ending, status, usage, served))  # type: ignore[arg-type]
 
-    @rule(picked=st.sets(names), pod=st.sampled_from(["pod", "pod", "renamed"]))
-    def change_pool(self, picked: set[str], pod: str) -> None:
+    @rule(
+        picked=st.sets(names),
+        pod=st.sampled_from(["pod", "pod", "renamed"]),
+        policy=st.sampled_from(POLICIES),
+    )
+    def change_pool(self, picked: set[str], pod: str, policy: FlowRules | None = None) -> None:
         self.members = frozenset(address(name) for name in picked)
         endpoints = tuple(replace(an_endpoint(name), name=f"{pod}-{name}") for name in sorted(picked))
-        self.feed(PoolChanged(Pool(KEY, endpoints, models=RULES if len(picked) % 2 else ())))
+        models = RULES if len(picked) % 2 else ()
+        self.feed(PoolChanged(Pool(KEY, endpoints, models=models, flow=policy)))
 
     @rule(
         name=names, waiting=st.integers(0, 9), running=st.integers(0, 9), progress=st.none() | st.floats(0, 9)

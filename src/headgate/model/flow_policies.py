@@ -21,6 +21,7 @@ def rules_of(world: Store, key: PoolKey) -> FlowRules | None:
     return FlowRules(
         object=f"{policy.namespace}/{policy.name}",
         trusted=None if spec.trust_headers is None else frozenset(spec.trust_headers),
+        detector=spec.detector,
         callers={each.name: Caller(each.fairness_id or each.name, each.priority) for each in spec.clients},
         shares={each.id: each for each in spec.flows},
         other_shares=spec.default_flow,

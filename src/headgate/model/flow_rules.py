@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from headgate.model.objects.flow import BandSpec, ShareSpec
+from headgate.model.objects.flow import BandSpec, DetectorSpec, ShareSpec
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -21,6 +21,7 @@ class FlowRules(msgspec.Struct, frozen=True):
     """`namespace/name` of the FlowPolicy."""
     trusted: frozenset[str] | None = None
     """What is believed of clients' headers, of `fairness`, `objective` and `slo`; None: as configured."""
+    detector: DetectorSpec = DetectorSpec()
     callers: Mapping[str, Caller] = msgspec.field(default_factory=dict)
     """By the client's name."""
     shares: Mapping[str, ShareSpec] = msgspec.field(default_factory=dict)

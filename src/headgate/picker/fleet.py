@@ -6,10 +6,12 @@ from heapq import heappop, heappush
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import EndpointId
 from headgate.model.load import Load
+from headgate.model.objects.flow import DetectorSpec
 from headgate.model.requests import BYTES_PER_TOKEN
 from headgate.picker.concerns import Concerns
 from headgate.picker.doubts import Doubts
 from headgate.picker.events import ModelsListed, Scraped
+from headgate.picker.headroom import LEARNED
 from headgate.picker.listings import Listings, lengths
 from headgate.picker.member import Member
 from headgate.picker.pace import KEPT_S, Pace, fast_fifth
@@ -55,6 +57,7 @@ class Fleet:
         """An answer taught a pace since they were compared last."""
         self.collected = 0
         """How often the members, or what they list, were others than before."""
+        self._detector = LEARNED
         self._free: list[int] = []
         self._slots = 0
 
@@ -219,6 +222,7 @@ class Fleet:
         if member is None:
             fills = self._settings.flow is not None
             member = Member(endpoint, self._slot(), self._settings.health, self.concerns, fills=fills)
+            member.detect(self._detector)
         else:
             member.state.rename(endpoint)
             self.concerns.returned(member.state, member.health.plain)
@@ -226,6 +230,12 @@ class Fleet:
         if slowly:
             member.health.start_slowly(now)
         return member
+
+    def detect(self, detector: DetectorSpec) -> None:
+        """This says from now on which members have their fill."""
+        self._detector = detector
+        for member in (*self.members.values(), *self.leaving.values()):
+            member.detect(detector)
 
     def _share_seats(self) -> None:
         """Members whose seats nobody knows are believed to have as many as the largest."""

@@ -18,6 +18,7 @@ from headgate.picker.admission import GO, Go, Refuse, goes_anyway, saturation, v
 from headgate.picker.case import Case
 from headgate.picker.choice import Choice
 from headgate.picker.fleet import Fleet
+from headgate.picker.headroom import LEARNED
 from headgate.picker.health import Condition
 from headgate.picker.ledger import Ledger
 from headgate.picker.member import Member
@@ -221,6 +222,7 @@ class PoolMachine:
         said = None if rules is None else rules.trusted
         self._trusted = self._settings.trusted if said is None else said
         if self._waiting is not None:
+            self._fleet.detect(LEARNED if rules is None else rules.detector)
             self._waiting.configure(rules, now)
 
     def _arrived(self, stream: StreamId, request: InferenceRequest, now: float) -> Action | None:

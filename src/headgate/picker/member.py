@@ -5,6 +5,7 @@ from functools import partial
 
 from headgate.model.endpoints import Endpoint
 from headgate.model.load import Load, ModelCard
+from headgate.model.objects.flow import DetectorSpec
 from headgate.picker.bookings import Bookings
 from headgate.picker.concerns import Concerns
 from headgate.picker.correction import Correction
@@ -108,14 +109,22 @@ class Member:
         self.bookings.scraped()
         self.queue.scraped(load, self.bookings.held.values())
         if self.headroom is not None:
-            self.headroom.scraped(load.running, load.waiting)
+            self.headroom.scraped(load.running, load.waiting, load.kv_used)
             self._look_for_room()
         return restarted
 
     def forget_scrape(self) -> None:
         """The newest scrape is too old to be believed."""
         self.correction.forget()
+        if self.headroom is not None:
+            self.headroom.forget_scrape()
         self._look_for_room()
+
+    def detect(self, detector: DetectorSpec) -> None:
+        """This says from now on whether it has its fill."""
+        if self.headroom is not None:
+            self.headroom.detector = detector
+            self._look_for_room()
 
     def guess_seats(self, seats: float) -> None:
         """Others of the pool have so many."""
@@ -201,7 +210,7 @@ class Member:
     def _look_for_room(self) -> None:
         """Bring up to date whether it has its fill: after every change of what is there or of its seats."""
         headroom = self.headroom
-        if headroom is None or (headroom.seats is None and not self.state.full):
+        if headroom is None or (headroom.open and not self.state.full):
             return
         full = self._has_its_fill()
         if full != self.state.full:

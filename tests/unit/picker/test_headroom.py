@@ -1,5 +1,6 @@
 """Seats of an engine, learned from its queue."""
 
+from headgate.model.objects.flow import DetectorSpec
 from headgate.picker.headroom import Headroom
 
 
@@ -70,3 +71,25 @@ def test_a_slow_start_has_a_share_of_the_room() -> None:
 
 def test_an_idle_engine_keeps_its_seats() -> None:
     assert seen((4, 2), (4, 2), (0, 0)).seats == 4
+
+
+def test_a_limit_of_requests_counts_in_place_of_seats_and_in_part_during_a_slow_start() -> None:
+    headroom = Headroom(DetectorSpec("Concurrency", max_concurrency=10))
+    assert not headroom.open
+    assert not headroom.full(9, 9)
+    assert headroom.full(10, 0)
+    assert headroom.full(5, 0, 0.5)
+
+
+def test_a_reported_queue_or_a_full_cache_counts_until_it_is_too_old() -> None:
+    headroom = Headroom(DetectorSpec("Utilization", queue_depth=3, kv_cache=0.5))
+    assert not headroom.full(1000, 1000)
+    headroom.scraped(4, 3, None)
+    assert headroom.full(1, 1)
+    headroom.scraped(4, 2, 0.5)
+    assert headroom.full(1, 1)
+    headroom.scraped(4, 2, 0.4)
+    assert not headroom.full(1, 1)
+    headroom.scraped(4, 9, 0.9)
+    headroom.forget_scrape()
+    assert not headroom.full(1, 1)

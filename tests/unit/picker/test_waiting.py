@@ -22,7 +22,7 @@ from headgate.flow.settings import BandSettings, FlowSettings, Quota, Share
 from headgate.model.flow_rules import Caller, FlowRules
 from headgate.model.ids import StreamId
 from headgate.model.load import ModelCard
-from headgate.model.objects.flow import QuotaSpec, ShareSpec
+from headgate.model.objects.flow import DetectorSpec, QuotaSpec, ShareSpec
 from headgate.model.requests import Usage
 from headgate.picker.actions import Action, Reject, Route
 from headgate.picker.events import Event, ModelsListed, PoolChanged, PoolRemoved, RequestArrived, Woken
@@ -404,3 +404,19 @@ def test_the_record_says_how_many_were_before_it() -> None:
         rig.tell(ends(stream), 1.0)
     assert rig.route(1).decision.queued_behind is None
     assert [rig.route(stream).decision.written().queued_behind for stream in (4, 5, 6)] == [0, 1, 0]
+
+
+def test_a_policy_says_when_an_endpoint_has_its_fill() -> None:
+    rig = full()
+    rig.tell(arrives(4))
+    pool = a_pool("a")
+    wide = FlowRules("default/fair", detector=DetectorSpec("Concurrency", max_concurrency=4))
+    assert rig.tell(PoolChanged(msgspec.structs.replace(pool.pool, flow=wide))) == [4]
+    assert rig.tell(arrives(5)) == []
+    queue = FlowRules("default/fair", detector=DetectorSpec("Utilization", queue_depth=2))
+    assert rig.tell(PoolChanged(msgspec.structs.replace(pool.pool, flow=queue))) == [5]
+    rig.tell(scrape("a", 2, 4))
+    assert rig.tell(arrives(6)) == []
+    assert rig.tell(scrape("a", 1, 4)) == [6]
+    assert rig.tell(PoolChanged(pool.pool)) == []
+    assert rig.tell(arrives(7)) == []

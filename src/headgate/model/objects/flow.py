@@ -75,6 +75,20 @@ class NamedBandSpec(BandSpec, frozen=True, kw_only=True, rename="camel"):
     priority: Priority
 
 
+class DetectorSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """When a server has its fill, so that requests wait in the picker."""
+
+    type: Literal["Learned", "Concurrency", "Utilization"] = "Learned"
+    """`Learned`: as many run as its queue has shown that it runs at once, and a few wait; `Concurrency`: so
+    many requests are there; `Utilization`: its last metrics show such a queue or so full a KV cache."""
+    max_concurrency: Count = 100
+    """Of `Concurrency`: running and waiting requests of one server."""
+    queue_depth: Count = 5
+    """Of `Utilization`: waiting requests of one server."""
+    kv_cache: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.8
+    """Of `Utilization`: use of the cache, 0..1."""
+
+
 class FlowPolicySpec(msgspec.Struct, frozen=True, rename="camel"):
     """Fair use of the pools that are named."""
 
@@ -83,6 +97,7 @@ class FlowPolicySpec(msgspec.Struct, frozen=True, rename="camel"):
         Annotated[tuple[Literal["fairness", "objective", "slo"], ...], msgspec.Meta(max_length=3)] | None
     ) = None
     """What is believed of clients' headers; without: what the command line says."""
+    detector: DetectorSpec = DetectorSpec()
     clients: Annotated[tuple[ClientSpec, ...], msgspec.Meta(max_length=1024)] = ()
     flows: Annotated[tuple[FlowSpec, ...], msgspec.Meta(max_length=1024)] = ()
     default_flow: ShareSpec = ShareSpec()
