@@ -150,6 +150,11 @@ class ApiServer:
             return web.Response()
         path = request.path
         self.asked.append((request.method, path, dict(request.query)))
+        if path == "/version":
+            return web.json_response({"gitVersion": "v1.35.0"})
+        if path.endswith("/subjectaccessreviews"):
+            asked = (await request.json())["spec"]["resourceAttributes"]
+            return web.json_response({"status": {"allowed": asked["resource"] not in self.refused}})
         parts = path.strip("/").split("/")
         api = parts[1] if parts[0] == "api" else "/".join(parts[1:3])
         rest = parts[2:] if parts[0] == "api" else parts[3:]

@@ -1,6 +1,7 @@
 """`headgate doctor`: what this installation consists of, and what it lacks."""
 
 import platform
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -9,17 +10,37 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def doctor(output: Annotated[Literal["text", "json"], typer.Option()] = "text") -> None:
-    """Say what this installation consists of: Python, the picker's wire and core, Envoy.
+def doctor(
+    output: Annotated[Literal["text", "json"], typer.Option()] = "text",
+    kubeconfig: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Look at the cluster of this kubeconfig instead.")
+    ] = None,
+    kube_context: Annotated[
+        str, typer.Option(help="Context of the kubeconfig; the current one by default.")
+    ] = "",
+    namespace: Annotated[
+        str, typer.Option(help="Where Headgate is installed on the cluster.")
+    ] = "headgate-system",
+) -> None:
+    """Say what this installation consists of, or what a cluster lacks.
 
-    Exit code 1 when something that `headgate run` needs is missing.
+    Here: Python, the picker's wire and core, Envoy. Of a cluster: the version of its API server, kinds (CRDs)
+    and their releases, GatewayClasses, controller, picker, Lease, and the rights of their ServiceAccounts.
+    Nothing is changed.
+
+    Exit code 1 when something that `headgate run`, or the cluster, needs is missing.
 
     Examples:
 
         headgate doctor
 
         HEADGATE_WIRE=portable headgate doctor --output json
+
+        headgate doctor --kubeconfig ~/.kube/config
     """
+    if kubeconfig is not None:
+        _cluster(kubeconfig, kube_context, namespace, output)
+        return
     from headgate import __version__
     from headgate.io.terminal.say import say, say_json
 
@@ -39,6 +60,38 @@ def doctor(output: Annotated[Literal["text", "json"], typer.Option()] = "text") 
         say(f"core: {core['use'] or 'none'} ({core['reason']})")
         say(f"envoy: {envoy['path'] or envoy['reason']}")
     if wire["use"] is None or core["use"] is None or envoy["path"] is None:
+        raise typer.Exit(1)
+
+
+def _cluster(kubeconfig: Path, context: str, namespace: str, output: str) -> None:
+    import asyncio
+
+    import msgspec
+
+    from headgate.io.kube.client import ApiError, KubeClient
+    from headgate.io.kube.config import ConfigError, read_kubeconfig
+    from headgate.io.kube.doctor import Doctor, Finding
+    from headgate.io.terminal.say import say, say_json
+
+    async def examine() -> list[Finding]:
+        found = []
+        async with KubeClient(read_kubeconfig(kubeconfig, context)) as client:
+            async for each in Doctor(client, namespace).findings():
+                found.append(each)
+                if output == "text":
+                    say(f"{each.state:<8}{each.what}: {each.message}")
+        return found
+
+    try:
+        found = asyncio.run(examine())
+    except ConfigError as error:
+        raise typer.BadParameter(str(error), param_hint="--kubeconfig") from None
+    except ApiError as error:
+        say(f"error   API server: {error}", err=True)
+        raise typer.Exit(1) from None
+    if output == "json":
+        say_json({"findings": msgspec.to_builtins(found)})
+    if any(each.state == "error" for each in found):
         raise typer.Exit(1)
 
 

@@ -1,0 +1,243 @@
+"""What a cluster lacks for Headgate: kinds, rights, classes, programs. Only reads, and asks who may what."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from headgate.io.kube.client import ApiError, Collection, KubeClient
+from headgate.io.kube.kinds import OF_PICKER, PODS, REFERRED, REQUIRED, WHOLE
+from headgate.io.kube.lease import LEASES
+from headgate.model import meta
+
+NAMESPACE = "headgate-system"
+PROGRAMS = ("headgate-controller", "headgate-picker")
+"""Deployments of the chart, and their ServiceAccounts."""
+
+OLDEST = (1, 31)
+"""Version of the API server from which on everything is there."""
+
+State = Literal["ok", "note", "warning", "error"]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at."""
+
+    what: str
+    state: State
+    message: str
+    """What is there; otherwise what is wrong, and what to do."""
+
+
+BROUGHT_BY: Mapping[str, str] = {
+    meta.GATEWAY_GROUP: "install the CRDs of the Gateway API (its standard-install.yaml)",
+    meta.INFERENCE_GROUP: "install the CRDs of the Gateway API Inference Extension (its manifests.yaml)",
+    meta.HEADGATE_GROUP: "install the chart deploy/helm/headgate, which brings them",
+}
+"""API group → what to do where a kind is missing."""
+
+NEEDED = ((meta.INFERENCE_GROUP, "inferencepools"), (meta.HEADGATE_GROUP, "modelservers"))
+"""Kinds without which a part of Headgate does nothing, besides those that are required."""
+
+MAY: Sequence[tuple[str, str, str, str]] = (
+    *(
+        ("headgate-controller", each.group, each.plural, verb)
+        for each in (*WHOLE, PODS, *REFERRED.values())
+        for verb in ("list", "watch")
+    ),
+    *(
+        ("headgate-controller", meta.GATEWAY_GROUP, f"{each}/status", "patch")
+        for each in ("gatewayclasses", "gateways", "httproutes", "grpcroutes")
+    ),
+    ("headgate-controller", meta.INFERENCE_GROUP, "inferencepools/status", "patch"),
+    *(
+        ("headgate-picker", each.group, each.plural, verb)
+        for each in (*OF_PICKER, PODS)
+        for verb in ("list", "watch")
+    ),
+)
+"""ServiceAccount, group, resource, verb: rights without which objects are not seen, or not answered."""
+
+
+class Doctor:
+    """Looks at one cluster."""
+
+    def __init__(self, client: KubeClient, namespace: str = NAMESPACE) -> None:
+        """*client*: open. *namespace*: where Headgate is installed."""
+        self._client, self._namespace = client, namespace
+        self._served: set[Collection] = set()
+        self._installed = False
+        """Whether one of the programs is there."""
+
+    async def findings(self) -> AsyncIterator[Finding]:
+        """What there is to say, one after the other. Raises ApiError when the server does not answer."""
+        yield await self._version()
+        async for each in self._kinds():
+            yield each
+        async for each in self._classes():
+            yield each
+        for name in PROGRAMS:
+            yield await self._deployment(name)
+        if self._installed:
+            yield await self._lease()
+            async for each in self._rights():
+                yield each
+
+    async def _version(self) -> Finding:
+        found = await self._client.get("/version")
+        text = str(found.get("gitVersion", "unknown")) if isinstance(found, Mapping) else "unknown"
+        numbers = tuple(int(part) for part in text.lstrip("v").split(".")[:2] if part.isdigit())
+        if numbers and numbers < OLDEST:
+            wanted = ".".join(map(str, OLDEST))
+            return Finding(
+                "API server", "warning", f"{text} is older than {wanted}, the oldest that is tested"
+            )
+        return Finding("API server", "ok", f"{self._client.access.server} is {text}")
+
+    async def _kinds(self) -> AsyncIterator[Finding]:
+        found: dict[tuple[str, str], list[str]] = {}
+        for group, version in sorted({(each.group, v) for each in WHOLE for v in each.versions}):
+            root = Collection(group, version, "").root
+            for plural in await self._plurals(root):
+                found.setdefault((group, plural), []).append(version)
+                self._served.add(Collection(group, version, plural))
+        for group in sorted({each.group for each in WHOLE}):
+            kinds = [each for each in WHOLE if each.group == group]
+            missing = [
+                each for each in kinds if not set(each.versions) & set(found.get((group, each.plural), ()))
+            ]
+            bundle = await self._bundle(group, kinds[0].plural)
+            what = f"kinds of {group or 'the core'}"
+            if not missing:
+                yield Finding(what, "ok", f"all {len(kinds)} are there{bundle}")
+                continue
+            bad = [each for each in missing if each.kind in REQUIRED or (group, each.plural) in NEEDED]
+            state: State = "error" if bad else "note"
+            names = ", ".join(each.kind for each in missing)
+            help_ = BROUGHT_BY.get(group, "they are needed only where you use them")
+            yield Finding(what, state, f"not there: {names}{bundle}; {help_}")
+
+    async def _plurals(self, root: str) -> set[str]:
+        try:
+            found = await self._client.get(root)
+        except ApiError as error:
+            if error.status in (401, 0):
+                raise
+            return set()
+        listed = found.get("resources") if isinstance(found, Mapping) else None
+        return {str(each.get("name")) for each in listed or () if isinstance(each, Mapping)}
+
+    async def _bundle(self, group: str, plural: str) -> str:
+        """`, version …` where the CRD says which release it is of, and may be read."""
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.{group}"
+        try:
+            found = await self._client.get(path) if group else {}
+        except ApiError:
+            return ""
+        notes = found.get("metadata", {}).get("annotations", {}) if isinstance(found, Mapping) else {}
+        version = next((value for key, value in notes.items() if key.endswith("/bundle-version")), "")
+        return f", release {version}" if version else ""
+
+    async def _classes(self) -> AsyncIterator[Finding]:
+        what = "GatewayClass"
+        collection = Collection(meta.GATEWAY_GROUP, "v1", "gatewayclasses")
+        try:
+            found = await self._client.get(collection.path()) if collection in self._served else {}
+        except ApiError as error:
+            yield Finding(what, "warning", f"cannot be read: {error}")
+            return
+        ours = [
+            each
+            for each in found.get("items", ())
+            if str(each.get("spec", {}).get("controllerName", "")).startswith(f"{meta.HEADGATE_GROUP}/")
+        ]
+        if not ours:
+            yield Finding(
+                what, "error", "none is Headgate's: install the chart, which makes one called headgate"
+            )
+        for each in ours:
+            name, accepted = each["metadata"]["name"], _condition(each, "Accepted")
+            if accepted.get("status") == "True":
+                yield Finding(what, "ok", f"{name} is accepted")
+            else:
+                why = accepted.get("message") or "no controller has answered: look at headgate-controller"
+                yield Finding(what, "error", f"{name} is not accepted: {why}")
+
+    async def _deployment(self, name: str) -> Finding:
+        path = Collection("apps", "v1", "deployments").path(self._namespace, name)
+        what = f"Deployment {self._namespace}/{name}"
+        try:
+            found = await self._client.get(path)
+        except ApiError as error:
+            if error.status == 404:
+                say = "is not there: install the chart deploy/helm/headgate, or name its --namespace"
+                return Finding(what, "error", say)
+            return Finding(what, "warning", f"cannot be read: {error}")
+        self._installed = True
+        status, spec = found.get("status", {}), found.get("spec", {})
+        ready, wanted = status.get("readyReplicas", 0), spec.get("replicas", 1)
+        if not wanted:
+            return Finding(what, "warning", "is scaled to nothing")
+        if ready < wanted:
+            logs = f"kubectl -n {self._namespace} logs deploy/{name}"
+            return Finding(
+                what, "error" if not ready else "warning", f"{ready} of {wanted} are ready: {logs}"
+            )
+        return Finding(what, "ok", f"{ready} of {wanted} are ready")
+
+    async def _lease(self) -> Finding:
+        what = "Lease"
+        try:
+            found = await self._client.get(LEASES.path(self._namespace, PROGRAMS[0]))
+        except ApiError as error:
+            if error.status == 404:
+                return Finding(
+                    what, "error", "no controller holds it, so nobody writes status: look at its log"
+                )
+            return Finding(what, "warning", f"cannot be read: {error}")
+        holder = found.get("spec", {}).get("holderIdentity") or ""
+        if not holder:
+            return Finding(what, "warning", "nobody holds it just now")
+        return Finding(what, "ok", f"{holder} writes status")
+
+    async def _rights(self) -> AsyncIterator[Finding]:
+        """Of the ServiceAccounts, for kinds that are there."""
+        lacking: dict[str, list[str]] = {}
+        served = {(each.group, each.plural) for each in self._served} | {("", each) for each in _CORE}
+        for who, group, resource, verb in MAY:
+            if (group, resource.partition("/")[0]) not in served:
+                continue
+            try:
+                may = await self._may(who, group, resource, verb)
+            except ApiError as error:
+                yield Finding("rights", "note", f"may not be asked for by this user: {error}")
+                return
+            if not may:
+                lacking.setdefault(who, []).append(f"{verb} {resource}{'.' if group else ''}{group}")
+        for who in PROGRAMS:
+            what = f"rights of {who}"
+            if lacking.get(who):
+                some = ", ".join(lacking[who][:5]) + (" …" if len(lacking[who]) > 5 else "")
+                yield Finding(what, "error", f"may not: {some}; give its ServiceAccount the chart's roles")
+            else:
+                yield Finding(what, "ok", "everything that it needs")
+
+    async def _may(self, who: str, group: str, resource: str, verb: str) -> bool:
+        plural, _, sub = resource.partition("/")
+        account = f"system:serviceaccount:{self._namespace}:{who}"
+        attributes = {"group": group, "resource": plural, "subresource": sub, "verb": verb}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {"user": account, "resourceAttributes": attributes},
+        }
+        found = await self._client.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
+        return bool(found.get("status", {}).get("allowed"))
+
+
+_CORE = frozenset(each.plural for each in (PODS, *REFERRED.values()))
+
+
+def _condition(each: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
+    found = each.get("status", {}).get("conditions", ())
+    return next((one for one in found if one.get("type") == type_), {})
