@@ -51,6 +51,9 @@ LUCK = "GatewayWeightedAcrossTwoInferencePools"
 """It wants to meet the pool of 30 % three times in a row in 300 tries, for each of three pods. One run in a
 hundred does not."""
 
+BESIDE = ("tests/lab", "--ignore=tests/lab/disturbing", "--ignore=tests/lab/faults")
+"""Those of our tests that may run beside the suites. Faults under load are for `make lab`: they cost work."""
+
 _DONE = re.compile(r"^\s*--- (PASS|FAIL|SKIP): TestConformance/([A-Za-z0-9]+) \((.*)\)")
 
 
@@ -179,7 +182,7 @@ def run(told: argparse.Namespace) -> int:
             Running(lab, each, flags_of(told, each, report, in_lab=lab.cluster is None), prefix=f"{each}:")
             for each in suites
         ]
-        beside = OwnTests(lab, "tests/lab", "--ignore=tests/lab/disturbing") if told.suite == "core" else None
+        beside = OwnTests(lab, *BESIDE) if told.suite == "core" else None
         content = [each.wait(lab) for each in running]
         for at, each in enumerate(running):
             if not content[at] and each.count.of("FAIL") == [LUCK]:

@@ -121,6 +121,8 @@ class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
     admin_port: int | None = None
     tls: Tls | None = None
     drain_timeout_s: float = 30.0
+    drain_delay_s: float = 0.0
+    """New streams are taken for so long after the signal to end: who sends them has yet to hear of it."""
     scrape_interval_s: float = AT_REST_S
     body_limit: int = BODY_LIMIT_BYTES
     max_receive_bytes: int = UNLIMITED
@@ -420,11 +422,13 @@ class Picker:
                 return
 
     async def _drain(self, ports: Ports | native_wire.NativePorts) -> None:
-        """New streams are refused; open ones go on until the time is up, or told to end at once."""
+        """New streams are refused, after a delay; open ones go on until the time is up, or told to end."""
         await self._health.set_ready(False)
-        ports.drain()
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._options.drain_timeout_s
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._at_once.wait(), self._options.drain_delay_s)
+        ports.drain()
         busy = clock()
         while not self._at_once.is_set() and clock() < deadline and clock() - busy < QUIET_S:
             if self._hub.open_streams:

@@ -151,6 +151,14 @@ def picker(
         Path | None,
         typer.Option(help="PEM file; clients must show a certificate signed by one of those in it."),
     ] = None,
+    drain_delay: Annotated[
+        float,
+        duration_option(
+            "Time after SIGTERM for which new requests are still taken, while data planes hear that this "
+            "picker is about to go.",
+            default=0.0,
+        ),
+    ] = 0.0,
     drain_timeout: Annotated[
         float, duration_option("Longest time between SIGTERM and the end.", default=30.0)
     ] = 30.0,
@@ -309,6 +317,7 @@ def picker(
         if secure_serving
         else None,
         drain_timeout_s=drain_timeout,
+        drain_delay_s=drain_delay,
         scrape_interval_s=refresh_metrics_interval,
         body_limit=body_limit,
         max_receive_bytes=grpc_max_recv_msg_size,
