@@ -25,7 +25,7 @@ FIRST_BYTES: Final[int]
 """`(FIRST_BYTES, stream, pool)`: the first body bytes of an event stream came."""
 OVER: Final[int]
 """`(OVER, stream, pool, ending, status, usage, served)`: the request ended, and the stream with it. `usage` is
-None, `(prompt, completion, cached)`, or the tail of the answer for `headgate.wire.usage.find_usage`."""
+None, `(prompt, completion, cached)`, or `(format, tail)`: the number of the format whose counter reads the tail of the answer."""
 LEFT: Final[int]
 """`(LEFT, stream, pool, connection)`: the stream was left early; the access log tells the end."""
 CLOSED: Final[int]
@@ -90,9 +90,9 @@ class Server:
         """Everything that happened since the last call, in order; see the constants."""
 
     def answer(self, rows: list[Row]) -> None:
-        """Answers streams: `(stream, endpoints, target_model, decision, read)` routes, *read* being
-        `(model, streaming)` of a body that was read in Python, else None; `(stream, message)` ends with a serialised
-        message, `(stream, message, None)` sends it to our own Envoy before the answer, `(stream, None)` resets. Streams that have gone are passed over."""
+        """Answers streams: `(stream, endpoints, target_model, decision, read, headers)` routes, *read* being
+        `(model, streaming)` of a body that was read in Python, else None, *headers* those of `Route.headers` (may be
+        left out); `(stream, message)` ends with a serialised message, `(stream, message, None)` sends it to our own Envoy before the answer, `(stream, None)` resets. Streams that have gone are passed over."""
 
     def drain(self) -> None:
         """Accepts no new connections and asks peers to open no new streams."""

@@ -109,8 +109,14 @@ class NativeConversation:
         answer = answers.error(status, reason, text, request_id=request_id, param=param, retry_after_s=retry)
         self._answer(answer)
 
-    def route(self, endpoints: Sequence[EndpointId], target_model: str | None, decision: str) -> None:
-        self._answer(",".join(endpoints), target_model, decision, self._read)
+    def route(
+        self,
+        endpoints: Sequence[EndpointId],
+        target_model: str | None,
+        decision: str,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self._answer(",".join(endpoints), target_model, decision, self._read, tuple(headers))
 
     def wait(self) -> None:
         self._talk.answer((self._number, answers.MORE_TIME, None))

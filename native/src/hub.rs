@@ -68,6 +68,8 @@ pub enum Answer {
         decision: String,
         /// Model and streaming of a body that was read in Python.
         read: Option<(Option<String>, bool)>,
+        /// Request headers for the server that answers.
+        headers: Vec<(String, String)>,
     },
     /// A serialised message that ends the stream.
     Last(Bytes),

@@ -169,7 +169,13 @@ _TRAILERS = st.sampled_from(
     ]
 )
 _ANSWER = st.one_of(
-    st.tuples(st.just("route"), st.just(_ENDPOINTS), st.sampled_from([None, "t", "asked"]), st.just("why")),
+    st.tuples(
+        st.just("route"),
+        st.just(_ENDPOINTS),
+        st.sampled_from([None, "t", "asked"]),
+        st.just("why"),
+        st.sampled_from([(), (("x-prefiller-host-port", "10.0.0.2:8000"),), (("x-a", "é"), ("x-b", ""))]),
+    ),
     st.tuples(
         st.just("refuse"), st.sampled_from([429, 503]), st.just("saturated"), st.just("full"), st.just(3)
     ),

@@ -137,6 +137,10 @@ pub fn answers(rows: &Bound<'_, PyList>) -> PyResult<Vec<(u64, Answer)>> {
                     target: row.get_item(2)?.extract()?,
                     decision: row.get_item(3)?.extract()?,
                     read: row.get_item(4)?.extract()?,
+                    headers: match row.len() {
+                        0..=5 => Vec::new(),
+                        _ => row.get_item(5)?.extract()?,
+                    },
                 },
             };
             Ok((stream, answer))

@@ -262,7 +262,10 @@ impl Dialogue {
                     target,
                     decision,
                     read,
-                } => self.talk.route(&endpoints, target, &decision, read),
+                    headers,
+                } => self
+                    .talk
+                    .route(&endpoints, target, &decision, read, &headers),
                 Answer::Last(message) => self.talk.answer(&message),
                 Answer::Wait(message, _) => self.talk.wait(&message),
                 Answer::Fail => {}

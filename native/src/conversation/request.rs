@@ -331,13 +331,15 @@ impl Conversation {
         }]
     }
 
-    /// Answers with a pick; nothing when the client has gone. `read`: model and streaming of a body read in Python.
+    /// Answers with a pick; nothing when the client has gone. `read`: model and streaming of a body read in Python;
+    /// `headers`: for the server, in place of the client's.
     pub fn route(
         &mut self,
         endpoints: &str,
         target: Option<String>,
         decision: &str,
         read: Option<(Option<String>, bool)>,
+        headers: &[(String, String)],
     ) {
         if self.phase != Phase::Picking {
             return;
@@ -371,6 +373,9 @@ impl Conversation {
         let settings = self.settings.clone();
         let names = &settings.names;
         let mut mutation = HeaderMutation::default();
+        for (name, value) in headers {
+            mutation.put(name, value);
+        }
         mutation.put(&names.destination, endpoints);
         if !self.lean && self.header(&names.request_id).is_none() {
             mutation.put(&names.request_id, text(&self.request_id));

@@ -212,8 +212,10 @@ impl Session {
                 target,
                 decision,
                 read,
+                headers,
             } => {
-                self.talk.route(&endpoints, target, &decision, read);
+                self.talk
+                    .route(&endpoints, target, &decision, read, &headers);
                 if self.talk.leaving {
                     self.leave();
                 }

@@ -162,6 +162,7 @@ fn route(stream: u64) -> Vec<(u64, Answer)> {
         target: None,
         decision: "why".into(),
         read: None,
+        headers: Vec::new(),
     };
     vec![(stream, answer)]
 }

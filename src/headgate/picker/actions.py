@@ -35,6 +35,9 @@ class Route(msgspec.Struct, frozen=True, gc=False, tag=True):
     target_model: str | None
     """Put this name into the body's `model`; None: leave the body alone."""
     decision: Choice
+    headers: tuple[tuple[str, str], ...] = ()
+    """Request headers for the server that answers, such as where another stage of the request ran. Names in
+    small letters; in place of the client's."""
 
 
 class Reject(msgspec.Struct, frozen=True, gc=False, tag=True):

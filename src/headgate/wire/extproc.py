@@ -473,10 +473,16 @@ class Conversation:
         if self._phase is _Phase.PICKING and self._lean:
             self.outbox.append(answers.MORE_TIME)
 
-    def route(self, endpoints: Sequence[EndpointId], target_model: str | None, decision: str) -> None:
+    def route(
+        self,
+        endpoints: Sequence[EndpointId],
+        target_model: str | None,
+        decision: str,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """Answers with a pick, *decision* describing it in a few words; nothing when the client has gone.
 
-        *endpoints* are the pick and its fallbacks, in order.
+        *endpoints* are the pick and its fallbacks, in order; *headers*: as `Route.headers`.
         """
         if self._phase is not _Phase.PICKING:
             return
@@ -488,7 +494,7 @@ class Conversation:
         if target_model is not None and not self._picks_on_headers:
             rewritten = rename(self._headers, body, target_model)
             body, changed = rewritten, rewritten != body
-        put = {names.DESTINATION: ",".join(endpoints)}
+        put = {**dict(headers), names.DESTINATION: ",".join(endpoints)}
         if not self._lean and names.REQUEST_ID not in self._headers:
             put[names.REQUEST_ID] = self._request_id
         remove = [name for name in self._headers if name in STRIPPED and name != names.DESTINATION]

@@ -123,6 +123,20 @@ def returned(answers: list[Any]) -> bytes:
     )
 
 
+@pytest.mark.parametrize("lean", [False, True])
+def test_headers_for_the_server_take_the_place_of_the_clients(lean: bool) -> None:
+    stream = Stream(lean=lean)
+    modes = (BUFFERED, NONE) if lean else (DUPLEX, DUPLEX)
+    stream.tell(request({**POST, "x-prefiller-host-port": "forged"}, modes=modes), body(BODY))
+    stream.answers()
+    stream.talk.route([A], None, "why", [("x-prefiller-host-port", "10.0.0.9:8000")])
+    (*_, answer) = [each for each in stream.answers() if "header_mutation" in str(each)]
+    phase = answer.request_body if lean else answer.request_headers
+    told = put(phase.response.header_mutation)
+    assert told["x-prefiller-host-port"] == "10.0.0.9:8000"
+    assert told["x-gateway-destination-endpoint"] == A
+
+
 @pytest.mark.parametrize("cut", range(len(BODY) + 1))
 def test_full_duplex_in_any_chunking(cut: int) -> None:
     stream = Stream()

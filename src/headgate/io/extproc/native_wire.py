@@ -155,7 +155,8 @@ class NativeWire:
             case Route():
                 read = self._read.pop(stream, None) if self._read else None
                 endpoints = ",".join(action.endpoints)
-                self._out.append((stream, endpoints, action.target_model, action.decision.summary(), read))
+                summary = action.decision.summary()
+                self._out.append((stream, endpoints, action.target_model, summary, read, action.headers))
             case Reject():
                 request_id = action.decision.request_id
                 param = "model" if action.reason in answers.ABOUT_THE_MODEL else None

@@ -86,7 +86,8 @@ class Session:
         """The machine's answer to this stream's request."""
         match action:
             case Route():
-                self._talk.route(action.endpoints, action.target_model, action.decision.summary())
+                summary = action.decision.summary()
+                self._talk.route(action.endpoints, action.target_model, summary, action.headers)
             case Reject():
                 self._talk.refuse(action.status, action.reason, action.message, action.retry_after_s)
             case ListModels():
