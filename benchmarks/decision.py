@@ -158,7 +158,7 @@ def wire(endpoints: int, kind: Kind) -> tuple[NativeWire, _Server]:
         if floor
         else Listener(DecisionLog(float), Counts(lambda pool, name: True, lambda pool, name: True))
     )
-    hub = Hub(NONCE, listener, time.monotonic)
+    hub = Hub(listener, time.monotonic)
     hub.default = POOL
     if floor:
         hub.add_pool(POOL, _Floor(names[0]))

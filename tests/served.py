@@ -143,7 +143,7 @@ async def serving(
     host: str = "127.0.0.1",
 ) -> AsyncIterator[Served]:
     """*machine* as the one pool behind *wire*; *path*: a Unix socket in place of the port."""
-    hub = Hub("n", listener or Silent(), time.monotonic, silence_s=silence_s)
+    hub = Hub(listener or Silent(), time.monotonic, silence_s=silence_s)
     hub.add_pool(POOL, machine)
     health = Health()
     await health.set_ready(True)

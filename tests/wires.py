@@ -13,7 +13,7 @@ from headgate.wire.extproc import Conversation, Settings, WireError
 from headgate.wire.native import Row, native_settings, request_of, usage_of
 from headgate.wire.numbers import cut
 from headgate.wire.parse import LONGEST_ID, understand
-from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
+from headgate.wire.said import FirstToken, RequestArrived, RequestEnded, ResponseStarted, Said
 
 try:
     import headgate_native as native
@@ -69,7 +69,7 @@ class NativeConversation:
             request = request_of(row)
             self._request_id = request.id
             self._waits = True
-            return [Arrived(request)]
+            return [RequestArrived(row[1], request)]
         if row[0] == native.UNREAD:
             _, _, _, headers, body, subset, unseen, client = row
             self._request_id = cut(headers.get("x-request-id", ""), LONGEST_ID) or self._settings.keys.name(
@@ -89,15 +89,15 @@ class NativeConversation:
                 self._end(400, "bad-request", read.message, read.param, None)
                 return []
             self._read = read.model, read.streaming
-            return [Arrived(read)]
+            return [RequestArrived(row[1], read)]
         if row[0] == native.TOO_LARGE:
             limit = self._settings.body_limit
             self._request_id, self._waits = row[3], True
             self._end(413, "too-large", f"the request body is larger than {limit} bytes", None, None)
             return []
         if row[0] == native.STARTED:
-            return [Started(*row[3:])]
-        return [FirstBytes()] if row[0] == native.FIRST_BYTES else [_over(row)]
+            return [ResponseStarted(row[1], *row[3:])]
+        return [FirstToken(row[1])] if row[0] == native.FIRST_BYTES else [_over(row)]
 
     def _answer(self, *rest: Any) -> None:
         self._waits = False
@@ -136,14 +136,14 @@ class NativeConversation:
     def list_models(self, cards: Sequence[ModelCard]) -> None:
         self._answer(answers.model_list(cards, request_id=self._request_id))
 
-    def closed(self) -> Over | None:
+    def closed(self) -> RequestEnded | None:
         row = self._talk.closed()
         return None if row is None else _over(row)
 
 
-def _over(row: Row) -> Over:
-    _, _, _, ending, status, usage, served = row
-    return Over(ending, status, usage_of(usage), served)
+def _over(row: Row) -> RequestEnded:
+    _, stream, _, ending, status, usage, served = row
+    return RequestEnded(stream, ending, status, usage_of(usage), served)
 
 
 CONVERSATIONS: list[Any] = [Conversation, *([NativeConversation] if native else [])]

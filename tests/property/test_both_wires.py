@@ -13,13 +13,15 @@ from tests.wires import NativeConversation, cases
 
 from headgate.model.headers import POOL_ATTRIBUTES
 from headgate.model.load import ModelCard
-from headgate.wire.accesslog import Entry, read_entries
+from headgate.wire.accesslog import read_entries
 from headgate.wire.extproc import Conversation, Settings, WireError
 from headgate.wire.native import logged, native_settings
-from headgate.wire.said import Arrived
+from headgate.wire.said import RequestArrived
+from headgate.wire.stream_key import StreamKeys
 
 native = pytest.importorskip("headgate_native")
 
+KEYS = StreamKeys("n", b"")
 PATIENT = settings(max_examples=cases(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CHAT = json.dumps(
     {"model": "asked", "messages": [{"role": "user", "content": "é" * 90}], "stream": True}
@@ -223,11 +225,11 @@ def test_a_conversation_is_the_same(
         assert theirs == ours
         if ours[0] == "broken":
             break
-        if waits and any(isinstance(said, Arrived) for said in ours[0]):
+        if waits and any(isinstance(said, RequestArrived) for said in ours[0]):
             one, other = (_answer(talk, "wait") for talk in talks)
             assert other == one
             assert [each.override_message_timeout.seconds for each in one] == ([300] if lean else [])
-        if answered and any(isinstance(said, Arrived) for said in ours[0]):
+        if answered and any(isinstance(said, RequestArrived) for said in ours[0]):
             one, other = (_answer(talk, *answer) for talk in talks)
             assert other == one
     ours_over, theirs_over = (talk.closed() for talk in talks)
@@ -265,7 +267,7 @@ _COUNT = st.integers(0, 9) | st.sampled_from(["12", "x", "", True])
     usage=st.dictionaries(
         st.sampled_from(["prompt", "completion", "cached", "cache_read", "cache_creation"]), _COUNT
     ),
-    stream=st.sampled_from(["n-1", "", None, 4]),
+    stream=st.sampled_from([KEYS.key(1), "n-1", "", None, 4]),
     served=st.sampled_from(["1.1.1.1:1", "", None]),
     address=st.sampled_from([("10.0.0.1", 80), ("fd00::1", 80), ("", 0)]),
     status=st.sampled_from([0, 200]),
@@ -307,4 +309,5 @@ def test_an_access_log_entry_is_the_same(
         metadata["headgate.attempts"]["reason"] = refused
     data = message.SerializeToString()
     rows = native.read_log(native_settings(Settings("n")), data)
-    assert tuple(Entry(*logged(row)) for row in rows) == read_entries(data).entries
+    ended = [logged(row, KEYS) for row in rows]
+    assert tuple(each for each in ended if each is not None) == read_entries(data, KEYS).ended

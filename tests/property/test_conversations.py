@@ -11,12 +11,11 @@ from tests.unit.picker.picker_builders import KEY, a_pool
 
 from headgate.model.ids import StreamId
 from headgate.picker.actions import ListModels, Reject, Route
-from headgate.picker.events import Event, FirstToken, RequestArrived, RequestEnded, ResponseStarted
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.profiles import PROFILES
 from headgate.wire.extproc import Conversation, Settings, WireError
-from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
+from headgate.wire.said import RequestEnded, Said
 
 MODES = [None, *((a, b) for a in range(6) for b in (0, 1, 4))]
 POST = [(":method", b"POST"), (":path", b"/v1/chat/completions"), ("content-type", b"application/json")]
@@ -114,25 +113,14 @@ class Desk:
     def close(self, slot: int) -> None:
         talk = self.open.pop(slot)
         if talk.awaits_log():
-            self.pass_on(talk, Over("complete", 200))
+            self.pass_on(talk, RequestEnded(StreamId(int(talk.key.split("-")[1])), "complete", 200))
         if (over := talk.closed()) is not None:
             self.pass_on(talk, over)
         assert talk.closed() is None
 
     def pass_on(self, talk: Conversation, said: Said) -> None:
-        stream = StreamId(int(talk.key.split("-")[1]))
-        event: Event
-        match said:
-            case Arrived(request):
-                event = RequestArrived(stream, request)
-            case Started(status, served, local, plain):
-                event = ResponseStarted(stream, status, served, local, plain)
-            case FirstBytes():
-                event = FirstToken(stream)
-            case Over(ending, status, usage, served, _, _):
-                event = RequestEnded(stream, ending, status, usage, served)
         self.now += 0.01
-        for action in self.machine.handle(event, self.now):
+        for action in self.machine.handle(said, self.now):
             match action:
                 case Route():
                     talk.route(action.endpoints, action.target_model, "why")

@@ -11,7 +11,7 @@ from tests.wires import CONVERSATIONS
 
 from headgate.model.ids import EndpointId
 from headgate.wire.extproc import Settings, WireError
-from headgate.wire.said import Arrived
+from headgate.wire.said import RequestArrived
 
 pytest.importorskip("headgate_native")
 
@@ -140,7 +140,7 @@ def _told(make: Any, messages: list[Any]) -> list[Any]:
             said = talk.receive(message.SerializeToString())
         except WireError as error:
             return [*told, str(error)]
-        if any(isinstance(each, Arrived) for each in said):
+        if any(isinstance(each, RequestArrived) for each in said):
             talk.route([EndpointId("10.0.0.1:1")], "target", "why")
         told += [said, [pb.ProcessingResponse.FromString(data) for data in talk.outbox], talk.leaving]
         talk.outbox.clear()

@@ -9,12 +9,13 @@ from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct
 
 from headgate.model import headers as names
-from headgate.model.ids import EndpointId, endpoint_id
+from headgate.model.ids import EndpointId, StreamId, endpoint_id
 from headgate.model.own_answers import OwnAnswer
 from headgate.model.requests import Ending, Usage
 from headgate.wire.numbers import cut, whole_number
 from headgate.wire.parse import LONGEST_ID
-from headgate.wire.said import Over
+from headgate.wire.said import RequestEnded
+from headgate.wire.stream_key import StreamKeys
 
 LONGEST_DETAILS = 160
 """Characters of what is kept of Envoy's words for an end."""
@@ -46,19 +47,11 @@ _FAILED = (
 )
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """The end of one request that this picker routed."""
-
-    stream: str
-    """`Conversation.key` of its ext_proc stream."""
-    over: Over
-
-
 class Told(msgspec.Struct, frozen=True):
     """What one message tells."""
 
-    entries: tuple[Entry, ...]
-    """The routed requests; other requests are left out."""
+    ended: tuple[RequestEnded, ...]
+    """How requests ended that this process routed; others are left out."""
     node: str | None
     """The id of the Envoy that writes, in a stream's first message."""
 
@@ -119,8 +112,8 @@ def _details(entry: HTTPAccessLogEntry, metadata: Mapping[str, Struct]) -> str |
     return "".join(letter if " " <= letter <= "~" else "?" for letter in text[:LONGEST_DETAILS])
 
 
-def read_entries(data: bytes) -> Told:
-    """What one serialised `StreamAccessLogsMessage` tells.
+def read_entries(data: bytes, keys: StreamKeys) -> Told:
+    """What one serialised `StreamAccessLogsMessage` tells of the streams that *keys* names.
 
     Raises ValueError for bytes that are no such message.
     """
@@ -128,15 +121,17 @@ def read_entries(data: bytes) -> Told:
         message = StreamAccessLogsMessage.FromString(data)
     except DecodeError as error:
         raise ValueError("not a StreamAccessLogsMessage") from error
-    found: list[Entry] = []
+    found: list[RequestEnded] = []
     for entry in message.http_logs.log_entry:
         metadata = entry.common_properties.metadata.filter_metadata
         if names.OWN_NAMESPACE not in metadata:
             continue
         stream = metadata[names.OWN_NAMESPACE].fields.get("stream")
-        if stream is None:
+        number = None if stream is None else keys.number(stream.string_value)
+        if number is None:
             continue
-        over = Over(
+        ended = RequestEnded(
+            StreamId(number),
             ending=_ending(entry.common_properties.response_flags),
             status=entry.response.response_code.value or None,
             usage=_usage(metadata),
@@ -144,7 +139,7 @@ def read_entries(data: bytes) -> Told:
             details=_details(entry, metadata),
             attempts=entry.common_properties.upstream_request_attempt_count or None,
         )
-        found.append(Entry(stream.string_value, over))
+        found.append(ended)
     node = message.identifier.node.id
     return Told(tuple(found), node if 0 < len(node.encode()) <= LONGEST_NODE else None)
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 
 from headgate.model import headers as names
-from headgate.model.ids import EndpointId
+from headgate.model.ids import EndpointId, StreamId
 from headgate.model.requests import Usage
 from headgate.wire import answers
 from headgate.wire.api import Format
 from headgate.wire.numbers import whole_number
 from headgate.wire.rewrite import Restorer, restorer
-from headgate.wire.said import FirstBytes, Over, Said, Started
+from headgate.wire.said import FirstToken, RequestEnded, ResponseStarted, Said
 from headgate.wire.usage import UsageReader
 
 _VIA_UPSTREAM = "via_upstream"
@@ -88,6 +88,7 @@ class Answering:
         "_restorer",
         "_seen",
         "_sse",
+        "_stream",
         "_usage",
         "leaving",
         "served",
@@ -95,8 +96,11 @@ class Answering:
         "whole",
     )
 
-    def __init__(self, outbox: deque[bytes], format_: Format, *, duplex: bool, lean: bool) -> None:
+    def __init__(
+        self, stream: StreamId, outbox: deque[bytes], format_: Format, *, duplex: bool, lean: bool
+    ) -> None:
         """*format_*: the request's. *duplex*: every byte must be sent back. *lean*: see `headers.LEAN`."""
+        self._stream = stream
         self._format = format_
         self._outbox = outbox
         self._duplex = duplex
@@ -132,7 +136,9 @@ class Answering:
             put.pop(names.REQUEST_ID, None)
         remove = () if self._restorer is None else ("content-length",)
         self._outbox.append(answers.response_headers(put, remove))
-        said: list[Said] = [Started(self.status, self.served, _is_local(message), not self._sse)]
+        said: list[Said] = [
+            ResponseStarted(self._stream, self.status, self.served, _is_local(message), not self._sse)
+        ]
         if message.response_headers.end_of_stream:
             return said + self._finish()
         if not self._lean:
@@ -147,7 +153,7 @@ class Answering:
         if body and not self._seen:
             self._seen = True
             if self._sse:
-                said.append(FirstBytes())
+                said.append(FirstToken(self._stream))
         if self._usage is not None and body:
             self._usage.feed(body)
         self._send(body, end)
@@ -181,4 +187,8 @@ class Answering:
     def _finish(self) -> list[Said]:
         """The answer is whole. Our own Envoy's access log says so itself, with the usage."""
         self.leaving = self.whole = True
-        return [] if self._lean else [Over("complete", self.status, self.usage(), self.served)]
+        return (
+            []
+            if self._lean
+            else [RequestEnded(self._stream, "complete", self.status, self.usage(), self.served)]
+        )

@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct
 
 from headgate.model import headers as names
-from headgate.model.ids import EndpointId
+from headgate.model.ids import EndpointId, StreamId
 from headgate.model.load import ModelCard
 from headgate.model.requests import Ending
 from headgate.wire import answers
@@ -35,7 +35,7 @@ from headgate.wire.answering import (
 from headgate.wire.api import BadRequest
 from headgate.wire.numbers import cut, whole_number
 from headgate.wire.parse import LONGEST_ID, ODD_BODY_BYTES, OTHERS, format_of, rename, understand
-from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
+from headgate.wire.said import FirstToken, RequestArrived, RequestEnded, ResponseStarted, Said
 from headgate.wire.stream_key import StreamKeys
 
 BODY_LIMIT_BYTES = 64 * 1024 * 1024
@@ -184,7 +184,7 @@ class Conversation:
         *fallbacks*: another one that walks lists of endpoints (see `headers.FALLBACKS`).
         """
         self._settings = settings
-        self._number = number
+        self._number = StreamId(number)
         self._lean = lean
         self._lists = lean or fallbacks
         self.outbox: deque[bytes] = deque()
@@ -364,7 +364,7 @@ class Conversation:
         self._phase = _Phase.PICKING
         self._asked_model = request.model
         self._streaming = request.streaming
-        return [Arrived(request)]
+        return [RequestArrived(self._number, request)]
 
     def _too_large(self) -> list[Said]:
         limit = self._settings.body_limit
@@ -377,7 +377,9 @@ class Conversation:
         if self._phase is not _Phase.ROUTED:
             return self._unrouted_response()
         self._phase = _Phase.STARTED
-        self._answering = Answering(self.outbox, self._format, duplex=self._response_duplex, lean=self._lean)
+        self._answering = Answering(
+            self._number, self.outbox, self._format, duplex=self._response_duplex, lean=self._lean
+        )
         restored = self._asked_model if self._target is not None and not self._response_bodyless else None
         additions = self._additions()
         if self._settings.test_headers:
@@ -399,7 +401,7 @@ class Conversation:
         waited = self._phase is _Phase.PICKING
         self._phase = _Phase.OVER
         self.outbox.append(answers.EMPTY_RESPONSE_HEADERS)
-        return [Over("aborted")] if waited else []
+        return [RequestEnded(self._number, "aborted")] if waited else []
 
     def _response_body(self, message: pb.ProcessingRequest) -> list[Said]:
         piece = message.response_body
@@ -430,7 +432,7 @@ class Conversation:
         self._phase, self.leaving = _Phase.STARTED, True
         if not events:
             return []  # an error, most likely: the access log tells
-        return [Started(200, served_endpoint(message)), FirstBytes()]
+        return [ResponseStarted(self._number, 200, served_endpoint(message)), FirstToken(self._number)]
 
     def _response_trailers(self) -> list[Said]:
         if self._phase is _Phase.OVER or self._answering is None:
@@ -445,21 +447,21 @@ class Conversation:
             self._phase = _Phase.OVER
         return said
 
-    def closed(self) -> Over | None:
+    def closed(self) -> RequestEnded | None:
         """The stream is gone. Says how the request ended; `lost` where no response phase was to come.
 
         None when it had ended, was never handed over, or the access log will tell.
         """
         phase, self._phase = self._phase, _Phase.OVER
         if phase is _Phase.PICKING:
-            return Over("aborted")
+            return RequestEnded(self._number, "aborted")
         if phase not in (_Phase.ROUTED, _Phase.STARTED) or self._lean:
             return None
         if self._answering is None:
-            return Over("lost" if self._response_bodyless else "aborted")
+            return RequestEnded(self._number, "lost" if self._response_bodyless else "aborted")
         found = self._answering
         ending: Ending = "complete" if self._response_bodyless else "aborted"
-        return Over(ending, found.status, found.usage(), found.served)
+        return RequestEnded(self._number, ending, found.status, found.usage(), found.served)
 
     # ---- what the machine answers
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from headgate.model import bounds
 from headgate.model import headers as names
-from headgate.model.ids import EndpointId
+from headgate.model.ids import EndpointId, StreamId
 from headgate.model.requests import BLOCK_BYTES, MEDIA_TOKENS, MOST_MEDIA, InferenceRequest, Usage
 from headgate.wire import multipart
 from headgate.wire.accesslog import LONGEST_DETAILS
@@ -17,8 +17,9 @@ from headgate.wire.api import LONGEST_MODEL, Format
 from headgate.wire.blocks import HORIZON_BLOCKS
 from headgate.wire.extproc import MOST_SUBSET, STRIPPED, Settings
 from headgate.wire.parse import FORMATS, LONGEST_ID, LONGEST_PATH, MODELS_SUFFIX, number
-from headgate.wire.said import Over
+from headgate.wire.said import RequestEnded
 from headgate.wire.shape import MEDIA_BLOCKS
+from headgate.wire.stream_key import StreamKeys
 
 Row = Sequence[Any]
 
@@ -88,10 +89,13 @@ def request_of(row: Row) -> InferenceRequest:
     return InferenceRequest(*fields)
 
 
-def logged(row: Row) -> tuple[str, Over]:
-    """A LOGGED row: the stream's name, and how its request ended."""
+def logged(row: Row, keys: StreamKeys) -> RequestEnded | None:
+    """A LOGGED row: how a request ended; None: it is none of this process."""
+    number = keys.number(row[1])
+    if number is None:
+        return None
     served: EndpointId | None = row[5]
-    return row[1], Over(row[2], row[3], usage_of(row[4]), served, row[6], row[7])
+    return RequestEnded(StreamId(number), row[2], row[3], usage_of(row[4]), served, row[6], row[7])
 
 
 def usage_of(found: tuple[int, int, int | None] | tuple[int, bytes] | None) -> Usage | None:

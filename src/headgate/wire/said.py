@@ -1,35 +1,47 @@
-"""What an ext_proc stream or an access-log entry says, free of protocol; the shell turns it into events."""
+"""What ext_proc streams and access logs say of requests: events of a pool's machine, free of protocol."""
 
 import msgspec
 
-from headgate.model.ids import EndpointId
+from headgate.model.ids import EndpointId, StreamId
 from headgate.model.requests import Ending, InferenceRequest, Usage
 
 
-class Arrived(msgspec.Struct, frozen=True):
-    """A request whose body, as far as there is one, is complete."""
+class RequestArrived(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A request to be routed; its body, as far as there is one, is complete.
 
+    Answered by exactly one Route, Reject or ListModels, now or later.
+    """
+
+    stream: StreamId
     request: InferenceRequest
 
 
-class Started(msgspec.Struct, frozen=True):
-    """Response headers came."""
+class ResponseStarted(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Response headers came. A request may get here without passing FirstToken."""
 
+    stream: StreamId
     status: int
     served: EndpointId | None = None
+    """Who really served (Envoy's word); None when the data plane does not say."""
     local: bool = False
-    """The data plane wrote the answer itself."""
+    """True when the data plane wrote the answer itself because no upstream answered."""
     plain: bool = False
-    """No event stream: `FirstBytes` will not be said."""
+    """True when the answer is no event stream, whatever was asked for: FirstToken will not be told."""
 
 
-class FirstBytes(msgspec.Struct, frozen=True):
-    """The first body bytes of an event stream came."""
+class FirstToken(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The first bytes of a streamed answer's body came: its prefill is done."""
+
+    stream: StreamId
 
 
-class Over(msgspec.Struct, frozen=True):
-    """The request ended; said at most once by a stream."""
+class RequestEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A routed request is over. Told exactly once for each routed stream; later ones are ignored.
 
+    Before the request was routed it means that the client went away: nothing is answered then.
+    """
+
+    stream: StreamId
     ending: Ending
     status: int | None = None
     usage: Usage | None = None
@@ -40,4 +52,4 @@ class Over(msgspec.Struct, frozen=True):
     """As `Outcome.attempts`."""
 
 
-Said = Arrived | Started | FirstBytes | Over
+Said = RequestArrived | ResponseStarted | FirstToken | RequestEnded

@@ -6,16 +6,19 @@ import pytest
 from envoy.data.accesslog.v3.accesslog_pb2 import HTTPRequestProperties
 from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 
+from headgate.model.ids import EndpointId, StreamId
 from headgate.model.own_answers import OwnAnswer
 from headgate.model.requests import Usage
 from headgate.wire.accesslog import (
     LONGEST_DETAILS,
     LONGEST_PATH,
-    Entry,
     read_entries,
     read_own_answers,
 )
-from headgate.wire.said import Over
+from headgate.wire.said import RequestEnded
+from headgate.wire.stream_key import StreamKeys
+
+KEYS = StreamKeys("n", b"")
 
 
 def message(flags: tuple[str, ...] = (), *, ours: bool = True, usage: bool = True, served: str = "") -> bytes:
@@ -23,7 +26,7 @@ def message(flags: tuple[str, ...] = (), *, ours: bool = True, usage: bool = Tru
     entry = log.http_logs.log_entry.add()
     metadata = entry.common_properties.metadata.filter_metadata
     if ours:
-        metadata["headgate"]["stream"] = "n-7"
+        metadata["headgate"]["stream"] = KEYS.key(7)
     if usage:
         metadata["headgate.usage"].update({"prompt": 5, "completion": 2, "cached": 4})
     if served:
@@ -49,12 +52,12 @@ def message(flags: tuple[str, ...] = (), *, ours: bool = True, usage: bool = Tru
     ],
 )
 def test_endings(flags: tuple[str, ...], ending: str) -> None:
-    (entry,) = read_entries(message(flags)).entries
-    assert entry == Entry("n-7", Over(ending, 200, Usage(5, 2, 4), "10.0.0.1:8000"))  # type: ignore[arg-type]
+    (entry,) = read_entries(message(flags), KEYS).ended
+    assert entry == RequestEnded(StreamId(7), ending, 200, Usage(5, 2, 4), EndpointId("10.0.0.1:8000"))  # type: ignore[arg-type]
 
 
 def test_envoys_own_word_for_the_endpoint_counts_first() -> None:
-    assert read_entries(message(served="10.0.0.2:8000")).entries[0].over.served == "10.0.0.2:8000"
+    assert read_entries(message(served="10.0.0.2:8000"), KEYS).ended[0].served == "10.0.0.2:8000"
 
 
 @pytest.mark.parametrize(
@@ -76,21 +79,21 @@ def test_what_ended_it_is_kept_in_short(details: str, refused: str | None, kept:
     entry.common_properties.upstream_request_attempt_count = 2
     if refused is not None:
         entry.common_properties.metadata.filter_metadata["headgate.attempts"]["reason"] = refused
-    over = read_entries(log.SerializeToString()).entries[0].over
+    over = read_entries(log.SerializeToString(), KEYS).ended[0]
     assert (over.details, over.attempts) == (kept, 2)
 
 
 def test_usage_may_be_missing() -> None:
-    assert read_entries(message(usage=False)).entries[0].over.usage is None
+    assert read_entries(message(usage=False), KEYS).ended[0].usage is None
 
 
 def test_other_requests_are_left_out() -> None:
-    assert read_entries(message(ours=False)).entries == ()
+    assert read_entries(message(ours=False), KEYS).ended == ()
 
 
 def test_other_bytes_are_refused() -> None:
     with pytest.raises(ValueError, match="not a StreamAccessLogsMessage"):
-        read_entries(b"\xff\xff\xff")
+        read_entries(b"\xff\xff\xff", KEYS)
 
 
 @pytest.mark.parametrize("number", [float("inf"), float("nan"), -1.0, 1e300])
@@ -99,8 +102,8 @@ def test_counts_that_are_none_do_not_spoil_the_rest(number: float) -> None:
     usage = log.http_logs.log_entry[0].common_properties.metadata.filter_metadata["headgate.usage"]
     usage.fields["completion"].number_value = number
     usage.fields["cached"].string_value = "²"
-    (entry,) = read_entries(log.SerializeToString()).entries
-    assert entry.over.usage == Usage(5, 0, None)
+    (entry,) = read_entries(log.SerializeToString(), KEYS).ended
+    assert entry.usage == Usage(5, 0, None)
 
 
 def own_answer(**request: Any) -> StreamAccessLogsMessage:
@@ -146,3 +149,13 @@ def test_an_answer_that_nobody_could_ask_for_is_left_out() -> None:
     assert read_own_answers(own_answer(request_id="").SerializeToString()) == ("gate", [])
     with pytest.raises(ValueError, match="not a StreamAccessLogsMessage"):
         read_own_answers(b"\xff\xff\xff")
+
+
+def test_ends_of_streams_that_are_not_ours_or_that_somebody_guessed_are_left_out() -> None:
+    other = StreamKeys("n", b"of another process")
+    forged = f"{KEYS.name(7)}-{KEYS.key(8).rpartition('-')[2]}"
+    for stream in ("n-x", "", KEYS.name(7), other.key(7), forged, "m-7-" + KEYS.key(7)[4:]):
+        log = StreamAccessLogsMessage.FromString(message())
+        metadata = log.http_logs.log_entry[0].common_properties.metadata.filter_metadata
+        metadata["headgate"]["stream"] = stream
+        assert read_entries(log.SerializeToString(), KEYS).ended == (), stream

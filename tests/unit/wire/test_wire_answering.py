@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 
+from headgate.model.ids import StreamId
 from headgate.wire import answers
 from headgate.wire.answering import Answering, pass_body, read_headers
 from headgate.wire.formats.chat import FORMAT as CHAT
-from headgate.wire.said import Over, Started
+from headgate.wire.said import RequestEnded, ResponseStarted
 
 
 def headers(**values: str) -> Any:
@@ -38,23 +39,23 @@ def test_a_passed_chunk(duplex: bool) -> None:
 
 def test_a_request_id_of_the_server_is_kept() -> None:
     outbox: deque[bytes] = deque()
-    answering = Answering(outbox, CHAT, duplex=True, lean=False)
+    answering = Answering(StreamId(1), outbox, CHAT, duplex=True, lean=False)
     said = answering.begin(headers(status="200", x_request_id="theirs"), {"x-request-id": "ours"}, None)
-    assert said == [Started(200, plain=True)]
+    assert said == [ResponseStarted(StreamId(1), 200, plain=True)]
     assert list(outbox) == [answers.EMPTY_RESPONSE_HEADERS]
 
 
 def test_a_status_that_is_none_counts_as_zero() -> None:
-    answering = Answering(deque(), CHAT, duplex=True, lean=False)
-    assert answering.begin(headers(status="?"), {}, None) == [Started(0, plain=True)]
+    answering = Answering(StreamId(1), deque(), CHAT, duplex=True, lean=False)
+    assert answering.begin(headers(status="?"), {}, None) == [ResponseStarted(StreamId(1), 0, plain=True)]
 
 
 def test_held_bytes_go_before_the_trailers() -> None:
     outbox: deque[bytes] = deque()
-    answering = Answering(outbox, CHAT, duplex=True, lean=False)
+    answering = Answering(StreamId(1), outbox, CHAT, duplex=True, lean=False)
     answering.begin(headers(status="200", content_type="application/json"), {}, "asked")
     answering.chunk(b'{"error":1', end=False)
-    assert answering.trailers() == [Over("complete", 200)]
+    assert answering.trailers() == [RequestEnded(StreamId(1), "complete", 200)]
     found = [pb.ProcessingResponse.FromString(data) for data in outbox]
     bodies = [each.response_body.response.body_mutation.streamed_response.body for each in found]
     assert b"".join(bodies) == b'{"error":1'
@@ -63,7 +64,7 @@ def test_held_bytes_go_before_the_trailers() -> None:
 
 
 def test_a_rewritten_stream_is_not_left() -> None:
-    answering = Answering(deque(), CHAT, duplex=False, lean=True)
+    answering = Answering(StreamId(1), deque(), CHAT, duplex=False, lean=True)
     answering.begin(headers(status="200", content_type="text/event-stream"), {}, "asked")
     answering.chunk(b"data: {}\n\n", end=False)
     assert not answering.leaving

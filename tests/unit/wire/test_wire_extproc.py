@@ -8,13 +8,13 @@ from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import Proces
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from tests.wires import CONVERSATIONS
 
-from headgate.model.ids import EndpointId
+from headgate.model.ids import EndpointId, StreamId
 from headgate.model.load import ModelCard
 from headgate.model.requests import Usage
 from headgate.wire import extproc
 from headgate.wire.answers import CHUNK_BYTES
 from headgate.wire.extproc import Settings, WireError
-from headgate.wire.said import Arrived, FirstBytes, Over, Started
+from headgate.wire.said import FirstToken, RequestArrived, RequestEnded, ResponseStarted
 from headgate.wire.stream_key import StreamKeys
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
@@ -29,7 +29,8 @@ POST = {":method": "POST", ":path": "/v1/chat/completions", "content-type": "app
 SSE = {":status": "200", "content-type": "text/event-stream"}
 PLAIN = {":status": "200", "content-type": "application/json"}
 
-KEY = StreamKeys("n", b"").key(7)
+SEVEN = StreamId(7)
+KEY = StreamKeys("n", b"").key(SEVEN)
 """What the stream that is tested here is called in the access log."""
 
 
@@ -101,7 +102,7 @@ class Stream:
 
     def routed(self, *messages: Any, target: str | None = None) -> list[Any]:
         said = self.tell(*messages)
-        assert [type(each) for each in said] == [Arrived]
+        assert [type(each) for each in said] == [RequestArrived]
         self.talk.route([A, B], target, "why")
         return self.answers()
 
@@ -317,7 +318,7 @@ def test_a_foreign_gateway_gets_the_headers_on_the_response() -> None:
     stream = Stream()
     stream.routed(request(), body(BODY))
     said = stream.tell(response(PLAIN, served=B))
-    assert said == [Started(200, B, plain=True)]
+    assert said == [ResponseStarted(SEVEN, 200, B, plain=True)]
     mutation = stream.answers()[0].response_headers.response.header_mutation
     assert put(mutation) == {
         "x-headgate-endpoint": B,
@@ -333,8 +334,8 @@ def test_a_full_answer_ends_with_its_usage() -> None:
     stream.answers()
     first = stream.tell(chunk(b'data: {"choices":[]}\n\ndata: {"us'))
     rest = stream.tell(chunk(b'age":{"prompt_tokens":5,"completion_tokens":2}}\n\n', end=True))
-    assert first == [FirstBytes()]
-    assert rest == [Over("complete", 200, Usage(5, 2), A)]
+    assert first == [FirstToken(SEVEN)]
+    assert rest == [RequestEnded(SEVEN, "complete", 200, Usage(5, 2), A)]
     data = [each.response_body.response.body_mutation.streamed_response for each in stream.answers()]
     assert b"".join(each.body for each in data).endswith(b'"completion_tokens":2}}\n\n')
     assert stream.talk.closed() is None
@@ -344,13 +345,13 @@ def test_an_answer_may_end_with_trailers_or_with_its_headers() -> None:
     by_trailers = Stream()
     by_trailers.routed(request(), body(BODY))
     said = by_trailers.tell(response(PLAIN), chunk(b"{}"), response_trailers())
-    assert said[-1] == Over("complete", 200)
+    assert said[-1] == RequestEnded(SEVEN, "complete", 200)
     assert by_trailers.kinds() == ["response_headers", "response_body", "response_trailers"]
     by_headers = Stream()
     by_headers.routed(request(), body(BODY))
     assert by_headers.tell(response({":status": "204"}, end=True)) == [
-        Started(204, plain=True),
-        Over("complete", 204),
+        ResponseStarted(SEVEN, 204, plain=True),
+        RequestEnded(SEVEN, "complete", 204),
     ]
 
 
@@ -358,11 +359,11 @@ def test_our_own_envoy_is_left_after_the_first_chunk() -> None:
     stream = Stream(lean=True)
     stream.tell(request(modes=(BUFFERED, STREAMED)))
     stream.routed(body(BODY))
-    assert stream.tell(response(SSE, served=A)) == [Started(200, A)]
+    assert stream.tell(response(SSE, served=A)) == [ResponseStarted(SEVEN, 200, A)]
     assert not stream.left()
     assert stream.tell(chunk(b"")) == []
     assert not stream.left()
-    assert stream.tell(chunk(b"data: {}\n\n")) == [FirstBytes()]
+    assert stream.tell(chunk(b"data: {}\n\n")) == [FirstToken(SEVEN)]
     assert stream.kinds() == ["response_headers", "response_body", "response_body"]
     assert stream.left()
     assert stream.talk.awaits_log()
@@ -389,7 +390,7 @@ def test_our_own_envoy_may_send_the_body_without_the_headers() -> None:
     first = chunk(b"data: {}\n\n")
     lb = first.metadata_context.filter_metadata["envoy.lb"]
     lb["x-gateway-destination-endpoint-served"] = A
-    assert stream.tell(first) == [Started(200, A), FirstBytes()]
+    assert stream.tell(first) == [ResponseStarted(SEVEN, 200, A), FirstToken(SEVEN)]
     assert stream.kinds() == ["response_body", "response_body"]
     assert stream.left()
     assert stream.talk.awaits_log()
@@ -412,7 +413,7 @@ def test_an_event_stream_may_begin_with_little(pieces: list[bytes]) -> None:
     for piece in pieces[:-1]:
         assert stream.tell(chunk(piece)) == []
         assert not stream.left()
-    assert stream.tell(chunk(pieces[-1])) == [Started(200, None), FirstBytes()]
+    assert stream.tell(chunk(pieces[-1])) == [ResponseStarted(SEVEN, 200, None), FirstToken(SEVEN)]
     assert stream.left()
 
 
@@ -441,7 +442,7 @@ def test_a_large_body_is_read_whole_and_an_odd_one_is_not() -> None:
     for data, model in ((large, "m"), (large[:-1], None), (large.replace(b'"m"', b'"\xff"'), None)):
         stream = Stream()
         said = stream.tell(request(), body(data[:70_000], end=False), body(data[70_000:]))
-        assert isinstance(said[-1], Arrived)
+        assert isinstance(said[-1], RequestArrived)
         found = said[-1].request
         assert (found.model, found.body_bytes) == (model, len(data))
         assert (found.prompt_bytes > 0) == (model is not None)
@@ -453,7 +454,7 @@ def test_a_hint_of_endpoints_is_bounded() -> None:
     hint = message.metadata_context.filter_metadata["envoy.lb.subset_hint"]
     hint["x-gateway-destination-endpoint-subset"] = ",".join(["x" * 65, *["10.0.0.1:1"] * 5000])
     said = stream.tell(message, body(BODY))
-    assert isinstance(said[-1], Arrived)
+    assert isinstance(said[-1], RequestArrived)
     assert said[-1].request.subset == ("10.0.0.1:1",) * 4095
 
 
@@ -480,7 +481,7 @@ def test_local_answers_are_told_apart() -> None:
     stream.routed(request(), body(BODY))
     message = response({":status": "503"})
     message.attributes["envoy.filters.http.ext_proc"]["response.code_details"] = "upstream_reset"
-    assert stream.tell(message) == [Started(503, None, local=True, plain=True)]
+    assert stream.tell(message) == [ResponseStarted(SEVEN, 503, None, local=True, plain=True)]
 
 
 def error(stream: Stream) -> tuple[int, dict[str, str], dict[str, Any]]:
@@ -574,16 +575,16 @@ STARTED = [*ROUTED, response(SSE)]
     [
         ([], None),
         ([request()], None),
-        (ROUTED, Over("aborted")),
-        (STARTED, Over("aborted", 200)),
-        ([*STARTED, chunk(b"data: {}\n\n")], Over("aborted", 200)),
+        (ROUTED, RequestEnded(SEVEN, "aborted")),
+        (STARTED, RequestEnded(SEVEN, "aborted", 200)),
+        ([*STARTED, chunk(b"data: {}\n\n")], RequestEnded(SEVEN, "aborted", 200)),
         ([*STARTED, chunk(b"", end=True)], None),
     ],
 )
-def test_a_client_that_goes_away_is_told_once(messages: list[Any], expected: Over | None) -> None:
+def test_a_client_that_goes_away_is_told_once(messages: list[Any], expected: RequestEnded | None) -> None:
     stream = Stream()
     for message in messages:
-        if any(isinstance(said, Arrived) for said in stream.tell(message)):
+        if any(isinstance(said, RequestArrived) for said in stream.tell(message)):
             stream.talk.route([A], None, "why")
     assert stream.talk.closed() == expected
     assert stream.talk.closed() is None
@@ -592,7 +593,7 @@ def test_a_client_that_goes_away_is_told_once(messages: list[Any], expected: Ove
 def test_a_client_that_goes_away_before_the_pick() -> None:
     stream = Stream()
     stream.tell(*ROUTED)
-    assert stream.talk.closed() == Over("aborted")
+    assert stream.talk.closed() == RequestEnded(SEVEN, "aborted")
     stream.talk.route([A], None, "late")
     stream.talk.refuse(429, "saturated", "late", None)
     stream.talk.list_models([])
@@ -603,18 +604,18 @@ def test_a_skipped_response_phase_ends_with_the_stream() -> None:
     stream = Stream()
     stream.tell(request(modes=(BUFFERED, NONE)))
     stream.routed(body(BODY))
-    assert stream.talk.closed() == Over("lost")
+    assert stream.talk.closed() == RequestEnded(SEVEN, "lost")
     seen = Stream()
     seen.tell(request(modes=(BUFFERED, NONE)))
     seen.routed(body(BODY))
     seen.tell(response(PLAIN, served=A))
-    assert seen.talk.closed() == Over("complete", 200, None, A)
+    assert seen.talk.closed() == RequestEnded(SEVEN, "complete", 200, None, A)
 
 
 def test_an_answer_before_the_pick_means_that_the_request_is_over() -> None:
     stream = Stream()
     stream.tell(*ROUTED)
-    assert stream.tell(response({":status": "504"})) == [Over("aborted")]
+    assert stream.tell(response({":status": "504"})) == [RequestEnded(SEVEN, "aborted")]
     assert stream.kinds() == ["response_headers"]
     stream.tell(chunk(b"late", end=True))
     assert stream.answers()[0].response_body.response.body_mutation.streamed_response.body == b"late"
@@ -649,7 +650,7 @@ def test_a_last_body_message_that_comes_twice_is_heard_once(when: str) -> None:
     messages = [request(), body(BODY[:9], end=False), last]
     if when == "waiting":
         said = stream.tell(*messages, last)
-        assert [type(each) for each in said] == [Arrived]
+        assert [type(each) for each in said] == [RequestArrived]
         stream.talk.route([A, B], None, "why")
     else:
         stream.routed(*messages)
@@ -675,7 +676,7 @@ def test_the_last_message_of_an_answer_that_comes_twice_is_sent_on_once() -> Non
     stream.routed(request(), body(BODY))
     stream.tell(response(SSE))
     stream.answers()
-    assert [type(each) for each in stream.tell(chunk(b"data: {}\n\n"), end)] == [FirstBytes, Over]
+    assert [type(each) for each in stream.tell(chunk(b"data: {}\n\n"), end)] == [FirstToken, RequestEnded]
     assert stream.kinds() == ["response_body"] * 2
     assert stream.tell(end) == []
     assert stream.kinds() == []

@@ -3,12 +3,13 @@
 import pytest
 from tests.blocks import packed
 
-from headgate.model.ids import EndpointId
+from headgate.model.ids import EndpointId, StreamId
 from headgate.model.requests import InferenceRequest, Usage
 from headgate.wire.extproc import Settings
 from headgate.wire.native import logged, native_settings, request_of, usage_of
 from headgate.wire.parse import FORMATS
-from headgate.wire.said import Over
+from headgate.wire.said import RequestEnded
+from headgate.wire.stream_key import StreamKeys
 
 KIND, STREAM, POOL = 0, 7, "default/p"
 READ = ("chat", "/v1/chat/completions", "m", True, packed(1, 2), 300, 5)
@@ -69,14 +70,14 @@ def test_a_request_has_as_many_entries_as_a_row_from_the_fourth_on() -> None:
 
 
 def test_the_end_that_the_access_log_tells() -> None:
-    assert logged((KIND, "n-7", "aborted", None, None, "a:1", None, None)) == (
-        "n-7",
-        Over("aborted", served=EndpointId("a:1")),
+    keys = StreamKeys("n", b"")
+    aborted = (KIND, keys.key(7), "aborted", None, None, "a:1", None, None)
+    assert logged(aborted, keys) == RequestEnded(StreamId(7), "aborted", served=EndpointId("a:1"))
+    complete = (KIND, keys.key(7), "complete", 200, (7, 2, None), None, "gave-up", 2)
+    assert logged(complete, keys) == RequestEnded(
+        StreamId(7), "complete", 200, Usage(7, 2, None), None, "gave-up", 2
     )
-    assert logged((KIND, "n-7", "complete", 200, (7, 2, None), None, "gave-up", 2)) == (
-        "n-7",
-        Over("complete", 200, Usage(7, 2, None), None, "gave-up", 2),
-    )
+    assert logged((KIND, "n-7", *complete[2:]), keys) is None, "a name that anybody can guess"
 
 
 def test_usage_of_an_unusual_form_is_read_here() -> None:

@@ -7,9 +7,7 @@ returns.
 import asyncio
 import itertools
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, assert_never
-
-import msgspec
+from typing import Protocol, TypeAlias
 
 from headgate.model.decisions import Decision
 from headgate.model.ids import PoolKey, RequestId, StreamId
@@ -19,16 +17,11 @@ from headgate.picker.actions import Action, Conclude, ListModels, Reject, Relist
 from headgate.picker.choice import Choice
 from headgate.picker.events import (
     Event,
-    FirstToken,
     PoolRemoved,
     RequestArrived,
     RequestEnded,
-    ResponseStarted,
     Woken,
 )
-from headgate.wire.accesslog import Entry
-from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
-from headgate.wire.stream_key import StreamKeys
 
 LOST_AFTER_S = 3600.0
 """A request left to the access log that is not reported within this time is given up."""
@@ -98,15 +91,12 @@ class Hub:
 
     def __init__(
         self,
-        nonce: str,
         listener: Listener,
         clock: Callable[[], float],
         *,
-        secret: bytes = b"",
         lost_after_s: float = LOST_AFTER_S,
         silence_s: float = SILENCE_S,
     ) -> None:
-        self._keys = StreamKeys(nonce, secret)
         self.default: PoolKey | None = None
         """The pool of streams that name none; None: the only pool there is."""
         self.count_streams: Callable[[], int] | None = None
@@ -285,20 +275,6 @@ class Hub:
         if stream not in self._told:
             self._left[stream] = pool, self._clock(), link
 
-    def said(self, stream: StreamId, pool: PoolKey, said: Said) -> None:
-        """Passes on what a stream said."""
-        match said:
-            case Arrived(request):
-                self.tell(pool, RequestArrived(stream, request))
-            case Started(status, served, local, plain):
-                self.tell(pool, ResponseStarted(stream, status, served, local, plain))
-            case FirstBytes():
-                self.tell(pool, FirstToken(stream))
-            case Over():
-                self.tell(pool, RequestEnded(stream, *msgspec.structs.astuple(said)))
-            case _:
-                assert_never(said)
-
     # ---- access log
 
     def log_opened(self, link: Link) -> None:
@@ -328,17 +304,14 @@ class Hub:
         """A connection is gone with all its streams."""
         self._gone[link] = self._clock()
 
-    def logged(self, entry: Entry) -> None:
-        """The access log tells an end. Entries of another process's run, or told already, mean nothing."""
-        number = self._keys.number(entry.stream)
-        if number is None:
-            return
-        stream = StreamId(number)
+    def logged(self, ended: RequestEnded) -> None:
+        """The access log tells an end. What was told already means nothing."""
+        stream = ended.stream
         if left := self._left.pop(stream, None):
-            self.said(stream, left[0], entry.over)
+            self.tell(left[0], ended)
         elif found := self._peers.get(stream):
             self._told.add(stream)
-            self.said(stream, found[1], entry.over)
+            self.tell(found[1], ended)
 
     def sweep(self) -> None:
         """Gives up requests that nobody will report any more; to be called every few seconds."""
@@ -353,7 +326,7 @@ class Hub:
             lost += self._orphans(now, set(lost))
         for stream in lost:
             pool, _, _ = self._left.pop(stream)
-            self.said(stream, pool, Over("lost", details=LOST_PEER))
+            self.tell(pool, RequestEnded(stream, "lost", details=LOST_PEER))
         if self._nodes or self._gone:
             self._forget_links()
 

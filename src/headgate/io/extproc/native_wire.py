@@ -19,7 +19,6 @@ from headgate.model.requests import InferenceRequest
 from headgate.picker.actions import ListModels, Reject, Route
 from headgate.picker.events import FirstToken, RequestArrived, RequestEnded, ResponseStarted
 from headgate.wire import answers
-from headgate.wire.accesslog import Entry
 from headgate.wire.api import BadRequest
 from headgate.wire.extproc import Settings
 from headgate.wire.native import Row, logged, native_settings, request_of, usage_of
@@ -264,8 +263,8 @@ class NativeWire:
         self._forget(row[1])
 
     def _logged(self, row: Row) -> None:
-        name, end = logged(row)
-        self._hub.logged(Entry(name, end))
+        if (ended := logged(row, self._settings.keys)) is not None:
+            self._hub.logged(ended)
 
     # ---- what changes while it runs
 

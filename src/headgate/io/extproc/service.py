@@ -18,7 +18,7 @@ from headgate.model.ids import PoolKey, RequestId, StreamId
 from headgate.picker.actions import ListModels, Reject, Route
 from headgate.wire.accesslog import read_entries
 from headgate.wire.extproc import Conversation, Settings, WireError
-from headgate.wire.said import Arrived
+from headgate.wire.said import RequestArrived
 
 EXT_PROC = "envoy.service.ext_proc.v3.ExternalProcessor"
 ACCESS_LOG = "envoy.service.accesslog.v3.AccessLogService"
@@ -134,13 +134,13 @@ class Session:
             said = self._talk.receive(data)
             if self._fresh and not self._named:
                 self._find_pool()
-            asks = self._fresh or any(isinstance(one, Arrived) for one in said)
+            asks = self._fresh or any(isinstance(one, RequestArrived) for one in said)
             self._fresh = False
             if asks and not self._hub.serves(self._pool):
                 self._talk.refuse_stream(503, "unknown-pool", self._unknown())
                 return True
             for one in said:
-                self._hub.said(self.stream, self._pool, one)
+                self._hub.tell(self._pool, one)
         finally:
             self._busy = False
         if self._talk.leaving and self._talk.awaits_log():
@@ -193,7 +193,7 @@ class Session:
             untold = self._hub.forget(self.stream)
             over = talk.closed()
             if over is not None and untold:
-                self._hub.said(self.stream, self._pool, over)
+                self._hub.tell(self._pool, over)
             if self._writer is not None:
                 self._writer.cancel()
 
@@ -243,12 +243,12 @@ class Services:
                 if data is EOF:
                     return b""
                 try:
-                    told = read_entries(data)
+                    told = read_entries(data, self._settings.keys)
                 except ValueError as error:
                     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
                 if told.node is not None:
                     self._hub.log_node(link, f"{told.node}@{link.rpartition(':')[0]}")
-                for entry in told.entries:
-                    self._hub.logged(entry)
+                for ended in told.ended:
+                    self._hub.logged(ended)
         finally:
             self._hub.log_closed(link)

@@ -125,7 +125,7 @@ def test_a_request_that_outlives_its_record_runs_until_it_is_concluded() -> None
 
 async def test_no_request_of_a_removed_pool_is_counted_for_ever() -> None:
     counts = Counts(lambda pool, name: True, lambda pool, name: True)
-    hub = Hub("nonce", Listener(DecisionLog(float), counts), lambda: 1.0)
+    hub = Hub(Listener(DecisionLog(float), counts), lambda: 1.0)
     hub.add_pool(KEY, a_machine("ab"))
     for stream in range(4):
         hub.tell(KEY, arrives(stream, model="m"))

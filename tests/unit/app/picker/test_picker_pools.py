@@ -36,7 +36,7 @@ class Silent:
 
 @pytest.fixture
 def hub() -> Hub:
-    return Hub("n", Silent(), lambda: 1.0)
+    return Hub(Silent(), lambda: 1.0)
 
 
 def pools(hub: Hub, own: PoolKey | None = None) -> Pools:

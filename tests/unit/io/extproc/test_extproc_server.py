@@ -88,7 +88,7 @@ class Rig:
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
     machine, health = Machine(), Health()
-    hub = Hub("n", Silent(), asyncio.get_running_loop().time)
+    hub = Hub(Silent(), asyncio.get_running_loop().time)
     hub.add_pool(POOL, machine)
     ports = await listen(Services(hub, Settings("n")), health, host="127.0.0.1", port=0, health_port=0)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.port}") as channel:

@@ -61,7 +61,7 @@ class _Listener:
 
 @contextmanager
 def _serving(certificates: Certificates | None = None) -> Iterator[tuple[Hub, int]]:
-    hub = Hub("n", _Listener(), time.monotonic)
+    hub = Hub(_Listener(), time.monotonic)
     wire = NativeWire(native, hub, Settings("n"), Limits())
     ports = wire.start("127.0.0.1", 0, None, certificates)
     hub.add_pool(POOL, _Machine())

@@ -37,9 +37,9 @@ from tests.served import (
 from headgate.io.extproc.service import EOF
 from headgate.model.ids import StreamId
 from headgate.picker.actions import Route
-from headgate.picker.events import Event, FirstToken, RequestArrived, RequestEnded, ResponseStarted
+from headgate.picker.events import Event, RequestArrived, RequestEnded
 from headgate.wire.extproc import Conversation, Settings, WireError
-from headgate.wire.said import Arrived, FirstBytes, Over, Said, Started
+from headgate.wire.said import Said
 
 BODY = b'{"model":"m","messages":[],"stream":true}'
 KINDS: dict[str, bytes] = {
@@ -68,18 +68,6 @@ class Told(msgspec.Struct):
     events: list[Event] = []
 
 
-def _event(said: Said) -> Event:
-    match said:
-        case Arrived(request):
-            return RequestArrived(StreamId(1), request)
-        case Started(status, served, local, plain):
-            return ResponseStarted(StreamId(1), status, served, local, plain)
-        case FirstBytes():
-            return FirstToken(StreamId(1))
-        case Over(ending, status, usage, served, _, _):
-            return RequestEnded(StreamId(1), ending, status, usage, served)
-
-
 def _decoded(data: bytes) -> Any:
     """An answer without the stream's own number."""
     message = pb.ProcessingResponse.FromString(data)
@@ -100,7 +88,7 @@ def told(order: Order, mode: str, lean: bool, name: str) -> Told:
     found = Told()
 
     def tell(said: Said) -> None:
-        for action in machine.handle(_event(said), 0.0):
+        for action in machine.handle(said, 0.0):
             assert isinstance(action, Route)
             talk.route(action.endpoints, action.target_model, action.decision.summary())
 
@@ -117,7 +105,7 @@ def told(order: Order, mode: str, lean: bool, name: str) -> Told:
             found.status = "0"
             break
     if talk.awaits_log():
-        tell(Over("complete", 200))
+        tell(RequestEnded(StreamId(1), "complete", 200))
     if (over := talk.closed()) is not None:
         tell(over)
     found.events = machine.events

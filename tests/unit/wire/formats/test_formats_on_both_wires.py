@@ -8,11 +8,11 @@ from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from tests.forms import content_type, field, file, multipart
 from tests.wires import CONVERSATIONS
 
-from headgate.model.ids import EndpointId
+from headgate.model.ids import EndpointId, StreamId
 from headgate.model.requests import Usage
 from headgate.wire.extproc import Settings
 from headgate.wire.parse import FORMATS
-from headgate.wire.said import Arrived, Over
+from headgate.wire.said import RequestArrived, RequestEnded
 
 FORM = multipart(
     field("model", "asked"), file(), field("stream", "true"), field("max_completion_tokens", "9")
@@ -165,7 +165,7 @@ def test_a_request_and_its_answer(case: Case, streamed: bool, make: Any) -> None
     talk = make(Settings("n"), 1)
     first, second, body = _request(case)
     (arrived,) = [said for message in (first, second) for said in talk.receive(message.SerializeToString())]
-    assert isinstance(arrived, Arrived)
+    assert isinstance(arrived, RequestArrived)
     request = arrived.request
     assert (request.api, request.model, request.streaming, request.max_tokens) == (
         case.api,
@@ -187,4 +187,6 @@ def test_a_request_and_its_answer(case: Case, streamed: bool, make: Any) -> None
         message = pb.ProcessingRequest(response_body=pb.HttpBody(body=data, end_of_stream=end))
         told += talk.receive(message.SerializeToString())
     assert _sent(talk, "response_body") == answer.replace(b'"target"', b'"asked"')
-    assert told[-1] == Over("complete", 200, case.events_usage if streamed else case.plain_usage)
+    assert told[-1] == RequestEnded(
+        StreamId(1), "complete", 200, case.events_usage if streamed else case.plain_usage
+    )
