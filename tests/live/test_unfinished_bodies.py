@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import io
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
 from tests import manifests as manifest
@@ -107,3 +109,40 @@ async def test_envoy_keeps_to_its_memory_whatever_comes() -> None:
                     if await asyncio.to_thread(served):
                         break
                 await asyncio.sleep(0.2)
+
+
+async def test_whole_bodies_beyond_the_budget_are_refused_by_name() -> None:
+    whole = b'{"model": "base-model", "max_tokens": 1, "prompt": "' + b"x" * (30 * MIB) + b'"}'
+    above = b'{"prompt": "' + b"x" * (70 * MIB) + b'"}'
+    small = b'{"model": "base-model", "max_tokens": 1, "prompt": "x"}'
+    with (
+        replicas(1, "--model", "base-model") as fleet,
+        gateway(*fleet.urls, "--envoy-memory", "1GiB") as running,
+    ):
+        before = running.pid("envoy")
+
+        async def ask(http: aiohttp.ClientSession, body: bytes) -> tuple[int, str | None, str | None]:
+            """Status, and the reason in the body and in the header."""
+            kind = {"content-type": "application/json"}
+            sent = io.BytesIO(body)
+            async with http.post(f"{running.url}/v1/completions", data=sent, headers=kind) as answer:
+                told = await answer.json()
+                code = told["error"]["code"] if "error" in told else None
+                return answer.status, code, answer.headers.get("x-headgate-reason")
+
+        async with aiohttp.ClientSession() as http:
+            port = running.info["ports"]["gateway"]
+            most = (1 << 30) // 2 // 2 // (64 * MIB)  # half of the memory, half of that for bodies of 10 MB
+            held = [await Unfinished.open(port, 30 * MIB, b"{") for _ in range(most)]
+            refused = await asyncio.gather(*(ask(http, whole) for _ in range(6)))
+            assert refused == [(503, "overloaded", "overloaded")] * 6
+            assert (await ask(http, small))[0] == 200
+            for each in held:
+                each.close()
+            async with asyncio.timeout(20):
+                while (answer := await ask(http, whole))[2] is not None:
+                    assert answer == (503, "overloaded", "overloaded")
+                    await asyncio.sleep(0.1)
+            assert await ask(http, above) == (413, "too-large", "too-large")
+            assert answer[0] == 400, "the model server's own word: more than it takes"
+        assert running.pid("envoy") == before
