@@ -15,6 +15,8 @@ from headgate.model.meta import Identity
 
 log = logging.getLogger(__name__)
 
+RETURNED_S = 1.0
+"""An object that was deleted and made again is not written before, unless something new is said of it."""
 APART_S = 0.5
 """Between two writes to one object; what changes meanwhile is one write."""
 
@@ -59,6 +61,8 @@ class StatusWriter:
         """When to look at an object that may need a write."""
         self._not_before: dict[Identity, float] = {}
         self._failures: dict[Identity, int] = {}
+        self._kept: set[Identity] = set()
+        """Of what is gone, and of what came again, until something is said of it."""
         self._wake = asyncio.Event()
         self._leading = False
         self.writes = 0
@@ -73,7 +77,11 @@ class StatusWriter:
                 pair = (identity.namespace, identity.name)
                 known = self._ours.gateways - {pair} if result is None else self._ours.gateways | {pair}
                 self._ours = Ours(self._ours.controller, known)
-            status = {"parents": ()} if result is None and "Route" in identity.kind else result
+            gone = identity not in self._there
+            if identity in self._kept:
+                self._kept.discard(identity)
+                self._not_before.pop(identity, None)
+            status = {"parents": ()} if result is None and not gone and "Route" in identity.kind else result
             if status is None:
                 self._desired.pop(identity, None)
                 continue
@@ -82,18 +90,19 @@ class StatusWriter:
             self._look(identity)
 
     def seen(self, identity: Identity, raw: Mapping[str, Any] | None) -> None:
-        """This is what the server has; None: nothing any more."""
+        """This is what the server has; None: nothing any more.
+
+        An object may be deleted and made again before anything is said of it, and then, where it is equal,
+        nothing is: what was wanted is kept until then.
+        """
         if raw is None:
-            for each in (
-                self._there,
-                self._desired,
-                self._stored,
-                self._due,
-                self._not_before,
-                self._failures,
-            ):
+            for each in (self._there, self._stored, self._due, self._not_before, self._failures):
                 each.pop(identity, None)
+            if identity in self._desired:
+                self._kept.add(identity)
             return
+        if identity in self._kept and identity not in self._there:
+            self._not_before[identity] = _clock() + RETURNED_S
         self._there[identity] = own_part(identity, raw.get("status"), self._ours)
         self._look(identity)
 

@@ -164,3 +164,32 @@ async def test_an_object_that_is_gone_is_forgotten(lab: Lab) -> None:
     await lab.until(lambda: any(path.endswith("/r") for _, path, _ in lab.api.asked))
     lab.writer.seen(identity(), None)
     assert lab.writer.pending == 0
+
+
+def deleted(lab: Lab, name: str = "r") -> None:
+    """It is gone, and the watch says so."""
+    lab.writer.seen(identity(name), None)
+
+
+async def test_what_is_made_again_before_anything_was_said_of_it_is_written_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETURNED_S", 0.05)
+    lab.see()
+    lab.want(entry("gate"))
+    lab.writer.lead(True)
+    await lab.until(lambda: lab.parents() == [("gate", "True")])
+    deleted(lab)
+    lab.api.put(
+        manifest.route(manifest.rule("p"), name="r")
+    )  # without a status; equal, so that nothing is said
+    lab.see()
+    await lab.until(lambda: lab.parents() == [("gate", "True")])
+
+
+async def test_nothing_is_kept_of_what_is_gone(lab: Lab) -> None:
+    lab.see()
+    lab.want(entry("gate"))
+    deleted(lab)
+    lab.writer.want({identity(): None})
+    assert lab.writer._desired == {} and lab.writer._kept == set()
