@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from headgate.model.forbidden import refused
+from headgate.model.forbidden import OWN_PORT, refused
 from headgate.model.ids import EndpointId, endpoint_id
 from headgate.model.objects.kubernetes import EndpointSlice, Service, ServicePort, SliceEndpoint
 from headgate.model.problems import Place, Problem
@@ -64,7 +64,10 @@ def _refusals(world: Store, found: EndpointSlice, endpoint: SliceEndpoint) -> It
     for port in found.ports:
         if endpoint.addresses and port.port is not None and found.address_type != "FQDN":
             ip = endpoint.addresses[0]
-            if why := refused(world, ip, port.port):
+            why = refused(world, ip, port.port)
+            if why == OWN_PORT and world.entry("settings", "cluster"):
+                continue  # a cluster has a Service of ours too, which is nobody's mistake
+            if why:
                 yield f"{endpoint_id(ip, port.port)} is not used: {why}"
 
 

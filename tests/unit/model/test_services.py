@@ -69,3 +69,12 @@ def test_addresses_that_no_backend_may_have_are_left_out_and_told() -> None:
         ("endpoints[1].addresses[0]", "ForbiddenAddress", "169.254.169.254:15000"),
         ("endpoints[2].addresses[0]", "ForbiddenAddress", "127.0.0.1:15000"),
     ]
+
+
+def test_on_a_cluster_the_own_service_is_nobodys_mistake() -> None:
+    here = SliceEndpoint(("127.0.0.1",))
+    world = stored(SERVICE, piece(here, http=9002), own=Own(frozenset({9002})))
+    assert len(world.get(service_problems, "default", "s")) == 1
+    world.set("settings", "cluster", True)
+    assert world.get(service_problems, "default", "s") == ()
+    assert addresses(world, 80) == []  # and no backend all the same

@@ -23,11 +23,11 @@ WATCH_S = 300.0
 RESYNC_S = 3600.0
 """The whole is listed anew after so long, give or take a third."""
 
-MISSING_S = 30.0
-"""Between looks for a kind that the server does not have."""
-
 FIRST_WAIT_S = 0.25
 LONGEST_WAIT_S = 30.0
+
+EAGER_LOOKS = 20
+"""For a kind that is not there, one each second: CRDs often come a moment after us."""
 
 SHORT_S = 1.0
 """A watch that ends sooner without a word is a failure, too."""
@@ -138,12 +138,16 @@ class Reflector:
             self.forget()
             self.synced, self.trouble = True, None
             self._changed()
-            return MISSING_S * (0.5 + random.random() / 2)
+            eager = self._failures <= EAGER_LOOKS
+            return SHORT_S if eager else wait_s(self._failures - EAGER_LOOKS, random.random())
         log.debug("%s: %s", self.where, error)
         if self._failures > 1 or not self.synced:  # one watch that breaks off is nothing
             self.trouble = error
             self._changed()
-        return wait_s(self._failures, random.random(), error.retry_after_s or 0.0)
+        if error.retry_after_s:  # the server knows better, as for a kind whose CRD is new
+            told = max(FIRST_WAIT_S, error.retry_after_s)
+            return min(told * (1 + random.random() / 2), LONGEST_WAIT_S)
+        return wait_s(self._failures, random.random())
 
     def _well(self) -> None:
         self._failures = 0

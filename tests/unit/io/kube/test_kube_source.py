@@ -47,7 +47,6 @@ class Following:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reflector_module, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(reflector_module, "LONGEST_WAIT_S", 0.05)
-    monkeypatch.setattr(reflector_module, "MISSING_S", 0.05)
     monkeypatch.setattr(source_module, "WAITING_S", 0.05)
 
 
