@@ -178,7 +178,11 @@ class Peer:
             self._read()
 
     def _read(self) -> None:
-        data = self._socket.recv(1 << 18)
+        try:
+            data = self._socket.recv(1 << 18)
+        except ConnectionResetError:
+            self._lose("reset")
+            return
         if not data:
             self._lose("closed")
             return
