@@ -54,7 +54,14 @@ async def gate(tmp_path: Path) -> AsyncIterator[Gateway]:
         keys.write_text("carol: k3y-of-carol-0123456789\n")
         keys.chmod(0o600)
         with contextlib.ExitStack() as stack:
-            started = gateway("-f", written(tmp_path, f"http://{server.address}"), "--client-keys", str(keys))
+            started = gateway(
+                "-f",
+                written(tmp_path, f"http://{server.address}"),
+                "--client-keys",
+                str(keys),
+                "--body-limit",
+                "2KB",
+            )
             yield await asyncio.to_thread(stack.enter_context, started)
 
 
@@ -113,8 +120,20 @@ async def test_refusals_are_found_and_no_secret_is_kept(gate: Gateway) -> None:
     assert "s3cr3t" not in text
     assert await ask(gate, "none", "plain.example", "/plain", json={}, headers={}) == 401
     assert "401 missing-api-key" in await explain(gate, "none")
+    assert not [line for line in (*gate.child.out, *gate.child.err) if "ext_proc" in line]  # nobody was asked
     many = {f"x-{number}": "x" for number in range(98)}
     assert await ask(gate, "many", "plain.example", "/plain", headers=KEY | many) == 431
+
+
+async def test_a_body_that_the_picker_cannot_read_is_found(gate: Gateway) -> None:
+    sent = {"data": b'{"model":', "headers": KEY | {"content-type": "application/json"}}
+    assert await ask(gate, "torn", "plain.example", "/plain/v1/chat/completions", **sent) == 400
+    text = await explain(gate, "torn")
+    assert "answered by the gateway: 400 bad-request" in text
+    assert "The body is not what this path needs" in text
+    big = {"json": {"model": "small", "prompt": "x" * 300_000}}
+    assert await ask(gate, "long", "plain.example", "/plain/v1/completions", **big) == 413
+    assert "413 too-large" in await explain(gate, "long")
 
 
 async def test_what_the_picker_decided_is_told_by_the_picker(gate: Gateway) -> None:

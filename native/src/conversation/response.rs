@@ -174,6 +174,17 @@ impl Conversation {
             self.pass(&message.body, message.end_of_stream);
             return Ok(Vec::new());
         }
+        if self.lean && self.phase != Phase::Started {
+            // A refusal of our own Envoy's, by a filter before this one: it does not send the headers.
+            let waited = self.phase == Phase::Picking;
+            self.phase = Phase::Over;
+            self.pass(&message.body, message.end_of_stream);
+            return Ok(if waited {
+                vec![self.over(Ending::Aborted, None, Usage::None, None)]
+            } else {
+                Vec::new()
+            });
+        }
         if self.phase != Phase::Started {
             return Err(WireError(
                 "a response body before response headers".to_owned(),

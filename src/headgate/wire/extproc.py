@@ -415,6 +415,12 @@ class Conversation:
             return self._follow(self._answering.chunk(piece.body, piece.end_of_stream))
         if self._lean and self._phase is _Phase.ROUTED:
             return self._first_bytes(message)
+        if self._lean and self._phase is not _Phase.STARTED:
+            # A refusal of our own Envoy's, by a filter before this one: it does not send the headers.
+            waited = self._phase is _Phase.PICKING
+            self._phase = _Phase.OVER
+            pass_body(self.outbox, piece.body, piece.end_of_stream, duplex=self._response_duplex)
+            return [RequestEnded(self._number, "aborted")] if waited else []
         raise WireError("a response body before response headers")
 
     def _first_bytes(self, message: pb.ProcessingRequest) -> list[Said]:

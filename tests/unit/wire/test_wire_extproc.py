@@ -715,3 +715,21 @@ def test_conformance_suites_may_name_the_endpoints_and_are_told_who_served(
 def test_without_that_setting_clients_name_nobody() -> None:
     [arrived] = Stream().tell(request({**POST, "test-epp-endpoint-selection": "10.0.0.1"}), body(BODY))
     assert arrived.request.subset is None
+
+
+def test_a_refusal_of_our_own_envoys_passes_although_nothing_was_asked() -> None:
+    """A filter before ext_proc answers; Envoy sends the body of that, and neither request nor headers."""
+    stream = Stream(lean=True)
+    assert stream.tell(chunk(b'{"error":{}}', end=True)) == []
+    assert stream.kinds() == ["response_body"]
+    assert stream.talk.closed() is None
+    other = Stream()
+    with pytest.raises(WireError, match="a response body before response headers"):
+        other.tell(chunk(b"x", end=True))
+
+
+def test_a_refusal_of_our_own_envoys_ends_a_request_that_waits() -> None:
+    stream = Stream(lean=True)
+    assert [type(each) for each in stream.tell(request(), body(BODY, end=True))] == [RequestArrived]
+    (said,) = stream.tell(chunk(b'{"error":{}}', end=True))
+    assert (type(said), said.ending) == (RequestEnded, "aborted")

@@ -77,6 +77,8 @@ def explain(
             raise typer.BadParameter(f"how many to list is a number from 1 to {MOST_LISTED}")
         _list(admin, "slowest" if slowest else "recent", int(how_many), output)
         return
+    if request_id == "":
+        raise typer.BadParameter("the request id is empty")
     if (request_id is None) != last:
         raise typer.BadParameter("give a request id, --last, --slowest or --recent")
     try:

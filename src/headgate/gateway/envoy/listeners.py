@@ -76,8 +76,6 @@ HOST_OF_HTTP_10 = "localhost"
 """Host of a request that names none, which HTTP/1.0 allows. Routes of other hosts do not take it."""
 
 _HEALTH = headers.HEALTH_PATH + r"(\?.*)?"
-FALLBACK = "fallback"
-"""Decision of a request that Envoy placed without a picker."""
 
 
 class Chain(msgspec.Struct, frozen=True):
@@ -315,7 +313,12 @@ def _default_decision() -> Json:
     return extension(
         "envoy.filters.http.set_metadata",
         f"{_FILTERS}.set_metadata.v3.Config",
-        metadata=[{"metadata_namespace": headers.OWN_NAMESPACE, "value": {"decision": FALLBACK}}],
+        metadata=[
+            {
+                "metadata_namespace": headers.OWN_NAMESPACE,
+                "value": {own_answers.DECIDED: own_answers.FALLBACK},
+            }
+        ],
     )
 
 

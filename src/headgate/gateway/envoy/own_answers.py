@@ -17,22 +17,36 @@ COUNTER = "answers"
 LISTENER, TAG = "listener", "reason"
 """The statistic is `PREFIX.COUNTER` with these tags."""
 
+BAD_REQUEST = "bad-request"
+"""Value of an answer with 400 also where it tells no reason: Envoy could not read the request."""
+
+FALLBACK = "fallback"
+"""Decision of a request that Envoy placed without a picker, and of one that no picker has decided on."""
+DECIDED = "decision"
+"""Key of it in our own metadata."""
+
 TOLD_S = 0.2
 """So long Envoy keeps what it tells the controller, at most."""
 TOLD_BYTES = 16 << 10
 """And so much of it."""
 
-BAD_REQUEST = "bad-request"
-"""Value of an answer with 400 also where it tells no reason: Envoy could not read the request."""
 OTHER = "other"
 
 _CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 _OURS = '!response.code_details.startsWith("via_upstream")'
 """Not a server's answer."""
+UNDECIDED = (BAD_REQUEST, "too-large", "unknown-pool")
+"""Reasons of our picker's refusals that come before it decides; it remembers none of these."""
 _METADATA = "metadata.filter_metadata"
-_PICKED = f'"{OWN_NAMESPACE}" in {_METADATA} && "stream" in {_METADATA}["{OWN_NAMESPACE}"]'
-_REFUSED = f'{PICKERS_OWN} && {PICKERS} == "{OWN_PICKER}"'
-_UNSEEN = f"{_OURS} && !({_PICKED}) && !({_REFUSED})"
+_DECISION = f'{_METADATA}["{OWN_NAMESPACE}"]["{DECIDED}"]'
+_ROUTED = (
+    f'"{OWN_NAMESPACE}" in {_METADATA} && "{DECIDED}" in {_METADATA}["{OWN_NAMESPACE}"]'
+    f' && {_DECISION} != "{FALLBACK}"'
+)
+_REFUSED = (
+    f"{PICKERS_OWN} && {PICKERS} == \"{OWN_PICKER}\" && !(response.headers['{REASON}'] in {list(UNDECIDED)})"
+)
+_UNSEEN = f"{_OURS} && !({_ROUTED}) && !({_REFUSED})"
 """And our picker remembers nothing of the request."""
 
 OF_PICKER = (

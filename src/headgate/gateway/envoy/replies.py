@@ -127,9 +127,18 @@ def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
     )
 
 
+UNREAD = Reply(
+    "",
+    "bad-request",
+    "The body is not what this path needs; the answer's message says what is wrong with it.",
+    "invalid_request_error",
+)
+"""Not Envoy's own: a picker answers so."""
+
+
 def message_of(reason: str, settings: GatewaySettings) -> str | None:
     """What clients are told besides the *reason*; None where that depends on the request."""
-    every = (*replies(settings), MISDIRECTED, GAVE_UP)
+    every = (*replies(settings), MISDIRECTED, GAVE_UP, UNREAD)
     return next((each.message for each in every if each.reason == reason), None)
 
 

@@ -124,6 +124,7 @@ def test_requests_stand_in_a_table_with_their_times_and_ends() -> None:
         ["--recent", "1001"],
         [],
         ["id", "--last"],
+        [""],
     ],
 )
 def test_what_cannot_be_meant_is_a_mistake(arguments: list[str]) -> None:
