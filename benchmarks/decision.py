@@ -19,7 +19,7 @@ from rich.table import Table
 
 from headgate.app.picker.decision_log import DecisionLog
 from headgate.app.picker.pools import fixed_pool
-from headgate.app.picker.process import Listener
+from headgate.app.picker.process import RequestObserver
 from headgate.flow.settings import FlowSettings
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.native import Limits
@@ -156,7 +156,7 @@ def wire(endpoints: int, kind: Kind) -> tuple[NativeWire, _Server]:
     listener = (
         _Deaf()
         if floor
-        else Listener(DecisionLog(float), Counts(lambda pool, name: True, lambda pool, name: True))
+        else RequestObserver(DecisionLog(float), Counts(lambda pool, name: True, lambda pool, name: True))
     )
     hub = Hub(listener, time.monotonic)
     hub.default = POOL

@@ -14,11 +14,11 @@ from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from tests.choices import a_choice
 
 from headgate.io.extproc.health import Health
-from headgate.io.extproc.hub import SILENCE_S, Hub, Listener, Machine
+from headgate.io.extproc.hub import SILENCE_S, Hub, Machine, Observer
 from headgate.io.extproc.native import IDLE_S, PING_S, Limits, load
 from headgate.io.extproc.native_wire import NativePorts, NativeWire
-from headgate.io.extproc.server import Ports, listen
-from headgate.io.extproc.service import ACCESS_LOG, EXT_PROC, Services
+from headgate.io.extproc.server import GrpcPorts, listen
+from headgate.io.extproc.service import ACCESS_LOG, EXT_PROC, GrpcServices
 from headgate.io.extproc.tls import Certificates, server_credentials
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, StreamId
@@ -86,16 +86,18 @@ class Silent:
     def decided(
         self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
     ) -> None:
-        """See `hub.Listener`."""
+        """See `hub.Observer`."""
 
     def concluded(self, stream: StreamId, outcome: Outcome) -> None:
-        """See `hub.Listener`."""
+        """See `hub.Observer`."""
 
 
 class Served:
     """A hub that is served on `port`."""
 
-    def __init__(self, hub: Hub, ports: Ports | NativePorts, health: Health, wire: NativeWire | None) -> None:
+    def __init__(
+        self, hub: Hub, ports: GrpcPorts | NativePorts, health: Health, wire: NativeWire | None
+    ) -> None:
         self.hub, self.ports, self.health, self._wire = hub, ports, health, wire
         self.port = ports.port
 
@@ -133,7 +135,7 @@ async def serving(
     body_limit: int = BODY_LIMIT_BYTES,
     message_bytes: int = 128 << 20,
     backlog: int = Limits().backlog,
-    listener: Listener | None = None,
+    listener: Observer | None = None,
     path: Path | None = None,
     health_port: int | None = None,
     ping_s: float = PING_S,
@@ -163,7 +165,7 @@ async def serving(
     if certificates is not None and certificates.reload:
         certificates.files.follow()
     ports = await listen(
-        Services(hub, settings),
+        GrpcServices(hub, settings),
         health,
         host=host,
         port=0,

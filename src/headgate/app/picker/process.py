@@ -30,8 +30,8 @@ from headgate.io.api_keys import KeyFile, Keys
 from headgate.io.extproc import native, native_wire
 from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub
-from headgate.io.extproc.server import UNLIMITED, Ports, listen
-from headgate.io.extproc.service import Services
+from headgate.io.extproc.server import UNLIMITED, GrpcPorts, listen
+from headgate.io.extproc.service import GrpcServices
 from headgate.io.extproc.tls import CertificateFiles, Certificates, server_credentials
 from headgate.io.here import local_addresses
 from headgate.io.kube.config import Access
@@ -146,8 +146,8 @@ def _wall_time(at: float) -> float:
     return datetime.datetime.now(datetime.UTC).timestamp() - (time.monotonic() - at)
 
 
-class Listener:
-    """Listens to the hub: decision log and metrics."""
+class RequestObserver:
+    """Told by the hub: decision log and metrics."""
 
     def __init__(self, decisions: DecisionLog, counts: Counts) -> None:
         self._decisions = decisions
@@ -156,12 +156,12 @@ class Listener:
     def decided(
         self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
     ) -> None:
-        """See `hub.Listener`."""
+        """See `hub.Observer`."""
         self._decisions.record(stream, decision)
         self._counts.decided(stream, request, decision, took_s)
 
     def concluded(self, stream: StreamId, outcome: Outcome) -> None:
-        """See `hub.Listener`."""
+        """See `hub.Observer`."""
         self._decisions.conclude(stream, outcome)
         self._counts.concluded(stream, outcome)
 
@@ -178,7 +178,7 @@ class Picker:
             lambda pool, name: self._pools.knows(pool, name),
             lambda pool, name: self._pools.has_objective(pool, name),
         )
-        self._hub = Hub(Listener(self._decisions, self._metrics.counts), time.monotonic)
+        self._hub = Hub(RequestObserver(self._decisions, self._metrics.counts), time.monotonic)
         self._hub.default = options.pool
         self._native = None if options.test_headers else native.load(options.wire)
         self.wire = "portable" if self._native is None else "native"
@@ -261,7 +261,7 @@ class Picker:
                 for task in background:
                     task.cancel()
 
-    async def _listen(self, stack: AsyncExitStack) -> Ports | native_wire.NativePorts:
+    async def _listen(self, stack: AsyncExitStack) -> GrpcPorts | native_wire.NativePorts:
         options = self._options
         if self._native is not None:
             return await self._listen_natively(stack, self._native)
@@ -280,7 +280,7 @@ class Picker:
                 certificates.files.follow()
                 stack.callback(certificates.files.stop)
         ports = await listen(
-            Services(self._hub, self._wire),
+            GrpcServices(self._hub, self._wire),
             self._health,
             host=options.host,
             port=options.grpc_port,
@@ -315,7 +315,7 @@ class Picker:
         return ports
 
     async def _serve_http(
-        self, stack: AsyncExitStack, ports: Ports | native_wire.NativePorts
+        self, stack: AsyncExitStack, ports: GrpcPorts | native_wire.NativePorts
     ) -> Callable[[], Status]:
         options = self._options
         metrics_port = admin_port = 0
@@ -421,7 +421,7 @@ class Picker:
                 log.exception("changes of health are not told any more")
                 return
 
-    async def _drain(self, ports: Ports | native_wire.NativePorts) -> None:
+    async def _drain(self, ports: GrpcPorts | native_wire.NativePorts) -> None:
         """New streams are refused, after a delay; open ones go on until the time is up, or told to end."""
         await self._health.set_ready(False)
         clock = asyncio.get_running_loop().time

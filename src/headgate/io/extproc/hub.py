@@ -43,7 +43,7 @@ class Machine(Protocol):
         ...
 
 
-class Listener(Protocol):
+class Observer(Protocol):
     """Told of every decision and outcome, for logs and metrics."""
 
     def decided(
@@ -91,7 +91,7 @@ class Hub:
 
     def __init__(
         self,
-        listener: Listener,
+        observer: Observer,
         clock: Callable[[], float],
         *,
         lost_after_s: float = LOST_AFTER_S,
@@ -106,7 +106,7 @@ class Hub:
         self.models_of: Callable[[PoolKey], tuple[ModelCard, ...]] = _no_models
         """What a pool serves; nothing for one that is not there."""
         self._pools_changed: Callable[[], None] = _nobody
-        self._listener = listener
+        self._observer = observer
         self._clock = clock
         self._lost_after_s = lost_after_s
         self._silence_s = silence_s
@@ -202,7 +202,7 @@ class Hub:
     def _carry_out(self, key: PoolKey, event: Event, action: Action, began: float) -> bool:
         """Whether it answered the request that *event* is."""
         if isinstance(action, Conclude):
-            self._listener.concluded(action.stream, action.outcome)
+            self._observer.concluded(action.stream, action.outcome)
         elif isinstance(action, WakeAt):
             self._wake_at(key, action.at)
         elif isinstance(action, Relist):
@@ -214,7 +214,7 @@ class Hub:
             if isinstance(asked, RequestArrived):
                 request = asked.request
                 if not isinstance(action, ListModels):
-                    self._listener.decided(stream, request, action.decision, self._clock() - began)
+                    self._observer.decided(stream, request, action.decision, self._clock() - began)
                 elif request.pools:
                     action = self._with_more(action, request.pools)
             if found := self._peers.get(stream):

@@ -278,7 +278,7 @@ class NativeWire:
 
 
 class NativePorts:
-    """The ports of a native wire, both listening; the twin of `server.Ports`."""
+    """The ports of a native wire, both listening; the twin of `server.GrpcPorts`."""
 
     def __init__(self, wire: NativeWire, port: int, health_port: int, path: Path | None = None) -> None:
         self._wire = wire

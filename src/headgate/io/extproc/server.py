@@ -9,7 +9,7 @@ import grpc.aio
 
 from headgate.io.extproc.health import Health
 from headgate.io.extproc.native import IDLE_S, PING_S
-from headgate.io.extproc.service import Services
+from headgate.io.extproc.service import GrpcServices
 from headgate.io.unix import private_socket
 
 OPTIONS = (
@@ -35,10 +35,10 @@ silent is pinged, and gone when it does not answer; gRPC has TCP give up what is
 
 UNLIMITED = -1
 DRAINING_S = 86_400.0
-"""A drain ends by `Ports.stop`, long before this."""
+"""A drain ends by `GrpcPorts.stop`, long before this."""
 
 
-class Ports:
+class GrpcPorts:
     """The main port (ext_proc, access log, health) and the health port, both listening."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Ports:
 
 
 async def listen(
-    services: Services,
+    services: GrpcServices,
     health: Health,
     *,
     host: str,
@@ -77,7 +77,7 @@ async def listen(
     path: Path | None = None,
     ping_s: float = PING_S,
     idle_s: float = IDLE_S,
-) -> Ports:
+) -> GrpcPorts:
     """Opens both ports on *host*. Port 0 means any free one; *health_port* None means none.
 
     *path*: a Unix socket of mode 600 in place of the main port. Raises RuntimeError when a port cannot be
@@ -107,4 +107,4 @@ async def listen(
         bound_health = second.add_insecure_port(f"{address}:{health_port}")
         await second.start()
     await main.start()
-    return Ports(main, second, bound if path is None else 0, bound_health)
+    return GrpcPorts(main, second, bound if path is None else 0, bound_health)

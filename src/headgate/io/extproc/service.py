@@ -198,7 +198,7 @@ class Session:
                 self._writer.cancel()
 
 
-class Services:
+class GrpcServices:
     """Both services around one hub."""
 
     def __init__(self, hub: Hub, settings: Settings) -> None:

@@ -10,7 +10,7 @@ from tests.unit.picker.picker_builders import KEY, a_machine, arrives, ends
 from tests.unit.scheduling.scheduling_builders import a_scheduler, a_state, an_ask
 
 from headgate.app.picker.decision_log import ANSWER_BYTES, CANDIDATE_BYTES, RECORD_BYTES, DecisionLog
-from headgate.app.picker.process import Listener
+from headgate.app.picker.process import RequestObserver
 from headgate.io.extproc.hub import Hub
 from headgate.io.web.counts import Counts
 from headgate.model.decisions import Candidate, Decision
@@ -109,7 +109,7 @@ def test_large_pools_leave_fewer_records(makes: Sequence[Callable[[str], Choice 
 
 def test_a_request_that_outlives_its_record_runs_until_it_is_concluded() -> None:
     counts = Counts(lambda pool, name: True, lambda pool, name: True)
-    listener = Listener(DecisionLog(float, capacity=2), counts)
+    listener = RequestObserver(DecisionLog(float, capacity=2), counts)
     for stream in range(5):
         listener.decided(StreamId(stream), arrives(stream).request, a_choice(model="m"), 0.0)
     listener.decided(StreamId(9), arrives(9).request, decision("refused"), 0.0)
@@ -125,7 +125,7 @@ def test_a_request_that_outlives_its_record_runs_until_it_is_concluded() -> None
 
 async def test_no_request_of_a_removed_pool_is_counted_for_ever() -> None:
     counts = Counts(lambda pool, name: True, lambda pool, name: True)
-    hub = Hub(Listener(DecisionLog(float), counts), lambda: 1.0)
+    hub = Hub(RequestObserver(DecisionLog(float), counts), lambda: 1.0)
     hub.add_pool(KEY, a_machine("ab"))
     for stream in range(4):
         hub.tell(KEY, arrives(stream, model="m"))

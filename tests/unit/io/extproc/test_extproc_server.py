@@ -14,7 +14,7 @@ from tests.choices import a_choice
 from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.server import listen
-from headgate.io.extproc.service import ACCESS_LOG, EOF, EXT_PROC, Services
+from headgate.io.extproc.service import ACCESS_LOG, EOF, EXT_PROC, GrpcServices
 from headgate.model import headers as names
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, StreamId
@@ -90,7 +90,7 @@ async def rig() -> AsyncIterator[Rig]:
     machine, health = Machine(), Health()
     hub = Hub(Silent(), asyncio.get_running_loop().time)
     hub.add_pool(POOL, machine)
-    ports = await listen(Services(hub, Settings("n")), health, host="127.0.0.1", port=0, health_port=0)
+    ports = await listen(GrpcServices(hub, Settings("n")), health, host="127.0.0.1", port=0, health_port=0)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.port}") as channel:
         yield Rig(hub, machine, channel, health)
     await ports.stop(0)

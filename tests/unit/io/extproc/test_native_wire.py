@@ -53,10 +53,10 @@ class _Listener:
     def decided(
         self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
     ) -> None:
-        """See `hub.Listener`."""
+        """See `hub.Observer`."""
 
     def concluded(self, stream: StreamId, outcome: Outcome) -> None:
-        """See `hub.Listener`."""
+        """See `hub.Observer`."""
 
 
 @contextmanager

@@ -187,7 +187,7 @@ class Failing(Silent):
     def decided(
         self, stream: StreamId, request: InferenceRequest, decision: Choice | Decision, took_s: float
     ) -> None:
-        """See `hub.Listener`."""
+        """See `hub.Observer`."""
         raise RuntimeError("a fault")
 
 
