@@ -161,7 +161,7 @@ def understand(
     kind = body_kind(headers)
     format_ = format_of(headers)
     reading: Reading | BadRequest | None = None
-    if body is not None and kind is not None and (body or format_.strict):
+    if body is not None and kind is not None and (body or format_.strict or kind == "multipart"):
         reading = read_body(format_, body, odd_limit, headers.get("content-type", ""))
     if isinstance(reading, BadRequest):
         return reading
