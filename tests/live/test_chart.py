@@ -8,6 +8,7 @@ import pytest
 import yaml
 from tools import generate_crds, render_chart
 
+from headgate.io.kube.doctor import MAY, PROGRAMS
 from headgate.io.kube.kinds import OF_PICKER, PODS, REFERRED, WHOLE
 from headgate.manifests.decode import decode
 
@@ -92,6 +93,17 @@ def test_who_follows_a_kind_may_and_nobody_may_do_everything(helm: Path) -> None
     assert ("", "secrets", "list") in allowed(
         objects(helm, "--set", "picker.readSecrets=true"), "headgate-picker"
     )
+
+
+def test_the_doctor_asks_for_the_rights_that_the_chart_gives(helm: Path) -> None:
+    found = objects(helm)
+    for who in PROGRAMS:
+        asked = {(group, resource, verb) for name, group, resource, verb in MAY if name == who}
+        rights = allowed(found, who)
+        assert asked <= rights
+        own = {"coordination.k8s.io"}  # of its own namespace: the Lease, which is looked at itself
+        left = {each for each in rights - asked if each[0] not in own}
+        assert {verb for _, _, verb in left} <= {"get", "update"}, left
 
 
 def test_with_namespaces_there_are_no_rights_elsewhere(helm: Path) -> None:

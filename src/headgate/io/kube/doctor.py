@@ -39,6 +39,26 @@ BROUGHT_BY: Mapping[str, str] = {
 NEEDED = ((meta.INFERENCE_GROUP, "inferencepools"), (meta.HEADGATE_GROUP, "modelservers"))
 """Kinds without which a part of Headgate does nothing, besides those that are required."""
 
+_ANSWERED = frozenset(
+    {
+        *("gatewayclasses", "gateways", "httproutes", "grpcroutes", "listenersets", "backendtlspolicies"),
+        *("inferencepools", "inferencemodels", "inferenceobjectives", "inferencemodelrewrites"),
+        *("accesspolicies", "backendauthpolicies", "flowpolicies"),
+    }
+)
+"""Kinds whose status is written."""
+
+_MADE: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("", "configmaps"): ("create", "get", "patch"),
+    ("", "secrets"): ("create", "get", "patch"),
+    ("", "serviceaccounts"): ("create", "get", "patch"),
+    ("", "services"): ("create", "get", "patch", "delete"),
+    ("apps", "deployments"): ("create", "get", "patch"),
+    ("autoscaling", "horizontalpodautoscalers"): ("create", "get", "patch", "delete"),
+    ("policy", "poddisruptionbudgets"): ("create", "get", "patch", "delete"),
+}
+"""What Gateways are run by → what is done to it."""
+
 MAY: Sequence[tuple[str, str, str, str]] = (
     *(
         ("headgate-controller", each.group, each.plural, verb)
@@ -46,17 +66,22 @@ MAY: Sequence[tuple[str, str, str, str]] = (
         for verb in ("list", "watch")
     ),
     *(
-        ("headgate-controller", meta.GATEWAY_GROUP, f"{each}/status", "patch")
-        for each in ("gatewayclasses", "gateways", "httproutes", "grpcroutes")
+        ("headgate-controller", each.group, f"{each.plural}/status", "patch")
+        for each in WHOLE
+        if each.plural in _ANSWERED
     ),
-    ("headgate-controller", meta.INFERENCE_GROUP, "inferencepools/status", "patch"),
+    *(
+        ("headgate-controller", group, plural, verb)
+        for (group, plural), verbs in _MADE.items()
+        for verb in verbs
+    ),
     *(
         ("headgate-picker", each.group, each.plural, verb)
         for each in (*OF_PICKER, PODS)
         for verb in ("list", "watch")
     ),
 )
-"""ServiceAccount, group, resource, verb: rights without which objects are not seen, or not answered."""
+"""ServiceAccount, group, resource, verb: without them objects are not seen, not answered or not run."""
 
 
 class Doctor:
@@ -68,6 +93,8 @@ class Doctor:
         self._served: set[Collection] = set()
         self._installed = False
         """Whether one of the programs is there."""
+        self._followed: dict[str, list[str]] = {}
+        """Program → the namespaces that it is told to follow; none: all."""
 
     async def findings(self) -> AsyncIterator[Finding]:
         """What there is to say, one after the other. Raises ApiError when the server does not answer."""
@@ -174,6 +201,9 @@ class Doctor:
                 return Finding(what, "error", say)
             return Finding(what, "warning", f"cannot be read: {error}")
         self._installed = True
+        containers = found.get("spec", {}).get("template", {}).get("spec", {}).get("containers", ())
+        args = [str(each) for one in containers for each in one.get("args") or ()]
+        self._followed[name] = [each.partition("=")[2] for each in args if each.startswith("--namespace=")]
         status, spec = found.get("status", {}), found.get("spec", {})
         ready, wanted = status.get("readyReplicas", 0), spec.get("replicas", 1)
         if not wanted:
@@ -203,12 +233,13 @@ class Doctor:
     async def _rights(self) -> AsyncIterator[Finding]:
         """Of the ServiceAccounts, for kinds that are there."""
         lacking: dict[str, list[str]] = {}
-        served = {(each.group, each.plural) for each in self._served} | {("", each) for each in _CORE}
+        served = {(each.group, each.plural) for each in self._served} | _ALWAYS
         for who, group, resource, verb in MAY:
             if (group, resource.partition("/")[0]) not in served:
                 continue
             try:
-                may = await self._may(who, group, resource, verb)
+                spaces = (self._followed.get(who) or [""]) if resource not in _WIDE else [""]
+                may = all([await self._may(who, group, resource, verb, each) for each in spaces])
             except ApiError as error:
                 yield Finding("rights", "note", f"may not be asked for by this user: {error}")
                 return
@@ -222,10 +253,16 @@ class Doctor:
             else:
                 yield Finding(what, "ok", "everything that it needs")
 
-    async def _may(self, who: str, group: str, resource: str, verb: str) -> bool:
+    async def _may(self, who: str, group: str, resource: str, verb: str, namespace: str) -> bool:
         plural, _, sub = resource.partition("/")
         account = f"system:serviceaccount:{self._namespace}:{who}"
-        attributes = {"group": group, "resource": plural, "subresource": sub, "verb": verb}
+        attributes = {
+            "group": group,
+            "resource": plural,
+            "subresource": sub,
+            "verb": verb,
+            "namespace": namespace,
+        }
         body = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SubjectAccessReview",
@@ -235,7 +272,10 @@ class Doctor:
         return bool(found.get("status", {}).get("allowed"))
 
 
-_CORE = frozenset(each.plural for each in (PODS, *REFERRED.values()))
+_ALWAYS = frozenset({*_MADE, *((each.group, each.plural) for each in (PODS, *REFERRED.values()))})
+_WIDE = frozenset(
+    name for each in WHOLE if not each.namespaced for name in (each.plural, f"{each.plural}/status")
+)
 
 
 def _condition(each: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
