@@ -51,4 +51,4 @@ def test_a_model_name_is_shown_by_run_status_and_explain(tmp_path: Path) -> None
     assert SHOWN in said
     assert SHOWN in explained.stdout
     assert SHOWN in status.stdout
-    assert f"protocol {SHOWN} is not supported" in log
+    assert f"such as HTTP or HTTPS, not '{SHOWN}'" in log

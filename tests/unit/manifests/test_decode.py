@@ -300,6 +300,9 @@ PREFIX = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/{}"}
             {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-a{}", "value": "b"}]}}
         ]}]},
         {"rules": [{"filters": [
+            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-a", "value": "b{}"}]}}
+        ]}]},
+        {"rules": [{"filters": [
             {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["x-a{}"]}}
         ]}]},
     ],
