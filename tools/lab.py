@@ -5,6 +5,7 @@ namespaces; the images of the chart stand for the programs of this checkout. It 
 `nsenter`; building it from nothing needs Go and some ten minutes, once.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -53,16 +54,56 @@ def own_images(picker: str | None = None) -> dict[str, dict[str, object]]:
     """
     from headgate.io.envoy.binary import find_envoy
 
-    headgate = [str(Path(sys.executable).parent / "headgate")]
+    at = where_pods_see_it(ROOT)
+
+    def seen(program: Path) -> str:
+        return str(at / program.relative_to(ROOT) if program.is_relative_to(ROOT) else program)
+
+    headgate = [seen(Path(sys.executable).parent / "headgate")]
     found: dict[str, dict[str, object]] = {
         "/headgate-controller:": {"command": headgate},
         "/headgate-picker:": {"command": headgate},
         "/headgate-fleet:": {"command": [*headgate, "fleet"]},
-        "/envoyproxy/envoy:": {"command": [str(find_envoy())]},
+        "/envoyproxy/envoy:": {"command": [seen(find_envoy())]},
     }
     if picker is not None:
         found[picker] = {"command": [*headgate, "picker", "--conformance-headers"]}
     return found
+
+
+HIDDEN = (Path("/tmp"), Path("/run"))  # noqa: S108 - where Pods have file systems of their own
+"""Folders of this machine whose content no Pod sees."""
+
+
+def where_pods_see_it(checkout: Path) -> Path:
+    """The checkout, or what its programs need of it, at a place that Pods see: links to the same files."""
+    if not any(checkout.is_relative_to(each) for each in HIDDEN):
+        return checkout
+    name = f"lab-{hashlib.sha256(str(checkout).encode()).hexdigest()[:12]}"
+    copy = Path.home() / ".cache" / "headgate" / name
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir(parents=True)
+    for each in (".venv", "src"):
+        shutil.copytree(checkout / each, copy / each, symlinks=True, copy_function=_linked)
+    venv = copy / ".venv"
+    packages = next(venv.glob("lib/python*/site-packages"))
+    for file in (*(venv / "bin").iterdir(), *packages.glob("*.pth"), *packages.glob("__editable__*.py")):
+        if file.is_symlink() or not file.is_file():
+            continue
+        content = file.read_bytes()
+        if str(checkout).encode() in content:
+            mode = file.stat().st_mode
+            file.unlink()  # a link: what is at its other end stays as it is
+            file.write_bytes(content.replace(str(checkout).encode(), str(copy).encode()))
+            file.chmod(mode)
+    return copy
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
 
 
 class Lab:

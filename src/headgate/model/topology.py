@@ -35,8 +35,8 @@ from headgate.model.server_urls import is_ip, parse_url
 from headgate.model.services import service_problems
 from headgate.model.store import BUCKETS, Store
 
-ACTIVE_PORTS = "inference.networking.k8s.io/active-ports"
-"""Pod annotation: which of the pool's target ports are live on this pod."""
+ACTIVE_PORTS = ("llm-d.ai/active-ports", "inference.networking.k8s.io/active-ports")
+"""Pod annotations: which of the pool's target ports are live on this pod. The first that is there counts."""
 
 FALLBACK = "headgate.dev/fallback"
 """Annotation of pools: `InferencePool/NAME`, `Service/NAME:PORT` or `ModelServer/NAME` of their namespace."""
@@ -200,9 +200,9 @@ def _pod(world: Store, pod: Identity, ports: tuple[int, ...]) -> Selection:
     if not isinstance(found, Pod):
         return (), ()
     problems: list[Problem] = []
-    text = found.metadata.annotations.get(ACTIVE_PORTS)
+    name, text = _active_ports(found)
     if text is not None and _unreadable_ports(text):
-        where = Place(object=str(pod), field=f"metadata.annotations.{ACTIVE_PORTS}")
+        where = Place(object=str(pod), field=f"metadata.annotations.{name}")
         message = f"{text!r} is no list of port numbers; all target ports are used"
         problems.append(Problem(where, "InvalidValue", message, "warning"))
     if found.ip is None or not found.ready:
@@ -230,11 +230,17 @@ def _pod(world: Store, pod: Identity, ports: tuple[int, ...]) -> Selection:
 
 def active_ports(pod: Pod, ports: tuple[int, ...]) -> tuple[int, ...]:
     """Those of *ports* that the pod's annotation says are live; all where it says nothing readable."""
-    text = pod.metadata.annotations.get(ACTIVE_PORTS)
+    _, text = _active_ports(pod)
     if text is None or _unreadable_ports(text):
         return ports
     active = {part.strip() for part in text.split(",")}
     return tuple(port for port in ports if str(port) in active)
+
+
+def _active_ports(pod: Pod) -> tuple[str, str | None]:
+    """Name and value of the annotation that counts; no value where there is none."""
+    notes = pod.metadata.annotations
+    return next(((name, notes[name]) for name in ACTIVE_PORTS if name in notes), ("", None))
 
 
 def _unreadable_ports(text: str) -> bool:

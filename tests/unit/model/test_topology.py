@@ -103,6 +103,16 @@ def test_ready_pods_times_target_ports() -> None:
     assert problems == []
 
 
+def test_the_newer_name_of_the_active_ports_counts_first() -> None:
+    both = {"llm-d.ai/active-ports": "8000", "inference.networking.k8s.io/active-ports": "8001"}
+    ports = pool(targetPorts=[{"number": 8000}, {"number": 8001}])
+    found, problems = resolve(ports, pod("a", "10.0.0.1", annotations=both))
+    assert (ids(found), problems) == (["10.0.0.1:8000"], [])
+    found, [problem] = resolve(ports, pod("a", "10.0.0.1", annotations={"llm-d.ai/active-ports": "all"}))
+    assert len(ids(found)) == 2
+    assert problem.place.field == "metadata.annotations.llm-d.ai/active-ports"
+
+
 def test_model_servers_by_address_and_by_name() -> None:
     found, problems = resolve(
         pool(),

@@ -83,7 +83,10 @@ REFERRED: Mapping[str, Followed] = {
 WITH_STATUS = ("Pod", "InferencePoolImport")
 """Kinds whose status is an input."""
 
-ANNOTATIONS = (f"{meta.HEADGATE_GROUP}/", f"{meta.INFERENCE_GROUP}/", f"{meta.INFERENCE_X_GROUP}/")
+ANNOTATIONS = tuple(
+    f"{group}/"
+    for group in (meta.HEADGATE_GROUP, meta.INFERENCE_GROUP, meta.INFERENCE_X_GROUP, meta.LLM_D_GROUP)
+)
 """Beginnings of the annotations that are kept; others may be a quarter of a megabyte long."""
 
 _METADATA = (
