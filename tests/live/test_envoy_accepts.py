@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tests.live.harness.translated import written_out
 
-from headgate.gateway.envoy.bootstrap import RUNTIME
+from headgate.gateway.envoy.bootstrap import INTERNAL_LISTENERS, RUNTIME
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import translate
 from headgate.io.envoy.binary import find_envoy
@@ -34,7 +34,8 @@ def test_envoy_accepts(case: Path, tmp_path: Path) -> None:
     config = tmp_path / "bootstrap.json"
     listeners, clusters = written_out(translation)
     static = {"listeners": listeners, "clusters": clusters}
-    config.write_text(json.dumps({"static_resources": static, "layered_runtime": RUNTIME}))
+    whole = {"static_resources": static, "layered_runtime": RUNTIME}
+    config.write_text(json.dumps({**whole, "bootstrap_extensions": [INTERNAL_LISTENERS]}))
     command = [str(find_envoy()), "--mode", "validate", "-c", str(config), "-l", "error"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert result.returncode == 0, result.stderr

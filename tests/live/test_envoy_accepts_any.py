@@ -12,7 +12,7 @@ from tests import manifests as manifest
 from tests.live.harness.echo import service
 from tests.live.harness.translated import written_out
 
-from headgate.gateway.envoy.bootstrap import RUNTIME
+from headgate.gateway.envoy.bootstrap import INTERNAL_LISTENERS, RUNTIME
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import translate
 from headgate.io.envoy.binary import find_envoy
@@ -199,7 +199,8 @@ def accepted(routes: list[Object], others: list[Object], folder: Path) -> str:
     listeners, clusters = written_out(translation)
     config = folder / "bootstrap.json"
     static = {"listeners": listeners, "clusters": clusters}
-    config.write_text(json.dumps({"static_resources": static, "layered_runtime": RUNTIME}))
+    whole = {"static_resources": static, "layered_runtime": RUNTIME}
+    config.write_text(json.dumps({**whole, "bootstrap_extensions": [INTERNAL_LISTENERS]}))
     command = [str(find_envoy()), "--mode", "validate", "-c", str(config), "-l", "error"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return "" if result.returncode == 0 else result.stderr

@@ -137,6 +137,12 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
         """Where its requests go that a picker names no endpoint for."""
         return self.backend.fallback if isinstance(self.backend, PoolBackend) else None
 
+    @property
+    def is_relayed(self) -> bool:
+        """It has a fallback, and the picker that is asked first is another vendor's (`envoy/relay.py`)."""
+        first = self.backend
+        return isinstance(first, PoolBackend) and first.fallback is not None and first.pool.picker is not None
+
 
 class Timeouts(msgspec.Struct, frozen=True):
     """In seconds; None: nothing was said."""

@@ -22,6 +22,7 @@ from headgate.gateway.envoy import (
     names,
     probe,
     protos,
+    relay,
     routes,
     scopes,
     secrets,
@@ -34,7 +35,7 @@ from headgate.gateway.plan.base_models import in_namespace
 from headgate.gateway.plan.certificates import client_certificate, pair
 from headgate.gateway.plan.classes import Target, gateways_of, settings
 from headgate.gateway.plan.listeners import Table, bound_port, table, tables
-from headgate.gateway.plan.routes import backends_of, planned
+from headgate.gateway.plan.routes import any_relayed, backends_of, planned
 from headgate.gateway.plan.scopes import ALL_GROUPS, domains_in, elsewhere, grouped, wildcards
 from headgate.gateway.xds.versions import Kind, Resource, resource, version
 from headgate.model import pickers, topology
@@ -83,7 +84,8 @@ def names_of(world: Store, target: Target) -> Mapping[Kind, frozenset[str]]:
     found = world.get(tables, target)
     probed = {probe.NAME} if settings(world).probe_socket is not None else set()
     used = world.get(used_clusters, target)
-    assigned = {each for each in used if each != names.OWN_PICKER}
+    assigned = {each for each in used if each not in (names.OWN_PICKER, names.RELAY)}
+    own = probed | ({relay.NAME} & used)
     tokens = (each.uri for _, each in world.get(access.token_policies))
     issuers = {envoy_access.issuer_cluster(uri) for uri in tokens if uri is not None}
     certificates = {names.certificate(each) for table in found for each in table.certificates}
@@ -92,8 +94,8 @@ def names_of(world: Store, target: Target) -> Mapping[Kind, frozenset[str]]:
         certificates.add(client)
     return {
         "secret": frozenset(certificates),
-        "listener": frozenset(probed | {listener_name(each) for each in found}),
-        "route": frozenset(probed | {each.name for each in found if not grouped(world, target, each.name)}),
+        "listener": frozenset(own | {listener_name(each) for each in found}),
+        "route": frozenset(own | {each.name for each in found if not grouped(world, target, each.name)}),
         "scope": frozenset(
             scopes.name(each.name, group)
             for each in found
@@ -108,7 +110,7 @@ def names_of(world: Store, target: Target) -> Mapping[Kind, frozenset[str]]:
 def one(world: Store, key: Key) -> Resource:
     """A resource, ready to be sent."""
     target, kind, name = key
-    if kind == "route" and name != probe.NAME:
+    if kind == "route" and name not in (probe.NAME, relay.NAME):
         return world.get(_route_resource, target, name)
     if kind == "scope":
         return world.get(_scope_resource, target, name)
@@ -146,6 +148,8 @@ def _listener(world: Store, target: Target, name: str) -> Json:
     if name == probe.NAME:
         assert told.probe_socket is not None
         return probe.listener(told.probe_socket, told)
+    if name == relay.NAME:
+        return listeners.relay_listener(told)
     found = [each for each in world.get(tables, target) if listener_name(each) == name]
     tokens = world.get(access.token_policies)
     return listeners.listener(name, found[0].port, [_chain(world, each) for each in found], told, tokens)
@@ -321,6 +325,10 @@ def _route_json(world: Store, target: Target, name: str) -> Json:
             for key in sorted(world.get(topology.pool_keys))
             if (pool := world.get(topology.pool_settings, key)) is not None
         )
+    if name == relay.NAME:
+        parts = (world.get(_relays_of_bucket, target, number) for number in range(BUCKETS))
+        relays = [each for part in parts for each in part]
+        return relay.configuration(relays, settings(world).body_limit_bytes)
     domains, others = _ordered_domains(world, target, name), _misdirected(world, target, name)
     return {**_outer(world, target, name), **_configuration_json(world, target, name, domains, others)}
 
@@ -422,15 +430,30 @@ def _clusters_led_to(world: Store, target: Target) -> frozenset[str]:
     return frozenset().union(*(world.get(_clusters_of_bucket, target, number) for number in range(BUCKETS)))
 
 
-def _clusters_of_bucket(world: Store, target: Target, number: int) -> frozenset[str]:
-    known = {each.name for each in world.get(tables, target)}
-    return frozenset(
-        backend.cluster
+def _relays_of_bucket(world: Store, target: Target, number: int) -> tuple[Json, ...]:
+    return tuple(
+        json
         for route in routes_of(world, number)
-        if any(each.listener.table in known for each in world.get(attachments, route))
+        if _is_attached(world, target, route)
         for each in world.get(planned, route).rules
-        for backend in backends_of(each.rule)
+        for json in routes.relays(each.rule, settings(world))
     )
+
+
+def _is_attached(world: Store, target: Target, route: Identity) -> bool:
+    known = {each.name for each in world.get(tables, target)}
+    return any(each.listener.table in known for each in world.get(attachments, route))
+
+
+def _clusters_of_bucket(world: Store, target: Target, number: int) -> frozenset[str]:
+    rules = [
+        each.rule
+        for route in routes_of(world, number)
+        if _is_attached(world, target, route)
+        for each in world.get(planned, route).rules
+    ]
+    found = {backend.cluster for rule in rules for backend in backends_of(rule)}
+    return frozenset(found | {names.RELAY for rule in rules if any_relayed(rule)})
 
 
 def picker_of(world: Store, cluster: str) -> ForeignPicker | None:
@@ -454,6 +477,8 @@ def _cluster(world: Store, target: Target, name: str) -> Json:
     told = settings(world)
     if name == names.OWN_PICKER:
         return clusters.own_picker(told)
+    if name == names.RELAY:
+        return clusters.relay(told)
     prefix, _, rest = name.partition("/")
     if prefix == envoy_access.ISSUER:
         return clusters.issuer(name, rest, told)

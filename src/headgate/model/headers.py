@@ -57,6 +57,11 @@ SESSION = ("x-session-id",)
 FALLBACK = "x-headgate-fallback"
 """Request header within the gateway: no endpoint was named, and these routes lead elsewhere."""
 
+RELAY = "x-headgate-relay"
+"""Request header between two listeners of the gateway: which fallback there is if no endpoint is named."""
+RELAY_GROUP = "x-headgate-relay-group"
+"""The same: the request's `HOST_GROUP`."""
+
 CLIENT = "x-headgate-client"
 """Request header that Envoy's filters put the verified client's name into; it becomes metadata at once."""
 CLIENT_KEY = "client"
@@ -91,6 +96,8 @@ NEVER_FROM_CLIENTS = (
     LEAN,
     CLIENT,
     FALLBACK,
+    RELAY,
+    RELAY_GROUP,
     DECISION,
     ENDPOINT,
     REASON,

@@ -24,7 +24,7 @@ async def echoing(
     seen: Seen | None = None,
     answers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[int]:
-    """An HTTP server that answers JSON: name, method, path, host, headers, subject of the client's certificate;
+    """An HTTP server that answers JSON: name, method, path, host, headers, length of the body, subject of the client's certificate;
     and WebSockets, message by message. Its port.
 
     *seen* gets the same; *answers* are headers of every answer. Parameters of a request: `status`, which is
@@ -48,6 +48,7 @@ async def echoing(
             "path": request.path_qs,
             "host": request.host,
             "headers": joined(request.headers),
+            "bytes": len(await request.read()),
             "client": dict(part[0] for part in shown["subject"]) if shown else None,
         }
         if seen is not None:

@@ -52,6 +52,12 @@ def start_envoy(listeners: list[Json], clusters: list[Json], folder: Path) -> tu
         "node": {"id": "test", "cluster": "test"},
         "admin": {"address": address(f"127.0.0.1:{admin}")},
         "static_resources": resources,
+        "bootstrap_extensions": [
+            {
+                "name": "envoy.bootstrap.internal_listener",
+                "typed_config": typed("bootstrap.internal_listener.v3.InternalListener"),
+            }
+        ],
     }
     config.write_text(json.dumps(whole))
     options = ("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning")

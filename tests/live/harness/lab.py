@@ -4,7 +4,7 @@ import asyncio
 import base64
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +91,16 @@ class Lab:
 
 
 @contextlib.asynccontextmanager
-async def lab(folder: Path, *objects: Manifest, whole: bool = False) -> AsyncIterator[Lab]:
+async def lab(
+    folder: Path, *objects: Manifest, whole: bool = False, options: Sequence[str] = ()
+) -> AsyncIterator[Lab]:
     """`headgate run` with these objects in `m.yaml`, or with the *whole* folder, started and ended off the loop
-    that serves the backends."""
+    that serves the backends; *options* are further ones of its command line."""
     file = folder / "m.yaml"
     file.write_text(yaml.safe_dump_all(objects))
     port = free_port()
     with contextlib.ExitStack() as stack:
-        started = gateway("-f", str(folder if whole else file), "--https-port", str(port))
+        started = gateway("-f", str(folder if whole else file), "--https-port", str(port), *options)
         running = await asyncio.to_thread(stack.enter_context, started)
         try:
             yield Lab(running, port, folder)

@@ -16,12 +16,17 @@ from headgate.model import headers
 
 
 class ScriptedPicker:
-    """An ext_proc and access-log server that picks `endpoints`, refuses, hangs or waits as told by `mode`."""
+    """An ext_proc and access-log server that picks `endpoints`, refuses, hangs or waits as told by `mode`.
+
+    `duplex` does it as foreign pickers do, `late` as those of body mode `streamed`, with the whole body; either
+    with `-refuse` answers with status `refusal` then.
+    """
 
     def __init__(self) -> None:
         self.port = free_port()
         self.mode = "pick"
         self.endpoints: list[str] = []
+        self.refusal = 429
         self.messages: list[tuple[str, Any]] = []
         self.initial: list[dict[str, str]] = []
         self.log: asyncio.Queue[Any] = asyncio.Queue()
@@ -71,7 +76,11 @@ class ScriptedPicker:
 
     async def _process(self, messages: Any, context: Any) -> Any:
         self.initial.append(dict(context.invocation_metadata()))
-        if self.mode == "duplex":
+        if self.mode.startswith("late"):
+            async for answer in self._late(messages):
+                yield answer
+            return
+        if self.mode.startswith("duplex"):
             async for answer in self._duplex(messages):
                 yield answer
             return
@@ -113,6 +122,8 @@ class ScriptedPicker:
                 held.append(message.request_body.body)
                 if message.request_body.end_of_stream:
                     yield self._pick("request_headers")
+                    if self.mode.endswith("refuse"):
+                        return
                     whole = b"".join(held)
                     for start in range(0, len(whole), 62000):
                         part = ext_proc.ProcessingResponse()
@@ -132,10 +143,24 @@ class ScriptedPicker:
                 getattr(answer, kind).SetInParent()
                 yield answer
 
+    async def _late(self, messages: Any) -> AsyncIterator[ext_proc.ProcessingResponse]:
+        """Answer the headers when the body is whole, and every part of it with nothing."""
+        parts = 0
+        async for message in messages:
+            kind = message.WhichOneof("request")
+            self.messages.append((kind, message))
+            parts += kind == "request_body"
+            if getattr(message, kind).end_of_stream:
+                yield self._pick("request_headers")
+                for _ in range(parts):
+                    yield ext_proc.ProcessingResponse(request_body=ext_proc.BodyResponse())
+            elif kind == "response_headers":
+                yield ext_proc.ProcessingResponse(response_headers=ext_proc.HeadersResponse())
+
     def _pick(self, kind: str) -> ext_proc.ProcessingResponse:
-        if self.mode == "refuse":
+        if self.mode.endswith("refuse"):
             refusal = ext_proc.ProcessingResponse()
-            refusal.immediate_response.status.code = 429
+            refusal.immediate_response.status.code = self.refusal
             refusal.immediate_response.body = b'{"error":{"message":"from the picker"}}'
             added = refusal.immediate_response.headers.set_headers
             added.add().header.CopyFrom(_header("content-type", "application/json"))

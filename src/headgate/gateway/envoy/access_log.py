@@ -7,6 +7,7 @@ cut. Envoy escapes control characters and bytes that are no UTF-8.
 from collections.abc import Mapping
 
 from headgate.gateway.envoy.names import Json, extension
+from headgate.gateway.envoy.replies import cel_filter
 from headgate.model import headers
 
 EVENT = "request"
@@ -38,11 +39,14 @@ FIELDS: Mapping[str, str] = {
 }
 """Field → Envoy's command operator. What does not exist is null."""
 
+_ENDED = 'response.code_details != "internal_redirect"'
+
 
 def access_log(path: str) -> Json:
     """Writes a line to the file *path*, as Envoy reaches it, when a request has ended.
 
-    The questions of load balancers to the gateway's health path are left out.
+    The questions of load balancers to the gateway's health path are left out; a request that begins again for
+    its pool's fallback (`relay`) has one line.
     """
     log = extension(
         "envoy.access_loggers.file",
@@ -50,4 +54,5 @@ def access_log(path: str) -> Json:
         path=path,
         log_format={"json_format": dict(FIELDS)},
     )
-    return log | {"filter": {"not_health_check_filter": {}}}
+    filters = [{"not_health_check_filter": {}}, cel_filter(_ENDED)]
+    return log | {"filter": {"and_filter": {"filters": filters}}}

@@ -15,6 +15,12 @@ _CONNECTIONS = f"{_TYPES}.resource_monitors.downstream_connections.v3.Downstream
 _HEAP = f"{_TYPES}.resource_monitors.fixed_heap.v3.FixedHeapConfig"
 _HTTP_OPTIONS = f"{_TYPES}.upstreams.http.v3.HttpProtocolOptions"
 
+INTERNAL_LISTENERS: Json = {
+    "name": "envoy.bootstrap.internal_listener",
+    "typedConfig": {"@type": f"{_TYPES}.bootstrap.internal_listener.v3.InternalListener"},
+}
+"""Listeners that only this Envoy itself reaches, such as the relay's."""
+
 FLUSH_MS = 500
 """Longest time that Envoy keeps lines of the access log to itself; it writes them 64 KB at a time."""
 
@@ -64,6 +70,7 @@ def bootstrap(
             "clusters": [_xds_cluster(xds), *further.get("clusters", ())],
         },
         "layeredRuntime": RUNTIME,
+        "bootstrapExtensions": [INTERNAL_LISTENERS],
         "overloadManager": _overload(heap_bytes),
     }
 

@@ -67,6 +67,25 @@ def own_picker(settings: GatewaySettings) -> Json:
     }
 
 
+def relay(settings: GatewaySettings) -> Json:
+    """The cluster that leads to the relay's listener.
+
+    Each connection has one request, so that clients who read slowly hold up nobody else.
+    """
+    options = _picker_http({"max_concurrent_streams": 1})
+    address = {"envoy_internal_address": {"server_listener_name": names.RELAY}}
+    base = _base(names.RELAY, settings)
+    del base["upstream_connection_options"]
+    return base | {
+        "type": "STATIC",
+        "typed_extension_protocol_options": {_HTTP_OPTIONS: options},
+        "load_assignment": {
+            "cluster_name": names.RELAY,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+    }
+
+
 def issuer(name: str, origin: str, settings: GatewaySettings) -> Json:
     """The cluster of a server that tells the public keys of an issuer of tokens; *origin* is `scheme://host`,
     perhaps with a port."""

@@ -11,7 +11,7 @@ from headgate.gateway.envoy import names
 from headgate.gateway.envoy.names import Json, extension, typed
 from headgate.model import headers
 
-_LUA = "envoy.extensions.filters.http.lua.v3"
+LUA = "envoy.extensions.filters.http.lua.v3"
 _EXT_PROC_PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
 
 FIRST = "headgate.first_ext_proc"
@@ -37,7 +37,7 @@ end
 
 def script() -> Json:
     """The filter between the two that ask pickers, off until a route has a fallback."""
-    lua = extension(MARK, f"{_LUA}.Lua", default_source_code={"inline_string": _SCRIPT})
+    lua = extension(MARK, f"{LUA}.Lua", default_source_code={"inline_string": _SCRIPT})
     return lua | {"disabled": True}
 
 
@@ -48,7 +48,7 @@ def switched_on(ask: Json, mark: str) -> Mapping[str, Json]:
     """
     return {
         FIRST: ask,
-        MARK: typed(f"{_LUA}.LuaPerRoute", filter_context={_TO: mark}),
+        MARK: typed(f"{LUA}.LuaPerRoute", filter_context={_TO: mark}),
         SECOND: _silent(),
     }
 
@@ -56,13 +56,13 @@ def switched_on(ask: Json, mark: str) -> Mapping[str, Json]:
 def made() -> Mapping[str, Json]:
     """`typed_per_filter_config` of a configuration whose routes may have fallbacks and are chosen twice: the
     filters are there for whatever route comes to be chosen, and do nothing by themselves."""
-    return {FIRST: _silent(), MARK: typed(f"{_LUA}.LuaPerRoute", filter_context={}), SECOND: _silent()}
+    return {FIRST: _silent(), MARK: typed(f"{LUA}.LuaPerRoute", filter_context={}), SECOND: _silent()}
 
 
-def match(mark: str) -> Json:
-    """The RouteMatch of requests with that mark."""
+def match(mark: str, path: Json) -> Json:
+    """The RouteMatch of requests with that mark; *path* is its part that rewrites of the path go by."""
     marked = {"name": headers.FALLBACK, "string_match": {"exact": mark}}
-    return {"prefix": "/", "headers": [marked]}
+    return {**path, "headers": [marked]}
 
 
 def _silent() -> Json:

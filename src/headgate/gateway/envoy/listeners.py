@@ -16,6 +16,7 @@ from headgate.gateway.envoy import (
     model_routing,
     names,
     own_answers,
+    relay,
     replies,
     scopes,
     sessions,
@@ -113,6 +114,32 @@ def listener(
             extension("envoy.filters.listener.tls_inspector", f"{_TLS_INSPECTOR}.TlsInspector")
         ]
     return found
+
+
+def relay_listener(settings: GatewaySettings) -> Json:
+    """The listener where pickers of others are asked about requests that have a fallback (`relay`)."""
+    answers = replies.local_reply_config(settings)
+    manager = extension(
+        "envoy.filters.network.http_connection_manager",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=relay.NAME,
+        codec_type="HTTP2",
+        server_name="headgate",
+        generate_request_id=False,
+        preserve_external_request_id=True,
+        stream_idle_timeout=duration(settings.idle_timeout_s),
+        rds={"route_config_name": relay.NAME, "config_source": {"ads": {}, "resource_api_version": "V3"}},
+        local_reply_config={"mappers": [relay.begins_again(), *answers["mappers"]]},
+        http_filters=[
+            ext_proc(settings),
+            _whole_body(settings),
+            ext_proc(settings, names.LATE_EXT_PROC, late=True),
+            relay.nobody_named(),
+            sessions.idle(),
+            _router(),
+        ],
+    )
+    return {"name": relay.NAME, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
 def _chain(chain: Chain, settings: GatewaySettings, tokens: Policies) -> Json:

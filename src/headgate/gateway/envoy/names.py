@@ -18,6 +18,8 @@ CORS = "envoy.filters.http.cors"
 ROUTE_HEADERS = "headgate.route_headers"
 """The filter that makes a route's changes of request headers, before the picker sees them."""
 OWN_PICKER = "picker/own"
+RELAY = "relay"
+"""The way over a listener of Envoy's own (`relay`)."""
 NO_BACKEND = "none/invalid-backend"
 """A cluster that never exists: a share of a rule that leads there is answered with 500."""
 

@@ -33,8 +33,8 @@ TOLD_BYTES = 16 << 10
 OTHER = "other"
 
 _CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
-_OURS = '!response.code_details.startsWith("via_upstream")'
-"""Not a server's answer."""
+_OURS = f"(!response.code_details.startsWith('via_upstream') || '{REASON}' in response.headers)"
+"""Not a server's answer: those lose what only the gateway says."""
 UNDECIDED = (BAD_REQUEST, "too-large", "unknown-pool")
 """Reasons of our picker's refusals that come before it decides; it remembers none of these."""
 _METADATA = "metadata.filter_metadata"

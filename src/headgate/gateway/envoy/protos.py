@@ -38,6 +38,9 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2 as _early
 from envoy.extensions.http.stateful_session.cookie.v3 import cookie_pb2 as _session_cookie
 from envoy.extensions.http.stateful_session.header.v3 import header_pb2 as _session_header
+from envoy.extensions.internal_redirect.allow_listed_routes.v3 import (
+    allow_listed_routes_config_pb2 as _allow_listed,
+)
 from envoy.extensions.load_balancing_policies.override_host.v3 import override_host_pb2 as _override_host
 from envoy.extensions.load_balancing_policies.round_robin.v3 import round_robin_pb2 as _round_robin
 from envoy.extensions.load_balancing_policies.subset.v3 import subset_pb2 as _subset
@@ -55,6 +58,7 @@ from headgate.gateway.envoy import extra_types, wire
 from headgate.gateway.xds.versions import Kind
 
 TYPES_IN_ANYS = (
+    _allow_listed,
     _adaptive_concurrency,
     _file,
     _cel,

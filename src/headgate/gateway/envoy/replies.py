@@ -357,10 +357,10 @@ def local_reply_config(settings: GatewaySettings) -> Json:
     foreign = [header(DECISION, ANSWERED)]
     return {
         "mappers": [
-            {"filter": _filter(f"{PICKERS_OWN} && {_FOREIGN}"), "headers_to_add": foreign},
-            {"filter": _filter(_LATE), "headers_to_add": foreign},
-            {"filter": _filter(f"{PICKERS_OWN}")},
-            {"filter": _filter(f'response.code < 400 || "{REASON}" in response.headers')},
+            {"filter": cel_filter(f"{PICKERS_OWN} && {_FOREIGN}"), "headers_to_add": foreign},
+            {"filter": cel_filter(_LATE), "headers_to_add": foreign},
+            {"filter": cel_filter(f"{PICKERS_OWN}")},
+            {"filter": cel_filter(f'response.code < 400 || "{REASON}" in response.headers')},
             *(_mapper(each) for each in replies(settings)),
         ]
     }
@@ -371,7 +371,8 @@ def error_body(message: str, type_: str, code: str) -> str:
     return json.dumps({"error": {"message": message, "type": type_, "param": None, "code": code}})
 
 
-def _filter(expression: str) -> Json:
+def cel_filter(expression: str) -> Json:
+    """The AccessLogFilter of a CEL expression."""
     return {
         "extension_filter": extension(
             "envoy.access_loggers.extension_filters.cel", _CEL, expression=expression
@@ -389,7 +390,7 @@ def _mapper(reply: Reply) -> Json:
         message += " Envoy calls it %RESPONSE_CODE_DETAILS%."
     error = {"message": message, "type": reply.type, "param": None, "code": reply.reason}
     mapper: Json = {
-        "filter": _filter(" && ".join([*conditions, *([reply.when] if reply.when else [])]) or "true"),
+        "filter": cel_filter(" && ".join([*conditions, *([reply.when] if reply.when else [])]) or "true"),
         "headers_to_add": told,
         "body_format_override": {"content_type": reply.content_type, "json_format": {"error": error}},
     }

@@ -7,7 +7,16 @@ from msgspec.structs import replace
 
 from headgate.gateway import ir
 from headgate.gateway.api import Effect, FilterPlugin, Position
-from headgate.gateway.envoy import access, fallback, model_routing, names, retries, second_chance, sessions
+from headgate.gateway.envoy import (
+    access,
+    fallback,
+    model_routing,
+    names,
+    relay,
+    retries,
+    second_chance,
+    sessions,
+)
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, typed
 from headgate.gateway.envoy.replies import MISDIRECTED, error_body
@@ -145,6 +154,8 @@ def clusters_of(rule: ir.Rule) -> frozenset[str]:
                 found.add(backend.cluster)
             if isinstance(backend, ir.PoolBackend):
                 found.add(picker_cluster(backend.pool))
+        if share.is_relayed:
+            found.add(names.RELAY)
     return frozenset(found)
 
 
@@ -162,9 +173,32 @@ def fallbacks(
         if backend is None:
             continue
         action = replace(rule.action, shares=(replace(share, weight=1, backend=backend),))
+        mark = _mark(rule.name, share)
         forward = _forward(action, effect, at, settings, picker=fallback.SECOND)
-        found.append({"name": rule.name, "match": fallback.match(_mark(rule.name, share)), **forward})
+        json = {"name": rule.name, "match": fallback.match(mark, _path(rule.match)), **forward}
+        found.append(relay.again(json, mark) if share.is_relayed else json)
     return _for_clients(found, who)
+
+
+def relays(rule: ir.Rule, settings: GatewaySettings) -> tuple[Json, ...]:
+    """The Envoy Routes, on the relay's listener, of a rule's pools that are reached by it.
+
+    What is done once to a request, or to its answer, the gateway's own route does.
+    """
+    at, path = Position("http", 80), _path(rule.match)
+    found: list[Json] = []
+    for share in rule.action.shares if isinstance(rule.action, ir.Forward) else ():
+        if share.is_relayed:
+            assert isinstance(share.backend, ir.PoolBackend) and isinstance(rule.action, ir.Forward)
+            rewrites = _effect(rule.filters, at).then(_route_part(share, at)).action
+            whole = replace(share, weight=1, filters=(), backend=replace(share.backend, fallback=None))
+            timeouts = replace(rule.action.timeouts, request_s=None)
+            action = replace(rule.action, shares=(whole,), timeouts=timeouts)
+            json = _forward(action, Effect(action=rewrites), at, settings)
+            if "retry_policy" not in json["route"]:
+                json["route"]["retry_policy"] = retries.of_pools(settings)
+            found.append({"name": rule.name, "match": relay.match(_mark(rule.name, share), path), **json})
+    return tuple(found)
 
 
 def _mark(rule: str, share: ir.Share) -> str:
@@ -271,7 +305,7 @@ def _parts(action: ir.Forward, at: Position) -> list[tuple[Json, ir.Forward]]:
     Envoy draws one number for a request: it takes the first route whose share is above it. Pools and plain
     hosts are retried differently, and a route has one policy.
     """
-    kinds = {type(share.backend) for share in action.shares if share.backend is not None}
+    kinds = {(type(share.backend), share.is_relayed) for share in action.shares if share.backend is not None}
     if len(kinds) < 2 and not any(_effect(share.filters, at).whole_route for share in action.shares):
         return [({}, action)]
     total = sum(share.weight for share in action.shares)
@@ -313,6 +347,7 @@ def _forward(
         effect = effect.then(_route_part(action.shares[0], at))
     if effect.redirect is not None:
         return {"redirect": dict(effect.redirect), **_changes(effect)}
+    relayed = [share for share in action.shares if share.is_relayed]
     forward: Json = {
         "weighted_clusters": {
             "clusters": [
@@ -325,6 +360,10 @@ def _forward(
     if any(isinstance(each, ir.PoolBackend) and each.pool.picker is not None for each in backends):
         # Pickers of others wait for a body, so that the handshake would hang.
         forward["upgrade_configs"] = [{"upgrade_type": "websocket", "enabled": False}]
+    if relayed:
+        mirrors = {"request_mirror_policies": list(effect.mirrors)} if effect.mirrors else {}
+        forward |= relay.redirected(_mark(name, share) for share in relayed) | mirrors
+        return {"route": forward, **_changes(effect)}
     policy = retries.of_rule(action, settings, pools=pools)
     if policy is not None:
         forward["retry_policy"] = policy
@@ -370,6 +409,10 @@ def _weighted(share: ir.Share, at: Position, settings: GatewaySettings, mark: st
     match share.backend:
         case None:
             return {"name": names.NO_BACKEND, "weight": share.weight}
+        case ir.PoolBackend() if share.is_relayed:
+            whole = {names.WHOLE_BODY: _whole_body(settings)}
+            relayed = Effect(request_add=relay.told(mark), per_filter=whole)
+            return {"name": names.RELAY, "weight": share.weight} | _changes(relayed.then(effect))
         case ir.PoolBackend(cluster=cluster, pool=pool):
             entry: Json = {"name": cluster, "weight": share.weight}
             told = (
@@ -383,8 +426,7 @@ def _weighted(share: ir.Share, at: Position, settings: GatewaySettings, mark: st
             if pool.picker is None:
                 pickers[names.UPGRADE_EXT_PROC] = ask(pool, BODYLESS_MODE)
             elif pool.picker.body_mode == "streamed":
-                whole = typed(_BUFFER_PER_ROUTE, buffer={"max_request_bytes": settings.body_limit_bytes})
-                pickers = {names.WHOLE_BODY: whole, names.LATE_EXT_PROC: ask(pool)}
+                pickers = {names.WHOLE_BODY: _whole_body(settings), names.LATE_EXT_PROC: ask(pool)}
             asked = Effect(response_add=told, per_filter=pickers)
             return entry | _changes(asked.then(effect))
         case ir.HostsBackend(cluster=cluster):
@@ -394,6 +436,10 @@ def _weighted(share: ir.Share, at: Position, settings: GatewaySettings, mark: st
             )
         case _:
             assert_never(share.backend)
+
+
+def _whole_body(settings: GatewaySettings) -> Json:
+    return typed(_BUFFER_PER_ROUTE, buffer={"max_request_bytes": settings.body_limit_bytes})
 
 
 def _decision(pool: Pool) -> str:

@@ -50,10 +50,6 @@ def _read(world: Store, pool: InferencePool) -> ir.Backend | str | None:
         return f"{text[:100]!r} must be InferencePool/NAME, Service/NAME:PORT or ModelServer/NAME"
     if colon and not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
         return f"{port[:20]!r} is no port"
-    key = PoolKey(f"{pool.namespace}/{pool.name}")
-    own = world.get(topology.pool_settings, key)
-    if own is not None and own.picker is not None:
-        return "a fallback needs Headgate's own picker, and the pool names another one"
     if kind == "InferencePool":
         if name == pool.name:
             return "a pool cannot be its own fallback"

@@ -91,6 +91,12 @@ def backends_of(rule: ir.Rule) -> tuple[ir.Backend, ...]:
     return own + tuple(backend for each in its_filters for backend in each.backends)
 
 
+def any_relayed(rule: ir.Rule) -> bool:
+    """Whether some pool of it is reached by the relay."""
+    shares = rule.action.shares if isinstance(rule.action, ir.Forward) else ()
+    return any(each.is_relayed for each in shares)
+
+
 @cache
 def filter_plugins() -> Mapping[str, type[FilterPlugin]]:
     """Filter type → plugin."""

@@ -41,7 +41,7 @@ def test_nothing_is_logged_unless_asked_for() -> None:
 
 
 def test_health_questions_are_left_out() -> None:
-    assert access_log("/x")["filter"] == {"not_health_check_filter": {}}
+    assert {"not_health_check_filter": {}} in access_log("/x")["filter"]["and_filter"]["filters"]
 
 
 def test_lines_come_out_soon() -> None:

@@ -62,12 +62,22 @@ def test_what_is_wrong_is_said_and_there_is_none(text: str, word: str) -> None:
     assert len(wrong) == 1 and word in wrong[0]
 
 
-def test_another_vendors_picker_has_none() -> None:
-    found, wrong = told(
-        pool("fit", "InferencePool/other"), manifest.pool("other"), *manifest.foreign_picker("fit", 1)
-    )
+@pytest.mark.parametrize("mode", ["full-duplex", "streamed"])
+def test_of_a_pool_with_another_vendors_picker(mode: str) -> None:
+    picker = manifest.foreign_picker("fit", 1, **{"headgate.dev/picker-body-mode": mode})
+    found, wrong = told(pool("fit", "InferencePool/other"), manifest.pool("other"), *picker)
+    assert found is not None and not wrong
+
+
+@pytest.mark.parametrize("first", ["own", "another vendor's"])
+def test_a_picker_of_body_mode_streamed_is_refused_as_a_fallbacks(first: str) -> None:
+    objects = [pool("fit", "InferencePool/other"), manifest.pool("other")]
+    objects += manifest.foreign_picker("other", 1, **{"headgate.dev/picker-body-mode": "streamed"})
+    if first != "own":
+        objects += manifest.foreign_picker("fit", 2)
+    found, wrong = told(*objects)
     assert found is None
-    assert "own picker" in wrong[0]
+    assert len(wrong) == 1 and "full-duplex" in wrong[0] and "streamed" in wrong[0]
 
 
 @pytest.mark.parametrize("to", ["InferencePool/spare", "ModelServer/spare"])
