@@ -79,6 +79,11 @@ class Quarantine:
         return bool(self._groups)
 
     @property
+    def held(self) -> Mapping[Identity, Held]:
+        """What is not served as it is."""
+        return self._held
+
+    @property
     def problems(self) -> tuple[Problem, ...]:
         """What is left out, and why."""
         return tuple(

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from headgate.app.controller.answer_log import AnswerLog
+from headgate.app.controller.telling import Telling, is_about_a_port
 from headgate.app.controller.writes import ClusterWrites
 from headgate.app.processes.lines import event, written_time
 from headgate.gateway.envoy.replies import message_of
@@ -100,8 +101,8 @@ class Controller:
         """Where the gateway's processes listen."""
         self._source = source
         self._half = GatewayHalf(settings, follow_results=updated is not None, provision=provision)
-        self._updated = updated
         self._quarantine = Quarantine()
+        self._telling = Telling(self._half, self._quarantine, self.xds, updated)
         self._judging = False
         self._client_keys = client_keys
         if client_keys is not None:
@@ -194,7 +195,8 @@ class Controller:
 
         async def objects(_: Mapping[str, str]) -> Reply:
             async with self._in_thread:
-                found = await asyncio.to_thread(self._half.results)
+                found = await asyncio.to_thread(self._telling.results)
+            self._heard()  # what Envoys said meanwhile
             return reply({"objects": [_object(identity, each) for identity, each in found.items()]})
 
         async def answer(query: Mapping[str, str]) -> Reply:
@@ -202,7 +204,9 @@ class Controller:
             if found is None:
                 return failure(404, "unknown-request", "no answer of this request id is remembered")
             async with self._in_thread:
-                return reply(self._explained(*found))
+                told = self._explained(*found)
+            self._heard()
+            return reply(told)
 
         return {
             "/healthz": healthy,
@@ -260,12 +264,13 @@ class Controller:
         """Every Envoy has said yes or no to all that is published: look for who makes what is refused."""
         settled = True
         while settled:
-            refused = next((each for each in self.xds.problems if not _is_about_a_port(each)), None)
+            refused = next((each for each in self.xds.problems if not is_about_a_port(each)), None)
             if refused is None:
                 changes = self._quarantine.taken()
             else:
                 made_of = self._half.made_of(refused.place.object)
                 changes = self._quarantine.refused(refused.message.removeprefix(REFUSED), made_of)
+                self._telling.note_held()
             if not changes:
                 return
             self._half.world.apply(changes)
@@ -283,6 +288,7 @@ class Controller:
         targets = self._half.targets
         for target in self._publishers.keys() - targets:
             del self._publishers[target]
+            self._telling.forget(target)
             self.xds.forget(target)
         for target in targets:
             changes = update.changes.get(target, Changes())
@@ -292,8 +298,8 @@ class Controller:
                 self.xds.publish(target, ready)
             if any(each.kind != "endpoint" for each in changes.changed) or changes.removed:
                 self._unannounced = not first
-        if self._updated is not None:
-            self._updated(update)
+            self._telling.published(target)
+        self._telling.update(update)
         if update.problems_changed or first:
             self._found = self._half.problems
         if first:
@@ -336,6 +342,11 @@ class Controller:
             finally:
                 self._judging = False
             settled = self._settled()
+        if self._summary is not None and not self._judging and not self._in_thread.locked():
+            self._telling.heard(
+                settled,
+                frozenset(each for each, publisher in self._publishers.items() if publisher.due is not None),
+            )
         if (
             self._unannounced
             and not self._quarantine.trying
@@ -439,11 +450,6 @@ def _object(identity: Identity, result: AnyResult) -> Mapping[str, Any]:
         "name": identity.name,
         "status": msgspec.to_builtins(result),
     }
-
-
-def _is_about_a_port(problem: Problem) -> bool:
-    """A listener whose port somebody else has: no object would help by being left out."""
-    return problem.place.object.startswith("listener ") and "bind" in problem.message.lower()
 
 
 def _tell(problem: Problem) -> None:

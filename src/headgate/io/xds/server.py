@@ -204,10 +204,20 @@ class XdsServer:
         """What any connected Envoy refuses."""
         return tuple({problem: None for stream in self._streams for problem in stream.session.problems})
 
+    def problems_of(self, target: str) -> tuple[Problem, ...]:
+        """What Envoys of one target refuse."""
+        found = (each.session.problems for each in self._streams if each.target == target)
+        return tuple({problem: None for some in found for problem in some})
+
     @property
     def settled(self) -> bool:
         """There is an Envoy, and every one has acknowledged or refused all it was sent."""
         return bool(self._streams) and all(each.is_settled for each in self._streams)
+
+    def acknowledged(self, target: str) -> bool | None:
+        """Whether every Envoy of a target has acknowledged or refused all it was sent; None: none is here."""
+        found = [each for each in self._streams if each.target == target]
+        return all(each.is_settled for each in found) if found else None
 
     @property
     def streams(self) -> tuple[StreamState, ...]:

@@ -10,42 +10,17 @@ import grpc
 import grpc.aio
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2 as pb
+from tests.xds_client import Client
 from tests.xds_resources import Publishing, anybody
 
 from headgate.gateway.envoy.protos import type_url
 from headgate.gateway.plan.classes import ALL
-from headgate.gateway.xds.versions import Json, Kind
-from headgate.io.xds.server import SERVICE, XdsServer
+from headgate.gateway.xds.versions import Json
+from headgate.io.xds.server import XdsServer
 
 
 def cluster(name: str, timeout: str = "1s") -> Json:
     return {"name": name, "type": "STATIC", "connectTimeout": timeout}
-
-
-class Client:
-    """One delta stream."""
-
-    def __init__(self, where: int | Path) -> None:
-        target = f"unix:{where}" if isinstance(where, Path) else f"127.0.0.1:{where}"
-        self.channel: Any = grpc.aio.insecure_channel(target)
-        call: Any = self.channel.stream_stream(
-            f"/{SERVICE}/DeltaAggregatedResources",
-            request_serializer=pb.DeltaDiscoveryRequest.SerializeToString,
-            response_deserializer=pb.DeltaDiscoveryResponse.FromString,
-        )
-        self.call = call()
-
-    async def send(self, kind: Kind, **fields: Any) -> None:
-        named = {"node": {"id": "lab"}, **fields}
-        await self.call.write(pb.DeltaDiscoveryRequest(type_url=type_url(kind), **named))
-
-    async def read(self) -> Any:
-        async with asyncio.timeout(5):
-            return await self.call.read()
-
-    async def close(self) -> None:
-        self.call.cancel()
-        await self.channel.close()
 
 
 @pytest.fixture

@@ -1,0 +1,115 @@
+"""What is told of objects: their results, with what Envoys have said of them."""
+
+from collections.abc import Callable, Mapping
+
+from msgspec.structs import replace
+
+from headgate.gateway.half import GatewayHalf, Provisioned, Update
+from headgate.gateway.plan.results.of_objects import AnyResult, result
+from headgate.gateway.quarantine import Quarantine
+from headgate.gateway.standing import Standing, generations
+from headgate.gateway.xds.session import REFUSED
+from headgate.io.xds.server import XdsServer
+from headgate.model.meta import Identity
+from headgate.model.problems import Problem
+
+
+class Telling:
+    """Between the gateway half, what Envoys say, and who is told of results."""
+
+    def __init__(
+        self,
+        half: GatewayHalf,
+        quarantine: Quarantine,
+        xds: XdsServer,
+        updated: Callable[[Update], None] | None,
+    ) -> None:
+        """*updated*: told what is new; None: nobody follows results, they are asked for."""
+        self._half, self._quarantine, self._xds, self._updated = half, quarantine, xds, updated
+        self._standing = Standing()
+        self._held: dict[Identity, tuple[AnyResult | None, str]] = {}
+        """Objects that Envoy refuses: their results when it was given them, and its words."""
+        self._waiting: set[str] = set()
+        """Envoys whose word on a Gateway is waited for."""
+        self._untold: dict[Identity, None] = {}
+        """Objects of which something new is to be told."""
+        self._provisioned: dict[Identity, Provisioned] = {}
+        """What Gateways are to be run by, not yet told."""
+
+    def results(self) -> Mapping[Identity, AnyResult]:
+        """What is to be said of every object now."""
+        found: dict[Identity, AnyResult | None] = {**dict.fromkeys(self._held), **self._half.results()}
+        world = self._half.world
+        told = {each: self._standing.result(world, each, was) for each, was in sorted(found.items())}
+        return {each: now for each, now in told.items() if now is not None}
+
+    def published(self, target: str) -> None:
+        """An Envoy was sent something."""
+        if self._standing.is_pending(self._half.world, target):
+            self._waiting.add(target)
+
+    def forget(self, target: str) -> None:
+        """There is no such Envoy any more."""
+        self._standing.forget(target)
+        self._waiting.discard(target)
+
+    def update(self, update: Update) -> None:
+        """This is new. While halves are tried, objects come and go: nothing is told of that."""
+        self.note_held()
+        self._untold |= dict.fromkeys(update.results)
+        self._provisioned.update(update.provisioned)
+        if not self._quarantine.trying:
+            self._tell(update)
+
+    def note_held(self) -> None:
+        """Keep what became of objects that are being left out; to be called before they are."""
+        held = self._quarantine.held
+        for each in self._held.keys() - held.keys():
+            del self._held[each]
+        for each in held.keys() - self._held.keys():
+            was = self._half.world.get(result, each)
+            self._held[each] = (was, f"Envoy refuses it: {held[each].message}")
+        self._untold |= dict.fromkeys(self._standing.refused(self._held))
+
+    def heard(self, settled: bool, open_targets: frozenset[str]) -> None:
+        """Envoys said something. *open_targets*: of which some change was not yet sent.
+
+        On a cluster, an Envoy that is not connected here may be connected to another controller, so that its
+        word is not waited for.
+        """
+        if self._quarantine.trying:
+            return
+        for target in tuple(self._waiting - open_targets):
+            taken = self._xds.acknowledged(target)
+            if taken is None:
+                taken = self._updated is not None
+            if taken and (settled or not self._xds.problems):
+                self._waiting.discard(target)
+                self._untold |= dict.fromkeys(self._standing.taken(self._half.world, target))
+        self._note_closed()
+        if self._untold:
+            self._tell(Update({}, False))
+
+    def _note_closed(self) -> None:
+        world, targets = self._half.world, self._half.targets
+        closed = {
+            (target, each.place.object.removeprefix("listener ")): each.message.removeprefix(REFUSED)
+            for target in targets
+            for each in self._xds.problems_of(target)
+            if is_about_a_port(each)
+        }
+        if self._standing.closed(closed):
+            self._untold |= dict.fromkeys(one for each in targets for one in world.get(generations, each))
+
+    def _tell(self, update: Update) -> None:
+        untold, self._untold = self._untold, {}
+        provisioned, self._provisioned = self._provisioned, {}
+        if self._updated is not None:
+            world = self._half.world
+            results = {each: self._standing.result(world, each, world.get(result, each)) for each in untold}
+            self._updated(replace(update, results=results, provisioned=provisioned))
+
+
+def is_about_a_port(problem: Problem) -> bool:
+    """A listener whose port somebody else has: no object would help by being left out."""
+    return problem.place.object.startswith("listener ") and "bind" in problem.message.lower()
