@@ -53,7 +53,7 @@ affinity: {{- toYaml . | nindent 2 }}
   resources: [inferencepools, inferencepoolimports, inferencemodels, inferencemodelrewrites, inferenceobjectives]
   verbs: [get, list, watch]
 - apiGroups: [inference.networking.x-k8s.io]
-  resources: [inferencepools/status, inferencemodels/status, inferencemodelrewrites/status, inferenceobjectives/status]
+  resources: [inferencepools/status, inferencepoolimports/status, inferencemodels/status, inferencemodelrewrites/status, inferenceobjectives/status]
   verbs: [patch]
 - apiGroups: [llm-d.ai]
   resources: [inferenceobjectives, inferencemodelrewrites]

@@ -7,7 +7,7 @@ anything, and a running gateway does not repeat them.
 from collections.abc import Iterator, Mapping, Sequence
 
 from headgate.gateway import ir
-from headgate.gateway.plan import backend_refs
+from headgate.gateway.plan import backend_refs, imports
 from headgate.gateway.plan.attachment import Route, attachments
 from headgate.gateway.plan.classes import foreign_controller
 from headgate.gateway.plan.listeners import listeners_of
@@ -23,6 +23,7 @@ from headgate.model.objects import (
     HTTPRoute,
     InferenceObjectiveX,
     InferencePool,
+    InferencePoolImport,
     InferencePoolX,
     ModelServer,
     RouteRule,
@@ -108,6 +109,15 @@ def of_pool(world: Store, pool: InferencePool) -> Iterator[Problem]:
             f"group: {pool.GROUP}, kind: InferencePool, name: {pool.name}"
         )
         yield _told(pool, "", "NotReferenced", message)
+
+
+def of_import(world: Store, found: InferencePoolImport) -> Iterator[Problem]:
+    """Routes lead to it, and most of what it stands for is out of reach."""
+    if not world.indexed("backend", (found.KIND, found.namespace, found.name)):
+        return
+    message = imports.rest(found)
+    if message and imports.local_pool(world, found) is not None:
+        yield _told(found, "", "OtherClusters", message)
 
 
 def _may_lead(world: Store) -> bool:

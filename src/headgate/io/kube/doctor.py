@@ -42,7 +42,13 @@ NEEDED = ((meta.INFERENCE_GROUP, "inferencepools"), (meta.HEADGATE_GROUP, "model
 _ANSWERED = frozenset(
     {
         *("gatewayclasses", "gateways", "httproutes", "grpcroutes", "listenersets", "backendtlspolicies"),
-        *("inferencepools", "inferencemodels", "inferenceobjectives", "inferencemodelrewrites"),
+        *(
+            "inferencepools",
+            "inferencepoolimports",
+            "inferencemodels",
+            "inferenceobjectives",
+            "inferencemodelrewrites",
+        ),
         *("accesspolicies", "backendauthpolicies", "flowpolicies"),
     }
 )

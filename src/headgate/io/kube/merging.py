@@ -23,6 +23,9 @@ CONDITIONS = frozenset(
 )
 """Conditions of a whole object that are ours; others survive."""
 
+CONTROLLERS = "controllers"
+"""List of an InferencePoolImport's status: an entry for each controller, with the parents that it knows."""
+
 OLD_PARENTS = "parent"
 """What v1alpha2 pools call their parents, which have no controller's name."""
 
@@ -104,10 +107,18 @@ def _is_old_pool(identity: Identity) -> bool:
 
 
 def _is_shared(identity: Identity, key: str) -> bool:
+    if _is_import(identity):
+        return key == CONTROLLERS
     return key in BY_CONTROLLER or (key == OLD_PARENTS and _is_old_pool(identity))
 
 
+def _is_import(identity: Identity) -> bool:
+    return identity.kind == "InferencePoolImport" and identity.group == INFERENCE_X_GROUP
+
+
 def _is_ours(identity: Identity, entry: Mapping[str, Any], ours: Ours) -> bool:
+    if _is_import(identity):
+        return entry.get("name") == ours.controller
     if not _is_old_pool(identity):
         return entry.get("controllerName") == ours.controller
     found = entry.get("parentRef")
@@ -119,6 +130,7 @@ def _is_ours(identity: Identity, entry: Mapping[str, Any], ours: Ours) -> bool:
 
 
 def _ref(entry: Mapping[str, Any]) -> bytes:
+    """What tells an entry from others of a controller; an import has one of each."""
     ref = entry.get("parentRef", entry.get("ancestorRef"))
     defaults = {"group": GATEWAY_GROUP, "kind": "Gateway"}
     return msgspec.json.encode(
@@ -132,6 +144,9 @@ def _is_default(condition: Mapping[str, Any]) -> bool:
 
 
 def _dated(entry: Json, before: Mapping[str, Any] | None, now: str) -> Json:
+    if "parents" in entry:  # of an import
+        known = {_ref(each): each for each in _list((before or {}).get("parents"))}
+        return {**entry, "parents": [_dated(each, known.get(_ref(each)), now) for each in entry["parents"]]}
     old = _list(before.get("conditions")) if before is not None else []
     return {**entry, "conditions": _dated_conditions(entry.get("conditions", ()), old, now)}
 

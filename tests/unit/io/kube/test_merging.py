@@ -95,3 +95,21 @@ def test_pools_of_the_old_group_have_parents_without_a_controller() -> None:
     mine = {key: value for key, value in dated(parent(US), NOW).items() if key != "controllerName"}
     assert patch == {"parent": [foreign, mine]}
     assert own_part(OLD_POOL, patch, OURS) == own_part(OLD_POOL, desired, OURS)
+
+
+IMPORT = Identity("InferencePoolImport", "default", "p", "inference.networking.x-k8s.io")
+
+
+def test_an_import_has_an_entry_of_each_controller() -> None:
+    hub = {"name": THEM, "exportingClusters": [{"name": "east"}], "conditions": [condition("Accepted")]}
+    ours = {"name": US, "parents": [parent(US)]}
+    first = merged(IMPORT, {"controllers": [hub]}, {"controllers": [ours]}, OURS, THEN)
+    assert first == {"controllers": [hub, {"name": US, "parents": [dated(parent(US), THEN)]}]}
+    again = merged(IMPORT, first, {"controllers": [ours]}, OURS, NOW)
+    assert again == first
+    two = {"name": US, "parents": [parent(US), parent(US, "more")]}
+    both = merged(IMPORT, first, {"controllers": [two]}, OURS, NOW)["controllers"][1]["parents"]
+    assert both == [dated(parent(US), THEN), dated(parent(US, "more"), NOW)]
+    assert merged(IMPORT, first, {"controllers": []}, OURS, NOW) == {"controllers": [hub]}
+    part = own_part(IMPORT, {"controllers": [ours]}, OURS)
+    assert own_part(IMPORT, first, OURS) == part != own_part(IMPORT, {"controllers": [hub]}, OURS)

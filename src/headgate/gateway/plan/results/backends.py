@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from headgate.gateway.plan import backend_tls, grants
+from headgate.gateway.plan import backend_tls, grants, imports
 from headgate.gateway.plan.attachment import attachments
 from headgate.gateway.plan.classes import settings
 from headgate.gateway.plan.results.conditions import (
@@ -25,6 +25,20 @@ class PoolResult(msgspec.Struct, frozen=True):
     """Status of an InferencePool."""
 
     parents: tuple[Parent, ...]
+
+
+class ImportEntry(msgspec.Struct, frozen=True):
+    """What we say of an InferencePoolImport."""
+
+    name: str
+    """Ours: the controller's."""
+    parents: tuple[Parent, ...]
+
+
+class ImportResult(msgspec.Struct, frozen=True):
+    """Status of an InferencePoolImport: our entry, or none."""
+
+    controllers: tuple[ImportEntry, ...]
 
 
 class Ancestor(msgspec.Struct, frozen=True, rename="camel"):
@@ -69,6 +83,21 @@ def of_pool(world: Store, pool: InferencePool) -> PoolResult:
         gateways.update(world.get(gateways_to, *by_import, pool.namespace, pool.name))
     ours = settings(world).controller
     return PoolResult(tuple(Parent(_ref(each), ours, conditions) for each in sorted(gateways)))
+
+
+def of_import(world: Store, found: InferencePoolImport) -> ImportResult:
+    """Without an entry where no route leads to it."""
+    generation = found.metadata.generation
+    if imports.local_pool(world, found) is None:
+        message = imports.out_of_reach(world, found)
+        conditions: Conditions = (condition("Accepted", False, "NotSupportedByParent", message, generation),)
+    else:
+        accepted = condition("Accepted", True, "Accepted", imports.rest(found), generation)
+        conditions = (accepted, resolved((), generation))
+    gateways = world.get(gateways_to, found.GROUP, found.KIND, found.namespace, found.name)
+    ours = settings(world).controller
+    parents = tuple(Parent(_ref(each), ours, conditions) for each in gateways)
+    return ImportResult((ImportEntry(ours, parents),) if parents else ())
 
 
 def of_backend_tls(world: Store, policy: BackendTLSPolicy) -> PolicyResult:

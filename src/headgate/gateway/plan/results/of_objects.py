@@ -25,6 +25,7 @@ from headgate.model.objects import (
     InferenceObjective,
     InferenceObjectiveX,
     InferencePool,
+    InferencePoolImport,
     InferencePoolX,
     ListenerSet,
 )
@@ -43,6 +44,7 @@ AnyResult = (
     | gateways.ListenerSetResult
     | routes.RouteResult
     | backends.PoolResult
+    | backends.ImportResult
     | backends.PolicyResult
     | Result
 )
@@ -89,6 +91,7 @@ _KINDS: Mapping[type[KubeObject], Callable[[Store, Any], AnyResult | None]] = {
     GRPCRoute: routes.of_route,
     InferencePool: backends.of_pool,
     InferencePoolX: backends.of_pool,
+    InferencePoolImport: backends.of_import,
     BackendTLSPolicy: backends.of_backend_tls,
     AccessPolicy: _of_access,
     BackendAuthPolicy: _of_backend_auth,
