@@ -59,12 +59,13 @@ def own_images(picker: str | None = None) -> dict[str, dict[str, object]]:
     def seen(program: Path) -> str:
         return str(at / program.relative_to(ROOT) if program.is_relative_to(ROOT) else program)
 
+    python = seen(Path(sys.executable))
     headgate = [seen(Path(sys.executable).parent / "headgate")]
     found: dict[str, dict[str, object]] = {
         "/headgate-controller:": {"command": headgate},
         "/headgate-picker:": {"command": headgate},
         "/headgate-fleet:": {"command": [*headgate, "fleet"]},
-        "/envoyproxy/envoy:": {"command": [seen(find_envoy())]},
+        "/envoyproxy/envoy:": {"command": [python, seen(ROOT / "tools/lab_envoy.py"), seen(find_envoy())]},
     }
     if picker is not None:
         found[picker] = {"command": [*headgate, "picker", "--conformance-headers"]}
@@ -83,7 +84,7 @@ def where_pods_see_it(checkout: Path) -> Path:
     copy = Path.home() / ".cache" / "headgate" / name
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir(parents=True)
-    for each in (".venv", "src"):
+    for each in (".venv", "src", "tools"):
         shutil.copytree(checkout / each, copy / each, symlinks=True, copy_function=_linked)
     venv = copy / ".venv"
     packages = next(venv.glob("lib/python*/site-packages"))

@@ -1,94 +1,11 @@
 """What clients of running streams notice of what happens around them on a cluster: nothing, or what must be."""
 
-import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import pytest
 from tests.lab import cluster as lab
-from tests.live.harness.load import MODEL, Seen, load, summary
-from tests.manifests import Manifest
-
-NAMESPACE = "lab-faults"
-FLEET = "ghcr.io/headgate/headgate-fleet:lab"
-
-
-def pool(name: str, mode: str) -> Manifest:
-    """A pool of the servers, picked for by Headgate's own picker."""
-    return {
-        "apiVersion": "inference.networking.k8s.io/v1",
-        "kind": "InferencePool",
-        "metadata": {"name": name},
-        "spec": {
-            "selector": {"matchLabels": {"app": "llm"}},
-            "targetPorts": [{"number": 3000}],
-            "endpointPickerRef": {"name": "headgate-picker", "port": {"number": 9002}, "failureMode": mode},
-        },
-    }
-
-
-@pytest.fixture(scope="module", name="url")
-def _url() -> Iterator[str]:
-    args = ["--replicas", "1", "--port-base", "3000", "--host", "0.0.0.0", "--model", MODEL, "--speed", "5"]
-    with lab.namespace(NAMESPACE):
-        servers = lab.deployment("llm", FLEET, 3000, 3, args=args)
-        rewrite = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/v1"}}
-        opened = lab.route("open", "gate", {"open": 1}, "/open/v1")
-        opened["spec"]["rules"][0]["filters"] = [{"type": "URLRewrite", "urlRewrite": rewrite}]
-        servers["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 30
-        lab.apply(
-            NAMESPACE,
-            servers,
-            pool("closed", "FailClose"),
-            pool("open", "FailOpen"),
-            lab.gateway("gate"),
-            lab.route("closed", "gate", {"closed": 1}, "/v1"),
-            opened,
-        )
-        lab.available(NAMESPACE)
-        yield f"http://{lab.address(NAMESPACE, 'gate')}"
-
-
-async def during(url: str, what: str, fault: Callable[[], None], after_s: float = 3.0) -> list[Seen]:
-    """Streams before, while and after something happens."""
-    await until_served(url)
-
-    async def happening() -> None:
-        await asyncio.sleep(1)
-        await asyncio.to_thread(fault)
-        await asyncio.sleep(after_s)
-
-    found = await load(url, happening, clients=8)
-    summary(what, found)
-    return found
-
-
-async def until_served(url: str) -> None:
-    """Wait until eight streams in turn are served."""
-    for _ in range(60):
-        seen = await load(url, nothing, clients=2)
-        if not failed(seen):
-            return
-        await asyncio.sleep(0.5)
-    raise AssertionError(f"not served: {seen[-1]}")
-
-
-async def nothing() -> None:
-    await asyncio.sleep(0.2)
-
-
-def failed(seen: list[Seen]) -> list[Seen]:
-    return [each for each in seen if each.status != 200 or each.broken]
-
-
-def kill(app: str) -> None:
-    """All Pods of a part of Headgate, at once and without a word."""
-    which = ("pods", "-l", f"app.kubernetes.io/name={app}")
-    lab.kubectl("-n", lab.SYSTEM, "delete", *which, "--grace-period=0", "--force", "--wait=false")
-    lab.kubectl("-n", lab.SYSTEM, "rollout", "status", f"deployment/{app}", "--timeout=60s")
+from tests.lab.faults.streams import NAMESPACE, during, failed, kill, pid_of, pool, roll
 
 
 async def test_controllers_are_killed(url: str) -> None:
@@ -97,7 +14,7 @@ async def test_controllers_are_killed(url: str) -> None:
 
 
 async def test_the_api_server_is_away(url: str) -> None:
-    pid = int((Path(os.environ["KLAB_RUN"]) / "pid" / "kube-apiserver").read_text())
+    pid = pid_of("kube-apiserver")
 
     def away() -> None:
         os.kill(pid, signal.SIGSTOP)
@@ -111,11 +28,10 @@ async def test_the_api_server_is_away(url: str) -> None:
 
 
 async def test_the_picker_is_rolled(url: str) -> None:
-    def roll() -> None:
-        lab.kubectl("-n", lab.SYSTEM, "rollout", "restart", "deployment/headgate-picker")
-        lab.kubectl("-n", lab.SYSTEM, "rollout", "status", "deployment/headgate-picker", "--timeout=90s")
+    def rolled() -> None:
+        roll(lab.SYSTEM, "headgate-picker")
 
-    seen = await during(url, "picker rolled", roll, 10.0)  # the old one takes requests for 5 s more
+    seen = await during(url, "picker rolled", rolled, 10.0)  # the old one takes requests for 5 s more
     assert not failed(seen) and len(seen) > 50
 
 
