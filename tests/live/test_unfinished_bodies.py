@@ -137,6 +137,8 @@ async def test_whole_bodies_beyond_the_budget_are_refused_by_name() -> None:
             refused = await asyncio.gather(*(ask(http, whole) for _ in range(6)))
             assert refused == [(503, "overloaded", "overloaded")] * 6
             assert (await ask(http, small))[0] == 200
+            for _ in range(5):
+                assert await ask(http, above) == (503, "overloaded", "overloaded")
             for each in held:
                 each.close()
             async with asyncio.timeout(20):

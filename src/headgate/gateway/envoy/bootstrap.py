@@ -122,14 +122,33 @@ RUNTIME: Json = {
 """What Envoy takes from nowhere else."""
 
 
+SPARE_AT = 0.85
+"""Part of the heap from which Envoy gives back what it does not need, and idle connections sooner."""
+
 REFUSE_AT = 0.9
-"""Part of the heap from which new requests are answered with 503."""
+"""Part of the heap from which new requests are answered with 503, and connections end with their answers."""
+
+CLOSE_AT = 0.95
+"""Part of the heap from which no connection is accepted."""
+
+IDLE_S = 2
+"""So soon connections without a request are closed when the heap is full up to `REFUSE_AT`. Streams keep
+their time: an answer may be silent for minutes before its first token."""
 
 END_AT = (0.93, 0.99)
 """Parts of the heap between which more and more streams that hold more than `ENDED_FROM` bytes are reset."""
 
 ENDED_FROM = 20
 """Power of two of the bytes that a stream must hold to be ended: 1 MiB."""
+
+
+_SOONER: Json = {
+    "@type": "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
+    "timerScaleFactors": [
+        {"timer": timer, "minTimeout": f"{IDLE_S}s"}
+        for timer in ("HTTP_DOWNSTREAM_CONNECTION_IDLE", "TRANSPORT_SOCKET_CONNECT")
+    ],
+}
 
 
 def _overload(heap_bytes: int) -> Json:
@@ -149,19 +168,33 @@ def _overload(heap_bytes: int) -> Json:
         ],
         "loadshedPoints": [
             {
-                "name": "envoy.load_shed_points.http1_server_abort_dispatch",
-                "triggers": [{"name": heap, "threshold": {"value": END_AT[0]}}],
+                "name": f"envoy.load_shed_points.{point}",
+                "triggers": [{"name": heap, "threshold": {"value": threshold}}],
             }
+            for point, threshold in (
+                ("http1_server_abort_dispatch", END_AT[0]),
+                ("http2_server_go_away_on_dispatch", REFUSE_AT),
+                ("http2_server_go_away_and_close_on_dispatch", CLOSE_AT),
+                ("hcm_ondata_creating_codec", CLOSE_AT),
+                ("tcp_listener_accept", CLOSE_AT),
+            )
         ],
         "bufferFactoryConfig": {"minimumAccountToTrackPowerOfTwo": ENDED_FROM},
         "actions": [
             {
                 "name": f"envoy.overload_actions.{action}",
                 "triggers": [{"name": heap, **trigger}],
+                **({"typedConfig": _SOONER} if action == "reduce_timeouts" else {}),
             }
             for action, trigger in (
-                ("shrink_heap", {"threshold": {"value": REFUSE_AT}}),
+                ("shrink_heap", {"threshold": {"value": SPARE_AT}}),
+                (
+                    "reduce_timeouts",
+                    {"scaled": {"scalingThreshold": SPARE_AT, "saturationThreshold": REFUSE_AT}},
+                ),
                 ("stop_accepting_requests", {"threshold": {"value": REFUSE_AT}}),
+                ("disable_http_keepalive", {"threshold": {"value": REFUSE_AT}}),
+                ("stop_accepting_connections", {"threshold": {"value": CLOSE_AT}}),
                 (
                     "reset_high_memory_stream",
                     {"scaled": {"scalingThreshold": END_AT[0], "saturationThreshold": END_AT[1]}},

@@ -1,9 +1,11 @@
 """What Envoy is told at its start."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from headgate.gateway.envoy.bootstrap import CLOSE_AT, END_AT, REFUSE_AT, SPARE_AT
 from headgate.io.envoy.bootstrap import EnvoyOptions, bootstrap, command
 
 
@@ -14,6 +16,38 @@ def test_the_heap_is_bounded(tmp_path: Path) -> None:
     assert {each["triggers"][0]["name"] for each in manager["actions"] + manager["loadshedPoints"]} == {
         manager["resourceMonitors"][1]["name"]
     }
+
+
+def test_what_is_done_before_the_heap_is_full_comes_in_order(tmp_path: Path) -> None:
+    """Spare, then refuse, then end: nobody's stream is ended while new ones are let in."""
+    manager = bootstrap(options(tmp_path))["overloadManager"]
+
+    def begins(each: Any) -> float:
+        (trigger,) = each["triggers"]
+        value: float = (trigger.get("threshold") or {}).get("value") or trigger["scaled"]["scalingThreshold"]
+        return value
+
+    actions = {each["name"].rpartition(".")[2]: begins(each) for each in manager["actions"]}
+    points = {each["name"].rpartition(".")[2]: begins(each) for each in manager["loadshedPoints"]}
+    assert actions == {
+        "shrink_heap": SPARE_AT,
+        "reduce_timeouts": SPARE_AT,
+        "stop_accepting_requests": REFUSE_AT,
+        "disable_http_keepalive": REFUSE_AT,
+        "reset_high_memory_stream": END_AT[0],
+        "stop_accepting_connections": CLOSE_AT,
+    }
+    assert points == {
+        "http2_server_go_away_on_dispatch": REFUSE_AT,
+        "http1_server_abort_dispatch": END_AT[0],
+        "http2_server_go_away_and_close_on_dispatch": CLOSE_AT,
+        "hcm_ondata_creating_codec": CLOSE_AT,
+        "tcp_listener_accept": CLOSE_AT,
+    }
+    assert SPARE_AT < REFUSE_AT < END_AT[0] < CLOSE_AT < END_AT[1] < 1
+    timers = next(each for each in manager["actions"] if "typedConfig" in each)["typedConfig"]
+    scaled = {each["timer"] for each in timers["timerScaleFactors"]}
+    assert scaled == {"HTTP_DOWNSTREAM_CONNECTION_IDLE", "TRANSPORT_SOCKET_CONNECT"}, "answers keep theirs"
 
 
 def options(folder: Path, admin_port: int | None = None) -> EnvoyOptions:
