@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from tests import manifests as manifest
 from tests.api_server import ApiServer
 from tests.live.harness.echo import echoing
+from tests.live.harness.picker import picker
 from tests.live.harness.processes import HEADGATE, Child, free_port
 
 from headgate.app.processes.supervise import Child as Supervised
@@ -54,7 +56,7 @@ class Cluster:
 
     def __init__(self, api: ApiServer, folder: Path) -> None:
         self.api, self.folder = api, folder
-        self.port, self.xds_port = free_port(), free_port()
+        self.port, self.xds_port, self.admin_port = free_port(), free_port(), free_port()
         self.controller: Child | None = None
         self.kubeconfig = folder / "kubeconfig"
         config = {
@@ -65,7 +67,8 @@ class Cluster:
         self.kubeconfig.write_text(yaml.safe_dump(config))
 
     def start(self) -> Child:
-        ports = ("--port-map", f"80:{self.port}", "--xds-port", str(self.xds_port))
+        options = {"port-map": f"80:{self.port}", "xds-port": self.xds_port, "admin-port": self.admin_port}
+        ports = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         self.controller = Child([*HEADGATE, "controller", "--kubeconfig", str(self.kubeconfig), *ports])
         return self.controller
 
@@ -163,3 +166,33 @@ async def test_an_envoy_of_no_gateway_is_not_served(cluster: Cluster) -> None:
     async with asyncio.timeout(30):
         while not any("'default/gate'" in line and "not served here" in line for line in controller.err):
             await asyncio.sleep(0.05)
+
+
+async def test_explain_finds_what_the_controller_remembers_beside_a_picker(cluster: Cluster) -> None:
+    async with echoing("one") as one:
+        for each in (CLASS, manifest.gateway(), route("a", "/a", "one"), *service("one", one)):
+            cluster.api.put(each)
+        cluster.start()
+        await cluster.answers("/a", "one")
+        async with picker("--endpoints", f"127.0.0.1:{one}") as other:
+            admins = [f"http://127.0.0.1:{each}" for each in (other.admin, cluster.admin_port)]
+
+            async def explain(name: str, *admins: str) -> subprocess.CompletedProcess[str]:
+                options = [part for each in admins for part in ("--admin", each)]
+                command = [*HEADGATE, "explain", name, *options]
+                return await asyncio.to_thread(
+                    subprocess.run, command, capture_output=True, text=True, timeout=30, check=False
+                )
+
+            asked = {"x-request-id": "lost-1"}
+            async with aiohttp.ClientSession(headers=asked) as http:
+                assert await cluster.ask(http, "/nowhere") == 404
+            async with asyncio.timeout(20):
+                while (found := await explain("lost-1", *admins)).returncode:
+                    await asyncio.sleep(0.1)
+            assert "404 no-route" in found.stdout and "/a" in found.stdout
+            assert (await explain("lost-1", admins[0])).returncode == 1
+            unknown = await explain("lost-2", *admins)
+            assert unknown.returncode == 1 and "remember" in unknown.stderr
+            gone = await explain("lost-2", *admins, f"http://127.0.0.1:{free_port()}")
+            assert gone.returncode == 1 and "no gateway answers" in gone.stderr

@@ -4,6 +4,7 @@ import http.client
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -27,6 +28,33 @@ class NotKnownError(AdminError):
 def get_json(admin: str, path: str) -> dict[str, Any]:
     """The JSON object at *path* of the admin API at base URL *admin*. Raises as `get_as` does."""
     return get_as(admin, path, dict[str, Any])
+
+
+def first_json(admins: Sequence[str], path: str) -> dict[str, Any]:
+    """The JSON object at *path* of the first of several admin APIs that has it. Raises as `first_as` does."""
+    return first_as(admins, path, dict[str, Any])
+
+
+def first_as(admins: Sequence[str], path: str, kind: type[T]) -> T:
+    """The JSON value of type *kind* at *path* of the first of several admin APIs that has it.
+
+    Raises:
+        NotKnownError: none has it, and all have answered.
+        AdminError: none has it, and one does not answer or answers something else.
+    """
+    known: NotKnownError | None = None
+    failed: AdminError | None = None
+    for admin in admins:
+        try:
+            return get_as(admin, path, kind)
+        except NotKnownError as error:
+            known = known or error
+        except AdminError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    assert known is not None, "there is an admin API"
+    raise known
 
 
 def get_as(admin: str, path: str, kind: type[T]) -> T:

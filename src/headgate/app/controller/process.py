@@ -380,6 +380,7 @@ async def serve(
     xds_port: int,
     xds_socket: Path | None,
     admin_socket: Path | None,
+    admin_port: int | None = None,
     nodes: frozenset[str],
     own_ports: frozenset[int] = frozenset(),
     client_keys: ClientKeyFile | None = None,
@@ -387,7 +388,8 @@ async def serve(
 ) -> None:
     """Run a controller until cancelled; *started* is told the xDS port, 0 when it is *xds_socket* instead.
 
-    *nodes*: the ids of the Envoys that are served. *own_ports*: of the gateway's processes, which no backend
+    *admin_port*: of the admin API on loopback, 0: any; None: none, or *admin_socket*. *nodes*: the ids of the
+    Envoys that are served. *own_ports*: of the gateway's processes, which no backend
     may have. *client_keys*: who may call where no policy says it. *writes*: where results go.
 
     Raises:
@@ -409,6 +411,10 @@ async def serve(
     try:
         if admin_socket is not None:
             await admin.listen_unix(admin_socket)
+        if admin_port is not None:
+            bound = await admin.listen("127.0.0.1", admin_port)
+            controller.own = replace(controller.own, ports=controller.own.ports | {bound})
+            log.info("admin API on 127.0.0.1:%d", bound)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(controller.run())
             if writes is not None:

@@ -136,6 +136,9 @@ def controller(
     upstream_ca: UpstreamCa = None,
     insecure_upstream: InsecureUpstream = False,
     admin_socket: Annotated[Path | None, typer.Option(help="Unix socket of the admin API.")] = None,
+    admin_port: Annotated[
+        int, typer.Option(min=-1, max=65_535, help="Loopback port of the admin API; 0: any, -1: none.")
+    ] = -1,
     log_level: Annotated[
         Literal["error", "warning", "info", "debug"], typer.Option(help="error, warning, info or debug.")
     ] = "info",
@@ -252,6 +255,7 @@ def controller(
                 xds_port=xds_port,
                 xds_socket=xds_socket,
                 admin_socket=admin_socket,
+                admin_port=None if admin_port < 0 else admin_port,
                 nodes=frozenset(node or ("headgate",)),
                 own_ports=frozenset(own_port or ()),
                 client_keys=clients,

@@ -7,7 +7,7 @@ import typer
 from headgate.model.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.table import Table
 
@@ -19,6 +19,8 @@ app = typer.Typer(add_completion=False)
 
 ROOMY = 110
 """Columns from which on the parts of a cost have a place in the table."""
+
+ADMIN = "http://127.0.0.1:15000"
 
 LISTED = 20
 """Requests in a list, unless a number is given."""
@@ -42,8 +44,13 @@ def explain(
     ] = False,
     recent: Annotated[bool, typer.Option("--recent", help="List the newest requests.")] = False,
     admin: Annotated[
-        str, typer.Option(envvar="HEADGATE_ADMIN", help="Admin API of the gateway.")
-    ] = "http://127.0.0.1:15000",
+        list[str] | None,
+        typer.Option(
+            envvar="HEADGATE_ADMIN",
+            help="Admin API of the gateway (http://127.0.0.1:15000 when not given); may be repeated, for "
+            "pickers and controllers that run apart.",
+        ),
+    ] = None,
     output: Annotated[Literal["text", "json"], typer.Option()] = "text",
 ) -> None:
     """Explain a routing decision: what each endpoint would have cost, what was filtered, what came of it.
@@ -59,15 +66,19 @@ def explain(
         headgate explain --last --output json
 
         headgate explain --slowest 10
+
+        headgate explain 3f1c9d2e --admin http://127.0.0.1:15000 --admin http://127.0.0.1:15001
     """
     from urllib.parse import quote
 
     import msgspec
 
-    from headgate.cli.admin_client import AdminError, NotKnownError, get_json
+    from headgate.cli.admin_client import AdminError, NotKnownError, first_json
     from headgate.io.terminal.console import PlainConsole
     from headgate.io.terminal.say import say, say_json
     from headgate.model.decisions import DecisionRecord
+
+    admins = admin or [ADMIN]
 
     if slowest or recent:
         if last or (slowest and recent):
@@ -75,16 +86,16 @@ def explain(
         how_many = request_id or str(LISTED)
         if not (how_many.isascii() and how_many.isdigit() and 0 < int(how_many[:9]) <= MOST_LISTED):
             raise typer.BadParameter(f"how many to list is a number from 1 to {MOST_LISTED}")
-        _list(admin, "slowest" if slowest else "recent", int(how_many), output)
+        _list(admins, "slowest" if slowest else "recent", int(how_many), output)
         return
     if request_id == "":
         raise typer.BadParameter("the request id is empty")
     if (request_id is None) != last:
         raise typer.BadParameter("give a request id, --last, --slowest or --recent")
     try:
-        content = get_json(admin, f"/v1/decisions/{quote(request_id or 'last', safe='')}")
+        content = first_json(admins, f"/v1/decisions/{quote(request_id or 'last', safe='')}")
     except NotKnownError as error:
-        if request_id is not None and _explain_answer(admin, request_id, output):
+        if request_id is not None and _explain_answer(admins, request_id, output):
             return
         advice = () if last else UNKNOWN.split("\n")
         say(f"{str(error).rstrip('.')}.", *advice, err=True)
@@ -110,19 +121,19 @@ def explain(
         console.print(line, soft_wrap=True)
 
 
-def _explain_answer(admin: str, request_id: str, output: str) -> bool:
+def _explain_answer(admins: "Sequence[str]", request_id: str, output: str) -> bool:
     """Explain an error that the gateway gave before a picker was asked; False where there is none."""
     from urllib.parse import quote
 
     import msgspec
 
-    from headgate.cli.admin_client import AdminError, get_json
+    from headgate.cli.admin_client import AdminError, first_json
     from headgate.io.terminal.console import PlainConsole
     from headgate.io.terminal.say import say_json
     from headgate.model.own_answers import Explained
 
     try:
-        content = get_json(admin, f"/v1/answers/{quote(request_id, safe='')}")
+        content = first_json(admins, f"/v1/answers/{quote(request_id, safe='')}")
     except AdminError:  # a picker alone knows of none
         return False
     if output == "json":
@@ -149,16 +160,16 @@ def answer_lines(found: "Explained") -> "Iterator[str]":
         yield f"Envoy calls it {answer.details}"
 
 
-def _list(admin: str, order: str, limit: int, output: str) -> None:
+def _list(admins: "Sequence[str]", order: str, limit: int, output: str) -> None:
     import msgspec
 
-    from headgate.cli.admin_client import AdminError, get_as
+    from headgate.cli.admin_client import AdminError, first_as
     from headgate.io.terminal.console import PlainConsole
     from headgate.io.terminal.say import is_terminal, say, say_json
     from headgate.model.decisions import DecisionRecord
 
     try:
-        content = get_as(admin, f"/v1/decisions?order={order}&limit={limit}", list[object])
+        content = first_as(admins, f"/v1/decisions?order={order}&limit={limit}", list[object])
     except AdminError as error:
         say(f"headgate: {error}", err=True)
         raise typer.Exit(1) from None
