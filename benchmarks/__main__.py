@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-FIRST = ("machine", "decision", "scrape", "picker_cost", "routing", "controlplane", "soak")
+FIRST = ("machine", "decision", "flow", "sharing", "scrape", "picker_cost", "routing", "controlplane", "soak")
 
 
 def main() -> None:

@@ -5,15 +5,16 @@ Tokens are four bytes, as `headgate.sim.tokens` has them. What a gateway adds (h
 
 import heapq
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from headgate.flow.settings import FlowSettings
 from headgate.model.endpoints import Endpoint, Pool
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId, endpoint_id
 from headgate.model.load import Load
 from headgate.model.requests import BLOCK_BYTES, InferenceRequest, Usage
-from headgate.picker.actions import Reject, Route
+from headgate.picker.actions import Reject, Route, WakeAt
 from headgate.picker.events import (
     Event,
     FirstToken,
@@ -22,6 +23,7 @@ from headgate.picker.events import (
     RequestEnded,
     ResponseStarted,
     Scraped,
+    Woken,
 )
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
@@ -42,8 +44,9 @@ class Answer(msgspec.Struct):
 
     asked_at: float
     output_tokens: int
+    objective: str | None = None
     endpoint: EndpointId | None = None
-    """None: refused."""
+    """None: refused, or still waiting."""
     first_at: float | None = None
     ended_at: float | None = None
     """None: refused, or under way when the simulation ended."""
@@ -71,7 +74,16 @@ def text(rng: random.Random, tokens: int) -> bytes:
 class Simulation:
     """One pool, one policy, and a replica for each of *presets*."""
 
-    def __init__(self, policy: str, presets: Sequence[Preset], seed: int = 0) -> None:
+    def __init__(
+        self,
+        policy: str,
+        presets: Sequence[Preset],
+        seed: int = 0,
+        *,
+        flow: FlowSettings | None = None,
+        objectives: Mapping[str, int] | None = None,
+    ) -> None:
+        """*flow*: requests wait while every engine has its fill; *objectives*: their priorities by name."""
         self.now = 0.0
         self.answers: list[Answer] = []
         rng = random.Random(seed)
@@ -82,10 +94,11 @@ class Simulation:
             endpoint_id(ip, 8000): EngineModel(preset, random.Random(seed + number))
             for number, (ip, preset) in enumerate(zip(ips, presets, strict=True))
         }
-        self._machine = PoolMachine(KEY, PROFILES[policy], MachineSettings(), rng)
+        self._machine = PoolMachine(KEY, PROFILES[policy], MachineSettings(flow=flow), rng)
         endpoints = tuple(Endpoint(endpoint_id(ip, 8000), ip, 8000, ip) for ip in ips)
-        self._tell(PoolChanged(Pool(KEY, endpoints)))
-        self._then: dict[int, Callable[[], None]] = {}
+        self._asked: dict[int, tuple[EngineRequest, bytes, Callable[[], None]]] = {}
+        """Requests without an answer: what an engine is asked, the prompt, and what happens afterwards."""
+        self._tell(PoolChanged(Pool(KEY, endpoints, objectives=objectives or {})))
         self._scrape()
 
     def at(self, time: float, what: Callable[[], None]) -> None:
@@ -93,11 +106,17 @@ class Simulation:
         self._booked += 1
         heapq.heappush(self._agenda, (time, self._booked, what))
 
-    def ask(self, prompt: bytes, output_tokens: int, then: Callable[[], None] = lambda: None) -> None:
+    def ask(
+        self,
+        prompt: bytes,
+        output_tokens: int,
+        then: Callable[[], None] = lambda: None,
+        *,
+        objective: str | None = None,
+    ) -> None:
         """A client asks now; *then* happens when it has its answer, or a second after a refusal."""
         number = len(self.answers)
-        answer = Answer(self.now, output_tokens)
-        self.answers.append(answer)
+        self.answers.append(Answer(self.now, output_tokens, objective))
         chain = block_chain(prompt, 0, BLOCK_BYTES // TOKEN_BYTES)
         request = InferenceRequest(
             id=RequestId(str(number)),
@@ -107,20 +126,15 @@ class Simulation:
             blocks=b"".join([block.to_bytes(8, "little") for block in chain]),
             prompt_bytes=len(prompt),
             max_tokens=output_tokens,
+            objective=objective,
         )
-        for action in self._tell(RequestArrived(StreamId(number), request)):
-            if isinstance(action, Reject):
-                self.at(self.now + 1.0, then)
-            elif isinstance(action, Route):
-                answer.endpoint = action.endpoints[0]
-                engine = self._engines[answer.endpoint]
-                blocks = block_chain(prompt, 1, engine.preset.block_tokens)
-                tokens = len(prompt) // TOKEN_BYTES
-                asked = EngineRequest(
-                    id=number, prompt_tokens=tokens, output_tokens=output_tokens, blocks=blocks
-                )
-                engine.submit(asked, self.now)
-                self._then[number] = then
+        tokens = len(prompt) // TOKEN_BYTES
+        self._asked[number] = (
+            EngineRequest(id=number, prompt_tokens=tokens, output_tokens=output_tokens),
+            prompt,
+            then,
+        )
+        self._tell(RequestArrived(StreamId(number), request))
 
     def view(self) -> PoolView:
         """The pool as the machine sees it."""
@@ -151,9 +165,10 @@ class Simulation:
                 self._tell(FirstToken(stream))
             elif isinstance(event, Finished):
                 answer.ended_at = event.at
+                _, _, then = self._asked.pop(event.id)
                 usage = Usage(0, answer.output_tokens)
                 self._tell(RequestEnded(stream, "complete", 200, usage, name))
-                self._then.pop(event.id)()
+                then()
 
     def _scrape(self) -> None:
         for name, engine in self._engines.items():
@@ -170,5 +185,20 @@ class Simulation:
             self._tell(Scraped(name, load))
         self.at(self.now + SCRAPE_S, self._scrape)
 
-    def _tell(self, event: Event) -> Sequence[object]:
-        return self._machine.handle(event, self.now)
+    def _tell(self, event: Event) -> None:
+        for action in self._machine.handle(event, self.now):
+            if isinstance(action, Reject):
+                _, _, then = self._asked.pop(int(action.stream))
+                self.at(self.now + 1.0, then)
+            elif isinstance(action, Route):
+                self._route(action)
+            elif isinstance(action, WakeAt):
+                self.at(max(action.at, self.now), lambda: self._tell(Woken()))
+
+    def _route(self, action: Route) -> None:
+        number, endpoint = int(action.stream), action.endpoints[0]
+        asked, prompt, _ = self._asked[number]
+        self.answers[number].endpoint = endpoint
+        engine = self._engines[endpoint]
+        blocks = block_chain(prompt, 1, engine.preset.block_tokens)
+        engine.submit(msgspec.structs.replace(asked, blocks=blocks), self.now)

@@ -52,6 +52,14 @@ class BandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """So long a request waits at most."""
     most_requests: int = 5000
     most_bytes: int = 1_000_000_000
+    ceiling: float | None = None
+    """With its requests no more than this part of a full load is anywhere, above 0 and up to 1. None: for
+    priorities below 0 it is 1, which leaves no request of theirs waiting in an engine; others have none."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a ceiling that says nothing."""
+        if self.ceiling is not None and not 0 < self.ceiling <= 1:
+            raise ValueError("ceiling must be above 0 and at most 1")
 
 
 class FlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

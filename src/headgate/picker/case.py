@@ -1,6 +1,7 @@
 """One request while it is being decided, or waits for that."""
 
 from collections.abc import Mapping
+from math import inf
 
 from headgate.flow.queue import Ticket
 from headgate.model.endpoints import Pool
@@ -14,6 +15,7 @@ class Case:
 
     __slots__ = (
         "arrived_at",
+        "ceiling",
         "kind",
         "listed",
         "model",
@@ -36,6 +38,8 @@ class Case:
         """The name that engines know."""
         self.listed: frozenset[int] | None = None
         """As `Ask.listed`."""
+        self.ceiling = inf
+        """As `Ask.ceiling`."""
         self.kind = 0
         self.who: str | None = None
         """Fairness id."""

@@ -1,5 +1,7 @@
 """How many requests an engine runs at once, learned from its queue, and whether it has its fill."""
 
+from math import inf
+
 from headgate.model.objects.flow import DetectorSpec
 
 SHRINK = 0.3
@@ -70,6 +72,21 @@ class Headroom:
         """Others of the pool have so many."""
         if self.seats is None:
             self.seats = max(seats, float(self._most))
+
+    def pressure(self) -> float:
+        """How near metrics are to saying that it has its fill, 1: they do; 0: they are not asked."""
+        detector = self.detector
+        if detector.type != "Utilization":
+            return 0.0
+        return max(self._waiting / detector.queue_depth, self._kv_used / detector.kv_cache)
+
+    def most(self) -> float:
+        """Requests that run there at once in a full load; infinity while nobody knows."""
+        if self.detector.type == "Concurrency":
+            return float(self.detector.max_concurrency)
+        if self.detector.type == "Utilization" or self.seats is None:
+            return inf
+        return self.seats
 
     def full(self, there: int, silent: int, share: float = 1.0) -> bool:
         """Whether it has its fill with *there* requests, of which *silent* have shown no token yet.

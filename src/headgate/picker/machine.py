@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import assert_never
 
 from headgate.model.decisions import Candidate, Decision
@@ -343,9 +344,19 @@ class PoolMachine:
         sharers = self._ledger.sharers.get(prefix, 0)
         case.kind = hash((request.path, model))
         doubtful = fleet.doubts.of(case.kind, case.now)
-        well = not fleet.concerns.unwell and not fleet.concerns.full
+        well = not fleet.concerns.unwell and not fleet.concerns.full and case.ceiling == inf
         ask = Ask(
-            request, case.now, prompt_tokens, matched, model, adapter, well, sharers, case.listed, doubtful
+            request,
+            case.now,
+            prompt_tokens,
+            matched,
+            model,
+            adapter,
+            well,
+            sharers,
+            case.listed,
+            doubtful,
+            case.ceiling,
         )
         if self._waiting is None and isinstance(refusal := self._admit(case.priority, ask), Refuse):
             message, retry_after_s = refusal.message, refusal.retry_after_s

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from functools import partial
+from math import inf
 
 from headgate.model.endpoints import Endpoint
 from headgate.model.load import Load, ModelCard
@@ -196,23 +197,25 @@ class Member:
         self.liveness.check()
         self.correction.check()
         self.queue.check(held.values())
-        assert state.full == self._has_its_fill(), state.id
+        assert (state.full, state.seats, state.pressure) == self._crowding(), state.id
         assert all(one.member is self for one in held.values()), state.id
         assert self.health.probe is None or self.health.probe in held, state.id
 
-    def _has_its_fill(self) -> bool:
+    def _crowding(self) -> tuple[bool, float, float]:
+        """Whether it has its fill, its seats and its pressure."""
         headroom, state = self.headroom, self.state
         if headroom is None:
-            return False
+            return False, inf, 0.0
         there = state.in_flight + state.extra_requests
-        return headroom.full(there, len(self.bookings.awaited), state.ramp)
+        full = headroom.full(there, len(self.bookings.awaited), state.ramp)
+        return full, headroom.most() * state.ramp, headroom.pressure()
 
     def _look_for_room(self) -> None:
-        """Bring up to date whether it has its fill: after every change of what is there or of its seats."""
-        headroom = self.headroom
-        if headroom is None or (headroom.open and not self.state.full):
+        """Bring up to date how much room it has: after every change of what is there or of its seats."""
+        headroom, state = self.headroom, self.state
+        if headroom is None or (headroom.open and not state.full and state.seats == inf):
             return
-        full = self._has_its_fill()
+        full, state.seats, state.pressure = self._crowding()
         if full != self.state.full:
             self.state.full = full
             self._concerns.fills(self.state, full)

@@ -45,4 +45,5 @@ def _band(said: BandSpec, longest_s: float) -> BandSettings:
         ttl_s=longest_s if said.ttl is None else min(longest_s, seconds(said.ttl) or longest_s),
         most_requests=said.max_queued,
         most_bytes=said.max_queued_bytes,
+        ceiling=said.ceiling,
     )

@@ -1,6 +1,7 @@
 """The requests that wait in the picker because every endpoint that may serve them has its fill."""
 
 from collections.abc import Hashable, Sequence
+from math import inf
 
 from headgate.flow.api import Dropped
 from headgate.flow.control import FlowControl
@@ -46,6 +47,7 @@ class Waiting:
     def configure(self, rules: FlowRules | None, now: float) -> None:
         """The pool's FlowPolicy is another one; None: there is none."""
         self.control.configure(with_rules(self._settings, rules), now)
+        self.control.regroup(self._regrouped)
 
     def arrive(self, case: Case, tokens: int, within_s: float | None) -> bool:
         """Whether the request, which is expected to use so many tokens, goes at once.
@@ -55,6 +57,7 @@ class Waiting:
         request, now = case.request, case.now
         slo_ms = request.slo_ttft_ms
         deadline = None if slo_ms is None else now + slo_ms / 1000
+        case.ceiling = self._ceiling(case.priority or 0)
         kind = self._kind(case)
         ticket = Ticket(case.stream, case.priority or 0, tokens, request.body_bytes, kind, None, deadline)
         case.ticket = ticket
@@ -69,6 +72,7 @@ class Waiting:
 
     def room(self, case: Case) -> bool:
         """Whether an endpoint could take the request now."""
+        case.ceiling = self._ceiling(case.priority or 0)
         return self._room(self._kind(case))
 
     def forget(self, stream: StreamId, now: float) -> bool:
@@ -130,25 +134,35 @@ class Waiting:
         listed = case.listed
         if listed is not None and len(listed) == len(self._fleet.members):
             listed = None
-        return None if listed is None and case.request.subset is None else (listed, case.request.subset)
+        if listed is None and case.request.subset is None and case.ceiling == inf:
+            return None
+        return (listed, case.request.subset, case.ceiling)
+
+    def _ceiling(self, priority: int) -> float:
+        settings = self.control.settings
+        ceiling = settings.bands.get(priority, settings.other_bands).ceiling
+        if ceiling is None:
+            return inf if priority >= 0 else 1.0
+        return ceiling
 
     def _regrouped(self, ticket: Ticket) -> Hashable:
         case = ticket.cargo
         assert isinstance(case, Case)
         case.listed = self._fleet.listings.may_serve(case.model)
+        case.ceiling = self._ceiling(case.priority or 0)
         return self._kind(case)
 
     def _room(self, kind: Hashable) -> bool:
         """Whether one of the least unwell endpoints that may serve has room; also when none may serve."""
         fleet = self._fleet
-        full = fleet.concerns.full
-        if not full or not fleet.members:
-            return bool(fleet.members)
         listed: frozenset[int] | None = None
         allowed: frozenset[str] | None = None
+        ceiling = inf
         if isinstance(kind, tuple):
-            listed = kind[0]
-            allowed = None if kind[1] is None else addresses(kind[1])
+            listed, subset, ceiling = kind
+            allowed = None if subset is None else addresses(subset)
+        if not fleet.members or (ceiling == inf and not fleet.concerns.full):
+            return bool(fleet.members)
         found, best = True, DOWN + 1
         for member in fleet.members.values():
             state = member.state
@@ -158,5 +172,5 @@ class Waiting:
                 continue
             if state.severity < best:
                 best, found = state.severity, False
-            found = found or not state.full
+            found = found or state.has_room(ceiling)
         return found

@@ -6,6 +6,7 @@ the running part, owned by one pool's scheduler. Plugins live one per file in `f
 """
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from types import MappingProxyType
 from typing import ClassVar, Protocol
 
@@ -56,6 +57,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     """Slots of the endpoints that may have the model; None: nothing speaks against anyone."""
     doubtful: Mapping[int, str] = _NOBODY
     """Slot → why the endpoint is doubtful for requests like this one."""
+    ceiling: float = inf
+    """The part of a full load that may be there with this request, above 0 and up to 1; infinity: any."""
 
 
 class RunningFilter(Protocol):

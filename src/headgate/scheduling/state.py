@@ -1,6 +1,7 @@
 """What is known of one endpoint, and as what it was seen at a decision."""
 
 from collections.abc import Collection
+from math import inf
 
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import EndpointId
@@ -96,8 +97,10 @@ class EndpointState:
         "name",
         "pace",
         "pending_tokens",
+        "pressure",
         "ramp",
         "scraped_at",
+        "seats",
         "seen",
         "severity",
         "slot",
@@ -135,10 +138,25 @@ class EndpointState:
         """Share of a full load it may take, 0..1; below 1 during a slow start."""
         self.full = False
         """It has its fill: another request would only wait there."""
+        self.seats = inf
+        """Requests that it runs at once, at its share of a full load; infinity: nobody knows."""
+        self.pressure = 0.0
+        """How near its metrics are to saying that it has its fill, 1: they do; 0: they are not asked."""
         self.cold_turn = 0
         """Number of the pool's decision that last sent a prompt here which was cached nowhere; 0: none."""
         self.seen: Seen | None = None
         """What the scheduler made of all this; None: something has changed since."""
+
+    def has_room(self, ceiling: float) -> bool:
+        """Whether one more request may go there, if no more than this part of a full load may be there then.
+
+        One request may always be there; *ceiling* infinity: until it has its fill.
+        """
+        if self.full or ceiling == inf:
+            return not self.full
+        if self.seats == inf:
+            return self.pressure < ceiling
+        return self.in_flight + self.extra_requests < max(1, round(self.seats * ceiling))
 
     def carry(self, requests: int, pending_tokens: int, context_tokens: int) -> None:
         """So much more is there, or less."""

@@ -22,7 +22,7 @@ from headgate.flow.settings import BandSettings, FlowSettings, Quota, Share
 from headgate.model.flow_rules import Caller, FlowRules
 from headgate.model.ids import StreamId
 from headgate.model.load import ModelCard
-from headgate.model.objects.flow import DetectorSpec, QuotaSpec, ShareSpec
+from headgate.model.objects.flow import BandSpec, DetectorSpec, QuotaSpec, ShareSpec
 from headgate.model.requests import Usage
 from headgate.picker.actions import Action, Reject, Route
 from headgate.picker.events import Event, ModelsListed, PoolChanged, PoolRemoved, RequestArrived, Woken
@@ -135,7 +135,64 @@ def test_more_important_requests_go_first_and_unimportant_ones_wait_too() -> Non
     rig = full()
     for stream, objective in ((4, "batch"), (5, None), (6, "vip")):
         assert rig.tell(arrives(stream, objective=objective)) == []
-    assert [rig.tell(ends(stream)) for stream in (1, 2, 3)] == [[6], [5], [4]]
+    assert [rig.tell(ends(stream)) for stream in (1, 2, 3, 5)] == [[6], [5], [], [4]]
+
+
+def test_requests_of_negative_priority_leave_the_places_in_an_engines_queue_to_others() -> None:
+    rig = Rig(FlowSettings(), a_pool("ab", objectives={"batch": -10}))
+    sent = [stream for stream in range(1, 9) for _ in rig.tell(arrives(stream, objective="batch"))]
+    assert len(sent) == 4, "two seats each"
+    assert rig.tell(arrives(20)) == [20]
+    assert rig.tell(arrives(21)) == [21]
+    assert rig.tell(arrives(22)) == [], "one more each may wait there"
+
+
+def test_a_ceiling_keeps_seats_free_for_other_priorities() -> None:
+    half = FlowSettings(bands={-10: BandSettings(ceiling=0.5)})
+    rig = Rig(half, a_pool("ab", objectives={"batch": -10}), seats=4)
+    sent = [stream for stream in range(1, 9) for _ in rig.tell(arrives(stream, objective="batch"))]
+    assert len(sent) == 4, "half of four seats each"
+    assert [rig.route(stream).endpoints[0] for stream in sent].count(address("a")) == 2
+    for stream in range(20, 24):
+        assert rig.tell(arrives(stream)) == [stream], "before those that came first"
+    assert rig.tell(ends(20)) == [], "three are there, two may be"
+
+
+def test_a_server_with_nothing_to_do_takes_a_request_whatever_the_ceiling() -> None:
+    low = FlowSettings(bands={-10: BandSettings(ceiling=0.01)})
+    rig = Rig(low, a_pool("a", objectives={"batch": -10}))
+    assert rig.tell(arrives(1, objective="batch")) == [1]
+    assert rig.tell(arrives(2, objective="batch")) == []
+    assert rig.tell(ends(1)) == [2]
+
+
+def test_a_policys_other_ceiling_counts_for_those_that_wait() -> None:
+    pool = a_pool("a", objectives={"batch": -10})
+    rig = Rig(FlowSettings(bands={-10: BandSettings(ceiling=0.25)}), pool, seats=4)
+    for stream in range(1, 5):
+        rig.tell(arrives(stream, objective="batch"))
+    rules = FlowRules("default/fair", bands={-10: BandSpec(ceiling=0.75)})
+    changed = PoolChanged(msgspec.structs.replace(pool.pool, flow=rules))
+    assert rig.tell(changed) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("detector", "fits"),
+    [
+        (DetectorSpec("Concurrency", max_concurrency=10), 5),
+        (DetectorSpec("Utilization", queue_depth=10), 12),
+    ],
+)
+def test_a_ceiling_is_a_part_of_what_the_detector_calls_full(detector: DetectorSpec, fits: int) -> None:
+    pool = a_pool("a", objectives={"batch": -10})
+    rig = Rig(FlowSettings(), pool)
+    rules = FlowRules("default/fair", detector=detector, bands={-10: BandSpec(ceiling=0.5)})
+    rig.tell(PoolChanged(msgspec.structs.replace(pool.pool, flow=rules)))
+    sent = [stream for stream in range(1, 13) for _ in rig.tell(arrives(stream, objective="batch"))]
+    assert len(sent) == fits
+    rig.tell(scrape("a", 6, 2))
+    assert rig.tell(arrives(20, objective="batch")) == []
+    assert rig.tell(arrives(21)) == [21]
 
 
 def test_flows_share() -> None:
@@ -400,7 +457,7 @@ def test_the_record_says_how_many_were_before_it() -> None:
     rig.tell(arrives(4))
     rig.tell(arrives(5, objective="batch"))
     rig.tell(arrives(6, objective="vip"))
-    for stream in (1, 2, 3):
+    for stream in (1, 2, 3, 4):
         rig.tell(ends(stream), 1.0)
     assert rig.route(1).decision.queued_behind is None
     assert [rig.route(stream).decision.written().queued_behind for stream in (4, 5, 6)] == [0, 1, 0]

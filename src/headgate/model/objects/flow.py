@@ -67,6 +67,9 @@ class BandSpec(msgspec.Struct, frozen=True, rename="camel"):
     """Who is next of the fairness ids: by tokens and weights, or a request each."""
     ordering: Literal["FirstCome", "EarliestDeadline"] = "FirstCome"
     """Who is next of one fairness id; by deadline, those that would come too late are refused."""
+    ceiling: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    """One of its requests goes only to a server of which no more than this part is taken then; the rest stays
+    free for other priorities. Without: 1 below 0, so that none waits in a server; others may wait there."""
 
 
 class NamedBandSpec(BandSpec, frozen=True, kw_only=True, rename="camel"):

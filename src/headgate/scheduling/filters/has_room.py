@@ -12,5 +12,11 @@ class HasRoom(Filter, frozen=True):
     only_unwell: ClassVar[bool] = True
 
     def refuse(self, ask: Ask, endpoints: Sequence[EndpointState]) -> Mapping[int, str]:
-        """Refuse whoever is full."""
-        return {position: "has its fill" for position, state in enumerate(endpoints) if state.full}
+        """Refuse whoever is full, or as full as it may be for the request's priority."""
+        return {
+            position: "has its fill"
+            if state.full
+            else f"{ask.ceiling:.0%} taken, the ceiling of its priority"
+            for position, state in enumerate(endpoints)
+            if not state.has_room(ask.ceiling)
+        }
