@@ -462,6 +462,53 @@ async def test_a_foreign_picker_that_hangs_or_dies_holds_no_request(
         assert response.headers[headers.DECISION] == "picked by default/open-epp:9002"
 
 
+@pytest.mark.parametrize("ends", [signal.SIGSTOP, signal.SIGKILL], ids=["hangs", "dies"])
+@pytest.mark.parametrize("path", ["/open", "/close"])
+async def test_a_foreign_picker_that_ends_in_the_middle_of_a_request(
+    apart: tuple[Lab, asyncio.subprocess.Process], ends: signal.Signals, path: str
+) -> None:
+    """A body that it has half of, and an answer that it is looking at: both end soon, and by name."""
+    lab, process = apart
+    lab.two.mode, lab.two.events, lab.two.gaps_s = "sse", 200, 0.05
+    begun = asyncio.Event()
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b"x" * 1000
+        begun.set()
+        await gone.wait()
+        yield b"x" * 1000
+
+    async def in_its_body() -> tuple[int, str]:
+        async with lab.session.post(lab.url + path, data=half()) as response:
+            return response.status, reason(response, await response.read())
+
+    async def in_its_answer() -> bool:
+        """Whether all of it came."""
+        async with lab.session.post(lab.url + path, data=b"x" * 1000) as response:
+            assert response.status == 200
+            await response.content.readany()
+            answered.set()
+            with contextlib.suppress(aiohttp.ClientPayloadError):
+                return (await response.read()).endswith(b"data: [DONE]\n\n")
+        return False
+
+    gone, answered = asyncio.Event(), asyncio.Event()
+    body, answer = asyncio.ensure_future(in_its_body()), asyncio.ensure_future(in_its_answer())
+    await asyncio.gather(begun.wait(), answered.wait())
+    process.send_signal(ends)
+    gone.set()
+    async with asyncio.timeout(8):  # the answer alone takes ten seconds
+        assert await body == (503, "picker-failed")
+        assert not await answer
+    lab.two.mode = "json"
+    await asyncio.sleep(2)
+    response, said = await lab.ask(path, b"x" * 1000)
+    if path == "/open":
+        assert (response.status, response.headers[headers.DECISION]) == (200, "fallback")
+    else:
+        assert (response.status, reason(response, said)) == (503, "picker-failed")
+
+
 async def test_a_picker_sees_what_routes_and_backends_make_of_the_headers(lab: Lab, tmp_path: Path) -> None:
     modifier = {"set": [{"name": "x-gateway-inference-objective", "value": "batch"}], "remove": ["x-secret"]}
     rule = manifest.rule(
