@@ -24,6 +24,7 @@ MODULES = (
     "headgate.io.extproc.native_wire",
     "headgate.io.web.counts",
     "headgate.picker.bookings",
+    "headgate.picker.bindings",
     "headgate.picker.case",
     "headgate.picker.concerns",
     "headgate.picker.correction",

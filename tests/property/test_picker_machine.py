@@ -144,6 +144,7 @@ class Machine(RuleBasedStateMachine):
         slo=st.none() | st.floats(1.0, 5000.0),
         who=st.sampled_from([None, "x", "y"]),
         api=st.sampled_from(["chat", "chat", "chat", "models"]),
+        session=st.sampled_from([None, "s", "t"]),
     )
     def arrive(
         self,
@@ -154,6 +155,7 @@ class Machine(RuleBasedStateMachine):
         slo: float | None,
         who: str | None,
         api: str,
+        session: str | None,
     ) -> None:
         self.next_stream += 1
         allowed = None if subset is None else tuple(address(name) for name in subset)
@@ -167,6 +169,7 @@ class Machine(RuleBasedStateMachine):
                 api=api,
                 slo_ttft_ms=slo,
                 fairness_id=who,
+                session=session,
             )
         )
 

@@ -1,9 +1,14 @@
 """The one record of why a request went where it went; headers, `explain`, logs and replay print it."""
 
+from typing import Literal
+
 import msgspec
 
 from headgate.model.ids import EndpointId, PoolKey, RequestId
 from headgate.model.requests import Outcome
+
+SessionResult = Literal["new", "kept", "moved"]
+"""It was not known; it went to the endpoint that it was sent to last; it went to another one."""
 
 
 class Term(msgspec.Struct, frozen=True, gc=False):
@@ -54,6 +59,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     waited_s: float = 0.0
     queued_behind: int | None = None
     """Requests of its own or a higher priority that waited when it came; None: it did not wait."""
+    session: SessionResult | None = None
+    """What became of the request's session; None: it names none."""
     chosen: tuple[EndpointId, ...] = ()
     """The pick, then the fallbacks in order; empty when refused."""
     runner_up: EndpointId | None = None

@@ -54,6 +54,7 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     slo_ttft_ms: float | None = None
     slo_tpot_ms: float | None = None
     session: str | None = None
+    """Digest of what names the session that it belongs to."""
     body_bytes: int = 0
     unseen: bool = False
     """Nothing of the answer will be told but its end: the data plane does not show the response phase."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import assert_never
 
-from headgate.model.decisions import Candidate, Decision
+from headgate.model.decisions import Candidate, Decision, SessionResult
 from headgate.model.endpoints import Pool
 from headgate.model.flow_rules import FlowRules
 from headgate.model.headers import HEALTH_PATH
@@ -16,6 +16,7 @@ from headgate.model.requests import BLOCK_BYTES, LOST_POOL, LOST_TOO_LONG, Infer
 from headgate.picker import events, targets
 from headgate.picker.actions import Action, ListModels, Reason, Reject, Relist, Route, WakeAt
 from headgate.picker.admission import GO, Go, Refuse, goes_anyway, saturation, verdict
+from headgate.picker.bindings import Bindings
 from headgate.picker.case import Case
 from headgate.picker.choice import Choice
 from headgate.picker.fleet import Fleet
@@ -65,6 +66,7 @@ class PoolMachine:
         self._fleet = Fleet(settings, index)
         self._waiting = None if settings.flow is None else Waiting(settings.flow, self._fleet)
         self._ledger = Ledger(self._fleet, settings.costs, self._waiting)
+        self._sessions = Bindings(settings.most_sessions, settings.session_idle_s)
         self._trusted = settings.trusted
         """What is believed of requests' headers, by the settings or by the pool's FlowPolicy."""
         self._story: deque[tuple[float, events.Event]] = deque(maxlen=settings.story)
@@ -109,6 +111,7 @@ class PoolMachine:
         if self._waiting is not None:
             self._waiting.check()
         self._scheduler.check(self._fleet.states)
+        self._sessions.check()
         assert len(self._story) <= self._settings.story
 
     def unwell(self) -> Mapping[EndpointId, tuple[Condition, str]]:
@@ -345,6 +348,9 @@ class PoolMachine:
         case.kind = hash((request.path, model))
         doubtful = fleet.doubts.of(case.kind, case.now)
         well = not fleet.concerns.unwell and not fleet.concerns.full and case.ceiling == inf
+        bound = None if request.session is None else self._sessions.get(request.session, case.now)
+        home = None if bound is None else fleet.members.get(bound)
+        session_slot = None if home is None else home.state.slot
         ask = Ask(
             request,
             case.now,
@@ -357,6 +363,7 @@ class PoolMachine:
             case.listed,
             doubtful,
             case.ceiling,
+            session_slot,
         )
         if self._waiting is None and isinstance(refusal := self._admit(case.priority, ask), Refuse):
             message, retry_after_s = refusal.message, refusal.retry_after_s
@@ -414,6 +421,11 @@ class PoolMachine:
             prefix=prefix,
             ticket=case.ticket,
         )
+        session: SessionResult | None = None
+        if request.session is not None:
+            bound = self._sessions.get(request.session, now)
+            session = "new" if bound is None else "kept" if bound == state.id else "moved"
+            self._sessions.put(request.session, state.id, now)
         choice = Choice(
             request.id,
             self.pool.key,
@@ -427,6 +439,7 @@ class PoolMachine:
             placement,
             now - case.arrived_at,
             case.queued_behind,
+            session,
         )
         self._decided += 1
         self._decided_at = now

@@ -61,6 +61,10 @@ class MachineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """With `flow`: so long a request waits for a pool without endpoints to get one."""
     trusted: frozenset[str] = frozenset({"fairness", "objective", "slo"})
     """What is believed of requests' headers: fairness id, objective, deadlines."""
+    most_sessions: int = 100_000
+    """Sessions whose endpoints are remembered; each takes some 300 bytes."""
+    session_idle_s: float = 3600.0
+    """A session that sent nothing for so long is forgotten."""
     costs: StepCosts = H100_8B
     """For predictions; the default profile's scorers carry the same constants."""
     stale_s: float = 5.0

@@ -18,6 +18,7 @@ from headgate.scheduling.scorers.least_requests import LeastRequests
 from headgate.scheduling.scorers.lora_load import LoraLoad
 from headgate.scheduling.scorers.prefill_wait import PrefillWait
 from headgate.scheduling.scorers.round_robin import RoundRobin
+from headgate.scheduling.scorers.session_affinity import SessionAffinity
 from headgate.scheduling.scorers.uniform import Uniform
 
 _COMMON = (SubsetHint(), ModelListed(), Healthy(), RefusedAlike(), HasRoom(), SlowStart())
@@ -29,7 +30,13 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             Profile(
                 name="default",
                 filters=_COMMON,
-                scorers=(PrefillWait(), EvictionSurcharge(), DecodePressure(), LoraLoad()),
+                scorers=(
+                    PrefillWait(),
+                    EvictionSurcharge(),
+                    DecodePressure(),
+                    LoraLoad(),
+                    SessionAffinity(weight=0.1),
+                ),
             ),
             Profile(name="random", filters=_COMMON, scorers=(Uniform(),)),
             Profile(name="round-robin", filters=_COMMON, scorers=(RoundRobin(),)),

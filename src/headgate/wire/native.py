@@ -15,6 +15,7 @@ from headgate.wire.accesslog import LONGEST_DETAILS
 from headgate.wire.answering import LONGEST_ENDPOINT
 from headgate.wire.api import LONGEST_MODEL, Format
 from headgate.wire.blocks import HORIZON_BLOCKS
+from headgate.wire.digest import digest
 from headgate.wire.extproc import MOST_SUBSET, STRIPPED, Settings
 from headgate.wire.parse import FORMATS, LONGEST_ID, LONGEST_PATH, MODELS_SUFFIX, number
 from headgate.wire.said import RequestEnded
@@ -82,10 +83,11 @@ def native_settings(settings: Settings, formats: Sequence[Format] = FORMATS) -> 
 
 def request_of(row: Row) -> InferenceRequest:
     """An ARRIVED row's request: from its fourth entry on, a row has the order of the fields."""
-    if row[14] is None and row[15] is None:
+    if row[14] is None and row[15] is None and row[16] is None:
         return InferenceRequest(*row[3:])
     ttft_ms, tpot_ms = (None if text is None else number(text) for text in row[14:16])
-    fields: Row = (*row[3:14], ttft_ms, tpot_ms, *row[16:])
+    session = None if row[16] is None else digest(row[16])
+    fields: Row = (*row[3:14], ttft_ms, tpot_ms, session, *row[17:])
     return InferenceRequest(*fields)
 
 

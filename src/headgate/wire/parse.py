@@ -12,6 +12,7 @@ from headgate.model.requests import InferenceRequest
 from headgate.wire import formats, multipart
 from headgate.wire.api import BadRequest, BodyKind, Format, Reading
 from headgate.wire.blocks import chain
+from headgate.wire.digest import digest
 from headgate.wire.numbers import cut
 from headgate.wire.rewrite import replace_model
 
@@ -136,6 +137,11 @@ def _first(headers: Mapping[str, str], keys: tuple[str, ...]) -> str | None:
     return None
 
 
+def _session(headers: Mapping[str, str]) -> str | None:
+    named = _first(headers, names.SESSION)
+    return None if named is None else digest(named)
+
+
 def understand(
     headers: Mapping[str, str],
     body: bytes | None,
@@ -181,7 +187,7 @@ def understand(
         fairness_id=_first(headers, names.FAIRNESS_ID),
         slo_ttft_ms=number(_first(headers, names.SLO_TTFT_MS)),
         slo_tpot_ms=number(_first(headers, names.SLO_TPOT_MS)),
-        session=_first(headers, names.SESSION),
+        session=_session(headers),
         body_bytes=len(body) if body is not None else 0,
         media_tokens=reading.media_tokens if reading else 0,
         tools_first=chain(reading.tools_first, reading.model, reading.salt) if reading else b"",

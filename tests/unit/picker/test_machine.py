@@ -14,6 +14,7 @@ from tests.unit.picker.picker_builders import (
     arrives,
     blocks,
     ends,
+    letter,
     lists,
     no_scrape,
     pick,
@@ -604,3 +605,55 @@ def test_what_changes_an_endpoint_is_seen_at_the_next_decision(script: list[Even
         machine.handle(arrives(3 + number, subset=elsewhere), 0.4 + after_s)
         machine.check()
         after_s += 1.0
+
+
+def session_of(machine: PoolMachine, stream: int, session: str | None, now: float) -> tuple[str, str | None]:
+    route = routed(machine, arrives(stream, session=session), now)
+    machine.handle(ends(stream), now)
+    return letter(route.endpoints[0]), route.decision.session
+
+
+def test_a_session_stays_at_its_endpoint_and_others_spread(machine: PoolMachine) -> None:
+    home, first = session_of(machine, 1, "s", 0.0)
+    assert first == "new"
+    assert {session_of(machine, 2 + number, "s", 1.0) for number in range(20)} == {(home, "kept")}
+    strangers = {session_of(machine, 100 + number, None, 2.0) for number in range(40)}
+    assert strangers == {("a", None), ("b", None), ("c", None)}
+
+
+def test_a_session_leaves_an_endpoint_that_is_clearly_busier(machine: PoolMachine) -> None:
+    home, _ = session_of(machine, 1, "s", 0.0)
+    machine.handle(scrape(home, waiting=0, running=0), 0.5)
+    for number in range(200):
+        crowd = routed(machine, arrives(10 + number, subset=(address(home),), prompt_bytes=12_800), 1.0)
+        assert letter(crowd.endpoints[0]) == home
+    other, became = session_of(machine, 2, "s", 1.0)
+    assert became == "moved"
+    assert other != home
+    assert session_of(machine, 3, "s", 1.0) == (other, "kept")
+
+
+def test_a_session_whose_endpoint_is_gone_moves(machine: PoolMachine) -> None:
+    home, _ = session_of(machine, 1, "s", 0.0)
+    machine.handle(a_pool("abc".replace(home, "")), 1.0)
+    other, became = session_of(machine, 2, "s", 2.0)
+    assert became == "moved"
+    assert other != home
+
+
+def test_a_session_is_forgotten_in_time() -> None:
+    machine = a_machine("abc", settings=MachineSettings(session_idle_s=10.0, most_sessions=2))
+    assert session_of(machine, 1, "s", 0.0)[1] == "new"
+    assert session_of(machine, 2, "s", 10.0)[1] == "kept"
+    assert session_of(machine, 3, "s", 20.5)[1] == "new"
+    assert session_of(machine, 4, "t", 21.0)[1] == "new"
+    assert session_of(machine, 5, "u", 22.0)[1] == "new"
+    assert session_of(machine, 6, "s", 23.0)[1] == "new"
+    machine.check()
+
+
+def test_the_summary_and_the_record_say_what_became_of_a_session(machine: PoolMachine) -> None:
+    choice = routed(machine, arrives(1, session="s"), 0.0).decision
+    assert "; session=new" in choice.summary()
+    assert choice.written().session == "new"
+    assert "session" not in routed(machine, arrives(2), 0.0).decision.summary()

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.scheduling.scheduling_builders import a_state, an_ask
 
 from headgate.model.load import Load
@@ -13,6 +14,7 @@ from headgate.scheduling.scorers.least_requests import LeastRequests
 from headgate.scheduling.scorers.lora_load import LoraLoad
 from headgate.scheduling.scorers.prefill_wait import PrefillWait
 from headgate.scheduling.scorers.round_robin import RoundRobin
+from headgate.scheduling.scorers.session_affinity import SessionAffinity
 from headgate.scheduling.scorers.uniform import Uniform
 
 
@@ -113,3 +115,11 @@ def test_uniform_uses_the_given_dice() -> None:
     dice = random.Random(5)
     states = [a_state(n) for n in range(3)]
     assert list(running.score(an_ask(), states)) == [dice.random() for _ in range(3)]
+
+
+def test_a_session_costs_elsewhere_where_its_endpoint_may_be_chosen() -> None:
+    states = [a_state(0), a_state(1), a_state(2)]
+    scorer = SessionAffinity(away=0.5)
+    assert scorer.score(replace(an_ask(), session_slot=1), states) == [0.5, 0.0, 0.5]
+    assert scorer.score(replace(an_ask(), session_slot=7), states) == []
+    assert scorer.score(an_ask(), states) == []

@@ -5,6 +5,7 @@ from tests.blocks import packed
 
 from headgate.model.ids import EndpointId, StreamId
 from headgate.model.requests import InferenceRequest, Usage
+from headgate.wire.digest import digest
 from headgate.wire.extproc import Settings
 from headgate.wire.native import logged, native_settings, request_of, usage_of
 from headgate.wire.parse import FORMATS
@@ -55,7 +56,7 @@ def test_a_request(slo: tuple[str | None, str | None], ttft_ms: float | None, tp
         fairness_id="team",
         slo_ttft_ms=ttft_ms,
         slo_tpot_ms=tpot_ms,
-        session="s",
+        session=digest("s"),
         body_bytes=400,
         unseen=True,
         media_tokens=1024,

@@ -99,7 +99,8 @@ def test_what_is_kept_of_headers_is_bounded_in_bytes() -> None:
     long = dict.fromkeys(("x-request-id", "x-session-id", OBJECTIVE[0], FAIRNESS_ID[0]), "é" * 10000)
     found = request({**CHAT, **long, ":path": "/" + "é" * 10_000 + "/v1/chat/completions"}, GOOD)
     assert found.api == "chat"
-    for value in (found.id, found.session, found.objective, found.fairness_id):
+    assert len(found.session or "") == 32
+    for value in (found.id, found.objective, found.fairness_id):
         assert value is not None
         assert len(value.encode()) == LONGEST_ID
     assert len(found.path.encode()) <= LONGEST_PATH

@@ -218,6 +218,14 @@ def _maybe(value: float | None) -> str:
     return "-" if value is None else seconds(value)
 
 
+SESSIONS = {
+    "new": "not seen before, or forgotten",
+    "kept": "where its last request went",
+    "moved": "not where its last request went: that endpoint is gone, unwell, full or dearer",
+}
+"""Of `Decision.session`, for people."""
+
+
 def headline(record: "DecisionRecord") -> "Iterator[str]":
     """Who asked for what, and where it went."""
     decision = record.decision
@@ -235,6 +243,8 @@ def headline(record: "DecisionRecord") -> "Iterator[str]":
             f"shares its cached prefix with {decision.sharers} in flight: "
             f"each is charged 1/{decision.sharers + 1} of the surcharge for a miss"
         )
+    if decision.session is not None:
+        yield f"session: {SESSIONS[decision.session]}"
     if decision.waited_s > 0:
         behind = decision.queued_behind
         place = "" if behind is None else f", {behind} before it when it came"

@@ -119,6 +119,8 @@ class Counts:
         self.series: dict[Key, Series] = {}
         self.shed: Counter[Shed] = Counter()
         """Refused requests."""
+        self.sessions: Counter[tuple[str, str]] = Counter()
+        """Routed requests that name a session, by pool and by what became of it."""
         self.scheduler = Histogram(SCHEDULER)
         """Seconds the machine needed for a decision."""
 
@@ -146,6 +148,8 @@ class Counts:
             series.running += 1
             series.routed += 1
             self._running[stream] = series
+            if decision.session is not None:
+                self.sessions[str(decision.pool), decision.session] += 1
         else:
             reason = decision.refused or "unknown"
             series.refused += 1

@@ -88,6 +88,7 @@ class _Counted(Collector):
         yield family
         yield from self._of_pools()
         yield self._shed()
+        yield self._sessions()
 
     def _of_pools(self) -> Iterable[Metric]:
         """By pool and model name, whatever the target."""
@@ -133,6 +134,16 @@ class _Counted(Collector):
         )
         for (pool, priority, objective, reason), count in self._counts.shed.items():
             family.add_metric((pool, str(priority), objective, reason), count)
+        return family
+
+    def _sessions(self) -> Metric:
+        family = CounterMetricFamily(
+            "headgate_session_requests",
+            "Requests of a session: new, kept (at the endpoint of its last one), moved (at another one)",
+            labels=("pool", "result"),
+        )
+        for labels, count in self._counts.sessions.items():
+            family.add_metric(labels, count)
         return family
 
     def _histograms(self, name: str, every: Mapping[Sequence[str], Sequence[Series]]) -> Iterable[Metric]:

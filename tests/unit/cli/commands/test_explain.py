@@ -147,6 +147,11 @@ def test_a_refusal_and_a_running_request() -> None:
     assert list(what_happened(running))[-1] == "still running"
 
 
+def test_what_became_of_a_session_is_said() -> None:
+    record = DecisionRecord(decision=replace(DECISION, session="kept"), wall_time=0.0)
+    assert "session: where its last request went" in list(headline(record))
+
+
 def test_pace_and_sharers_are_named_where_there_are_any() -> None:
     slow = replace(DECISION.candidates[1], pace=2.13)
     decision = replace(DECISION, sharers=12, candidates=(DECISION.candidates[2], slow))

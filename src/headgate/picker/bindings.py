@@ -1,0 +1,44 @@
+"""What was sent where, by the digest of its name: sessions and the like, bounded by number and by time."""
+
+from headgate.model.ids import EndpointId
+
+
+class Bindings:
+    """Digest → endpoint; the one that was used least recently goes first."""
+
+    def __init__(self, most: int, idle_s: float) -> None:
+        """At most *most* are kept, each until it was not used for *idle_s* seconds."""
+        self._most = most
+        self._idle_s = idle_s
+        self._found: dict[str, tuple[EndpointId, float]] = {}
+        """With the time of the last use; ordered by it."""
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def get(self, digest: str, now: float) -> EndpointId | None:
+        """Where it is bound to; None: nobody knows, or it was too long ago."""
+        found = self._found.get(digest)
+        if found is None:
+            return None
+        if now - found[1] > self._idle_s:
+            del self._found[digest]
+            return None
+        return found[0]
+
+    def put(self, digest: str, endpoint: EndpointId, now: float) -> None:
+        """It is bound to *endpoint* from now on, and was used now."""
+        found = self._found
+        found.pop(digest, None)
+        found[digest] = endpoint, now
+        while found:
+            oldest = next(iter(found))
+            if len(found) <= self._most and now - found[oldest][1] <= self._idle_s:
+                break
+            del found[oldest]
+
+    def check(self) -> None:
+        """Assert that the bounds hold and that the order is that of use."""
+        assert len(self._found) <= self._most
+        times = [used for _, used in self._found.values()]
+        assert times == sorted(times)
