@@ -1,6 +1,6 @@
 """What a change costs with many routes, through the real Envoy.
 
-    python -m benchmarks.controlplane [--routes 5000] [--output json]
+    python -m benchmarks.controlplane [--routes 5000] [--output json] [--lab]
 
 A row for no route, for a thousand and for `--routes` of them, each on a host of its own, and one for as many on
 one host; for every five routes there is a pool of ten endpoints. The controller has a process of its own and is
@@ -14,10 +14,10 @@ The last lines are the picker's longest step, during which its event loop stands
 """
 
 import argparse
-import http.client
 import json
 import random
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,7 +26,8 @@ from typing import Any
 from rich.table import Table
 from tests.live.harness.processes import Child, eventually, free_port
 
-from benchmarks.controlplane import objects
+from benchmarks.controlplane import lab, objects
+from benchmarks.controlplane.client import Client
 from benchmarks.controlplane.controller import Asked, cpu_s, resident_mib, serving
 from benchmarks.controlplane.picker import longest_step_ms
 from benchmarks.model_servers import model_servers
@@ -44,42 +45,11 @@ FIGURES = {
     "control_plane_mib": "control plane MiB",
     "envoy_mib": "Envoy MiB",
 }
-ROUTES_TO_A_POOL = 5
-CHANGES_A_SECOND = 50
-ANSWERED_S = 20.0
-POLL_S = 0.001
-
-
-class Client:
-    """One connection, which asks for one route."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWERED_S)
-
-    def status(self, host: str, path: str) -> int:
-        """Of the answer."""
-        try:
-            self._connection.request("GET", path, headers={"host": host})
-            answer = self._connection.getresponse()
-            answer.read()
-        except (OSError, http.client.HTTPException):
-            self._connection.close()
-            return 0
-        return answer.status
-
-    def answered_after_ms(self, host: str, path: str) -> float:
-        """Ask until the answer is good."""
-        start = time.monotonic()
-        while self.status(host, path) != 200:
-            if time.monotonic() > start + ANSWERED_S:
-                raise TimeoutError(f"{host}{path} is not answered")
-            time.sleep(POLL_S)
-        return (time.monotonic() - start) * 1000
 
 
 def measure(routes: int, one_host: bool, samples: int, changes: int) -> dict[str, float]:
     """One row: figure → its value."""
-    pools = max(1, routes // ROUTES_TO_A_POOL)
+    pools = max(1, routes // objects.ROUTES_TO_A_POOL)
     port = free_port()
     with tempfile.TemporaryDirectory() as name, model_servers(1) as urls, serving(Path(name), port) as asked:
         options = EnvoyOptions(binary=find_envoy(), folder=Path(name), concurrency=1)
@@ -94,12 +64,12 @@ def measure(routes: int, one_host: bool, samples: int, changes: int) -> dict[str
                 )
             took = new_routes(asked, client, samples, one_host)
             used = cpu_s(envoy.process.pid)
-            share = asked("endpoint_changes", changes, CHANGES_A_SECOND)
-            of_envoy = (cpu_s(envoy.process.pid) - used) * 100 * CHANGES_A_SECOND / changes
+            share = asked("endpoint_changes", changes, objects.CHANGES_A_SECOND)
+            of_envoy = (cpu_s(envoy.process.pid) - used) * 100 * objects.CHANGES_A_SECOND / changes
             return {
                 "new_route_p50_ms": statistics.median(took),
                 "new_route_p99_ms": sorted(took)[int(len(took) * 0.99)],
-                "endpoint_change_cpu_ms": share * 10 / CHANGES_A_SECOND,
+                "endpoint_change_cpu_ms": share * 10 / objects.CHANGES_A_SECOND,
                 "core_percent": share,
                 "envoy_core_percent": of_envoy,
                 "start_s": started,
@@ -142,12 +112,15 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=30, help="new routes of each row")
     parser.add_argument("--changes", type=int, default=200, help="endpoint changes of each row")
     parser.add_argument("--output", choices=("table", "json"), default="table")
+    parser.add_argument("--lab", action="store_true", help="against a real API server; see lab.py")
     asked = parser.parse_args()
+    if asked.lab:
+        sys.exit(lab.main(asked.routes, asked.samples, asked.changes, asked.output))
     found = {
         name: measure(count, one_host, asked.samples, asked.changes)
         for name, (count, one_host) in rows(asked.routes).items()
     }
-    most = max(1, asked.routes // ROUTES_TO_A_POOL)
+    most = max(1, asked.routes // objects.ROUTES_TO_A_POOL)
     stalls = {pools: longest_step_ms(pools, asked.samples) for pools in sorted({min(10, most), most})}
     if asked.output == "json":
         print(json.dumps(_report(asked.routes, found, stalls), indent=2))

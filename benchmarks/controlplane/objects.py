@@ -11,6 +11,9 @@ from headgate.model.objects import Object, Pod
 ENDPOINTS = 10
 """Of each pool."""
 
+ROUTES_TO_A_POOL = 5
+CHANGES_A_SECOND = 50
+
 LIVE = "live"
 """The ModelServer that answers."""
 

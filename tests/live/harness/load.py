@@ -52,7 +52,13 @@ async def one(http: aiohttp.ClientSession, url: str, stream: bool = True, tokens
 
 
 async def load(
-    url: str, during: Callable[[], Awaitable[None]], clients: int = 12, stream: bool = True, tokens: int = 20
+    url: str,
+    during: Callable[[], Awaitable[None]],
+    clients: int = 12,
+    stream: bool = True,
+    tokens: int = 20,
+    *,
+    any_certificate: bool = False,
 ) -> list[Seen]:
     """Closed loop of *clients* for as long as *during* runs, and two rounds after."""
     seen: list[Seen] = []
@@ -66,7 +72,8 @@ async def load(
 
     async with (
         aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=60), connector=aiohttp.TCPConnector(limit=0)
+            timeout=aiohttp.ClientTimeout(total=60),
+            connector=aiohttp.TCPConnector(limit=0, ssl=not any_certificate),
         ) as http,
         asyncio.TaskGroup() as group,
     ):
