@@ -59,7 +59,8 @@ def until(what: str, reached: Callable[[], Any], patience_s: float = PATIENCE_S)
 
 @contextlib.contextmanager
 def namespace(name: str) -> Iterator[str]:
-    """A namespace for a test, gone afterwards."""
+    """A namespace for a test, gone afterwards, once what drains in it has ended."""
+    kubectl("wait", "--for=delete", f"namespace/{name}", "--timeout=120s", check=False)
     kubectl("create", "namespace", name)
     try:
         yield name

@@ -12,7 +12,7 @@ from headgate.gateway import ir, resources
 from headgate.gateway.envoy import protos
 from headgate.gateway.indexes import INDEXES
 from headgate.gateway.plan import access, hosts, problems, scopes
-from headgate.gateway.plan.classes import Target, targets
+from headgate.gateway.plan.classes import Claim, Target, claim, our_classes, targets
 from headgate.gateway.plan.listeners import target_listeners
 from headgate.gateway.plan.results.of_objects import AnyResult, judged, judged_in, result
 from headgate.gateway.plan.summary import whole
@@ -72,6 +72,8 @@ class Update(msgspec.Struct, frozen=True):
     """Of the objects whose result is another; None: gone, or another controller's."""
     provisioned: Mapping[Identity, Provisioned] = msgspec.field(default_factory=dict)
     """Of the Gateways that are to be run by other objects."""
+    claims: Mapping[Identity, Claim | None] = msgspec.field(default_factory=dict)
+    """Of the GatewayClasses that are ours, where they are others; None: gone, or no longer ours."""
 
 
 class GatewayHalf:
@@ -99,6 +101,9 @@ class GatewayHalf:
         )
         self._results: Family[Identity, AnyResult | None] = Family(
             self.world, in_parts(judged_in) if follow_results else [], result
+        )
+        self._claims: Family[Identity, Claim | None] = Family(
+            self.world, [Node(our_classes, ())] if follow_results else [], claim
         )
         self.world.set(provisioning.TABLE, provisioning.KEY, provision)
         self._provisioned: Family[Identity, Provisioned] = Family(
@@ -131,6 +136,7 @@ class GatewayHalf:
         told = self._note(self._problems.refresh(stale)) | self._note(self._shadowed.refresh(stale))
         results = self._results.refresh(stale)
         provisioned = self._provisioned.refresh(stale)
+        claims = self._claims.refresh(stale)
         self._stale = {}
         for identity in (*results.changed, *results.gone):
             told |= self._failures.pop(("result", identity), None) is not None
@@ -161,6 +167,7 @@ class GatewayHalf:
             told,
             {**results.changed, **dict.fromkeys(results.gone)},
             {**provisioned.changed, **dict.fromkeys(provisioned.gone)},
+            {**claims.changed, **dict.fromkeys(claims.gone)},
         )
 
     @property

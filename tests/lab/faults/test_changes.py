@@ -1,14 +1,18 @@
 """What operators do on purpose while streams run: nobody notices."""
 
 import asyncio
+import base64
 import json
 import os
+import ssl
 import time
 from pathlib import Path
 
 from tests.lab import cluster as lab
 from tests.lab.faults.streams import NAMESPACE, during, failed, nothing, roll, until_served
+from tests.live.harness.certificates import Authority
 from tests.live.harness.load import load, summary
+from tests.manifests import Manifest
 
 from headgate.io.kube.client import Collection, KubeClient
 from headgate.io.kube.config import read_kubeconfig
@@ -99,3 +103,50 @@ async def test_the_readiness_of_servers_flaps(url: str) -> None:
     for each in others:
         mark(each, True)
     assert not failed(seen)
+
+
+def pair_of(authority: Authority) -> Manifest:
+    """A Secret with a fresh certificate."""
+    pair = authority.sign("secure.example.com")
+    data = {
+        "tls.crt": base64.b64encode(pair.chain).decode(),
+        "tls.key": base64.b64encode(pair.key).decode(),
+    }
+    meta = {"name": "secure"}
+    return {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": meta, "data": data}
+
+
+async def test_the_certificate_of_a_listener_is_replaced(url: str) -> None:
+    """Again and again; connections that are there stay, new ones are shown the new one."""
+    assert url
+    authority = Authority()
+    tls = {"certificateRefs": [{"name": "secure"}]}
+    listener = {"name": "https", "port": 443, "protocol": "HTTPS", "tls": tls}
+    secure = lab.gateway("secure", listeners=[listener])
+    lab.apply(NAMESPACE, pair_of(authority), secure, lab.route("secure", "secure", {"closed": 1}, "/v1"))
+    address = lab.address(NAMESPACE, "secure")
+    shown: list[str] = []
+
+    def show() -> str:
+        return ssl.get_server_certificate((address, 443))
+
+    def replace() -> None:
+        for _ in range(5):
+            shown.append(show())
+            lab.apply(NAMESPACE, pair_of(authority))
+            lab.until("another certificate", lambda: show() != shown[-1])
+
+    async def replacing() -> None:
+        await asyncio.sleep(1)
+        await asyncio.to_thread(replace)
+        await asyncio.sleep(2)
+
+    for _ in range(60):
+        if not failed(await load(f"https://{address}", nothing, clients=2, any_certificate=True)):
+            break
+        await asyncio.sleep(0.5)
+    seen = await load(f"https://{address}", replacing, clients=8, any_certificate=True)
+    summary("the certificate of a listener replaced 5 times", seen)
+    lab.kubectl("-n", NAMESPACE, "delete", "httproute/secure", "gateway/secure", "secret/secure")
+    assert not failed(seen) and len(seen) > 50
+    assert len(set(shown)) == 5

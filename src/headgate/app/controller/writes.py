@@ -11,6 +11,7 @@ import msgspec
 
 from headgate.app.controller.certificates import Certificates
 from headgate.gateway.half import Provisioned, Update
+from headgate.gateway.plan.classes import Claim
 from headgate.gateway.provision.addresses import Refused, missing
 from headgate.gateway.provision.objects import GATEWAY_LABEL, MANAGED, MANAGED_LABEL, Wanted
 from headgate.gateway.provision.settings import ProvisionSettings
@@ -24,6 +25,9 @@ from headgate.io.kube.status import StatusWriter
 from headgate.model.meta import GATEWAY_GROUP, Identity
 
 LEASE = "headgate-controller"
+
+FINALIZER = "gateway-exists-finalizer.gateway.networking.k8s.io"
+"""The Gateway API's: keeps a GatewayClass while Gateways have it."""
 
 Addresses = tuple[tuple[str, str], ...]
 """Type and value of each address of a Gateway."""
@@ -90,6 +94,8 @@ class ClusterWrites:
                 self._applier.want(identity, None)
             if identity not in update.results:
                 self._tell(identity)
+        for each, claim in update.claims.items():
+            self._applier.want(each, None if claim is None else marked(each.name, claim))
         changes: dict[Identity, Json | None] = {}
         for each, found in update.results.items():
             changes[each] = None if found is None else msgspec.to_builtins(found)
@@ -109,7 +115,8 @@ class ClusterWrites:
             if self.provision is not None:
                 await self.certificates.start()
                 self.started.set()
-                tasks.create_task(self._applier.run())
+            tasks.create_task(self._applier.run())
+            if self.provision is not None:
                 tasks.create_task(self.certificates.run(lambda: self._election.leading))
 
     def _lead(self, leading: bool) -> None:
@@ -147,6 +154,14 @@ class ClusterWrites:
         asked = wanted.asked if isinstance(wanted, Wanted) else ()
         lacking = missing(asked, (value for _, value in addresses))
         return with_addresses(found if lacking is None else with_refusal(found, lacking), addresses)
+
+
+def marked(name: str, claim: Claim) -> Owned:
+    """A GatewayClass with our finalizer for as long as Gateways have it."""
+    finalizers = {"finalizers": [FINALIZER]} if claim.in_use else {}
+    meta = {"name": name, "uid": claim.uid, **finalizers}
+    made = {"apiVersion": f"{GATEWAY_GROUP}/v1", "kind": "GatewayClass", "metadata": meta}
+    return Owned("", name, (made,), shared=True)
 
 
 def with_refusal(status: Json, why: Refused) -> Json:

@@ -1,5 +1,7 @@
 """Which Gateways are ours, and which Envoy serves them: the *target*."""
 
+import msgspec
+
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import pickers
 from headgate.model.meta import Identity
@@ -40,6 +42,39 @@ def our_gateways(world: Store) -> tuple[Identity, ...]:
     """Gateways of our class, the oldest first."""
     found = [each for each in world.kind(Gateway) if world.get(foreign_controller, each) is None]
     return tuple(sorted(found, key=lambda each: world.get(age_key, each)))
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What a class of ours is to be marked with."""
+
+    uid: str
+    in_use: bool
+    """Gateways have it, so that it must not go: without it they would be nobody's."""
+
+
+def our_classes(world: Store) -> frozenset[Identity]:
+    """GatewayClasses of this controller."""
+    found = {each: world.any_object(each) for each in world.kind(GatewayClass)}
+    ours = settings(world).controller
+    return frozenset(
+        identity
+        for identity, each in found.items()
+        if isinstance(each, GatewayClass) and each.spec.controller_name == ours
+    )
+
+
+def classes_in_use(world: Store) -> frozenset[str]:
+    """Names of classes that Gateways have."""
+    found = (world.any_object(each) for each in world.kind(Gateway))
+    return frozenset(each.spec.gateway_class_name for each in found if isinstance(each, Gateway))
+
+
+def claim(world: Store, its_class: Identity) -> Claim | None:
+    """None: it is gone."""
+    found = world.any_object(its_class)
+    if found is None:
+        return None
+    return Claim(found.metadata.uid, its_class.name in world.get(classes_in_use))
 
 
 def age_key(world: Store, identity: Identity) -> tuple[str, str, str]:

@@ -22,6 +22,7 @@ Json = Mapping[str, Any]
 PLURALS: Mapping[str, str] = {
     "ConfigMap": "configmaps",
     "Deployment": "deployments",
+    "GatewayClass": "gatewayclasses",
     "HorizontalPodAutoscaler": "horizontalpodautoscalers",
     "PodDisruptionBudget": "poddisruptionbudgets",
     "Secret": "secrets",
@@ -44,13 +45,15 @@ class Owned(msgspec.Struct, frozen=True):
     namespace: str
     name: str
     objects: tuple[Json, ...]
+    shared: bool = False
+    """Others make the objects; what is said here is added to them."""
 
 
 def path_of(made: Json) -> str:
     """Where an object is applied to."""
     group, _, version = made["apiVersion"].rpartition("/")
     meta = made["metadata"]
-    return Collection(group, version, PLURALS[made["kind"]]).path(meta["namespace"], meta["name"])
+    return Collection(group, version, PLURALS[made["kind"]]).path(meta.get("namespace", ""), meta["name"])
 
 
 class Applier:
@@ -93,10 +96,11 @@ class Applier:
             self.again(owner)
         self._wake.set()
 
-    async def apply(self, made: Json) -> None:
-        """Make one object what it is to be. Raises ApiError, also where another made one of that name."""
+    async def apply(self, made: Json, *, shared: bool = False) -> None:
+        """Make one object what it is to be. Raises ApiError, also where another made one of that name and it
+        is not *shared*."""
         path = path_of(made)
-        if path not in self._ours:
+        if path not in self._ours and not shared:
             await self._refuse_others(made, path)
             self._ours.add(path)
         await self._client.patch(path, made, "apply", force=True)
@@ -141,11 +145,13 @@ class Applier:
             if self._before is not None:
                 await self._before(owner)
             for each in owned.objects:
-                await self.apply(each)
-            await self._remove(owned)
+                await self.apply(each, shared=owned.shared)
+            if not owned.shared:
+                await self._remove(owned)
         except ApiError as error:
             if owner not in self.trouble or self.trouble[owner].reason != error.reason:
-                log.warning("%s: what runs it cannot be made: %s", owner, error)
+                what = "its finalizer cannot be written" if owned.shared else "what runs it cannot be made"
+                log.warning("%s: %s: %s", owner, what, error)
             self.trouble[owner] = error
             failures = self._failures[owner] = self._failures.get(owner, 0) + 1
             if owner in self._wanted:
@@ -153,7 +159,7 @@ class Applier:
         else:
             self._failures.pop(owner, None)
             if self.trouble.pop(owner, None) is not None:
-                log.info("%s: what runs it was made", owner)
+                log.info("%s: %s", owner, "marked" if owned.shared else "what runs it was made")
 
     async def _remove(self, owned: Owned) -> None:
         """Delete what it once wanted, and no longer does; never what another made."""

@@ -55,6 +55,7 @@ _ANSWERED = frozenset(
 """Kinds whose status is written."""
 
 _MADE: Mapping[tuple[str, str], tuple[str, ...]] = {
+    (meta.GATEWAY_GROUP, "gatewayclasses"): ("patch",),
     ("", "configmaps"): ("create", "get", "patch"),
     ("", "secrets"): ("create", "get", "patch"),
     ("", "serviceaccounts"): ("create", "get", "patch"),
@@ -63,7 +64,7 @@ _MADE: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("autoscaling", "horizontalpodautoscalers"): ("create", "get", "patch", "delete"),
     ("policy", "poddisruptionbudgets"): ("create", "get", "patch", "delete"),
 }
-"""What Gateways are run by → what is done to it."""
+"""What Gateways are run by, and their classes → what is done to it."""
 
 MAY: Sequence[tuple[str, str, str, str]] = (
     *(

@@ -83,6 +83,9 @@ REFERRED: Mapping[str, Followed] = {
 WITH_STATUS = ("Pod", "InferencePoolImport")
 """Kinds whose status is an input."""
 
+WITH_UID = ("Gateway", "GatewayClass")
+"""Kinds whose objects are named by what we write."""
+
 ANNOTATIONS = tuple(
     f"{group}/"
     for group in (meta.HEADGATE_GROUP, meta.INFERENCE_GROUP, meta.INFERENCE_X_GROUP, meta.LLM_D_GROUP)
@@ -120,7 +123,7 @@ def read(followed: Followed, version: str, raw: Mapping[str, Any]) -> Decoded:
         kept.pop("spec", None)
     found = metadata_of(raw)
     metadata = {key: found[key] for key in _METADATA if key in found}
-    if followed.kind == "Gateway" and "uid" in found:
+    if followed.kind in WITH_UID and "uid" in found:
         metadata["uid"] = found["uid"]
     notes = metadata.get("annotations")
     if isinstance(notes, Mapping):

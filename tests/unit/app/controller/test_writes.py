@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from headgate.app.controller.writes import addresses_of, with_addresses, with_condition
+from headgate.app.controller.writes import FINALIZER, addresses_of, marked, with_addresses, with_condition
+from headgate.gateway.plan.classes import Claim
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,10 @@ def test_addresses_and_reasons_are_put_into_a_status() -> None:
     ]
     already = {"conditions": [{"type": "Programmed", "status": "False", "reason": "Invalid", "message": "m"}]}
     assert with_condition(already, ("Programmed",), "AddressNotAssigned", "none yet") == already
+
+
+def test_a_class_has_the_finalizer_while_gateways_have_it() -> None:
+    used, unused = marked("headgate", Claim("u1", True)), marked("headgate", Claim("u1", False))
+    assert used.shared and unused.shared, "others made it"
+    assert used.objects[0]["metadata"] == {"name": "headgate", "uid": "u1", "finalizers": [FINALIZER]}
+    assert unused.objects[0]["metadata"] == {"name": "headgate", "uid": "u1"}

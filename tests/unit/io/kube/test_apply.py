@@ -15,6 +15,7 @@ from headgate.io.kube.config import Access
 from headgate.model.meta import Identity
 
 OWNER = Identity("Gateway", "default", "gate", "gateway.networking.k8s.io")
+OTHER = Identity("Gateway", "default", "other", "gateway.networking.k8s.io")
 
 
 def service(port: int = 80, **labels: str) -> dict[str, Any]:
@@ -87,3 +88,23 @@ async def test_what_fails_is_tried_again(lab: tuple[ApiServer, Applier]) -> None
     await until(lambda: OWNER in applier.trouble)
     api.refused.clear()
     await until(lambda: port(api) == 80 and OWNER not in applier.trouble)
+
+
+async def test_what_others_made_may_be_added_to_and_stays_when_nothing_is_added(
+    lab: tuple[ApiServer, Applier],
+) -> None:
+    api, applier = lab
+    foreign = service(9999)
+    del foreign["metadata"]["labels"]
+    api.put(foreign)
+    applier.lead(True)
+    added = service(8080)
+    del added["metadata"]["labels"]
+    applier.want(OWNER, Owned("default", "gate-headgate", (added,), shared=True))
+    await until(lambda: port(api) == 8080)
+    applier.want(OWNER, Owned("default", "gate-headgate", (), shared=True))
+    applier.want(
+        OTHER, Owned("default", "other", ({**added, "metadata": {**added["metadata"], "name": "other"}},))
+    )
+    await until(lambda: api.get("services", "other"))
+    assert port(api) == 8080 and not applier.trouble
