@@ -26,7 +26,7 @@ contents = st.fixed_dictionaries(
 
 
 def make(content: dict[str, object]) -> Wanted:
-    """A target whose routes name only clusters that it has, as the translator makes them."""
+    """A data plane whose routes name only clusters that it has, as the translator makes them."""
     clusters: dict[str, int] = content["clusters"]  # type: ignore[assignment]
     routes: dict[str, set[str]] = content["routes"]  # type: ignore[assignment]
     bad: set[str] = content["bad"]  # type: ignore[assignment]

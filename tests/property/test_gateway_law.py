@@ -12,7 +12,7 @@ from tests.live.harness.certificates import Authority
 
 from headgate.gateway import resources
 from headgate.gateway.half import GatewayHalf
-from headgate.gateway.plan.classes import targets
+from headgate.gateway.plan.classes import dataplanes
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import translate
 from headgate.manifests.decode import decode
@@ -278,7 +278,7 @@ STORY = st.lists(
 def served(half: GatewayHalf) -> Mapping[str, Any]:
     """Every resource as JSON, by its key."""
     world = half.world
-    keys = sorted(key for target in world.get(targets) for key in world.get(resources.keys, target))
+    keys = sorted(key for each in world.get(dataplanes) for key in world.get(resources.keys, each))
     return {str(key[1:]): world.get(resources.as_json, key) for key in keys}
 
 

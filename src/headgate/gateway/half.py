@@ -12,8 +12,8 @@ from headgate.gateway import ir, resources
 from headgate.gateway.envoy import protos
 from headgate.gateway.indexes import INDEXES
 from headgate.gateway.plan import access, hosts, problems, scopes
-from headgate.gateway.plan.classes import Claim, Target, claim, our_classes, targets
-from headgate.gateway.plan.listeners import target_listeners
+from headgate.gateway.plan.classes import Claim, Dataplane, claim, dataplanes, our_classes
+from headgate.gateway.plan.listeners import dataplane_listeners
 from headgate.gateway.plan.results.of_objects import AnyResult, judged, judged_in, result
 from headgate.gateway.plan.summary import whole
 from headgate.gateway.provision import desired as provisioning
@@ -52,8 +52,8 @@ def note_settled(world: Store) -> None:
 def _bound_ports(world: Store) -> frozenset[int]:
     return frozenset(
         each.port
-        for target in world.get(targets)
-        for each in world.get(target_listeners, target)
+        for dataplane in world.get(dataplanes)
+        for each in world.get(dataplane_listeners, dataplane)
         if each.served
     )
 
@@ -65,7 +65,7 @@ Provisioned = Wanted | str | None
 class Update(msgspec.Struct, frozen=True):
     """What is new."""
 
-    changes: Mapping[Target, Changes]
+    changes: Mapping[Dataplane, Changes]
     """Of the resources of each Envoy."""
     problems_changed: bool
     results: Mapping[Identity, AnyResult | None] = msgspec.field(default_factory=dict)
@@ -96,7 +96,7 @@ class GatewayHalf:
         self._problems: Family[Identity, tuple[Problem, ...]] = Family(
             self.world, in_parts(problems.judged_in), problems.problems_of
         )
-        self._shadowed: Family[tuple[Target, str, str], tuple[Problem, ...]] = Family(
+        self._shadowed: Family[tuple[Dataplane, str, str], tuple[Problem, ...]] = Family(
             self.world, [Node(scopes.hosts_in, (group,)) for group in scopes.ALL_GROUPS], hosts.shadowed
         )
         self._results: Family[Identity, AnyResult | None] = Family(
@@ -116,7 +116,7 @@ class GatewayHalf:
         """What has to be looked at again."""
         self._with_problems: dict[object, tuple[Problem, ...]] = {}
         """Of each object and each host that there is something to say of."""
-        self._linger: dict[Target, Linger] = {}
+        self._linger: dict[Dataplane, Linger] = {}
         self._failures: dict[object, Problem] = {}
         """Computations that raised: bugs of ours, by what they were to say something of."""
 
@@ -148,22 +148,25 @@ class GatewayHalf:
         for key, error in found.failed.items():
             self._failures[key] = _bug(f"{key[1]} {key[2]}", error)
             told = True
-        changes: dict[Target, tuple[dict[tuple[Kind, str], Resource], list[tuple[Kind, str]]]] = {}
+        changes: dict[Dataplane, tuple[dict[tuple[Kind, str], Resource], list[tuple[Kind, str]]]] = {}
         for key, each in found.changed.items():
-            target, kind, name = key
+            dataplane, kind, name = key
             if kind == "endpoint":
-                each = self._lingering(target, each, self.world.get(resources.as_json, key), now)
-            changes.setdefault(target, ({}, []))[0][kind, name] = each
-        for target, kind, name in found.gone:
-            if kind == "endpoint" and target in self._linger:
-                self._linger[target].gone(name)
-            changes.setdefault(target, ({}, []))[1].append((kind, name))
-        for target, linger in self._linger.items():
+                each = self._lingering(dataplane, each, self.world.get(resources.as_json, key), now)
+            changes.setdefault(dataplane, ({}, []))[0][kind, name] = each
+        for dataplane, kind, name in found.gone:
+            if kind == "endpoint" and dataplane in self._linger:
+                self._linger[dataplane].gone(name)
+            changes.setdefault(dataplane, ({}, []))[1].append((kind, name))
+        for dataplane, linger in self._linger.items():
             for name, json in linger.expired(now).items():
-                changes.setdefault(target, ({}, []))[0]["endpoint", name] = assigned(name, json)
+                changes.setdefault(dataplane, ({}, []))[0]["endpoint", name] = assigned(name, json)
         self.world.collect()
         return Update(
-            {target: Changes(tuple(new.values()), tuple(gone)) for target, (new, gone) in changes.items()},
+            {
+                dataplane: Changes(tuple(new.values()), tuple(gone))
+                for dataplane, (new, gone) in changes.items()
+            },
             told,
             {**results.changed, **dict.fromkeys(results.gone)},
             {**provisioned.changed, **dict.fromkeys(provisioned.gone)},
@@ -171,25 +174,25 @@ class GatewayHalf:
         )
 
     @property
-    def targets(self) -> frozenset[Target]:
+    def dataplanes(self) -> frozenset[Dataplane]:
         """Every Envoy there is to be."""
-        return self.world.get(targets)
+        return self.world.get(dataplanes)
 
     @property
     def due(self) -> float | None:
         """When to refresh although nothing changed."""
         return min((each.due for each in self._linger.values() if each.due is not None), default=None)
 
-    def _lingering(self, target: Target, wanted: Resource, assignment: Json, now: float) -> Resource:
+    def _lingering(self, dataplane: Dataplane, wanted: Resource, assignment: Json, now: float) -> Resource:
         """The endpoints of a cluster, with those that just left. *wanted* is made of *assignment*."""
-        linger = self._linger.setdefault(target, Linger())
+        linger = self._linger.setdefault(dataplane, Linger())
         found = linger.changed(wanted.name, assignment, now)
         return wanted if found is assignment else assigned(wanted.name, found)
 
     def made_of(self, resource: str) -> frozenset[Identity]:
         """Objects that a resource (`kind name`) came to be by, in any Envoy."""
         kind, _, name = resource.partition(" ")
-        nodes = (Node(resources.one, ((target, kind, name),)) for target in self.world.get(targets))
+        nodes = (Node(resources.one, ((dataplane, kind, name),)) for dataplane in self.world.get(dataplanes))
         facts = (fact for node in nodes for fact in self.world.facts_of(node))
         return frozenset(
             each for fact in facts if isinstance(fact, tuple) for each in fact if isinstance(each, Identity)
@@ -230,7 +233,7 @@ def assigned(name: str, assignment: Json) -> Resource:
 
 
 def _all_keys(world: Store) -> frozenset[resources.Key]:
-    return frozenset().union(*(world.get(resources.keys, target) for target in world.get(targets)))
+    return frozenset().union(*(world.get(resources.keys, dataplane) for dataplane in world.get(dataplanes)))
 
 
 def _bug(what: str, error: Exception) -> Problem:

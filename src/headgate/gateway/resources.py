@@ -33,7 +33,7 @@ from headgate.gateway.plan.attachment import attachments, routes_of
 from headgate.gateway.plan.backend_refs import by_cluster
 from headgate.gateway.plan.base_models import in_namespace
 from headgate.gateway.plan.certificates import client_certificate, pair
-from headgate.gateway.plan.classes import Target, gateways_of, settings
+from headgate.gateway.plan.classes import Dataplane, gateways_of, settings
 from headgate.gateway.plan.listeners import Table, bound_port, table, tables
 from headgate.gateway.plan.routes import any_relayed, backends_of, planned
 from headgate.gateway.plan.scopes import ALL_GROUPS, domains_in, elsewhere, grouped, wildcards
@@ -45,7 +45,7 @@ from headgate.model.meta import Identity
 from headgate.model.store import BUCKETS, Store
 from headgate.model.tls_material import Pair
 
-Key = tuple[Target, Kind, str]
+Key = tuple[Dataplane, Kind, str]
 """A resource: the Envoy that it is for, its kind, its name."""
 
 
@@ -72,34 +72,34 @@ class RenderedHost(msgspec.Struct, frozen=True):
     clusters: frozenset[str]
 
 
-def keys(world: Store, target: Target) -> frozenset[Key]:
+def keys(world: Store, dataplane: Dataplane) -> frozenset[Key]:
     """Every resource that one Envoy is to have."""
     return frozenset(
-        (target, kind, name) for kind, found in world.get(names_of, target).items() for name in found
+        (dataplane, kind, name) for kind, found in world.get(names_of, dataplane).items() for name in found
     )
 
 
-def names_of(world: Store, target: Target) -> Mapping[Kind, frozenset[str]]:
+def names_of(world: Store, dataplane: Dataplane) -> Mapping[Kind, frozenset[str]]:
     """Kind → names of the resources that one Envoy is to have."""
-    found = world.get(tables, target)
+    found = world.get(tables, dataplane)
     probed = {probe.NAME} if settings(world).probe_socket is not None else set()
-    used = world.get(used_clusters, target)
+    used = world.get(used_clusters, dataplane)
     assigned = {each for each in used if each not in (names.OWN_PICKER, names.RELAY)}
     own = probed | ({relay.NAME} & used)
     tokens = (each.uri for _, each in world.get(access.token_policies))
     issuers = {envoy_access.issuer_cluster(uri) for uri in tokens if uri is not None}
     certificates = {names.certificate(each) for table in found for each in table.certificates}
-    client = world.get(client_secret, target)
+    client = world.get(client_secret, dataplane)
     if client is not None:
         certificates.add(client)
     return {
         "secret": frozenset(certificates),
         "listener": frozenset(own | {listener_name(each) for each in found}),
-        "route": frozenset(own | {each.name for each in found if not grouped(world, target, each.name)}),
+        "route": frozenset(own | {each.name for each in found if not grouped(world, dataplane, each.name)}),
         "scope": frozenset(
             scopes.name(each.name, group)
             for each in found
-            if grouped(world, target, each.name)
+            if grouped(world, dataplane, each.name)
             for group in ALL_GROUPS
         ),
         "cluster": frozenset(used | issuers | {names.OWN_PICKER}),
@@ -109,31 +109,31 @@ def names_of(world: Store, target: Target) -> Mapping[Kind, frozenset[str]]:
 
 def one(world: Store, key: Key) -> Resource:
     """A resource, ready to be sent."""
-    target, kind, name = key
+    dataplane, kind, name = key
     if kind == "route" and name not in (probe.NAME, relay.NAME):
-        return world.get(_route_resource, target, name)
+        return world.get(_route_resource, dataplane, name)
     if kind == "scope":
-        return world.get(_scope_resource, target, name)
+        return world.get(_scope_resource, dataplane, name)
     json = world.get(as_json, key)
     return resource(kind, name, json, protos.serialized(kind, json))
 
 
 def as_json(world: Store, key: Key) -> Json:
     """A resource as protobuf JSON: for people, and to be serialized where it is not put together of parts."""
-    target, kind, name = key
+    dataplane, kind, name = key
     match kind:
         case "listener":
-            return _listener(world, target, name)
+            return _listener(world, dataplane, name)
         case "route":
-            return _route_json(world, target, name)
+            return _route_json(world, dataplane, name)
         case "cluster":
-            return _cluster(world, target, name)
+            return _cluster(world, dataplane, name)
         case "endpoint":
             return _assignment(world, name)
         case "secret":
             return _secret(world, name)
         case "scope":
-            return _scope_json(world, target, name)
+            return _scope_json(world, dataplane, name)
         case _:
             assert_never(kind)
 
@@ -143,20 +143,20 @@ def listener_name(table: Table) -> str:
     return table.name.partition("/")[0]
 
 
-def _listener(world: Store, target: Target, name: str) -> Json:
+def _listener(world: Store, dataplane: Dataplane, name: str) -> Json:
     told = settings(world)
     if name == probe.NAME:
         assert told.probe_socket is not None
         return probe.listener(told.probe_socket, told)
     if name == relay.NAME:
         return listeners.relay_listener(told)
-    found = [each for each in world.get(tables, target) if listener_name(each) == name]
+    found = [each for each in world.get(tables, dataplane) if listener_name(each) == name]
     tokens = world.get(access.token_policies)
     return listeners.listener(name, found[0].port, [_chain(world, each) for each in found], told, tokens)
 
 
 def _chain(world: Store, found: Table) -> listeners.Chain:
-    in_groups = grouped(world, found.target, found.name)
+    in_groups = grouped(world, found.dataplane, found.name)
     if found.scheme == "http":
         return listeners.Chain(found.name, grouped=in_groups)
     return listeners.Chain(
@@ -217,12 +217,12 @@ def _unread(route: Json) -> Json:
     return {**route, "typed_per_filter_config": {**own, **model_routing.switched_off()}}
 
 
-def host_rules(world: Store, target: Target, name: str, domain: str) -> list[RenderedRule]:
+def host_rules(world: Store, dataplane: Dataplane, name: str, domain: str) -> list[RenderedRule]:
     """The Envoy routes of one host of a table, in order; where models are matched, with what answers last."""
-    at = position(world, world.get(table, target, name))
-    places = world.get(hosts.host, target, name, domain).rules
+    at = position(world, world.get(table, dataplane, name))
+    places = world.get(hosts.host, dataplane, name, domain).rules
     found = [world.get(rendered, each.route, at)[each.number] for each in places]
-    if not world.get(some_rule, target, name, "by_model"):
+    if not world.get(some_rule, dataplane, name, "by_model"):
         return found
     matches = [each.match for each in found]
     needed = model_routing.must_be_read(matches)
@@ -230,15 +230,15 @@ def host_rules(world: Store, target: Target, name: str, domain: str) -> list[Ren
         each if read else world.get(rendered_unread, place.route, at)[place.number]
         for place, each, read in zip(places, found, needed, strict=True)
     ]
-    last = model_answers.last_routes(matches, world.get(base_models, target))
+    last = model_answers.last_routes(matches, world.get(base_models, dataplane))
     first = _models(world, [world.get(planned, each.route).rules[each.number].rule for each in places], at)
     return [*first, *found, *(_rendered(json["match"], (json,), frozenset()) for json in last)]
 
 
-def _host(world: Store, target: Target, name: str, domain: str) -> RenderedHost:
-    found = host_rules(world, target, name, domain)
+def _host(world: Store, dataplane: Dataplane, name: str, domain: str) -> RenderedHost:
+    found = host_rules(world, dataplane, name, domain)
     bodies = (*(each.before_body for each in found), *(each.body for each in found))
-    body = encode.host(_outer_host(world, target, name, domain), bodies)
+    body = encode.host(_outer_host(world, dataplane, name, domain), bodies)
     return RenderedHost(body, frozenset().union(*(each.clusters for each in found)))
 
 
@@ -263,52 +263,57 @@ def _models(world: Store, rules: Sequence[ir.Rule], at: Position) -> Iterator[Re
         yield _rendered(json["match"], (json,), frozenset((*pools, names.OWN_PICKER)))
 
 
-def _outer_host(world: Store, target: Target, name: str, domain: str) -> Json:
-    return routes.host(domain, settings(world), world.get(who_may_call, target, name, domain))
+def _outer_host(world: Store, dataplane: Dataplane, name: str, domain: str) -> Json:
+    return routes.host(domain, settings(world), world.get(who_may_call, dataplane, name, domain))
 
 
-def who_may_call(world: Store, target: Target, name: str, domain: str) -> ir.Access | None:
+def who_may_call(world: Store, dataplane: Dataplane, name: str, domain: str) -> ir.Access | None:
     """What holds for a host, where its routes say nothing.
 
     Where models are matched, Envoy settles whether keys are looked at by its first choice of a route, before
     it knows the model. So a host of which one route is for clients of its own is closed to all others there.
     """
-    its_host = world.get(hosts.host, target, name, domain)
+    its_host = world.get(hosts.host, dataplane, name, domain)
     owner = its_host.owner
     found = None if owner is None else world.get(access.of_listener, owner.gateway, owner.owner, owner.name)
-    if found is None and world.get(some_rule, target, name, "by_model"):
+    if found is None and world.get(some_rule, dataplane, name, "by_model"):
         for each in its_host.rules:
             if world.get(access.of_route, each.route) is not None:
                 return ir.Access("routes of their own")
     return found
 
 
-def _route_resource(world: Store, target: Target, name: str) -> Resource:
-    others = _misdirected(world, target, name)
+def _route_resource(world: Store, dataplane: Dataplane, name: str) -> Resource:
+    others = _misdirected(world, dataplane, name)
     found = _configuration(
-        world, target, name, _ordered_domains(world, target, name), others, _outer(world, target, name)
+        world,
+        dataplane,
+        name,
+        _ordered_domains(world, dataplane, name),
+        others,
+        _outer(world, dataplane, name),
     )
     return _of_body("route", name, found.body, found.clusters)
 
 
-def _scope_resource(world: Store, target: Target, name: str) -> Resource:
+def _scope_resource(world: Store, dataplane: Dataplane, name: str) -> Resource:
     its_table, group = scopes.parts(name)
     found = _configuration(
         world,
-        target,
+        dataplane,
         its_table,
-        _ordered_in_group(world, target, its_table, group),
-        _misdirected_in(world, target, its_table, group),
-        scopes.configuration(name, _outer(world, target, its_table)),
+        _ordered_in_group(world, dataplane, its_table, group),
+        _misdirected_in(world, dataplane, its_table, group),
+        scopes.configuration(name, _outer(world, dataplane, its_table)),
     )
     return _of_body("scope", name, encode.scope(scopes.outer(name), found.body), found.clusters)
 
 
 def _configuration(
-    world: Store, target: Target, name: str, domains: Iterable[str], others: Iterable[Json], outer: Json
+    world: Store, dataplane: Dataplane, name: str, domains: Iterable[str], others: Iterable[Json], outer: Json
 ) -> RenderedHost:
     """A route configuration of hosts of a table, and of *others*, which are whole."""
-    found = [world.get(_host, target, name, each) for each in domains]
+    found = [world.get(_host, dataplane, name, each) for each in domains]
     hosts = (*(each.body for each in found), *(encode.host(each, ()) for each in others))
     named = frozenset[str]().union(*(each.clusters for each in found))
     return RenderedHost(encode.configuration(outer, hosts), named)
@@ -318,7 +323,7 @@ def _of_body(kind: Kind, name: str, body: bytes, clusters: frozenset[str]) -> Re
     return Resource(kind=kind, name=name, version=version(body), body=body, names_clusters=clusters)
 
 
-def _route_json(world: Store, target: Target, name: str) -> Json:
+def _route_json(world: Store, dataplane: Dataplane, name: str) -> Json:
     if name == probe.NAME:
         return probe.configuration(
             pool
@@ -326,28 +331,28 @@ def _route_json(world: Store, target: Target, name: str) -> Json:
             if (pool := world.get(topology.pool_settings, key)) is not None
         )
     if name == relay.NAME:
-        parts = (world.get(_relays_of_bucket, target, number) for number in range(BUCKETS))
+        parts = (world.get(_relays_of_bucket, dataplane, number) for number in range(BUCKETS))
         relays = [each for part in parts for each in part]
         return relay.configuration(relays, settings(world).body_limit_bytes)
-    domains, others = _ordered_domains(world, target, name), _misdirected(world, target, name)
-    return {**_outer(world, target, name), **_configuration_json(world, target, name, domains, others)}
+    domains, others = _ordered_domains(world, dataplane, name), _misdirected(world, dataplane, name)
+    return {**_outer(world, dataplane, name), **_configuration_json(world, dataplane, name, domains, others)}
 
 
-def _scope_json(world: Store, target: Target, name: str) -> Json:
+def _scope_json(world: Store, dataplane: Dataplane, name: str) -> Json:
     its_table, group = scopes.parts(name)
-    domains = _ordered_in_group(world, target, its_table, group)
-    others = _misdirected_in(world, target, its_table, group)
-    found = _configuration_json(world, target, its_table, domains, others)
-    inline = {**scopes.configuration(name, _outer(world, target, its_table)), **found}
+    domains = _ordered_in_group(world, dataplane, its_table, group)
+    others = _misdirected_in(world, dataplane, its_table, group)
+    found = _configuration_json(world, dataplane, its_table, domains, others)
+    inline = {**scopes.configuration(name, _outer(world, dataplane, its_table)), **found}
     return {**scopes.outer(name), "route_configuration": inline}
 
 
 def _configuration_json(
-    world: Store, target: Target, name: str, domains: Iterable[str], others: Iterable[Json]
+    world: Store, dataplane: Dataplane, name: str, domains: Iterable[str], others: Iterable[Json]
 ) -> Json:
     found = [
-        _outer_host(world, target, name, domain)
-        | {"routes": _in_order(host_rules(world, target, name, domain))}
+        _outer_host(world, dataplane, name, domain)
+        | {"routes": _in_order(host_rules(world, dataplane, name, domain))}
         for domain in domains
     ]
     return {"virtual_hosts": [*found, *others]}
@@ -358,22 +363,22 @@ def _in_order(rules: list[RenderedRule]) -> list[Json]:
     return before + [one for each in rules for one in each.json]
 
 
-def _outer(world: Store, target: Target, name: str) -> Json:
-    modelled = world.get(some_rule, target, name, "by_model")
-    fallbacks = world.get(some_rule, target, name, "has_fallback")
-    return routes.configuration(name, modelled, world.get(base_models, target), fallbacks)
+def _outer(world: Store, dataplane: Dataplane, name: str) -> Json:
+    modelled = world.get(some_rule, dataplane, name, "by_model")
+    fallbacks = world.get(some_rule, dataplane, name, "has_fallback")
+    return routes.configuration(name, modelled, world.get(base_models, dataplane), fallbacks)
 
 
 Trait = Literal["by_model", "has_fallback"]
 """A property of a planned rule."""
 
 
-def some_rule(world: Store, target: Target, name: str, trait: Trait) -> bool:
+def some_rule(world: Store, dataplane: Dataplane, name: str, trait: Trait) -> bool:
     """Whether some rule of a table's routes has a trait."""
-    return any(name in world.get(_tables_with, target, number, trait) for number in range(BUCKETS))
+    return any(name in world.get(_tables_with, dataplane, number, trait) for number in range(BUCKETS))
 
 
-def _tables_with(world: Store, target: Target, number: int, trait: Trait) -> frozenset[str]:
+def _tables_with(world: Store, dataplane: Dataplane, number: int, trait: Trait) -> frozenset[str]:
     """Tables on which a route of one part of all routes has a rule with the trait."""
     return frozenset(
         each.listener.table
@@ -383,40 +388,40 @@ def _tables_with(world: Store, target: Target, number: int, trait: Trait) -> fro
     )
 
 
-def base_models(world: Store, target: Target) -> Mapping[str, str]:
+def base_models(world: Store, dataplane: Dataplane) -> Mapping[str, str]:
     """Name of a model → its base model, for the Gateways of an Envoy; that of the oldest first."""
     found: dict[str, str] = {}
-    for namespace in dict.fromkeys(each.namespace for each in world.get(gateways_of, target)):
+    for namespace in dict.fromkeys(each.namespace for each in world.get(gateways_of, dataplane)):
         for name, base in world.get(in_namespace, namespace).items():
             found.setdefault(name, base)
     return found
 
 
-def _misdirected(world: Store, target: Target, name: str) -> list[Json]:
+def _misdirected(world: Store, dataplane: Dataplane, name: str) -> list[Json]:
     """Virtual hosts for the host names of other TLS listeners."""
-    own = world.get(hosts.domains, target, name)
-    others = world.get(table, target, name).misdirected
+    own = world.get(hosts.domains, dataplane, name)
+    others = world.get(table, dataplane, name).misdirected
     return [routes.misdirected(each) for each in others if each not in own]
 
 
-def _misdirected_in(world: Store, target: Target, name: str, group: int) -> list[Json]:
-    own = (*world.get(domains_in, target, name, group), *world.get(wildcards, target, name))
-    others = elsewhere(world.get(table, target, name), group, own)
+def _misdirected_in(world: Store, dataplane: Dataplane, name: str, group: int) -> list[Json]:
+    own = (*world.get(domains_in, dataplane, name, group), *world.get(wildcards, dataplane, name))
+    others = elsewhere(world.get(table, dataplane, name), group, own)
     return [routes.misdirected(each) for each in others]
 
 
-def _ordered_in_group(world: Store, target: Target, name: str, group: int) -> list[str]:
+def _ordered_in_group(world: Store, dataplane: Dataplane, name: str, group: int) -> list[str]:
     """The hosts of a group, wildcards among them."""
-    return sorted((*world.get(domains_in, target, name, group), *world.get(wildcards, target, name)))
+    return sorted((*world.get(domains_in, dataplane, name, group), *world.get(wildcards, dataplane, name)))
 
 
-def _ordered_domains(world: Store, target: Target, name: str) -> list[str]:
-    return sorted(world.get(hosts.domains, target, name))
+def _ordered_domains(world: Store, dataplane: Dataplane, name: str) -> list[str]:
+    return sorted(world.get(hosts.domains, dataplane, name))
 
 
-def used_clusters(world: Store, target: Target) -> frozenset[str]:
+def used_clusters(world: Store, dataplane: Dataplane) -> frozenset[str]:
     """Clusters of backends that routes of an Envoy lead to, of the pools and of their pickers."""
-    found = set(world.get(_clusters_led_to, target))
+    found = set(world.get(_clusters_led_to, dataplane))
     if not settings(world).per_gateway:
         found |= {names.pool(key) for key in world.get(topology.pool_keys)}
     for cluster in tuple(found):
@@ -426,30 +431,32 @@ def used_clusters(world: Store, target: Target) -> frozenset[str]:
     return frozenset(found)
 
 
-def _clusters_led_to(world: Store, target: Target) -> frozenset[str]:
-    return frozenset().union(*(world.get(_clusters_of_bucket, target, number) for number in range(BUCKETS)))
+def _clusters_led_to(world: Store, dataplane: Dataplane) -> frozenset[str]:
+    return frozenset().union(
+        *(world.get(_clusters_of_bucket, dataplane, number) for number in range(BUCKETS))
+    )
 
 
-def _relays_of_bucket(world: Store, target: Target, number: int) -> tuple[Json, ...]:
+def _relays_of_bucket(world: Store, dataplane: Dataplane, number: int) -> tuple[Json, ...]:
     return tuple(
         json
         for route in routes_of(world, number)
-        if _is_attached(world, target, route)
+        if _is_attached(world, dataplane, route)
         for each in world.get(planned, route).rules
         for json in routes.relays(each.rule, settings(world))
     )
 
 
-def _is_attached(world: Store, target: Target, route: Identity) -> bool:
-    known = {each.name for each in world.get(tables, target)}
+def _is_attached(world: Store, dataplane: Dataplane, route: Identity) -> bool:
+    known = {each.name for each in world.get(tables, dataplane)}
     return any(each.listener.table in known for each in world.get(attachments, route))
 
 
-def _clusters_of_bucket(world: Store, target: Target, number: int) -> frozenset[str]:
+def _clusters_of_bucket(world: Store, dataplane: Dataplane, number: int) -> frozenset[str]:
     rules = [
         each.rule
         for route in routes_of(world, number)
-        if _is_attached(world, target, route)
+        if _is_attached(world, dataplane, route)
         for each in world.get(planned, route).rules
     ]
     found = {backend.cluster for rule in rules for backend in backends_of(rule)}
@@ -467,13 +474,13 @@ def _pool(world: Store, cluster: str) -> Pool | None:
     return world.get(topology.pool_settings, PoolKey(rest)) if prefix == names.POOL else None
 
 
-def client_secret(world: Store, target: Target) -> str | None:
+def client_secret(world: Store, dataplane: Dataplane) -> str | None:
     """The resource with the certificate that the gateway shows to backends."""
-    found = client_certificate(world, world.get(gateways_of, target))
+    found = client_certificate(world, world.get(gateways_of, dataplane))
     return None if found is None else names.certificate(found)
 
 
-def _cluster(world: Store, target: Target, name: str) -> Json:
+def _cluster(world: Store, dataplane: Dataplane, name: str) -> Json:
     told = settings(world)
     if name == names.OWN_PICKER:
         return clusters.own_picker(told)
@@ -484,7 +491,7 @@ def _cluster(world: Store, target: Target, name: str) -> Json:
         return clusters.issuer(name, rest, told)
     if prefix == names.PICKER:
         return clusters.foreign_picker(world.get(pickers.picker_by_service, rest), told)
-    client = world.get(client_secret, target)
+    client = world.get(client_secret, dataplane)
     key = world.get(backend_auth.of, *backend_refs.object_of(name))
     match world.get(by_cluster, name):
         case ir.PoolBackend() as found:

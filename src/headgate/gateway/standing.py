@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from headgate.gateway.plan.classes import Target, gateways_of, target_of
+from headgate.gateway.plan.classes import Dataplane, dataplane_of, gateways_of
 from headgate.gateway.plan.listeners import attached_sets, gateway_of, listeners_of
 from headgate.gateway.plan.results.backends import PoolResult
 from headgate.gateway.plan.results.conditions import Condition, Conditions, Parent
@@ -30,10 +30,10 @@ _NOT_YET = "no Envoy has acknowledged this yet"
 _Programmable = GatewayResult | ListenerSetResult
 
 
-def generations(world: Store, target: Target) -> Mapping[Identity, int]:
+def generations(world: Store, dataplane: Dataplane) -> Mapping[Identity, int]:
     """The Gateways and ListenerSets of an Envoy as they are now."""
     found: dict[Identity, int] = {}
-    for gateway in world.get(gateways_of, target):
+    for gateway in world.get(gateways_of, dataplane):
         its = world.any_object(gateway)
         sets = world.get(attached_sets, gateway)
         found.update((each.identity, each.metadata.generation) for each in (its, *sets) if each is not None)
@@ -44,24 +44,24 @@ class Standing:
     """What Envoys said so far."""
 
     def __init__(self) -> None:
-        self._taken: dict[Target, Mapping[Identity, int]] = {}
+        self._taken: dict[Dataplane, Mapping[Identity, int]] = {}
         """`generations` of each Envoy when it had last acknowledged everything."""
         self._refused: dict[Identity, AnyResult] = {}
         """Results of objects that are not served as they are, since Envoy refuses it."""
-        self._closed: dict[tuple[Target, str], str] = {}
+        self._closed: dict[tuple[Dataplane, str], str] = {}
         """An Envoy, and the name of a listener that it cannot open → why."""
 
-    def taken(self, world: Store, target: Target) -> frozenset[Identity]:
+    def taken(self, world: Store, dataplane: Dataplane) -> frozenset[Identity]:
         """An Envoy has acknowledged everything. The objects that another thing is to be said of now."""
-        now, before = world.get(generations, target), self._taken.get(target, {})
+        now, before = world.get(generations, dataplane), self._taken.get(dataplane, {})
         if now is before:
             return frozenset()
-        self._taken[target] = now
+        self._taken[dataplane] = now
         return frozenset(each for each, generation in now.items() if before.get(each) != generation)
 
-    def forget(self, target: Target) -> None:
+    def forget(self, dataplane: Dataplane) -> None:
         """There is no such Envoy any more."""
-        self._taken.pop(target, None)
+        self._taken.pop(dataplane, None)
 
     def refused(self, now: Mapping[Identity, tuple[AnyResult | None, str]]) -> frozenset[Identity]:
         """Of these objects alone Envoy refuses what they make: their results as if it did not, and its words.
@@ -74,7 +74,7 @@ class Standing:
         self._refused = found
         return frozenset(changed)
 
-    def closed(self, now: Mapping[tuple[Target, str], str]) -> bool:
+    def closed(self, now: Mapping[tuple[Dataplane, str], str]) -> bool:
         """These listeners Envoy cannot open, and why; whether that is new."""
         if now == self._closed:
             return False
@@ -90,9 +90,9 @@ class Standing:
         gateway = identity if isinstance(found, GatewayResult) else _gateway_of(world, identity)
         if gateway is None:
             return found
-        target = world.get(target_of, gateway)
-        generation = world.get(generations, target).get(identity)
-        if self._taken.get(target, {}).get(identity, -1) != generation:
+        dataplane = world.get(dataplane_of, gateway)
+        generation = world.get(generations, dataplane).get(identity)
+        if self._taken.get(dataplane, {}).get(identity, -1) != generation:
             return _pending(found)
         if not self._closed:
             return found
@@ -100,13 +100,13 @@ class Standing:
             each.name: why
             for each in world.get(listeners_of, gateway)
             if each.served and each.owner == identity
-            if (why := self._closed.get((target, each.table.partition("/")[0]))) is not None
+            if (why := self._closed.get((dataplane, each.table.partition("/")[0]))) is not None
         }
         return _closed(found, wrong)
 
-    def is_pending(self, world: Store, target: Target) -> bool:
+    def is_pending(self, world: Store, dataplane: Dataplane) -> bool:
         """Whether an Envoy's word is waited for."""
-        return world.get(generations, target) is not self._taken.get(target)
+        return world.get(generations, dataplane) is not self._taken.get(dataplane)
 
 
 def _gateway_of(world: Store, identity: Identity) -> Identity | None:

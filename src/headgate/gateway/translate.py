@@ -12,7 +12,7 @@ from headgate.gateway.envoy import access, secrets
 from headgate.gateway.envoy.names import Json
 from headgate.gateway.half import note_settled, world_of
 from headgate.gateway.plan import advice, hosts, problems, summary
-from headgate.gateway.plan.classes import ALL, Target
+from headgate.gateway.plan.classes import ALL, Dataplane
 from headgate.gateway.plan.results import of_objects
 from headgate.gateway.plan.results.of_objects import AnyResult
 from headgate.gateway.plan.summary import Summary
@@ -42,14 +42,14 @@ class Translation(msgspec.Struct, frozen=True):
 
 
 def translate(
-    snapshot: Snapshot, settings: GatewaySettings, target: Target = ALL, *, with_secrets: bool = False
+    snapshot: Snapshot, settings: GatewaySettings, dataplane: Dataplane = ALL, *, with_secrets: bool = False
 ) -> Translation:
     """Translate everything for one Envoy. Never raises for wrong objects: each is a Problem and the rest is
     served. Keys are left out unless the result is for an Envoy (*with_secrets*)."""
     world = world_of(settings)
     follow(world, snapshot)
     note_settled(world)
-    names = world.get(resources.names_of, target)
+    names = world.get(resources.names_of, dataplane)
     show = resources.as_json if with_secrets else _shown
     found: set[Problem] = set()
     notes: set[Problem] = set()
@@ -60,13 +60,13 @@ def translate(
         found.update(world.get(hosts.shadowed, each))
     return Translation(
         resources={
-            kind: {name: show(world, (target, kind, name)) for name in sorted(names.get(kind, ()))}
+            kind: {name: show(world, (dataplane, kind, name)) for name in sorted(names.get(kind, ()))}
             for kind in KINDS
             if kind in ALWAYS or names.get(kind)
         },
         problems=tuple(sorted(world.located(each) for each in found)),
         notes=tuple(sorted(world.located(each) for each in notes)),
-        summary=world.get(summary.summary, target),
+        summary=world.get(summary.summary, dataplane),
         results={
             each: found_result
             for each in sorted(world.get(of_objects.judged))

@@ -19,18 +19,18 @@ class AnswerLog:
         self._room = room_bytes
         self._found: OrderedDict[str, tuple[str, OwnAnswer]] = OrderedDict()
 
-    def take(self, target: str, answers: Sequence[OwnAnswer]) -> None:
-        """Adds what an Envoy of *target* answered; the oldest make room."""
+    def take(self, dataplane: str, answers: Sequence[OwnAnswer]) -> None:
+        """Adds what an Envoy of *dataplane* answered; the oldest make room."""
         found = self._found
         for each in answers:
             if (before := found.pop(each.request_id, None)) is not None:
                 self._room += before[1].bytes
-            found[each.request_id] = target, each
+            found[each.request_id] = dataplane, each
             self._room -= each.bytes
             while len(found) > self._capacity or self._room < 0:
                 _, (_, oldest) = found.popitem(last=False)
                 self._room += oldest.bytes
 
     def find(self, request_id: str) -> tuple[str, OwnAnswer] | None:
-        """The answer, and the target of the Envoy that gave it."""
+        """The answer, and the data plane of the Envoy that gave it."""
         return self._found.get(request_id)

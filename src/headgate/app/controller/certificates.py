@@ -67,7 +67,7 @@ class Certificates:
             except ApiError as error:
                 log.debug("the authority stays as it was: %s", error)
 
-    async def ensure(self, wanted: Wanted, namespace: str, target: str, applier: Applier) -> None:
+    async def ensure(self, wanted: Wanted, namespace: str, dataplane: str, applier: Applier) -> None:
         """Let the Secret of an Envoy be there and fresh. Raises ApiError."""
         authority = self._authority
         assert authority is not None, "started before"
@@ -78,9 +78,9 @@ class Certificates:
                 raise
             there = None
         now = _now()
-        if there is not None and is_fresh(there, now) and is_of(there, authority, target):
+        if there is not None and is_fresh(there, now) and is_of(there, authority, dataplane):
             return
-        signed = await asyncio.to_thread(sign_client, authority, target, now)
+        signed = await asyncio.to_thread(sign_client, authority, dataplane, now)
         labels = {MANAGED_LABEL: MANAGED}
         meta = {
             "name": wanted.certificate,

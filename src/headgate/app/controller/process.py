@@ -94,7 +94,7 @@ class Controller:
         """
         self._answers = AnswerLog()
         self._settings = settings
-        self.xds = XdsServer(self._target_of, on_change=self._heard, on_answers=self._answers.take)
+        self.xds = XdsServer(self._dataplane_of, on_change=self._heard, on_answers=self._answers.take)
         self._nodes = nodes
         self._per_gateway = settings.per_gateway
         self.own = own
@@ -136,7 +136,7 @@ class Controller:
             if self._client_keys is not None:
                 tasks.create_task(self._follow_client_keys(self._client_keys))
 
-    def _target_of(self, node: str) -> str | None:
+    def _dataplane_of(self, node: str) -> str | None:
         """Whose resources an Envoy gets; None: it is not served, or not yet."""
         if self._per_gateway:
             return node if node in self._publishers else None
@@ -216,11 +216,11 @@ class Controller:
             "/v1/answers/{request_id}": answer,
         }
 
-    def _explained(self, target: str, found: OwnAnswer) -> Explained:
+    def _explained(self, dataplane: str, found: OwnAnswer) -> Explained:
         """With what there is for such a request now."""
         because = [] if (message := message_of(found.reason, self._settings)) is None else [message]
-        if found.reason in UNROUTED and target in self._half.targets:
-            because += unrouted.why(self._half.world, target, found)
+        if found.reason in UNROUTED and dataplane in self._half.dataplanes:
+            because += unrouted.why(self._half.world, dataplane, found)
         return Explained(answer=found, time=written_time(found.at), why=tuple(because))
 
     async def _take(self, snapshot: Snapshot) -> None:
@@ -285,20 +285,20 @@ class Controller:
     def _hand_over(self, update: Update) -> None:
         first, self._stale_summary = self._summary is None, True
         now = _now()
-        targets = self._half.targets
-        for target in self._publishers.keys() - targets:
-            del self._publishers[target]
-            self._telling.forget(target)
-            self.xds.forget(target)
-        for target in targets:
-            changes = update.changes.get(target, Changes())
-            publisher = self._publishers.setdefault(target, Publisher())
+        dataplanes = self._half.dataplanes
+        for dataplane in self._publishers.keys() - dataplanes:
+            del self._publishers[dataplane]
+            self._telling.forget(dataplane)
+            self.xds.forget(dataplane)
+        for dataplane in dataplanes:
+            changes = update.changes.get(dataplane, Changes())
+            publisher = self._publishers.setdefault(dataplane, Publisher())
             ready = publisher.offer(changes, now)
             if ready or first:
-                self.xds.publish(target, ready)
+                self.xds.publish(dataplane, ready)
             if any(each.kind != "endpoint" for each in changes.changed) or changes.removed:
                 self._unannounced = not first
-            self._telling.published(target)
+            self._telling.published(dataplane)
         self._telling.update(update)
         if update.problems_changed or first:
             self._found = self._half.problems
@@ -320,9 +320,9 @@ class Controller:
         """Some endpoints have lingered long enough, or changes have been held back long enough."""
         self._timer = None
         now = _now()
-        for target, publisher in self._publishers.items():
+        for dataplane, publisher in self._publishers.items():
             if publisher.due is not None and publisher.due <= now:
-                self.xds.publish(target, publisher.take(now))
+                self.xds.publish(dataplane, publisher.take(now))
         if self._half.due is not None and self._half.due <= now and not self._in_thread.locked():
             self._publish(self._half.refresh(now))
             self._note_problems(self._settled())

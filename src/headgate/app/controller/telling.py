@@ -43,15 +43,15 @@ class Telling:
         told = {each: self._standing.result(world, each, was) for each, was in sorted(found.items())}
         return {each: now for each, now in told.items() if now is not None}
 
-    def published(self, target: str) -> None:
+    def published(self, dataplane: str) -> None:
         """An Envoy was sent something."""
-        if self._standing.is_pending(self._half.world, target):
-            self._waiting.add(target)
+        if self._standing.is_pending(self._half.world, dataplane):
+            self._waiting.add(dataplane)
 
-    def forget(self, target: str) -> None:
+    def forget(self, dataplane: str) -> None:
         """There is no such Envoy any more."""
-        self._standing.forget(target)
-        self._waiting.discard(target)
+        self._standing.forget(dataplane)
+        self._waiting.discard(dataplane)
 
     def update(self, update: Update) -> None:
         """This is new. While halves are tried, objects come and go: nothing is told of that."""
@@ -71,35 +71,35 @@ class Telling:
             self._held[each] = (was, f"Envoy refuses it: {held[each].message}")
         self._untold |= dict.fromkeys(self._standing.refused(self._held))
 
-    def heard(self, settled: bool, open_targets: frozenset[str]) -> None:
-        """Envoys said something. *open_targets*: of which some change was not yet sent.
+    def heard(self, settled: bool, unsent: frozenset[str]) -> None:
+        """Envoys said something. *unsent*: of which some change was not yet sent.
 
         On a cluster, an Envoy that is not connected here may be connected to another controller, so that its
         word is not waited for.
         """
         if self._quarantine.trying:
             return
-        for target in tuple(self._waiting - open_targets):
-            taken = self._xds.acknowledged(target)
+        for dataplane in tuple(self._waiting - unsent):
+            taken = self._xds.acknowledged(dataplane)
             if taken is None:
                 taken = self._updated is not None
             if taken and (settled or not self._xds.problems):
-                self._waiting.discard(target)
-                self._untold |= dict.fromkeys(self._standing.taken(self._half.world, target))
+                self._waiting.discard(dataplane)
+                self._untold |= dict.fromkeys(self._standing.taken(self._half.world, dataplane))
         self._note_closed()
         if self._untold:
             self._tell(Update({}, False))
 
     def _note_closed(self) -> None:
-        world, targets = self._half.world, self._half.targets
+        world, dataplanes = self._half.world, self._half.dataplanes
         closed = {
-            (target, each.place.object.removeprefix("listener ")): each.message.removeprefix(REFUSED)
-            for target in targets
-            for each in self._xds.problems_of(target)
+            (dataplane, each.place.object.removeprefix("listener ")): each.message.removeprefix(REFUSED)
+            for dataplane in dataplanes
+            for each in self._xds.problems_of(dataplane)
             if is_about_a_port(each)
         }
         if self._standing.closed(closed):
-            self._untold |= dict.fromkeys(one for each in targets for one in world.get(generations, each))
+            self._untold |= dict.fromkeys(one for each in dataplanes for one in world.get(generations, each))
 
     def _tell(self, update: Update) -> None:
         untold, self._untold = self._untold, {}

@@ -126,8 +126,8 @@ class ClusterWrites:
     async def _before(self, owner: Identity) -> None:
         wanted = self._provisioned.get(owner)
         if isinstance(wanted, Wanted):
-            target = f"{owner.namespace}/{owner.name}"
-            await self.certificates.ensure(wanted, owner.namespace, target, self._applier)
+            dataplane = f"{owner.namespace}/{owner.name}"
+            await self.certificates.ensure(wanted, owner.namespace, dataplane, self._applier)
 
     def _anew(self) -> None:
         for each in self._provisioned:

@@ -68,8 +68,8 @@ def translate(
     told = GatewaySettings(
         port=port, https_port=https_port, port_map=port_mapping(port_map), per_gateway=gateway is not None
     )
-    target = gateway_target(snapshot, gateway) if gateway is not None else ALL
-    translation = translate_snapshot(snapshot, told, target)
+    dataplane = gateway_dataplane(snapshot, gateway) if gateway is not None else ALL
+    translation = translate_snapshot(snapshot, told, dataplane)
     problems = sorted({*snapshot.problems, *translation.problems, *nothing_read(snapshot, named)})
     for problem in problems:
         say(str(problem), err=True)
@@ -85,7 +85,7 @@ def translate(
         raise typer.Exit(1)
 
 
-def gateway_target(snapshot: "Snapshot", gateway: str) -> str:
+def gateway_dataplane(snapshot: "Snapshot", gateway: str) -> str:
     """*gateway*, a name or `namespace/name`, as the snapshot has it; raises typer.BadParameter otherwise."""
     from headgate.model.objects import Gateway
 

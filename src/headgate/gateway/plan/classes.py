@@ -1,4 +1,4 @@
-"""Which Gateways are ours, and which Envoy serves them: the *target*."""
+"""Which Gateways are ours, and which data plane serves them."""
 
 import msgspec
 
@@ -12,10 +12,11 @@ NOBODY = "nobody"
 """Whose Gateways of a class are that does not exist."""
 
 ALL = "all"
-"""The target that serves every Gateway, on a plain machine."""
+"""The dataplane that serves every Gateway, on a plain machine."""
 
-Target = str
-"""One Envoy: `ALL`, or `namespace/name` of the Gateway that it is there for."""
+Dataplane = str
+"""The Envoys that are told the same: `ALL`, or `namespace/name` of the Gateway that they are there for. Other
+targets, of models, policies and ports, are the APIs' words."""
 
 
 def settings(world: Store) -> GatewaySettings:
@@ -83,18 +84,18 @@ def age_key(world: Store, identity: Identity) -> tuple[str, str, str]:
     return found.age_key if found is not None else ("~", identity.namespace, identity.name)
 
 
-def target_of(world: Store, gateway: Identity) -> Target:
+def dataplane_of(world: Store, gateway: Identity) -> Dataplane:
     """The Envoy that serves *gateway*."""
     return f"{gateway.namespace}/{gateway.name}" if settings(world).per_gateway else ALL
 
 
-def targets(world: Store) -> frozenset[Target]:
+def dataplanes(world: Store) -> frozenset[Dataplane]:
     """Every Envoy there is to be."""
     if not settings(world).per_gateway:
         return frozenset((ALL,))
-    return frozenset(world.get(target_of, each) for each in world.get(our_gateways))
+    return frozenset(world.get(dataplane_of, each) for each in world.get(our_gateways))
 
 
-def gateways_of(world: Store, target: Target) -> tuple[Identity, ...]:
+def gateways_of(world: Store, dataplane: Dataplane) -> tuple[Identity, ...]:
     """The Gateways of one Envoy, the oldest first."""
-    return tuple(each for each in world.get(our_gateways) if world.get(target_of, each) == target)
+    return tuple(each for each in world.get(our_gateways) if world.get(dataplane_of, each) == dataplane)

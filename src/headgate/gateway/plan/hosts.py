@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from headgate.gateway.plan.attachment import attachments, routes_of
-from headgate.gateway.plan.classes import Target, targets
+from headgate.gateway.plan.classes import Dataplane, dataplanes
 from headgate.gateway.plan.hostnames import wider_names
 from headgate.gateway.plan.listeners import Listener, Table, owners, table, tables
 from headgate.gateway.plan.routes import PlannedRule, planned
@@ -44,12 +44,12 @@ class Host(msgspec.Struct, frozen=True):
     """Rules that an equal match of another route takes the requests from."""
 
 
-def domains(world: Store, target: Target, name: str) -> frozenset[str]:
+def domains(world: Store, dataplane: Dataplane, name: str) -> frozenset[str]:
     """Every host name of a table that needs rules of its own; those of its listeners among them."""
-    its_table = world.get(table, target, name)
+    its_table = world.get(table, dataplane, name)
     found = set(its_table.hostnames)
     for number in range(BUCKETS):
-        found |= world.get(domains_of_bucket, target, number).get(name, frozenset())
+        found |= world.get(domains_of_bucket, dataplane, number).get(name, frozenset())
     return not_elsewhere(its_table, found)
 
 
@@ -66,7 +66,7 @@ def _owner(domain: str, hostnames: Sequence[str]) -> str | None:
     return next((each for each in wider_names(domain) if each in hostnames), None)
 
 
-def domains_of_bucket(world: Store, target: Target, number: int) -> dict[str, frozenset[str]]:
+def domains_of_bucket(world: Store, dataplane: Dataplane, number: int) -> dict[str, frozenset[str]]:
     """Table → host names that routes of one part of all routes want."""
     found: dict[str, set[str]] = {}
     for route in routes_of(world, number):
@@ -75,13 +75,13 @@ def domains_of_bucket(world: Store, target: Target, number: int) -> dict[str, fr
     return {name: frozenset(names) for name, names in found.items()}
 
 
-def host(world: Store, target: Target, name: str, domain: str) -> Host:
+def host(world: Store, dataplane: Dataplane, name: str, domain: str) -> Host:
     """The rules of one host name of a table.
 
     A host belongs to the listener with the narrowest host name that takes it; that listener's routes are
     tried, those with the narrowest host name first.
     """
-    listeners = world.get(owners, target, name)
+    listeners = world.get(owners, dataplane, name)
     wider = wider_names(domain)
     owner = next((listeners[each] for each in wider if each in listeners), None)
     if owner is None:
@@ -134,16 +134,16 @@ def _is_older(world: Store, one: Identity, other: Identity) -> bool:
     return first is not None and second is not None and first.is_older(second)
 
 
-def shadowed(world: Store, at: tuple[Target, str, str]) -> tuple[Problem, ...]:
-    """Rules of a host (target, table, host name) that no request reaches."""
+def shadowed(world: Store, at: tuple[Dataplane, str, str]) -> tuple[Problem, ...]:
+    """Rules of a host (dataplane, table, host name) that no request reaches."""
     return world.get(host, *at).shadowed
 
 
-def all_hosts(world: Store) -> frozenset[tuple[Target, str, str]]:
-    """(target, table, host name) of every host."""
+def all_hosts(world: Store) -> frozenset[tuple[Dataplane, str, str]]:
+    """(dataplane, table, host name) of every host."""
     return frozenset(
-        (target, table.name, domain)
-        for target in world.get(targets)
-        for table in world.get(tables, target)
-        for domain in world.get(domains, target, table.name)
+        (dataplane, table.name, domain)
+        for dataplane in world.get(dataplanes)
+        for table in world.get(tables, dataplane)
+        for domain in world.get(domains, dataplane, table.name)
     )

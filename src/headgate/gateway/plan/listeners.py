@@ -7,7 +7,7 @@ import msgspec
 
 from headgate.gateway import ir
 from headgate.gateway.plan.certificates import RefProblem, authorities, referred
-from headgate.gateway.plan.classes import Target, gateways_of, settings, target_of
+from headgate.gateway.plan.classes import Dataplane, dataplane_of, gateways_of, settings
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.meta import GATEWAY_GROUP, Identity
 from headgate.model.objects import AllowedRoutes, Gateway, ListenerSet, Namespace, RouteNamespaces
@@ -95,7 +95,7 @@ class Clients(msgspec.Struct, frozen=True):
 class Table(msgspec.Struct, frozen=True):
     """Hosts and their routes, for the requests of one port; of TLS ports, of one server name."""
 
-    target: Target
+    dataplane: Dataplane
     name: str
     port: int
     """Where it is bound."""
@@ -239,14 +239,14 @@ def _with_clients(world: Store, gateway: Gateway, listener: Listener) -> Listene
     return msgspec.structs.replace(listener, clients=clients, refs=listener.refs + told)
 
 
-def target_listeners(world: Store, target: Target) -> tuple[Listener, ...]:
+def dataplane_listeners(world: Store, dataplane: Dataplane) -> tuple[Listener, ...]:
     """All listeners of one Envoy, those of the oldest Gateway first, each judged beside the others.
 
     Of two that would take the same requests the first one is served.
     """
     found: list[Listener] = []
     taken: dict[int, dict[str, Listener]] = {}
-    for gateway in world.get(gateways_of, target):
+    for gateway in world.get(gateways_of, dataplane):
         for each in world.get(written_listeners, gateway):
             judged = each
             here = taken.setdefault(each.port, {})
@@ -287,20 +287,20 @@ def _named(listener: Listener) -> str:
 
 def listeners_of(world: Store, gateway: Identity) -> tuple[Listener, ...]:
     """Those of one Gateway of ours, judged."""
-    found = world.get(target_listeners, world.get(target_of, gateway))
+    found = world.get(dataplane_listeners, world.get(dataplane_of, gateway))
     return tuple(each for each in found if each.gateway == gateway)
 
 
-def tables(world: Store, target: Target) -> tuple[Table, ...]:
+def tables(world: Store, dataplane: Dataplane) -> tuple[Table, ...]:
     """The tables of one Envoy, ordered by name."""
-    served = [each for each in world.get(target_listeners, target) if each.served]
+    served = [each for each in world.get(dataplane_listeners, dataplane) if each.served]
     grouped: dict[str, list[Listener]] = {}
     for each in served:
         grouped.setdefault(each.table, []).append(each)
     told = settings(world)
     return tuple(
         Table(
-            target=target,
+            dataplane=dataplane,
             name=name,
             port=group[0].port,
             scheme=group[0].scheme,
@@ -320,15 +320,15 @@ def tables(world: Store, target: Target) -> tuple[Table, ...]:
     )
 
 
-def table(world: Store, target: Target, name: str) -> Table:
+def table(world: Store, dataplane: Dataplane, name: str) -> Table:
     """One of them."""
-    return next(each for each in world.get(tables, target) if each.name == name)
+    return next(each for each in world.get(tables, dataplane) if each.name == name)
 
 
-def owners(world: Store, target: Target, name: str) -> dict[str, Listener]:
+def owners(world: Store, dataplane: Dataplane, name: str) -> dict[str, Listener]:
     """Host name → listener of a table."""
     return {
         each.hostname: each
-        for each in world.get(target_listeners, target)
+        for each in world.get(dataplane_listeners, dataplane)
         if each.served and each.table == name
     }

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from headgate.gateway.host_groups import GROUPS, group_of, is_exact
 from headgate.gateway.plan.attachment import attachments
-from headgate.gateway.plan.classes import Target, settings, targets
+from headgate.gateway.plan.classes import Dataplane, dataplanes, settings
 from headgate.gateway.plan.hosts import domains, domains_of_bucket, not_elsewhere
 from headgate.gateway.plan.listeners import Table, table, tables
 from headgate.model.meta import KubeObject
@@ -24,25 +24,25 @@ def note_grouped(world: Store) -> None:
     A table that was cut up once stays so: its listener says how hosts are looked up, and another listener
     costs the requests that outlive its predecessor's end.
     """
-    for target in world.get(targets):
-        for each in world.get(tables, target):
-            key = (target, each.name)
+    for dataplane in world.get(dataplanes):
+        for each in world.get(tables, dataplane):
+            key = (dataplane, each.name)
             if world.entry("grouped", key) is None and world.get(_has_many_hosts, *key):
                 world.set("grouped", key, True)
 
 
-def _has_many_hosts(world: Store, target: Target, name: str) -> bool:
-    return len(world.get(domains, target, name)) >= settings(world).grouped_from
+def _has_many_hosts(world: Store, dataplane: Dataplane, name: str) -> bool:
+    return len(world.get(domains, dataplane, name)) >= settings(world).grouped_from
 
 
-def grouped(world: Store, target: Target, name: str) -> bool:
+def grouped(world: Store, dataplane: Dataplane, name: str) -> bool:
     """Whether the hosts of a table are looked up by groups."""
-    return world.entry("grouped", (target, name)) is not None
+    return world.entry("grouped", (dataplane, name)) is not None
 
 
-def domains_in(world: Store, target: Target, name: str, group: int) -> frozenset[str]:
+def domains_in(world: Store, dataplane: Dataplane, name: str, group: int) -> frozenset[str]:
     """The exact host names in a group that need rules of their own."""
-    its_table = world.get(table, target, name)
+    its_table = world.get(table, dataplane, name)
     found = {each for each in its_table.hostnames if _is_in(each, group)}
     for route in world.indexed("host_group", group):
         for each in world.get(attachments, route):
@@ -51,17 +51,17 @@ def domains_in(world: Store, target: Target, name: str, group: int) -> frozenset
     return not_elsewhere(its_table, found)
 
 
-def wildcards(world: Store, target: Target, name: str) -> frozenset[str]:
+def wildcards(world: Store, dataplane: Dataplane, name: str) -> frozenset[str]:
     """The other host names that need rules of their own; all groups have them."""
-    its_table = world.get(table, target, name)
+    its_table = world.get(table, dataplane, name)
     found = {each for each in its_table.hostnames if not is_exact(each)}
     for number in range(BUCKETS):
-        found |= world.get(_wildcards_of_bucket, target, number).get(name, frozenset())
+        found |= world.get(_wildcards_of_bucket, dataplane, number).get(name, frozenset())
     return not_elsewhere(its_table, found)
 
 
-def _wildcards_of_bucket(world: Store, target: Target, number: int) -> dict[str, frozenset[str]]:
-    found = world.get(domains_of_bucket, target, number)
+def _wildcards_of_bucket(world: Store, dataplane: Dataplane, number: int) -> dict[str, frozenset[str]]:
+    found = world.get(domains_of_bucket, dataplane, number)
     wild = {name: frozenset(each for each in some if not is_exact(each)) for name, some in found.items()}
     return {name: some for name, some in wild.items() if some}
 
@@ -80,15 +80,15 @@ def _is_in(host: str, group: int) -> bool:
     return is_exact(host) and group_of(host) == group
 
 
-def hosts_in(world: Store, group: int) -> frozenset[tuple[Target, str, str]]:
-    """(target, table, host name) of every host in a group; wildcards count to the first."""
+def hosts_in(world: Store, group: int) -> frozenset[tuple[Dataplane, str, str]]:
+    """(dataplane, table, host name) of every host in a group; wildcards count to the first."""
     return frozenset(
-        (target, each.name, domain)
-        for target in world.get(targets)
-        for each in world.get(tables, target)
+        (dataplane, each.name, domain)
+        for dataplane in world.get(dataplanes)
+        for each in world.get(tables, dataplane)
         for domain in (
-            *world.get(domains_in, target, each.name, group),
-            *(world.get(wildcards, target, each.name) if group == 0 else ()),
+            *world.get(domains_in, dataplane, each.name, group),
+            *(world.get(wildcards, dataplane, each.name) if group == 0 else ()),
         )
     )
 

@@ -7,8 +7,8 @@ import msgspec
 
 from headgate.gateway import ir
 from headgate.gateway.plan.attachment import attachments, routes_of
-from headgate.gateway.plan.classes import Target, targets
-from headgate.gateway.plan.listeners import target_listeners
+from headgate.gateway.plan.classes import Dataplane, dataplanes
+from headgate.gateway.plan.listeners import dataplane_listeners
 from headgate.model import topology
 from headgate.model.endpoints import Pool
 from headgate.model.meta import Identity
@@ -43,15 +43,15 @@ class Summary(msgspec.Struct, frozen=True):
 
 def whole(world: Store) -> Summary:
     """Of all Envoys together."""
-    return _summary(world, sorted(world.get(targets)))
+    return _summary(world, sorted(world.get(dataplanes)))
 
 
-def summary(world: Store, target: Target) -> Summary:
+def summary(world: Store, dataplane: Dataplane) -> Summary:
     """Of one Envoy."""
-    return _summary(world, (target,))
+    return _summary(world, (dataplane,))
 
 
-def _summary(world: Store, of: Iterable[Target]) -> Summary:
+def _summary(world: Store, of: Iterable[Dataplane]) -> Summary:
     counts: Counter[ListenerKey] = Counter()
     routes = 0
     for number in range(BUCKETS):
@@ -69,8 +69,8 @@ def _summary(world: Store, of: Iterable[Target]) -> Summary:
                 routes=counts[each.owner, each.name],
                 scheme=each.scheme,
             )
-            for target in of
-            for each in world.get(target_listeners, target)
+            for dataplane in of
+            for each in world.get(dataplane_listeners, dataplane)
             if each.served
         ),
         routes,

@@ -5,7 +5,7 @@ Told of the routes there are now. Values that routes ask of headers and queries 
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from headgate.gateway.plan.classes import Target
+from headgate.gateway.plan.classes import Dataplane
 from headgate.gateway.plan.hostnames import wider_names
 from headgate.gateway.plan.hosts import domains, host
 from headgate.gateway.plan.listeners import Table, tables
@@ -19,18 +19,18 @@ MOST_NAMES = 20
 LONGEST_NAME = 100
 
 
-def why(world: Store, target: Target, answer: OwnAnswer) -> Iterator[str]:
+def why(world: Store, dataplane: Dataplane, answer: OwnAnswer) -> Iterator[str]:
     """What there is in place of a route for it."""
     name = _host_of(answer.host)
-    found = _table(world, target, answer)
+    found = _table(world, dataplane, answer)
     if found is None:
         yield f"no listener is at port {answer.port} any more"
         return
-    hosts = domains(world, target, found.name)
+    hosts = domains(world, dataplane, found.name)
     domain = next((each for each in wider_names(name) if each in hosts), None)
-    rules = () if domain is None else _rules(world, target, found.name, domain)
+    rules = () if domain is None else _rules(world, dataplane, found.name, domain)
     if not rules:
-        there = _some(each for each in hosts if _has_rules(world, target, found.name, each))
+        there = _some(each for each in hosts if _has_rules(world, dataplane, found.name, each))
         yield f"no route of port {answer.port} takes the host {name}; hosts there are: {there}"
         return
     takes = "every host" if domain == "*" else f"the host {domain}"
@@ -56,8 +56,8 @@ def _host_of(authority: str) -> str:
     return (name if colon and port.isdigit() else authority).lower()
 
 
-def _table(world: Store, target: Target, answer: OwnAnswer) -> Table | None:
-    found = [each for each in world.get(tables, target) if each.port == answer.port]
+def _table(world: Store, dataplane: Dataplane, answer: OwnAnswer) -> Table | None:
+    found = [each for each in world.get(tables, dataplane) if each.port == answer.port]
     wider = wider_names(answer.server_name.lower()) if answer.server_name else ["*"]
     ranked = [(wider.index(name), each) for each in found for name in each.hostnames if name in wider]
     if found and found[0].scheme == "http":
@@ -65,12 +65,12 @@ def _table(world: Store, target: Target, answer: OwnAnswer) -> Table | None:
     return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
-def _has_rules(world: Store, target: Target, table: str, domain: str) -> bool:
-    return bool(world.get(host, target, table, domain).rules)
+def _has_rules(world: Store, dataplane: Dataplane, table: str, domain: str) -> bool:
+    return bool(world.get(host, dataplane, table, domain).rules)
 
 
-def _rules(world: Store, target: Target, table: str, domain: str) -> Sequence[PlannedRule]:
-    refs = world.get(host, target, table, domain).rules
+def _rules(world: Store, dataplane: Dataplane, table: str, domain: str) -> Sequence[PlannedRule]:
+    refs = world.get(host, dataplane, table, domain).rules
     return [world.get(planned, each.route).rules[each.number] for each in refs]
 
 

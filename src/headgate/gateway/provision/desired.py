@@ -1,7 +1,7 @@
 """What each Gateway of ours is to be run by, as a computation over the store."""
 
-from headgate.gateway.plan.classes import foreign_controller, target_of
-from headgate.gateway.plan.listeners import target_listeners
+from headgate.gateway.plan.classes import dataplane_of, foreign_controller
+from headgate.gateway.plan.listeners import dataplane_listeners
 from headgate.gateway.provision.objects import Wanted, wanted
 from headgate.gateway.provision.settings import ProvisionSettings
 from headgate.model.meta import HEADGATE_GROUP, Identity
@@ -31,7 +31,7 @@ def desired(world: Store, identity: Identity) -> Wanted | str | None:
     spec = world.get(parameters, identity)
     if isinstance(spec, str):
         return spec
-    listeners = world.get(target_listeners, world.get(target_of, identity))
+    listeners = world.get(dataplane_listeners, world.get(dataplane_of, identity))
     return wanted(gateway, spec, [each.declared for each in listeners if each.served], told)
 
 

@@ -26,9 +26,9 @@ CERTIFICATE, KEY, AUTHORITIES = "tls.crt", "tls.key", "ca.crt"
 """Names of the values of a Secret."""
 
 
-def uri_of(target: str) -> str:
-    """In the certificate of the Envoy of the Gateway *target*, `namespace/name`."""
-    return f"{PREFIX}{target}"
+def uri_of(dataplane: str) -> str:
+    """In the certificate of the Envoy of the Gateway *dataplane*, `namespace/name`."""
+    return f"{PREFIX}{dataplane}"
 
 
 class Signed(msgspec.Struct, frozen=True):
@@ -92,14 +92,14 @@ def sign_server(authority: Signed, names: Sequence[str], now: datetime.datetime)
     return _sign(authority, [_general(each) for each in names], ExtendedKeyUsageOID.SERVER_AUTH, now)
 
 
-def sign_client(authority: Signed, target: str, now: datetime.datetime) -> Signed:
-    """For the Envoy of the Gateway *target*, `namespace/name`."""
-    names = [x509.UniformResourceIdentifier(uri_of(target))]
+def sign_client(authority: Signed, dataplane: str, now: datetime.datetime) -> Signed:
+    """For the Envoy of the Gateway *dataplane*, `namespace/name`."""
+    names = [x509.UniformResourceIdentifier(uri_of(dataplane))]
     return _sign(authority, names, ExtendedKeyUsageOID.CLIENT_AUTH, now)
 
 
-def is_of(signed: Signed, authority: Signed, target: str) -> bool:
-    """Whether *authority* signed it for the Envoy of *target*, and it trusts whom it should."""
+def is_of(signed: Signed, authority: Signed, dataplane: str) -> bool:
+    """Whether *authority* signed it for the Envoy of *dataplane*, and it trusts whom it should."""
     found = x509.load_pem_x509_certificate(signed.certificate)
     try:
         found.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.certificate))
@@ -107,7 +107,7 @@ def is_of(signed: Signed, authority: Signed, target: str) -> bool:
     except (ValueError, TypeError, x509.ExtensionNotFound, Exception):
         return False
     its_uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    return its_uris == [uri_of(target)] and signed.authorities == authority.authorities
+    return its_uris == [uri_of(dataplane)] and signed.authorities == authority.authorities
 
 
 def _sign(

@@ -23,7 +23,7 @@ MESSAGES_A_SECOND = 50
 once, too."""
 
 Take: TypeAlias = Callable[[str, Sequence[OwnAnswer]], None]
-"""Told the target of an Envoy, and what it answered."""
+"""Told the data plane of an Envoy, and what it answered."""
 
 EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in the stubs
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 log.addFilter(BoundedLog())
 
 
-def nobody(_target: str, _answers: Sequence[OwnAnswer]) -> None:
+def nobody(_dataplane: str, _answers: Sequence[OwnAnswer]) -> None:
     """Nobody wants to know."""
 
 
@@ -60,28 +60,29 @@ def handler(
 ) -> "grpc.GenericRpcHandler[bytes, bytes]":
     """For `Server.add_generic_rpc_handlers`.
 
-    *admitted*: id of an Envoy → its target, None where the call was refused. The first message says the id.
+    *admitted*: id of an Envoy → its data plane, None where the call was refused. The first message says the
+    id.
     """
     allowance = Allowance(MESSAGES_A_SECOND)
 
     async def stream(_messages: object, context: Context) -> bytes:
         now = asyncio.get_running_loop().time
-        target: str | None = None
+        dataplane: str | None = None
         while True:
             data: Any = await context.read()
             if data is EOF:
                 return b""
-            if target is not None and not allowance.one(now()):
+            if dataplane is not None and not allowance.one(now()):
                 continue
             try:
                 node, answers = read_own_answers(data)
             except ValueError as error:
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-            if target is None:
-                target = await admitted(node, context)
-                if target is None:
+            if dataplane is None:
+                dataplane = await admitted(node, context)
+                if dataplane is None:
                     return b""
-            take(target, answers)
+            take(dataplane, answers)
 
     method = grpc.stream_unary_rpc_method_handler(stream)
     return grpc.method_handlers_generic_handler(SERVICE, {"StreamAccessLogs": method})

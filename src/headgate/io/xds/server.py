@@ -65,7 +65,7 @@ class StreamState(msgspec.Struct, frozen=True):
     """One connected Envoy."""
 
     node: str
-    target: str
+    dataplane: str
     """Whose resources it gets."""
     settled: bool
     """It has acknowledged or refused everything that is published."""
@@ -76,8 +76,8 @@ class StreamState(msgspec.Struct, frozen=True):
 class _Stream:
     """A session, and the queue of what happens to it."""
 
-    def __init__(self, target: str, session: DeltaSession) -> None:
-        self.target = target
+    def __init__(self, dataplane: str, session: DeltaSession) -> None:
+        self.dataplane = dataplane
         self.session = session
         self.events: asyncio.Queue[Event | None] = asyncio.Queue()
         self.node = ""
@@ -89,7 +89,7 @@ class _Stream:
 
 
 class XdsServer:
-    """Serves each Envoy the resources of its target.
+    """Serves each Envoy the resources of its data plane.
 
     `publish` may be called at any time, before `start` too; `on_change` is called after anything that can
     change `streams` or `problems`.
@@ -97,15 +97,15 @@ class XdsServer:
 
     def __init__(
         self,
-        target_of: Callable[[str], str | None],
+        dataplane_of: Callable[[str], str | None],
         *,
         linger_s: float = LINGER_S,
         on_change: Callable[[], None] = lambda: None,
         on_answers: Take = own_answers.nobody,
     ) -> None:
-        """*target_of*: id of an Envoy → its target; None: it is refused. *on_answers* is told what an Envoy
-        of a target answered by itself."""
-        self._target_of = target_of
+        """*dataplane_of*: id of an Envoy → its data plane; None: it is refused. *on_answers* is told what an
+        Envoy of a data plane answered by itself."""
+        self._dataplane_of = dataplane_of
         self._strangers: set[str] = set()
         """Ids that were refused, and told of."""
         self._linger_s = linger_s
@@ -113,7 +113,7 @@ class XdsServer:
         self._on_answers = on_answers
         self._wanted: dict[str, Wanted] = {}
         self._published: dict[str, asyncio.Event] = {}
-        """Of targets that were published, or that an Envoy waits for."""
+        """Of dataplanes that were published, or that an Envoy waits for."""
         self._begun = asyncio.Event()
         self._proves: Callable[[str], str] | None = None
         self._streams: list[_Stream] = []
@@ -174,29 +174,29 @@ class XdsServer:
         if self._server is not None:
             await self._server.stop(grace=0.5)
 
-    def publish(self, target: str, changes: Changes) -> None:
-        """The resources of a target are other ones from now on; the first time, perhaps none at all."""
+    def publish(self, dataplane: str, changes: Changes) -> None:
+        """The resources of a data plane are other ones from now on; the first time, perhaps none at all."""
         self.begin()
-        apply(self._wanted.setdefault(target, nothing()), changes)
-        self._published.setdefault(target, asyncio.Event()).set()
+        apply(self._wanted.setdefault(dataplane, nothing()), changes)
+        self._published.setdefault(dataplane, asyncio.Event()).set()
         if not changes:
             return
         self.published += 1
         for stream in self._streams:
-            if stream.target == target:
+            if stream.dataplane == dataplane:
                 stream.events.put_nowait(Published(changes))
         self._on_change()
 
     def begin(self) -> None:
-        """It is known which targets there are; until then every Envoy waits."""
+        """It is known which data planes there are; until then every Envoy waits."""
         self._begun.set()
 
-    def forget(self, target: str) -> None:
+    def forget(self, dataplane: str) -> None:
         """There is no such Envoy any more: its streams end."""
-        self._wanted.pop(target, None)
-        self._published.pop(target, None)
+        self._wanted.pop(dataplane, None)
+        self._published.pop(dataplane, None)
         for stream in self._streams:
-            if stream.target == target:
+            if stream.dataplane == dataplane:
                 stream.events.put_nowait(None)
 
     @property
@@ -204,9 +204,9 @@ class XdsServer:
         """What any connected Envoy refuses."""
         return tuple({problem: None for stream in self._streams for problem in stream.session.problems})
 
-    def problems_of(self, target: str) -> tuple[Problem, ...]:
-        """What Envoys of one target refuse."""
-        found = (each.session.problems for each in self._streams if each.target == target)
+    def problems_of(self, dataplane: str) -> tuple[Problem, ...]:
+        """What Envoys of one data plane refuse."""
+        found = (each.session.problems for each in self._streams if each.dataplane == dataplane)
         return tuple({problem: None for some in found for problem in some})
 
     @property
@@ -214,9 +214,10 @@ class XdsServer:
         """There is an Envoy, and every one has acknowledged or refused all it was sent."""
         return bool(self._streams) and all(each.is_settled for each in self._streams)
 
-    def acknowledged(self, target: str) -> bool | None:
-        """Whether every Envoy of a target has acknowledged or refused all it was sent; None: none is here."""
-        found = [each for each in self._streams if each.target == target]
+    def acknowledged(self, dataplane: str) -> bool | None:
+        """Whether every Envoy of a data plane has acknowledged or refused all it was sent; None: none is
+        here."""
+        found = [each for each in self._streams if each.dataplane == dataplane]
         return all(each.is_settled for each in found) if found else None
 
     @property
@@ -225,7 +226,7 @@ class XdsServer:
         return tuple(
             StreamState(
                 stream.node,
-                stream.target,
+                stream.dataplane,
                 stream.is_settled,
                 {kind: stream.session.count(kind) for kind in KINDS},
             )
@@ -242,12 +243,12 @@ class XdsServer:
         if first is None:
             return
         await self._begun.wait()
-        target = await self._admitted(first.node.id, context)
-        if target is None:
+        dataplane = await self._admitted(first.node.id, context)
+        if dataplane is None:
             return
         # an Envoy that comes back to a restarted server keeps what it has until there is something better
-        await self._published.setdefault(target, asyncio.Event()).wait()
-        stream = _Stream(target, DeltaSession(self._wanted[target], linger_s=self._linger_s))
+        await self._published.setdefault(dataplane, asyncio.Event()).wait()
+        stream = _Stream(dataplane, DeltaSession(self._wanted[dataplane], linger_s=self._linger_s))
         self._streams.append(stream)
         self._take(first, stream)
         reader = asyncio.create_task(self._read(waiting, stream))
@@ -271,10 +272,10 @@ class XdsServer:
             self._on_change()
 
     async def _admitted(self, node: str, context: "grpc.aio.ServicerContext[Any, Any]") -> str | None:
-        """The target of an Envoy that says it is *node*; None: its call is refused."""
-        target = self._target_of(node)
-        if target is not None and self._is_proved(node, context):
-            return target
+        """The dataplane of an Envoy that says it is *node*; None: its call is refused."""
+        dataplane = self._dataplane_of(node)
+        if dataplane is not None and self._is_proved(node, context):
+            return dataplane
         await self._refuse(node[:LONGEST_NODE], context)
         return None
 

@@ -11,7 +11,7 @@ from tests.resolved import world
 
 from headgate.gateway import resources
 from headgate.gateway.plan.classes import ALL
-from headgate.gateway.plan.listeners import Listener, target_listeners
+from headgate.gateway.plan.listeners import Listener, dataplane_listeners
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import translate
 from headgate.model.tls_material import Pair
@@ -36,7 +36,7 @@ def gateway(*refs: dict[str, str], **more: Any) -> Manifest:
 
 
 def judged(*objects: Manifest) -> Listener:
-    (found,) = world(manifest.snapshot(*objects)).get(target_listeners, ALL)
+    (found,) = world(manifest.snapshot(*objects)).get(dataplane_listeners, ALL)
     return found
 
 

@@ -6,7 +6,7 @@ from tests.manifests import Manifest
 from tests.resolved import world
 
 from headgate.gateway.plan.classes import ALL
-from headgate.gateway.plan.listeners import Listener, bound_port, target_listeners
+from headgate.gateway.plan.listeners import Listener, bound_port, dataplane_listeners
 from headgate.gateway.settings import GatewaySettings
 
 
@@ -37,7 +37,7 @@ def listener(name: str, port: int = 80, **more: object) -> Manifest:
 
 
 def judged(*objects: Manifest) -> list[Listener]:
-    return list(world(manifest.snapshot(*objects)).get(target_listeners, ALL))
+    return list(world(manifest.snapshot(*objects)).get(dataplane_listeners, ALL))
 
 
 def test_another_gateway_moves_no_port() -> None:

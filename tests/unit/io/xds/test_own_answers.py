@@ -23,11 +23,11 @@ def message(*names: str, node: str = "lab") -> bytes:
     return data
 
 
-async def sent(*messages: bytes, target_of: Any = anybody) -> list[tuple[str, OwnAnswer]]:
-    """What the server was told of *messages* of one stream, with the target."""
+async def sent(*messages: bytes, dataplane_of: Any = anybody) -> list[tuple[str, OwnAnswer]]:
+    """What the server was told of *messages* of one stream, with the data plane."""
     found: list[tuple[str, OwnAnswer]] = []
     server = XdsServer(
-        target_of, on_answers=lambda target, answers: found.extend((target, a) for a in answers)
+        dataplane_of, on_answers=lambda dataplane, answers: found.extend((dataplane, a) for a in answers)
     )
     port = await server.start("127.0.0.1", 0)
     try:
@@ -40,8 +40,8 @@ async def sent(*messages: bytes, target_of: Any = anybody) -> list[tuple[str, Ow
 
 
 async def test_answers_reach_whoever_asks_with_their_target() -> None:
-    found = await sent(message("a", "b"), message("c"), target_of=lambda node: f"of {node}")
-    assert [(target, each.request_id) for target, each in found] == [
+    found = await sent(message("a", "b"), message("c"), dataplane_of=lambda node: f"of {node}")
+    assert [(dataplane, each.request_id) for dataplane, each in found] == [
         ("of lab", "a"),
         ("of lab", "b"),
         ("of lab", "c"),
@@ -49,15 +49,15 @@ async def test_answers_reach_whoever_asks_with_their_target() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "target_of", "code"),
+    ("data", "dataplane_of", "code"),
     [
         (message("a"), lambda node: None, grpc.StatusCode.PERMISSION_DENIED),
         (b"\xff\xff\xff", anybody, grpc.StatusCode.INVALID_ARGUMENT),
     ],
 )
-async def test_strangers_and_odd_bytes_are_refused(data: bytes, target_of: Any, code: Any) -> None:
+async def test_strangers_and_odd_bytes_are_refused(data: bytes, dataplane_of: Any, code: Any) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await sent(data, target_of=target_of)
+        await sent(data, dataplane_of=dataplane_of)
     assert refused.value.code() is code
 
 

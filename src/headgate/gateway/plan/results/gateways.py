@@ -7,15 +7,15 @@ import msgspec
 
 from headgate.gateway.plan.attachment import attachments, parents, routes_of
 from headgate.gateway.plan.certificates import RefProblem, referred
-from headgate.gateway.plan.classes import foreign_controller, settings, target_of
+from headgate.gateway.plan.classes import dataplane_of, foreign_controller, settings
 from headgate.gateway.plan.features import FEATURES, PROVISIONED
 from headgate.gateway.plan.hostnames import wider_names
 from headgate.gateway.plan.listeners import (
     Listener,
     attached_sets,
+    dataplane_listeners,
     gateway_of,
     listeners_of,
-    target_listeners,
 )
 from headgate.gateway.plan.results.conditions import Condition, Conditions, condition, resolved
 from headgate.model.meta import GATEWAY_GROUP, Identity
@@ -230,7 +230,7 @@ def _overlapping(world: Store, found: Listener, generation: int) -> Iterator[Con
     """That another TLS listener of the port takes some of the same hosts: clients may reuse connections."""
     if found.protocol != "HTTPS" or not found.served:
         return
-    others = world.get(target_listeners, world.get(target_of, found.gateway))
+    others = world.get(dataplane_listeners, world.get(dataplane_of, found.gateway))
     for each in others:
         if each.protocol != "HTTPS" or not each.served or each.port != found.port:
             continue
