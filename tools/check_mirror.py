@@ -77,6 +77,10 @@ ELSEWHERE = {
     "model/objects/inference.py": ("tests/unit/manifests/test_decode.py", "both generations of a pool"),
     "manifests/route_rules.py": ("tests/unit/manifests/test_rules.py", "asked for by rules.py"),
     "manifests/schema.py": ("tests/unit/manifests/test_decode.py", "unknown fields and kinds"),
+    "picker/epp/fields.py": ("tests/unit/picker/epp/test_epp_config.py", "how its fields are read"),
+    "picker/epp/flow.py": ("tests/unit/picker/epp/test_epp_config.py", "one of its sections"),
+    "picker/epp/labels.py": ("tests/unit/picker/epp/test_epp_config.py", "what its filters require"),
+    "picker/epp/plugins.py": ("tests/unit/picker/epp/test_epp_config.py", "the table that it goes by"),
     "picker/case.py": ("tests/unit/picker/test_machine.py", "a request while the machine decides it"),
     "scheduling/api.py": ("tests/unit/scheduling/test_scheduler.py", "what the scheduler works on"),
 }

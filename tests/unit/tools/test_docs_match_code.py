@@ -13,6 +13,7 @@ from headgate.gateway.settings import GatewaySettings
 from headgate.model.headers import HEALTH_PATH
 from headgate.model.requests import LONGEST_WAIT_S
 from headgate.picker.actions import Reason
+from headgate.picker.epp.plugins import PLUGINS
 from headgate.scheduling.profiles import PROFILES
 
 ROOT = Path(__file__).parents[3]
@@ -94,3 +95,10 @@ def test_every_variable_of_ours_has_its_line() -> None:
     }
     assert read == set(re.findall(r"^\| `(HEADGATE_[A-Z_]+)` \|", page, re.MULTILINE))
     assert f"`{HEALTH_PATH}`" in page
+
+
+def test_every_plugin_of_other_pickers_is_in_the_table() -> None:
+    page = (ROOT / "docs" / "picker.md").read_text()
+    rows = re.findall(r"^\| (`.*`) \| (mapped|built in|left out|refused) \| (.*) \|$", page, re.MULTILINE)
+    told = [(kind, *rest) for kinds, *rest in rows for kind in re.findall(r"`([a-z0-9-]+)`", kinds)]
+    assert sorted(told) == sorted((kind, each.treatment, each.here) for kind, each in PLUGINS.items())

@@ -20,6 +20,7 @@ from headgate.model.ids import EndpointId, PoolKey
 from headgate.model.load import ModelCard
 from headgate.model.randomness import Rng
 from headgate.model.words import counted
+from headgate.picker.epp.config import NOTHING, Adopted
 from headgate.picker.events import ModelsListed, PoolChanged, Scraped
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
@@ -68,8 +69,11 @@ class Pools:
         make_index: Callable[[], BlockIndex] = PrefixIndex,
         trust: Trust = DEFAULT,
         keys: Keys = NONE,
+        adopted: Adopted = NOTHING,
     ) -> None:
-        """*own* is served even when its object names another picker: in a cluster that picker is this one."""
+        """*own* is served even when its object names another picker: in a cluster that picker is this one;
+        *adopted*: what another picker's configuration asks for, of all pools."""
+        self._adopted = adopted
         self._settling = Settling(settle_s)
         self._timer: asyncio.Handle | None = None
         self._hub = hub
@@ -100,7 +104,7 @@ class Pools:
         now = asyncio.get_running_loop().time()
         for pool in pools:
             wanted = pool.picker is None or pool.key == self._own
-            self._settling.tell(pool.key, pool if wanted else None, now)
+            self._settling.tell(pool.key, self._adopted.applied_to(pool) if wanted else None, now)
         for key in gone:
             self._settling.tell(key, None, now)
         self._settle()

@@ -48,6 +48,7 @@ from headgate.model.problems import Place, Problem
 from headgate.model.requests import InferenceRequest, Outcome
 from headgate.model.snapshot import Snapshot, difference
 from headgate.picker.choice import Choice
+from headgate.picker.epp.config import NOTHING, Adopted
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.prefix import PrefixIndex
 from headgate.wire.extproc import BODY_LIMIT_BYTES, Settings
@@ -139,6 +140,8 @@ class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Transport threads of the native wire."""
     own_ports: frozenset[int] = frozenset()
     """Ports of the gateway's other processes, which no model server may have."""
+    adopted: Adopted = NOTHING
+    """What another picker's configuration asks for, beside `policy` and `settings`, which have it already."""
 
 
 def _wall_time(at: float) -> float:
@@ -194,6 +197,7 @@ class Picker:
             make_index=PrefixIndex if self._native is None else self._native.PrefixIndex,
             trust=options.trust,
             keys=self._keys,
+            adopted=options.adopted,
         )
         self._wire = Settings(
             nonce,

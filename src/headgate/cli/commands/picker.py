@@ -86,6 +86,29 @@ def exposure(host: str, port: int) -> str | None:
     )
 
 
+def _adopted(path: Path | None, text: str) -> Any:
+    """What another picker's configuration asks for; what is done otherwise is logged. Raises typer.Exit(1),
+    having said every error, when it cannot be followed."""
+    from headgate.app.picker.epp_config import read_config
+    from headgate.io.terminal.say import say
+    from headgate.picker.epp.config import NOTHING
+
+    if path is not None and text:
+        raise typer.BadParameter("--config-file and --config-text say the same: name one of them")
+    if path is None and not text:
+        return NOTHING
+    adopted = read_config(path, text)
+    if not adopted.usable:
+        for each in adopted.problems:
+            if each.severity == "error":
+                say(f"headgate picker: {each}", err=True)
+        raise typer.Exit(1)
+    for each in adopted.problems:
+        level = logging.WARNING if each.severity == "warning" else logging.INFO
+        logging.getLogger("headgate.picker").log(level, "%s", each)
+    return adopted
+
+
 def _ignored(*names: str) -> Any:
     return typer.Option(*names, hidden=True, help="Accepted for compatibility; has no effect.")
 
@@ -123,6 +146,13 @@ def picker(
     ] = "",
     endpoint_target_ports: Annotated[str, typer.Option(help="Ports of those pods, one to eight.")] = "",
     policy: Annotated[Policy, typer.Option(help="How to choose.")] = Policy.DEFAULT,
+    config_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="EndpointPickerConfig of another picker, YAML; see docs/picker.md."
+        ),
+    ] = None,
+    config_text: Annotated[str, typer.Option(metavar="YAML", help="The same as text.")] = "",
     host: Annotated[str, typer.Option(help="Address that the gRPC ports listen on.")] = "0.0.0.0",
     grpc_port: Annotated[int, typer.Option(min=0, max=65_535, help="ext_proc; 0: any free port.")] = 9002,
     grpc_socket: Annotated[
@@ -289,6 +319,17 @@ def picker(
         if why := refusal(ip.strip("[]"), int(number), Own()):
             raise typer.BadParameter(f"{each}: {why}", param_hint="--endpoints")
 
+    adopted = _adopted(config_file, config_text)
+    settings = MachineSettings(
+        stale_s=metrics_staleness_threshold,
+        flow=FlowSettings(other_bands=BandSettings(ttl_s=queue_timeout)) if flow_control else None,
+        hold_empty_s=hold_empty,
+        trusted=trusted_headers(trust_headers),
+    )
+    if policy is Policy.DEFAULT and adopted.policy is not None:
+        policy = Policy(adopted.policy)
+    if refresh_metrics_interval == SCRAPE_INTERVAL_S and adopted.scrape_interval_s is not None:
+        refresh_metrics_interval = adopted.scrape_interval_s
     options = PickerOptions(
         files=tuple(files or ()),
         urls=tuple(url or ()),
@@ -299,12 +340,8 @@ def picker(
         selector=labels(endpoint_selector),
         target_ports=port_list(endpoint_target_ports),
         policy=policy.value,
-        settings=MachineSettings(
-            stale_s=metrics_staleness_threshold,
-            flow=FlowSettings(other_bands=BandSettings(ttl_s=queue_timeout)) if flow_control else None,
-            hold_empty_s=hold_empty,
-            trusted=trusted_headers(trust_headers),
-        ),
+        settings=adopted.settings(settings),
+        adopted=adopted,
         host=host,
         grpc_port=grpc_port,
         grpc_socket=grpc_socket,
