@@ -40,9 +40,11 @@ class ClusterSource:
         namespaces: Sequence[str] = (),
         kinds: Sequence[Followed] = WHOLE,
         needed: str | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> None:
-        """*needed*: see `KubeSource`."""
+        """*needed*, *names*: see `KubeSource`."""
         self._access, self._namespaces, self._kinds, self._needed = access, namespaces, kinds, needed
+        self._names = names
         self.seen: Callable[[Identity, Mapping[str, Any] | None], None] = lambda identity, raw: None
         """Told of raw objects, see `KubeSource`."""
         self._keys = ApiKeys()
@@ -67,6 +69,7 @@ class ClusterSource:
                 self._namespaces,
                 kinds=self._kinds,
                 needed=self._needed,
+                names=self._names,
                 complete=complete,
                 seen=self.seen,
             )

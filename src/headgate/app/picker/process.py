@@ -240,10 +240,10 @@ class Picker:
         options = self._options
         source: Source | None = None
         if options.access is not None:
-            needed = (
-                None if options.pool is None else "InferencePool"
-            )  # an endpoint picker's RBAC has no more
-            source = ClusterSource(options.access, options.namespaces, OF_PICKER, needed)
+            needed, names = None, {}
+            if options.pool is not None:  # an endpoint picker's RBAC has no more
+                needed, names = "InferencePool", {"InferencePool": options.pool.partition("/")[2]}
+            source = ClusterSource(options.access, options.namespaces, OF_PICKER, needed, names)
         elif not options.endpoints:
             source = open_source(options.files, options.urls)
         async with AsyncExitStack() as stack:

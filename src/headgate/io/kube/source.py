@@ -43,6 +43,7 @@ class KubeSource:
         *,
         kinds: Sequence[Followed] = WHOLE,
         needed: str | None = None,
+        names: Mapping[str, str] | None = None,
         complete: Callable[[Snapshot], Awaitable[Snapshot]] | None = None,
         seen: Callable[[Identity, Mapping[str, Any] | None], None] = lambda identity, raw: None,
     ) -> None:
@@ -50,11 +51,12 @@ class KubeSource:
         *kinds*: of which every object counts.
         *needed*: a kind without which nothing can be done; others that may not be read are taken for empty.
         None: all of them are waited for.
+        *names*: kind → the name of the only one of its objects that counts.
         *complete*: adds to a snapshot what is in no object; asked again and again. *seen*: told of each raw
         object of a kind that is followed whole, before it is forgotten, and of each that is gone (None)."""
         self._client, self._complete, self._seen = client, complete, seen
         self._namespaces = tuple(namespaces) or ("",)
-        self._kinds = kinds
+        self._kinds, self._names = kinds, names or {}
         self._essential = needed
         self._objects: dict[Identity, Object] = {}
         self._order: list[Identity] = []
@@ -72,7 +74,16 @@ class KubeSource:
         """The objects as they are now, then again whenever anything changed."""
         try:
             self._whole = [
-                self._begin(Reflector(self._client, each, self._told, self._changed, namespace=namespace))
+                self._begin(
+                    Reflector(
+                        self._client,
+                        each,
+                        self._told,
+                        self._changed,
+                        namespace=namespace,
+                        name=self._names.get(each.kind, ""),
+                    )
+                )
                 for each in self._kinds
                 for namespace in (self._namespaces if each.namespaced else ("",))
             ]

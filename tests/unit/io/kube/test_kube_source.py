@@ -96,6 +96,17 @@ async def test_objects_come_are_changed_and_go(api: ApiServer) -> None:
         await found.until(lambda: found.names("HTTPRoute") == ["second"])
 
 
+async def test_one_pool_of_many_may_be_followed_with_its_pods_alone(api: ApiServer) -> None:
+    for each in (pod("a", app="p"), pod("b", app="q"), manifest.pool("p"), manifest.pool("q")):
+        api.put(each)
+    async with following(api, names={"InferencePool": "q"}) as found:
+        await found.until(lambda: found.names("Pod") == ["b"])
+        api.put(manifest.pool("r"))
+        api.put(pod("c", app="q"))
+        await found.until(lambda: found.names("Pod") == ["b", "c"])
+        assert found.names("InferencePool") == ["q"]
+
+
 async def test_only_needed_secrets_and_pods_are_kept_and_no_foreign_annotation(api: ApiServer) -> None:
     for each in (secret("used"), secret("other"), pod("a", app="p"), pod("b", app="q"), gateway("used")):
         api.put(each)
