@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from tests import manifests as manifest
 from tests.live.harness.certificates import Authority
 from tests.live.harness.echo import Seen, echoing, service
 from tests.live.harness.lab import gate, https, lab, route, secret
-from tests.live.harness.processes import eventually
+from tests.live.harness.model_server import ScriptedModelServer
+from tests.live.harness.processes import eventually, free_port
 from tests.live.harness.scripted_picker import ScriptedPicker
 from tests.manifests import Manifest
 
@@ -159,3 +162,42 @@ async def test_over_tls_with_many_hosts_and_one_line_in_the_access_log(tmp_path:
             await asyncio.to_thread(eventually, lambda: len(log.read_text().splitlines()) >= 4)
             statuses = [json.loads(each)["status"] for each in log.read_text().splitlines()]
             assert statuses == [200] * 4
+
+
+async def test_a_picker_that_hangs_and_answers_that_come_bit_by_bit(tmp_path: Path) -> None:
+    server = ScriptedModelServer()
+    server.mode, server.events, server.gaps_s = "sse", 40, 0.05
+    port = free_port()
+    async with server.running(), echoing("plain") as plain:
+        module = "tests.live.harness.scripted_picker"
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", module, str(port), server.address), stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            assert process.stdout is not None and await process.stdout.readline() == b"picking\n"
+            pool = manifest.pool("backed")
+            pool["metadata"]["annotations"] = {ANNOTATION: "Service/plain:80"}
+            objects = [
+                manifest.gateway(),
+                manifest.route(manifest.rule("backed")),
+                pool,
+                *manifest.foreign_picker("backed", port, **{"headgate.dev/picker-tls": "false"}),
+                manifest.model_server("one", server.address, "backed"),
+                *service("plain", plain),
+            ]
+            async with lab(tmp_path, *objects) as made, aiohttp.ClientSession() as http:
+                url = f"{made.running.url}/v1/completions"
+                pieces: list[bytes] = []
+                async with http.post(url, json={"model": "m", "stream": True}) as answer:
+                    assert answer.headers["x-headgate-endpoint"] == server.address
+                    async for piece, _ in answer.content.iter_chunks():
+                        pieces.append(piece)
+                assert b"".join(pieces).endswith(b"data: [DONE]\n\n")
+                assert len(pieces) >= 20  # of forty events
+                process.send_signal(signal.SIGSTOP)
+                for _ in range(5):
+                    async with asyncio.timeout(8), http.post(url, json={"model": "m"}) as answer:
+                        assert (answer.status, (await answer.json())["name"]) == (200, "plain")
+        finally:
+            process.kill()
+            await process.wait()
