@@ -275,7 +275,7 @@ class Controller:
                 return
             self._half.world.apply(changes)
             self._hand_over(self._half.refresh(_now()))
-            settled = self._settled()
+            settled = self._may_judge()
 
     def _publish(self, update: Update) -> None:
         """Hand over to xDS what may go now, come back for the rest, and see what Envoy says."""
@@ -332,10 +332,21 @@ class Controller:
     def _settled(self) -> bool:
         return self.xds.settled and all(each.due is None for each in self._publishers.values())
 
+    def _may_judge(self) -> bool:
+        """Whether all have said what they will say: a Gateway that is left out for a trial may have been the
+        only one, so that there is nobody to wait for."""
+        nobody = self._quarantine.trying and not self._half.dataplanes and not self.xds.streams
+        return nobody or self._settled()
+
     def _heard(self) -> None:
         """Something changed about the streams: what Envoy refuses, and whether it has everything."""
         settled = self._settled()
-        if settled and not self._judging and not self._in_thread.locked() and self._summary is not None:
+        if (
+            self._may_judge()
+            and not self._judging
+            and not self._in_thread.locked()
+            and self._summary is not None
+        ):
             self._judging = True
             try:
                 self._judge()

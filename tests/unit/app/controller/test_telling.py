@@ -1,11 +1,13 @@
 """Statuses follow what Envoys say: an Envoy of the test's own that waits, takes and refuses."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc.aio
 import msgspec
 import pytest
 from google.rpc.status_pb2 import Status
@@ -38,15 +40,26 @@ class Peer:
     """An Envoy: it takes what comes while `takes` is set, and refuses the listeners that `refuses` names."""
 
     def __init__(self, port: int) -> None:
-        self.client = Client(port)
+        self.port, self.client = port, Client(port)
         self.takes = asyncio.Event()
         self.refuses: Callable[[str], bool] = lambda name: False
 
+    async def comes_back(self) -> None:
+        """Run, and connect again whenever the stream ends, as the Envoy of a Gateway does."""
+        while True:
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, AttributeError):
+                await self.run()
+            await self.client.close()
+            await asyncio.sleep(0.05)
+            self.client = Client(self.port)
+
     async def run(self) -> None:
         for kind in NEEDS:
-            await self.client.send(kind)
+            await self.client.send(kind, node={"id": "default/gate"})
         while True:
             message: Any = await self.client.call.read()
+            if not hasattr(message, "nonce"):  # the end
+                return
             await self.takes.wait()
             kind = next(each for each in KINDS if type_url(each) == message.type_url)
             bad = [each.name for each in message.resources if kind == "listener" and self.refuses(each.name)]
@@ -192,3 +205,48 @@ async def test_a_listener_whose_port_is_taken() -> None:
             ]
 
         await until(closed)
+
+
+async def test_a_gateway_alone_in_its_cluster_that_is_to_blame_among_others() -> None:
+    """Left out, it takes its Envoy's stream with it: the search ends all the same, and a mended one is served."""
+    source, told = ScriptedSource(), list[Update]()
+    controller = Controller(source, GatewaySettings(per_gateway=True), updated=told.append)
+    peer = Peer(await controller.xds.start("127.0.0.1", 0))
+    peer.takes.set()
+    peer.refuses = lambda name: name.endswith("81")
+    jwt = {"issuer": "https://issuer.example", "jwks": {"inline": json.dumps({"keys": [{"kty": "RSA"}]})}}
+    ref = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "gate"}
+    others = [
+        {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "GatewayClass",
+            "metadata": {"name": "headgate"},
+            "spec": {"controllerName": "headgate.dev/gateway-controller"},
+        },
+        {
+            "apiVersion": "headgate.dev/v1alpha1",
+            "kind": "AccessPolicy",
+            "metadata": {"name": "tokens"},
+            "spec": {"targetRefs": [ref], "jwt": jwt},
+        },
+        route("r", "one"),
+        *service("one", 1),
+    ]
+    tasks = [asyncio.ensure_future(each) for each in (controller.run(), peer.comes_back())]
+
+    def blamed() -> list[str]:
+        found = controller.status()["problems"]
+        return [each["place"]["object"] for each in found if each["reason"] == "RefusedByEnvoy"]
+
+    try:
+        source.queue.put_nowait(manifest.decoded(gateway(1, HTTP, OTHER), *others))
+        await until(lambda: blamed() == ["Gateway default/gate"])
+        source.queue.put_nowait(manifest.decoded(gateway(2, HTTP), *others))
+        await until(lambda: controller.status()["settled"] and not blamed())
+        assert controller.status()["summary"]["listeners"]
+    finally:
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await peer.client.close()
+        await controller.xds.stop()
