@@ -56,6 +56,8 @@ class ApiServer:
         """Plural → status of the answer to every request for it."""
         self.away = False
         """Every connection is ended at once."""
+        self.tokens: dict[str, bool] = {}
+        """Token → whether who has it may get `/metrics`; others are nobody's."""
         self.conflicts = 0
         """So many writes are refused as if somebody else had been faster."""
         self.asked: list[tuple[str, str, Mapping[str, str]]] = []
@@ -152,7 +154,12 @@ class ApiServer:
         self.asked.append((request.method, path, dict(request.query)))
         if path == "/version":
             return web.json_response({"gitVersion": "v1.35.0"})
-        if path.endswith("/subjectaccessreviews"):
+        if path.endswith(("/tokenreviews", "/subjectaccessreviews")):
+            plural = path.rpartition("/")[2]
+            if plural in self.refused:
+                return _status(self.refused[plural], "Forbidden", f"{plural} is refused")
+            if "resourceAttributes" not in (await request.json())["spec"]:
+                return await self._review(request)
             asked = (await request.json())["spec"]["resourceAttributes"]
             return web.json_response({"status": {"allowed": asked["resource"] not in self.refused}})
         parts = path.strip("/").split("/")
@@ -176,6 +183,19 @@ class ApiServer:
                 return await self._watch(request, api, plural, namespace)
             return self._list(request, api, plural, namespace)
         return await self._one(request, (api, plural, namespace, name), sub)
+
+    async def _review(self, request: web.Request) -> web.Response:
+        """TokenReview and SubjectAccessReview, which are asked and never kept; users are named as their token."""
+        asked: Json = await request.json()
+        spec = asked["spec"]
+        if asked["kind"] == "TokenReview":
+            known = spec["token"] in self.tokens
+            user = {"username": spec["token"], "uid": "u", "groups": ["system:authenticated"]}
+            status: Json = {"authenticated": True, "user": user} if known else {"authenticated": False}
+        else:
+            page = spec["nonResourceAttributes"] == {"path": "/metrics", "verb": "get"}
+            status = {"allowed": page and self.tokens[spec["user"]]}
+        return web.json_response({**asked, "status": status}, status=201)
 
     def _matches(self, request: web.Request, key: Key, api: str, plural: str, namespace: str) -> bool:
         wanted = request.query.get("fieldSelector", "").removeprefix("metadata.name=")

@@ -1,5 +1,6 @@
 """What the picker shows over HTTP: health, status and decisions for admins, metrics on their own port."""
 
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,11 +122,11 @@ class Site(msgspec.Struct, frozen=True):
         await self.runner.cleanup()
 
 
-async def serve_tcp(app: web.Application, host: str, port: int) -> Site:
+async def serve_tcp(app: web.Application, host: str, port: int, tls: ssl.SSLContext | None = None) -> Site:
     """Serves *app*; port 0 means any free one. Raises OSError when it cannot be bound."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    site = web.TCPSite(runner, host, port)
+    site = web.TCPSite(runner, host, port, ssl_context=tls)
     try:
         await site.start()
     except OSError:

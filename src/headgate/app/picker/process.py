@@ -21,9 +21,11 @@ import uvloop
 
 from headgate import __version__
 from headgate.app.cluster.source import ClusterSource
-from headgate.app.picker.admin import Status, admin_app, metrics_app, serve_tcp, serve_unix
+from headgate.app.picker.admin import Status, admin_app, serve_tcp, serve_unix
 from headgate.app.picker.decision_log import DecisionLog
 from headgate.app.picker.followed import Followed, News, selected_pool
+from headgate.app.picker.leading import Leading
+from headgate.app.picker.metrics_port import MetricsPort
 from headgate.app.picker.pools import Pools, fixed_pool
 from headgate.app.processes.parent import SUPERVISORS_END
 from headgate.io.api_keys import KeyFile, Keys
@@ -116,8 +118,9 @@ class PickerOptions(msgspec.Struct, frozen=True, kw_only=True):
     grpc_socket: Path | None = None
     """A Unix socket for ext_proc and the access log, in place of the port."""
     health_port: int | None = 9003
-    metrics_host: str = "127.0.0.1"
-    metrics_port: int | None = 9090
+    metrics: MetricsPort = MetricsPort()
+    lease: str = ""
+    """`namespace/name` of a Lease: only who holds it is ready. Needs `access`."""
     admin_socket: Path | None = None
     admin_port: int | None = None
     tls: Tls | None = None
@@ -214,6 +217,9 @@ class Picker:
         self._snapshot: Snapshot | None = Snapshot()
         """What was taken in; None: unknown, since something went wrong."""
         self._crash: tuple[Problem, ...] = ()
+        self._fed = False
+        """The objects, or fixed endpoints, were taken in."""
+        self._leading = Leading(options.access, options.lease, self._tell_ready)
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
 
@@ -260,7 +266,9 @@ class Picker:
                     group.create_task(self._sweep()),
                     group.create_task(self._tell_health()),
                 ]
+                election = group.create_task(self._leading.run())
                 await self._stopping.wait()
+                election.cancel()  # another one takes over while this one drains
                 await self._drain(ports)
                 for task in background:
                     task.cancel()
@@ -322,13 +330,7 @@ class Picker:
         self, stack: AsyncExitStack, ports: GrpcPorts | native_wire.NativePorts
     ) -> Callable[[], Status]:
         options = self._options
-        metrics_port = admin_port = 0
-        if options.metrics_port is not None:
-            site = await serve_tcp(
-                metrics_app(self._metrics, options.metrics_host), options.metrics_host, options.metrics_port
-            )
-            stack.push_async_callback(site.close)
-            metrics_port = site.port
+        metrics_port, admin_port = await options.metrics.serve(self._metrics, stack), 0
 
         def status() -> Status:
             return Status(
@@ -371,19 +373,24 @@ class Picker:
         if source is None:
             pool = fixed_pool(options.pool or pool_key("default", "default"), options.endpoints)
             self._pools.update([pool])
-            await self._health.set_ready(True)
+            self._fed = True
+            await self._tell_ready()
             return
         while True:
             try:
                 async with aclosing(source.snapshots()) as snapshots:
                     async for snapshot in snapshots:
                         await self._take(msgspec.structs.replace(snapshot, own=own))
-                        await self._health.set_ready(not self._stopping.is_set())
+                        self._fed = True
+                        await self._tell_ready()
             except Exception:
                 log.exception(
                     "the source failed; what was read before stays, next try in %g s", SOURCE_AGAIN_S
                 )
             await asyncio.sleep(SOURCE_AGAIN_S)
+
+    async def _tell_ready(self) -> None:
+        await self._health.set_ready(self._fed and self._leading.now and not self._stopping.is_set())
 
     async def _take(self, snapshot: Snapshot) -> None:
         """Serve the pools of a snapshot, in steps between which others have their turn; one that meets a bug

@@ -27,6 +27,9 @@ from headgate.cli.options import (
 app = typer.Typer(add_completion=False)
 
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
 class Policy(StrEnum):
     """Routing policies by name."""
 
@@ -109,12 +112,24 @@ def _adopted(path: Path | None, text: str) -> Any:
     return adopted
 
 
+def _given(context: typer.Context) -> list[str]:
+    """Parameters that the command line names."""
+    return [
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
+    ]
+
+
 def _ignored(*names: str) -> Any:
-    return typer.Option(*names, hidden=True, help="Accepted for compatibility; has no effect.")
+    return typer.Option(
+        *names, hidden=True, help="Accepted for compatibility; says at the start what it does."
+    )
 
 
 @app.command(cls=GoFlags)
 def picker(
+    context: typer.Context,
     files: Annotated[
         list[Path] | None,
         typer.Option("-f", "--file", metavar="PATH", help="YAML file or folder; may be repeated."),
@@ -140,7 +155,14 @@ def picker(
     pool_name: Annotated[
         str, typer.Option(help="Pool of requests that name none; served whoever its object names as picker.")
     ] = "",
-    pool_namespace: Annotated[str, typer.Option(help="Namespace of --pool-name.")] = "default",
+    pool_namespace: Annotated[
+        str,
+        typer.Option(
+            envvar="NAMESPACE",
+            show_envvar=False,
+            help="Namespace of --pool-name; by NAMESPACE of the environment without.",
+        ),
+    ] = "default",
     endpoint_selector: Annotated[
         str, typer.Option(help="Labels of the pool's pods, in place of an InferencePool object.")
     ] = "",
@@ -164,7 +186,37 @@ def picker(
     metrics_port: Annotated[
         int, typer.Option(min=-1, max=65_535, help="Prometheus metrics; 0: any, -1: none.")
     ] = 9090,
-    metrics_host: Annotated[str, typer.Option(help="Address of the metrics port.")] = "127.0.0.1",
+    metrics_host: Annotated[
+        str,
+        typer.Option(
+            help="Address of the metrics port. Without: loopback; every address, for readers with a "
+            "token, in a cluster's Pod with --pool-name."
+        ),
+    ] = "",
+    metrics_endpoint_auth: Annotated[
+        bool | None,
+        typer.Option(
+            "--metrics-endpoint-auth/--no-metrics-endpoint-auth",
+            help="Ask the cluster who may read metrics (TokenReview, SubjectAccessReview). "
+            "Without: where --metrics-host is not named.",
+        ),
+    ] = None,
+    metrics_cert_dir: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Folder with tls.crt and tls.key: TLS for metrics.")
+    ] = None,
+    metrics_client_ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="PEM file; readers of metrics must show a certificate signed by it."
+        ),
+    ] = None,
+    ha_enable_leader_election: Annotated[
+        bool,
+        typer.Option(
+            "--ha-enable-leader-election/--no-ha-enable-leader-election",
+            help="Of the pickers of a pool only one, which holds their Lease, is ready.",
+        ),
+    ] = False,
     admin_socket: Annotated[Path | None, typer.Option(help="Unix socket of the admin API.")] = None,
     admin_port: Annotated[
         int, typer.Option(min=-1, max=65_535, help="Loopback port of the admin API; 0: any, -1: none.")
@@ -249,11 +301,18 @@ def picker(
     zap_devel: Annotated[bool, _ignored("--zap-devel/--no-zap-devel")] = False,
     tracing: Annotated[bool, _ignored("--tracing/--no-tracing")] = False,
     enable_pprof: Annotated[bool, _ignored("--enable-pprof/--no-enable-pprof")] = False,
-    metrics_endpoint_auth: Annotated[
-        bool, _ignored("--metrics-endpoint-auth/--no-metrics-endpoint-auth")
+    emit_endpoint_scores: Annotated[
+        bool, _ignored("--emit-endpoint-scores/--no-emit-endpoint-scores")
     ] = False,
-    ha_enable_leader_election: Annotated[
-        bool, _ignored("--ha-enable-leader-election/--no-ha-enable-leader-election")
+    grpc_max_send_msg_size: Annotated[str, _ignored("--grpc-max-send-msg-size")] = "",
+    allow_experimental_plugins: Annotated[
+        bool, _ignored("--allow-experimental-plugins/--no-allow-experimental-plugins")
+    ] = False,
+    refresh_prometheus_metrics_interval: Annotated[
+        str, _ignored("--refresh-prometheus-metrics-interval")
+    ] = "",
+    enable_grpc_stream_metrics: Annotated[
+        bool, _ignored("--enable-grpc-stream-metrics/--no-enable-grpc-stream-metrics")
     ] = False,
 ) -> None:
     """Serve the endpoint picker: an Envoy ext_proc server that chooses the model server of each request.
@@ -270,9 +329,12 @@ def picker(
     """
     from headgate.app.cluster.source import access_to
     from headgate.app.picker.admin import Status
+    from headgate.app.picker.leading import lease_of
+    from headgate.app.picker.metrics_port import MetricsPort
     from headgate.app.picker.process import PickerOptions, Tls, serve
     from headgate.app.processes.parent import die_with_parent as end_with_parent
     from headgate.cli.logs import log_to_stderr
+    from headgate.cli.picker_flags import notices
     from headgate.flow.settings import BandSettings, FlowSettings
     from headgate.io.extproc.native import MissingError
     from headgate.io.kube.config import ConfigError
@@ -319,6 +381,29 @@ def picker(
         if why := refusal(ip.strip("[]"), int(number), Own()):
             raise typer.BadParameter(f"{each}: {why}", param_hint="--endpoints")
 
+    in_pod = access is not None and kubeconfig is None and bool(pool_name)
+    if metrics_endpoint_auth is None:
+        metrics_endpoint_auth = in_pod and not metrics_host
+    if metrics_endpoint_auth and access is None:
+        if not metrics_host or metrics_host in LOOPBACK:
+            metrics_endpoint_auth = False
+        else:
+            raise typer.BadParameter("--metrics-endpoint-auth asks a cluster, and none is followed")
+    metrics_host = metrics_host or (host if in_pod else "127.0.0.1")
+    if metrics_client_ca_file is not None and metrics_cert_dir is None:
+        raise typer.BadParameter("--metrics-client-ca-file needs --metrics-cert-dir")
+    if ha_enable_leader_election and not (access is not None and pool_name):
+        raise typer.BadParameter("--ha-enable-leader-election needs a cluster and --pool-name")
+    own_log = logging.getLogger("headgate.picker")
+    for line, lost in notices(_given(context)):
+        own_log.log(logging.WARNING if lost else logging.INFO, "%s", line)
+    if not (metrics_endpoint_auth or metrics_client_ca_file or metrics_host in LOOPBACK or metrics_port < 0):
+        own_log.warning(
+            "metrics are open to whoever reaches port %d on %s: --metrics-endpoint-auth asks for tokens of "
+            "the cluster, --metrics-client-ca-file for certificates",
+            metrics_port,
+            metrics_host,
+        )
     adopted = _adopted(config_file, config_text)
     settings = MachineSettings(
         stale_s=metrics_staleness_threshold,
@@ -346,8 +431,14 @@ def picker(
         grpc_port=grpc_port,
         grpc_socket=grpc_socket,
         health_port=port(grpc_health_port),
-        metrics_host=metrics_host,
-        metrics_port=port(metrics_port),
+        metrics=MetricsPort(
+            host=metrics_host,
+            port=port(metrics_port),
+            cert_dir=metrics_cert_dir,
+            client_ca=metrics_client_ca_file,
+            access=access if metrics_endpoint_auth else None,
+        ),
+        lease=lease_of(pool_namespace, pool_name) if ha_enable_leader_election else "",
         admin_socket=admin_socket,
         admin_port=port(admin_port),
         tls=Tls(folder=cert_path, reload=enable_cert_reload, min_version=lowest, client_ca=tls_client_ca)

@@ -1,4 +1,5 @@
-"""Leader election: of several controllers the one that holds a Lease writes. All of them read and serve."""
+"""Leader election: of several processes the one that holds a Lease leads. Of controllers all read and serve,
+and the leader writes; of pickers the leader alone is ready."""
 
 import asyncio
 import contextlib
@@ -40,9 +41,17 @@ class Election:
     """Tries to hold one Lease for as long as `run` runs; `leading` says whether it does."""
 
     def __init__(
-        self, client: KubeClient, namespace: str, name: str, me: str, told: Callable[[bool], None]
+        self,
+        client: KubeClient,
+        namespace: str,
+        name: str,
+        me: str,
+        told: Callable[[bool], None],
+        words: tuple[str, str] = ("this controller leads and writes", "this controller leads no more"),
     ) -> None:
-        """*me*: a name that no other process has. *told*: called when `leading` becomes another."""
+        """*me*: a name that no other process has. *told*: called when `leading` becomes another, of which
+        *words* are logged."""
+        self._words = words
         self._client, self._namespace, self._name, self._me, self._told = client, namespace, name, me, told
         self.leading = False
         self.holder = ""
@@ -80,7 +89,7 @@ class Election:
     def _set(self, leading: bool) -> None:
         if leading != self.leading:
             self.leading = leading
-            log.info("this controller %s", "leads and writes" if leading else "leads no more")
+            log.info("%s", self._words[0] if leading else self._words[1])
             self._told(leading)
 
     async def _try(self, now: float) -> bool:
