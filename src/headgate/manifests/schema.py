@@ -158,7 +158,7 @@ SILENT: Mapping[type, frozenset[str]] = {
 """Fields that may be there and change nothing for traffic."""
 
 UNSUPPORTED: Mapping[type, frozenset[str]] = {
-    GatewaySpec: frozenset({"addresses", "infrastructure", "backendTLS", "defaultScope"}),
+    GatewaySpec: frozenset({"backendTLS", "defaultScope"}),
     BackendTLSPolicySpec: frozenset({"options"}),
     ListenerTls: frozenset({"options"}),
     HTTPRouteSpec: frozenset({"useDefaultGateways"}),
@@ -166,6 +166,12 @@ UNSUPPORTED: Mapping[type, frozenset[str]] = {
     Listener: frozenset(),
 }
 """Fields of the CRDs that are not supported yet: said as such, so that nobody searches for a typing error."""
+
+ON_CLUSTERS: Mapping[type, frozenset[str]] = {GatewaySpec: frozenset({"addresses", "infrastructure"})}
+"""Fields that mean something where Envoys are made for Gateways."""
+
+CLUSTER_ONLY = "ClusterOnly"
+"""Reason that is given for them."""
 
 OTHER_WORDS = {
     "extensionRef": "endpointPickerRef",
@@ -257,6 +263,8 @@ def _strange_members(cls: type[msgspec.Struct], value: Mapping[Any, object], pat
         here = f"{path}.{key}" if path else str(key)
         if key in UNSUPPORTED.get(cls, ()):
             yield here, "UnsupportedField", f"{key} is not supported yet and is ignored"
+        elif key in ON_CLUSTERS.get(cls, ()):
+            yield here, CLUSTER_ONLY, f"{key} has an effect on a cluster only"
         elif key in known:
             yield from _strange(known[key], each, here)
         elif key not in SILENT.get(cls, ()):

@@ -113,6 +113,19 @@ def test_a_field_that_is_not_supported_yet_is_not_called_unknown() -> None:
     assert (problem.reason, problem.place.field) == ("UnsupportedField", "spec.useDefaultGateways")
 
 
+def test_what_counts_on_a_cluster_only_is_called_so() -> None:
+    spec = {
+        "gatewayClassName": "headgate",
+        "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}],
+        "infrastructure": {"labels": {"team": "a"}},
+    }
+    raw = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "g"}}
+    found = decode({**raw, "spec": spec}, "", line_of)
+    [problem] = found.problems
+    assert found.object is not None and problem.severity == "warning"
+    assert (problem.reason, problem.place.field) == ("ClusterOnly", "spec.infrastructure")
+
+
 def test_a_config_map_may_hold_templates() -> None:
     raw = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "chat"}}
     found = decode({**raw, "data": {"template.jinja": "{{ messages }}"}}, "", line_of)

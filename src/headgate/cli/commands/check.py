@@ -41,25 +41,29 @@ def check(
 
       headgate check -f manifests/ --output json
     """
+    from msgspec.structs import replace
+
     from headgate.cli.manifests import manifest_paths, nothing_read
     from headgate.gateway.settings import GatewaySettings
     from headgate.gateway.translate import translate
     from headgate.io.sources.files import read_once
     from headgate.io.terminal.say import say, say_json
+    from headgate.manifests.schema import CLUSTER_ONLY
     from headgate.model.words import counted
 
     named = manifest_paths(paths or (), files or ())
     snapshot = read_once(named)
     translation = translate(snapshot, GatewaySettings())
-    problems = sorted(
-        {*snapshot.problems, *translation.problems, *translation.notes, *nothing_read(snapshot, named)}
+    found = {*snapshot.problems, *translation.problems, *translation.notes, *nothing_read(snapshot, named)}
+    problems = sorted(  # whether they are for a cluster nobody says here
+        replace(each, severity="note") if each.reason == CLUSTER_ONLY else each for each in found
     )
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = sum(problem.severity == "warning" for problem in problems)
     notes = len(problems) - errors - warnings
     summary = translation.summary
     if output == "json":
-        found = {
+        content = {
             "errors": errors,
             "warnings": warnings,
             "notes": notes,
@@ -68,7 +72,7 @@ def check(
             "routes": summary.routes,
             "pools": {pool.key: len(pool.endpoints) for pool in summary.pools},
         }
-        say_json(found)
+        say_json(content)
     else:
         say(
             *map(str, problems),

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from headgate.io.kube.client import Collection
 from headgate.manifests.decode import Decoded, decode
+from headgate.manifests.schema import CLUSTER_ONLY
 from headgate.model import meta
 from headgate.model.meta import Identity, Origin
 from headgate.model.objects import ModelServer
@@ -141,16 +142,8 @@ def read(followed: Followed, version: str, raw: Mapping[str, Any]) -> Decoded:
         )
         place = replace(decoded.object.place(named), line=0)
         return Decoded(None, decoded.identity, (Problem(place, "InvalidValue", message),))
-    problems = tuple(
-        each
-        for each in decoded.problems
-        if (each.reason, each.place.field) not in (("UnsupportedField", field) for field in _PROVISIONED)
-    )
+    problems = tuple(each for each in decoded.problems if each.reason != CLUSTER_ONLY)
     return replace(decoded, object=replace(decoded.object, origin=_NOWHERE), problems=problems)
-
-
-_PROVISIONED = ("spec.infrastructure", "spec.addresses")
-"""Fields of a Gateway that mean something where Envoys are made for Gateways."""
 
 
 _NOWHERE = Origin()
