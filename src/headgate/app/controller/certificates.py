@@ -23,8 +23,11 @@ log = logging.getLogger("headgate.controller")
 
 SECRETS = Collection("", "v1", "secrets")
 
-AUTHORITY = "headgate-xds-authority"
-"""Name of the Secret; every controller signs its own certificate with it."""
+
+def authority_of(release: str) -> str:
+    """Name of the Secret of an installation with which each of its controllers signs its own certificate."""
+    return f"{release}-xds-authority"
+
 
 AGAIN_S = 60.0
 """How often the authority is looked at."""
@@ -35,9 +38,12 @@ FIRST_AGAIN_S = 2.0
 class Certificates:
     """`start`, then `shown` is what the xDS server shows; `run` keeps everything fresh."""
 
-    def __init__(self, client: KubeClient, namespace: str, host: str, changed: Callable[[], None]) -> None:
-        """*namespace*: of the authority's Secret. *host*: as which Envoys know the controllers. *changed*:
-        called when the certificates of all Envoys are to be made anew."""
+    def __init__(
+        self, client: KubeClient, namespace: str, host: str, changed: Callable[[], None], secret: str
+    ) -> None:
+        """*namespace*: of the authority's Secret, *secret*: its name. *host*: as which Envoys know the
+        controllers. *changed*: called when the certificates of all Envoys are to be made anew."""
+        self._secret = secret
         self._client, self._namespace, self._host, self._changed = client, namespace, host, changed
         self._authority: Signed | None = None
         self._shown: Signed | None = None
@@ -49,7 +55,7 @@ class Certificates:
                 await self._look(lead=True)
                 return
             except ApiError as error:
-                log.warning("waiting for the Secret %s/%s: %s", self._namespace, AUTHORITY, error)
+                log.warning("waiting for the Secret %s/%s: %s", self._namespace, self._secret, error)
                 await asyncio.sleep(FIRST_AGAIN_S)
 
     @property
@@ -91,7 +97,7 @@ class Certificates:
         await applier.apply(_secret(meta, signed))
 
     async def _look(self, *, lead: bool) -> None:
-        path = SECRETS.path(self._namespace, AUTHORITY)
+        path = SECRETS.path(self._namespace, self._secret)
         raw: Any = None
         try:
             raw = await self._client.get(path)
@@ -103,7 +109,7 @@ class Certificates:
         if lead and (found is None or not is_fresh(found, now)):
             found = await self._new(raw, found, now)
         if found is None:
-            raise ApiError(0, "NoAuthority", f"Secret {self._namespace}/{AUTHORITY} has no authority")
+            raise ApiError(0, "NoAuthority", f"Secret {self._namespace}/{self._secret} has no authority")
         other = found != self._authority
         if other or self._shown is None or not is_fresh(self._shown, now):
             self._shown = await asyncio.to_thread(sign_server, found, [self._host], now)
@@ -116,12 +122,12 @@ class Certificates:
         made = await asyncio.to_thread(new_authority, now, before)
         if isinstance(raw, Mapping):
             await self._client.replace(
-                SECRETS.path(self._namespace, AUTHORITY), {**_secret(raw["metadata"], made)}
+                SECRETS.path(self._namespace, self._secret), {**_secret(raw["metadata"], made)}
             )
         else:
-            meta = {"name": AUTHORITY, "namespace": self._namespace, "labels": {MANAGED_LABEL: MANAGED}}
+            meta = {"name": self._secret, "namespace": self._namespace, "labels": {MANAGED_LABEL: MANAGED}}
             await self._client.create(SECRETS.path(self._namespace), _secret(meta, made))
-        log.info("a new authority for xDS is in the Secret %s/%s", self._namespace, AUTHORITY)
+        log.info("a new authority for xDS is in the Secret %s/%s", self._namespace, self._secret)
         return made
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from headgate.app.controller.certificates import Certificates
+from headgate.app.controller.certificates import Certificates, authority_of
 from headgate.gateway.half import Provisioned, Update
 from headgate.gateway.plan.classes import Claim
 from headgate.gateway.provision.addresses import Refused, missing
@@ -19,12 +19,10 @@ from headgate.gateway.settings import CONTROLLER
 from headgate.io.kube.apply import Applier, Owned
 from headgate.io.kube.client import Collection, KubeClient
 from headgate.io.kube.config import Access
-from headgate.io.kube.lease import Election
+from headgate.io.kube.lease import Election, lease_of
 from headgate.io.kube.merging import Json
 from headgate.io.kube.status import StatusWriter
 from headgate.model.meta import GATEWAY_GROUP, Identity
-
-LEASE = "headgate-controller"
 
 FINALIZER = "gateway-exists-finalizer.gateway.networking.k8s.io"
 """The Gateway API's: keeps a GatewayClass while Gateways have it."""
@@ -42,11 +40,13 @@ class ClusterWrites:
         collection: Callable[[Identity], Collection | None],
         *,
         lease_namespace: str = "",
+        release: str = "headgate",
         provision: ProvisionSettings | None = None,
         address: str = "",
         controller: str = CONTROLLER,
     ) -> None:
-        """*collection*: see `StatusWriter`. *lease_namespace*: empty: the one of *access*. *provision*: how
+        """*collection*: see `StatusWriter`. *lease_namespace*: empty: the one of *access*.
+        *release*: see `lease_of` and `authority_of`. *provision*: how
         Envoys are made for Gateways; None: others do that. *address*: of every Gateway then; empty: none.
         *controller*: whose entries of lists in statuses are ours."""
         self._client = KubeClient(access)
@@ -55,10 +55,10 @@ class ClusterWrites:
         self.provision = provision
         me = f"{socket.gethostname()}_{os.getpid()}_{os.urandom(4).hex()}"
         namespace = lease_namespace or access.namespace
-        self._election = Election(self._client, namespace, LEASE, me, self._lead)
+        self._election = Election(self._client, namespace, lease_of(release), me, self._lead)
         self._applier = Applier(self._client, self._before)
         host = "" if provision is None else provision.xds_host
-        self.certificates = Certificates(self._client, namespace, host, self._anew)
+        self.certificates = Certificates(self._client, namespace, host, self._anew, authority_of(release))
         self.started = asyncio.Event()
         """Set once there are certificates, where Envoys are made."""
         self._provisioned: dict[Identity, Provisioned] = {}

@@ -59,7 +59,7 @@ def controller(
         typer.Option(
             "--write-status/--no-write-status",
             help="Write what became of the cluster's objects into their status. Of several controllers the "
-            "one that holds the Lease headgate-controller does.",
+            "one that holds the Lease RELEASE-controller does.",
         ),
     ] = True,
     controller_name: Annotated[
@@ -69,6 +69,13 @@ def controller(
         str,
         typer.Option(help="Namespace of the Lease; the one of the kubeconfig, or of the Pod, by default."),
     ] = "",
+    release: Annotated[
+        str,
+        typer.Option(
+            help="Name of this installation among others of its namespace: of its Lease, RELEASE-controller, "
+            "and of the Secret of its authority for xDS, RELEASE-xds-authority."
+        ),
+    ] = "headgate",
     provision: Annotated[
         bool,
         typer.Option(
@@ -231,6 +238,7 @@ def controller(
                     access,
                     cluster.collection_of,
                     lease_namespace=lease_namespace,
+                    release=release,
                     provision=made if provision else None,
                     address=gateway_address,
                     controller=controller_name,

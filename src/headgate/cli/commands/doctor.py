@@ -21,6 +21,7 @@ def doctor(
     namespace: Annotated[
         str, typer.Option(help="Where Headgate is installed on the cluster.")
     ] = "headgate-system",
+    release: Annotated[str, typer.Option(help="Name of the chart's release there.")] = "headgate",
 ) -> None:
     """Say what this installation consists of, or what a cluster lacks.
 
@@ -39,7 +40,7 @@ def doctor(
         headgate doctor --kubeconfig ~/.kube/config
     """
     if kubeconfig is not None:
-        _cluster(kubeconfig, kube_context, namespace, output)
+        _cluster(kubeconfig, kube_context, namespace, release, output)
         return
     from headgate import __version__
     from headgate.io.terminal.say import say, say_json
@@ -63,7 +64,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _cluster(kubeconfig: Path, context: str, namespace: str, output: str) -> None:
+def _cluster(kubeconfig: Path, context: str, namespace: str, release: str, output: str) -> None:
     import asyncio
 
     import msgspec
@@ -76,7 +77,7 @@ def _cluster(kubeconfig: Path, context: str, namespace: str, output: str) -> Non
     async def examine() -> list[Finding]:
         found = []
         async with KubeClient(read_kubeconfig(kubeconfig, context)) as client:
-            async for each in Doctor(client, namespace).findings():
+            async for each in Doctor(client, namespace, release).findings():
                 found.append(each)
                 if output == "text":
                     say(f"{each.state:<8}{each.what}: {each.message}")

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from headgate.io.kube.client import ApiError, Collection, KubeClient
+from headgate.gateway.provision.objects import MANAGED, MANAGED_LABEL
+from headgate.io.kube.client import MANAGER, ApiError, Collection, KubeClient
 from headgate.io.kube.reflector import wait_s
 from headgate.model.meta import Identity
 
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 
 AGAIN_S = 600.0
 """Everything is applied again after so long: what somebody else changed or deleted comes back."""
+
+HANDOVER = f"{MANAGER}-handover"
+"""Owns the number of replicas that an autoscaler begins with."""
 
 Json = Mapping[str, Any]
 
@@ -103,7 +107,24 @@ class Applier:
         if path not in self._ours and not shared:
             await self._refuse_others(made, path)
             self._ours.add(path)
+        if made["kind"] == "Deployment" and "replicas" not in made["spec"]:
+            await self._leave_replicas(made, path)
         await self._client.patch(path, made, "apply", force=True)
+
+    async def _leave_replicas(self, made: Json, path: str) -> None:
+        """An autoscaler says how many from now on. Without another owner of the number that was applied
+        before, the server would take it away with us, and a Deployment without one has one Pod."""
+        try:
+            found = await self._client.get(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return
+        if _owns_replicas(found):
+            told = {"replicas": found["spec"]["replicas"]}
+            meta = {each: made["metadata"][each] for each in ("name", "namespace")}
+            kept = {"apiVersion": made["apiVersion"], "kind": made["kind"], "metadata": meta, "spec": told}
+            await self._client.patch(path, kept, "apply", manager=HANDOVER)
 
     async def _refuse_others(self, made: Json, path: str) -> None:
         try:
@@ -182,7 +203,20 @@ class Applier:
                 await self._client.delete(path_of(name))
 
 
+def _owns_replicas(found: object) -> bool:
+    """Whether the number of replicas is what we applied."""
+    meta = found.get("metadata") if isinstance(found, Mapping) else None
+    managed = meta.get("managedFields") if isinstance(meta, Mapping) else None
+    return any(
+        each.get("manager") == MANAGER
+        and each.get("operation") == "Apply"
+        and "f:replicas" in each.get("fieldsV1", {}).get("f:spec", {})
+        for each in managed or ()
+        if isinstance(each, Mapping)
+    )
+
+
 def _is_ours(found: object) -> bool:
     meta = found.get("metadata") if isinstance(found, Mapping) else None
     labels = meta.get("labels") if isinstance(meta, Mapping) else None
-    return isinstance(labels, Mapping) and labels.get("app.kubernetes.io/managed-by") == "headgate"
+    return isinstance(labels, Mapping) and labels.get(MANAGED_LABEL) == MANAGED

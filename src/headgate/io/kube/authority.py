@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from headgate.model.tls_material import AUTHORITIES, CHAIN, KEY
+
 AUTHORITY_VALID = datetime.timedelta(days=3650)
 VALID = datetime.timedelta(days=30)
 """Of what it signs."""
@@ -21,9 +23,6 @@ EARLY = datetime.timedelta(minutes=5)
 
 PREFIX = "spiffe://headgate.dev/gateway/"
 """Beginning of the URI in an Envoy's certificate; `namespace/name` of its Gateway follows."""
-
-CERTIFICATE, KEY, AUTHORITIES = "tls.crt", "tls.key", "ca.crt"
-"""Names of the values of a Secret."""
 
 
 def uri_of(dataplane: str) -> str:
@@ -40,7 +39,7 @@ class Signed(msgspec.Struct, frozen=True):
 
     def data(self) -> dict[str, str]:
         """As a Secret's `data`."""
-        values = {CERTIFICATE: self.certificate, KEY: self.key, AUTHORITIES: self.authorities}
+        values = {CHAIN: self.certificate, KEY: self.key, AUTHORITIES: self.authorities}
         return {name: base64.b64encode(value).decode() for name, value in values.items()}
 
     def __repr__(self) -> str:
@@ -53,9 +52,7 @@ def from_secret(raw: object) -> Signed | None:
     found = raw.get("data") if isinstance(raw, Mapping) else None
     data = found if isinstance(found, Mapping) else {}
     try:
-        values = [
-            base64.b64decode(str(data[name]), validate=True) for name in (CERTIFICATE, KEY, AUTHORITIES)
-        ]
+        values = [base64.b64decode(str(data[name]), validate=True) for name in (CHAIN, KEY, AUTHORITIES)]
         x509.load_pem_x509_certificate(values[0])
         serialization.load_pem_private_key(values[1], None)
         x509.load_pem_x509_certificates(values[2])

@@ -127,9 +127,12 @@ class KubeClient:
         """PUT an object; its resourceVersion must be the current one. Raises ApiError."""
         return await self._ask("PUT", path, None, msgspec.json.encode(body), "application/json")
 
-    async def patch(self, path: str, body: Json, kind: Patch, *, force: bool = False) -> Any:
-        """Change parts of an object; `apply` makes it where it is not there. Raises ApiError."""
-        params = {"fieldManager": MANAGER}
+    async def patch(
+        self, path: str, body: Json, kind: Patch, *, force: bool = False, manager: str = MANAGER
+    ) -> Any:
+        """Change parts of an object; `apply` makes it where it is not there. *manager*: who owns the fields
+        then. Raises ApiError."""
+        params = {"fieldManager": manager}
         if force:
             params["force"] = "true"
         return await self._ask("PATCH", path, params, msgspec.json.encode(body), _PATCH_TYPES[kind])

@@ -7,15 +7,18 @@ import msgspec
 
 from headgate.io.kube.client import ApiError, Collection, KubeClient
 from headgate.io.kube.kinds import OF_PICKER, PODS, REFERRED, REQUIRED, WHOLE
-from headgate.io.kube.lease import LEASES
+from headgate.io.kube.lease import LEASES, lease_of
 from headgate.model import meta
 
 NAMESPACE = "headgate-system"
+RELEASE = "headgate"
 PROGRAMS = ("headgate-controller", "headgate-picker")
-"""Deployments of the chart, and their ServiceAccounts."""
+"""Deployments of the chart, and their ServiceAccounts, as RELEASE; others begin with their own name."""
 
 OLDEST = (1, 31)
 """Version of the API server from which on everything is there."""
+
+ASK_AS_ANOTHER = "ask with a kubeconfig whose user may"
 
 State = Literal["ok", "note", "warning", "error"]
 
@@ -94,24 +97,27 @@ MAY: Sequence[tuple[str, str, str, str]] = (
 class Doctor:
     """Looks at one cluster."""
 
-    def __init__(self, client: KubeClient, namespace: str = NAMESPACE) -> None:
-        """*client*: open. *namespace*: where Headgate is installed."""
-        self._client, self._namespace = client, namespace
+    def __init__(self, client: KubeClient, namespace: str = NAMESPACE, release: str = RELEASE) -> None:
+        """*client*: open. *namespace*: where Headgate is installed. *release*: as what."""
+        self._client, self._namespace, self._release = client, namespace, release
         self._served: set[Collection] = set()
         self._installed = False
         """Whether one of the programs is there."""
         self._followed: dict[str, list[str]] = {}
         """Program → the namespaces that it is told to follow; none: all."""
+        self._controller = ""
+        """controllerName that the controller is told; empty: nobody says it."""
 
     async def findings(self) -> AsyncIterator[Finding]:
         """What there is to say, one after the other. Raises ApiError when the server does not answer."""
         yield await self._version()
         async for each in self._kinds():
             yield each
+        deployments = [await self._deployment(name) for name in PROGRAMS]
         async for each in self._classes():
             yield each
-        for name in PROGRAMS:
-            yield await self._deployment(name)
+        for finding in deployments:
+            yield finding
         if self._installed:
             yield await self._lease()
             async for each in self._rights():
@@ -124,7 +130,9 @@ class Doctor:
         if numbers and numbers < OLDEST:
             wanted = ".".join(map(str, OLDEST))
             return Finding(
-                "API server", "warning", f"{text} is older than {wanted}, the oldest that is tested"
+                "API server",
+                "warning",
+                f"{text} is older than {wanted}, the oldest that is tested: upgrade the cluster",
             )
         return Finding("API server", "ok", f"{self._client.access.server} is {text}")
 
@@ -178,14 +186,17 @@ class Doctor:
         try:
             found = await self._client.get(collection.path()) if collection in self._served else {}
         except ApiError as error:
-            yield Finding(what, "warning", f"cannot be read: {error}")
+            yield Finding(what, "warning", f"cannot be read: {error}; {ASK_AS_ANOTHER}")
             return
         ours = [
             each
             for each in found.get("items", ())
-            if str(each.get("spec", {}).get("controllerName", "")).startswith(f"{meta.HEADGATE_GROUP}/")
+            if self._is_ours(str(each.get("spec", {}).get("controllerName", "")))
         ]
-        if not ours:
+        if not ours and self._controller:
+            do = "make one, or set gatewayClass.create=true of the chart"
+            yield Finding(what, "error", f"none has the controllerName {self._controller}: {do}")
+        elif not ours:
             yield Finding(
                 what, "error", "none is Headgate's: install the chart, which makes one called headgate"
             )
@@ -194,47 +205,63 @@ class Doctor:
             if accepted.get("status") == "True":
                 yield Finding(what, "ok", f"{name} is accepted")
             else:
-                why = accepted.get("message") or "no controller has answered: look at headgate-controller"
+                logs = self._logs(PROGRAMS[0])
+                why = accepted.get("message") or f"no controller has answered: {logs}"
                 yield Finding(what, "error", f"{name} is not accepted: {why}")
 
-    async def _deployment(self, name: str) -> Finding:
+    def _is_ours(self, controller: str) -> bool:
+        """Whether a class is served here; where nobody says so, whether it may be."""
+        if self._controller:
+            return controller == self._controller
+        return controller.startswith(f"{meta.HEADGATE_GROUP}/")
+
+    def _named(self, program: str) -> str:
+        """A program of PROGRAMS by its name in this release."""
+        return program.replace(RELEASE, self._release, 1)
+
+    def _logs(self, program: str) -> str:
+        return f"kubectl -n {self._namespace} logs deploy/{self._named(program)}"
+
+    async def _deployment(self, program: str) -> Finding:
+        name = self._named(program)
         path = Collection("apps", "v1", "deployments").path(self._namespace, name)
         what = f"Deployment {self._namespace}/{name}"
         try:
             found = await self._client.get(path)
         except ApiError as error:
             if error.status == 404:
-                say = "is not there: install the chart deploy/helm/headgate, or name its --namespace"
-                return Finding(what, "error", say)
-            return Finding(what, "warning", f"cannot be read: {error}")
+                do = "install the chart deploy/helm/headgate, or name its --namespace and --release"
+                return Finding(what, "error", f"is not there: {do}")
+            return Finding(what, "warning", f"cannot be read: {error}; {ASK_AS_ANOTHER}")
         self._installed = True
         containers = found.get("spec", {}).get("template", {}).get("spec", {}).get("containers", ())
         args = [str(each) for one in containers for each in one.get("args") or ()]
-        self._followed[name] = [each.partition("=")[2] for each in args if each.startswith("--namespace=")]
+        self._followed[program] = _values(args, "--namespace")
+        if program == PROGRAMS[0]:
+            self._controller = (_values(args, "--controller-name") or [""])[-1]
         status, spec = found.get("status", {}), found.get("spec", {})
         ready, wanted = status.get("readyReplicas", 0), spec.get("replicas", 1)
         if not wanted:
-            return Finding(what, "warning", "is scaled to nothing")
+            scale = f"kubectl -n {self._namespace} scale deploy/{name} --replicas=1"
+            return Finding(what, "warning", f"is scaled to nothing: {scale}")
         if ready < wanted:
-            logs = f"kubectl -n {self._namespace} logs deploy/{name}"
-            return Finding(
-                what, "error" if not ready else "warning", f"{ready} of {wanted} are ready: {logs}"
-            )
+            state: State = "error" if not ready else "warning"
+            return Finding(what, state, f"{ready} of {wanted} are ready: {self._logs(program)}")
         return Finding(what, "ok", f"{ready} of {wanted} are ready")
 
     async def _lease(self) -> Finding:
         what = "Lease"
         try:
-            found = await self._client.get(LEASES.path(self._namespace, PROGRAMS[0]))
+            found = await self._client.get(LEASES.path(self._namespace, lease_of(self._release)))
         except ApiError as error:
             if error.status == 404:
-                return Finding(
-                    what, "error", "no controller holds it, so nobody writes status: look at its log"
-                )
-            return Finding(what, "warning", f"cannot be read: {error}")
+                nobody = "no controller holds it, so nobody writes status"
+                return Finding(what, "error", f"{nobody}: {self._logs(PROGRAMS[0])}")
+            return Finding(what, "warning", f"cannot be read: {error}; {ASK_AS_ANOTHER}")
         holder = found.get("spec", {}).get("holderIdentity") or ""
         if not holder:
-            return Finding(what, "warning", "nobody holds it just now")
+            nobody = "nobody holds it just now; if it stays so"
+            return Finding(what, "warning", f"{nobody}: {self._logs(PROGRAMS[0])}")
         return Finding(what, "ok", f"{holder} writes status")
 
     async def _rights(self) -> AsyncIterator[Finding]:
@@ -248,12 +275,14 @@ class Doctor:
                 spaces = (self._followed.get(who) or [""]) if resource not in _WIDE else [""]
                 may = all([await self._may(who, group, resource, verb, each) for each in spaces])
             except ApiError as error:
-                yield Finding("rights", "note", f"may not be asked for by this user: {error}")
+                yield Finding(
+                    "rights", "note", f"may not be asked for by this user: {error}; {ASK_AS_ANOTHER}"
+                )
                 return
             if not may:
                 lacking.setdefault(who, []).append(f"{verb} {resource}{'.' if group else ''}{group}")
         for who in PROGRAMS:
-            what = f"rights of {who}"
+            what = f"rights of {self._named(who)}"
             if lacking.get(who):
                 some = ", ".join(lacking[who][:5]) + (" …" if len(lacking[who]) > 5 else "")
                 yield Finding(what, "error", f"may not: {some}; give its ServiceAccount the chart's roles")
@@ -262,7 +291,7 @@ class Doctor:
 
     async def _may(self, who: str, group: str, resource: str, verb: str, namespace: str) -> bool:
         plural, _, sub = resource.partition("/")
-        account = f"system:serviceaccount:{self._namespace}:{who}"
+        account = f"system:serviceaccount:{self._namespace}:{self._named(who)}"
         attributes = {
             "group": group,
             "resource": plural,
@@ -283,6 +312,16 @@ _ALWAYS = frozenset({*_MADE, *((each.group, each.plural) for each in (PODS, *REF
 _WIDE = frozenset(
     name for each in WHOLE if not each.namespaced for name in (each.plural, f"{each.plural}/status")
 )
+
+
+def _values(args: Sequence[str], option: str) -> list[str]:
+    """What a program's arguments say of *option*."""
+    both = zip(args, [*args[1:], ""], strict=False)
+    return [
+        each.partition("=")[2] if "=" in each else after
+        for each, after in both
+        if each == option or each.startswith(f"{option}=")
+    ]
 
 
 def _condition(each: Mapping[str, Any], type_: str) -> Mapping[str, Any]:

@@ -24,6 +24,11 @@ RENEW_S = 10.0
 TRY_S = 2.0
 
 
+def lease_of(release: str) -> str:
+    """Name of the Lease of an installation."""
+    return f"{release}-controller"
+
+
 class Observed(msgspec.Struct, frozen=True):
     """A lease as it was first seen like this, by our own clock: those of other machines may differ."""
 

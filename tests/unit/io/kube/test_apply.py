@@ -108,3 +108,23 @@ async def test_what_others_made_may_be_added_to_and_stays_when_nothing_is_added(
     )
     await until(lambda: api.get("services", "other"))
     assert port(api) == 8080 and not applier.trouble
+
+
+async def test_the_number_of_replicas_that_was_applied_is_left_to_an_autoscaler(
+    lab: tuple[ApiServer, Applier],
+) -> None:
+    api, applier = lab
+    meta = {**service()["metadata"], "name": "gate-headgate"}
+    there = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta}
+    ours = {
+        "manager": "headgate-controller",
+        "operation": "Apply",
+        "fieldsV1": {"f:spec": {"f:replicas": {}}},
+    }
+    api.put({**there, "metadata": {**meta, "managedFields": [ours]}, "spec": {"replicas": 3}})
+    applier.lead(True)
+    applier.want(OWNER, Owned("default", "gate-headgate", ({**there, "spec": {"paused": True}},)))
+    await until(lambda: (api.get("deployments", "gate-headgate") or {})["spec"].get("paused"))
+    assert applier.trouble == {}
+    managers = [query["fieldManager"] for method, _, query in api.asked if method == "PATCH"]
+    assert managers == ["headgate-controller-handover", "headgate-controller"]

@@ -17,17 +17,18 @@ async def api() -> AsyncIterator[ApiServer]:
         yield server
 
 
-async def findings(api: ApiServer) -> Mapping[str, tuple[str, str]]:
+async def findings(api: ApiServer, release: str = "headgate") -> Mapping[str, tuple[str, str]]:
     async with KubeClient(Access(server=api.url)) as client:
-        return {each.what: (each.state, each.message) async for each in Doctor(client).findings()}
+        doctor = Doctor(client, release=release)
+        return {each.what: (each.state, each.message) async for each in doctor.findings()}
 
 
-def deployment(name: str, ready: int) -> dict[str, Any]:
+def deployment(name: str, ready: int, *args: str) -> dict[str, Any]:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": name, "namespace": "headgate-system"},
-        "spec": {"replicas": 2},
+        "spec": {"replicas": 2, "template": {"spec": {"containers": [{"args": list(args)}]}}},
         "status": {"readyReplicas": ready},
     }
 
@@ -73,6 +74,42 @@ async def test_all_is_well(api: ApiServer) -> None:
     for what in ("GatewayClass", "Deployment headgate-system/headgate-controller", "Lease"):
         assert found[what][0] == "ok", found[what]
     assert found["rights of headgate-controller"][0] == found["rights of headgate-picker"][0] == "ok"
+
+
+@pytest.mark.parametrize(
+    "args", [("--controller-name=example.com/ours",), ("--controller-name", "example.com/ours")]
+)
+async def test_the_class_is_that_of_the_controller_that_is_installed(
+    api: ApiServer, args: tuple[str, ...]
+) -> None:
+    install(api)
+    api.put(deployment("headgate-controller", 2, "controller", *args))
+    state, message = (await findings(api))["GatewayClass"]
+    assert (state, "example.com/ours: make one" in message) == ("error", True)
+    api.put(
+        {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "GatewayClass",
+            "metadata": {"name": "by-another-name"},
+            "spec": {"controllerName": "example.com/ours"},
+            "status": {"conditions": [{"type": "Accepted", "status": "True"}]},
+        }
+    )
+    assert (await findings(api))["GatewayClass"] == ("ok", "by-another-name is accepted")
+
+
+async def test_a_release_has_names_of_its_own(api: ApiServer) -> None:
+    install(api)
+    found = await findings(api, "other")
+    state, message = found["Deployment headgate-system/other-controller"]
+    assert state == "error" and "--release" in message
+    for name in ("other-controller", "other-picker"):
+        api.put(deployment(name, 2))
+    found = await findings(api, "other")
+    assert found["Deployment headgate-system/other-picker"][0] == "ok"
+    state, message = found["Lease"]
+    assert state == "error" and message.endswith("kubectl -n headgate-system logs deploy/other-controller")
+    assert found["rights of other-picker"][0] == "ok"
 
 
 async def test_what_is_there_and_does_not_work_is_told(api: ApiServer) -> None:
