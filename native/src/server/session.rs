@@ -77,6 +77,7 @@ impl Session {
     async fn converse(&mut self, reader: &mut Reader, writer: &mut Writer) -> Result<(), Stop> {
         let mut waiting: Option<oneshot::Receiver<Answer>> = None;
         let mut first = true;
+        let mut queued = false;
         while !self.talk.leaving {
             let message = match &mut waiting {
                 None => reader.next().await,
@@ -84,22 +85,21 @@ impl Session {
                     biased;
                     answer = &mut *answer => {
                         waiting = self.answered(answer)?;
+                        queued = waiting.is_some();
                         self.flush(reader, writer).await?;
                         continue;
                     }
                     message = reader.next() => match message {
-                        // The peer has said all it will say, and still waits for this answer.
-                        Err(Stop::Closed) => {
+                        // The peer has said all it will say. It gets the answer that is under way; a request that
+                        // waits for its turn is given up, since Envoy ends a stream so when its client has gone.
+                        Err(Stop::Closed) if !queued => {
                             let answer = tokio::select! {
                                 answer = answer => answer,
                                 () = writer.gone() => return Err(Stop::Cancelled),
                             };
                             waiting = self.answered(answer)?;
                             self.flush(reader, writer).await?;
-                            if waiting.is_none() {
-                                return Ok(());
-                            }
-                            continue;
+                            return waiting.map_or(Ok(()), |_| Err(Stop::Closed));
                         }
                         message => message,
                     },

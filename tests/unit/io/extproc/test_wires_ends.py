@@ -98,9 +98,8 @@ async def test_a_stream_broken_off_anywhere(wire: str, hold: bool, how: str, lea
             elif how == "finish":
                 for stream in left:
                     peer.finish(stream)
-                if not hold:
-                    for stream in left:
-                        peer.end_of(stream)
+                for stream in left:
+                    peer.end_of(stream)
             else:
                 peer.vanish()
 
