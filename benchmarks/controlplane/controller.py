@@ -33,7 +33,7 @@ class Pushed:
         self._objects: list[Object] = []
         self._queue: asyncio.Queue[Snapshot] = asyncio.Queue()
 
-    async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
+    async def changes(self) -> AsyncGenerator[Snapshot, None]:
         """See `Source`."""
         while True:
             yield await self._queue.get()

@@ -15,6 +15,8 @@ from headgate.io.sources.api import open_source
 from headgate.io.sources.probe import probe
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import endpoint_id
+from headgate.model.snapshot import Snapshot, difference, held, take
+from headgate.model.store import Store
 from headgate.picker.events import ModelsListed, Scraped
 
 pytestmark = pytest.mark.live
@@ -116,14 +118,15 @@ kind: ModelServer
 metadata: {{name: one, labels: {{app: x}}}}
 spec: {{url: {host}}}
 """)
-    snapshots = open_source([tmp_path], [fleet.urls[0]]).snapshots()
+    changes, world = open_source([tmp_path], [fleet.urls[0]]).changes(), Store({})
     try:
         async with asyncio.timeout(60):
-            snapshot = await anext(snapshots)
-            while not snapshot.addresses:  # on a busy machine it comes without
-                snapshot = await anext(snapshots)
+            while not world.table("addresses"):  # on a busy machine they come later
+                news = await anext(changes)
+                take(world, difference(held(world), news) if isinstance(news, Snapshot) else news)
     finally:
-        await snapshots.aclose()
+        await changes.aclose()
+    snapshot = held(world)
     pools, problems = resolve_pools(snapshot)
     assert not problems
     found = {pool.key: [endpoint.id for endpoint in pool.endpoints] for pool in pools}

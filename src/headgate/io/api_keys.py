@@ -17,6 +17,7 @@ import msgspec
 from headgate.model.api_keys import ApiKey, read_key
 from headgate.model.endpoints import Endpoint
 from headgate.model.server_urls import parse_url
+from headgate.model.snapshot import Difference
 
 log = logging.getLogger(__name__)
 
@@ -136,8 +137,17 @@ class Keys:
 
     def __init__(self, file: KeyFile | None = None) -> None:
         self._file = file
-        self.named: Mapping[str, ApiKey] = {}
+        self.named: dict[str, ApiKey] = {}
         """`namespace/name` of a ModelServer → its key."""
+
+    def take(self, found: Difference) -> None:
+        """What objects name is another."""
+        for each in found.entries:
+            if each.table == "api_keys":
+                if each.value is None:
+                    self.named.pop(each.key, None)
+                else:
+                    self.named[each.key] = each.value
 
     def of(self, endpoint: Endpoint) -> ApiKey | None:
         """What *endpoint* is to be asked with."""

@@ -1,4 +1,4 @@
-"""All objects at one instant: what a source yields and both halves start from."""
+"""All objects at one instant, and what changes: what a source yields and both halves start from."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress, count
@@ -49,6 +49,16 @@ class Difference(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...] = ()
     entries: tuple[Entry, ...] = ()
 
+    def then(self, later: "Difference") -> "Difference":
+        """Both in one; what is said twice is as it was said last."""
+        changes = {each.identity: each for each in (*self.changes, *later.changes)}
+        entries = {(each.table, each.key): each for each in (*self.entries, *later.entries)}
+        return Difference(tuple(changes.values()), tuple(entries.values()))
+
+    def touches(self, table: str) -> bool:
+        """Whether an entry of *table* is another."""
+        return any(each.table == table for each in self.entries)
+
     def parts(self, size: int) -> Iterator["Difference"]:
         """The same as several of at most *size* facts, for who must not be busy for long."""
         for at in range(0, len(self.entries), size):
@@ -70,12 +80,17 @@ def take(world: Store, found: Difference) -> None:
     world.apply(found.changes)
 
 
+def read_problems(world: Store) -> tuple[Problem, ...]:
+    """What is wrong with the text that the objects of a store came from, ordered."""
+    return tuple(sorted(each for some in world.table(PROBLEMS).values() for each in some))
+
+
 def held(world: Store) -> Snapshot:
     """What a store has, as a snapshot. Looks at everything."""
     return Snapshot(
         objects=tuple(world.held(each) for each in sorted(world.identities())),  # type: ignore[misc]
         addresses=world.table("addresses"),
-        problems=tuple(sorted(each for some in world.table(PROBLEMS).values() for each in some)),
+        problems=read_problems(world),
         authorities=world.table("authorities"),
         api_keys=world.table("api_keys"),
         own=world.table("settings").get("own") or Own(),
@@ -115,6 +130,8 @@ def _alike(one: Sequence[Object], other: Sequence[Object]) -> int:
 
 def _entries(before: Snapshot, after: Snapshot) -> Iterator[Entry]:
     old, new = _tables(before), _tables(after)
+    if before.problems != after.problems:
+        old, new = {**old, **_of_problems(before)}, {**new, **_of_problems(after)}
     for table, entries in new.items():
         known = old[table]
         if known is entries:
@@ -128,16 +145,21 @@ def _entries(before: Snapshot, after: Snapshot) -> Iterator[Entry]:
 
 
 def _tables(snapshot: Snapshot) -> Mapping[str, Mapping[Any, Any]]:
+    return {
+        "addresses": snapshot.addresses,
+        "authorities": snapshot.authorities,
+        "api_keys": snapshot.api_keys,
+        "settings": {"own": snapshot.own, "cluster": snapshot.cluster},
+    }
+
+
+def _of_problems(snapshot: Snapshot) -> Mapping[str, Mapping[Any, Any]]:
     broken, kinds = broken_tables(snapshot.problems)
     told: dict[str, list[Problem]] = {}
     for each in snapshot.problems:
         told.setdefault(each.place.object or each.place.file, []).append(each)
     return {
-        "addresses": snapshot.addresses,
-        "authorities": snapshot.authorities,
-        "api_keys": snapshot.api_keys,
         PROBLEMS: {where: tuple(some) for where, some in told.items()},
         "broken": broken,
         "broken kinds": kinds,
-        "settings": {"own": snapshot.own, "cluster": snapshot.cluster},
     }

@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from headgate.cli.manifests import must_exist, nothing_read
-from headgate.io.sources.files import read_once
+from headgate.io.sources.api import read_once
 
 
 def test_a_missing_path_is_a_usage_error(tmp_path: Path) -> None:

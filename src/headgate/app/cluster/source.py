@@ -13,8 +13,11 @@ from headgate.io.kube.kinds import WHOLE, Followed
 from headgate.io.kube.source import KubeSource
 from headgate.io.sources.api import Names
 from headgate.io.sources.api_keys import ApiKeys
+from headgate.model.api_keys import ApiKey
+from headgate.model.kept import Kept
 from headgate.model.meta import Identity
-from headgate.model.snapshot import Snapshot
+from headgate.model.problems import Problem
+from headgate.model.snapshot import Difference, Snapshot
 
 
 def access_to(kubeconfig: Path | None, context: str = "") -> Access:
@@ -54,14 +57,21 @@ class ClusterSource:
         """Where objects of this kind are written to; None: not known yet."""
         return None if self._source is None else self._source.collection_of(identity)
 
-    async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
+    async def changes(self) -> AsyncGenerator[Snapshot | Difference, None]:
         """See `Source`. Raises ConfigError when the certificates for the API server cannot be used."""
         async with KubeClient(self._access) as client:
             names = Names(lambda: source.nudge())
+            as_of = -1
+            known: tuple[Mapping[str, ApiKey], tuple[Problem, ...]] = ({}, ())
 
-            async def complete(read: Snapshot) -> Snapshot:
-                addresses = await names.of(read.objects, asyncio.get_running_loop().time())
-                keys, wrong = self._keys.read(read.objects)
+            async def complete(kept: Kept, read: Snapshot) -> Snapshot:
+                nonlocal as_of, known
+                addresses = await names.of(kept.hosts, asyncio.get_running_loop().time())
+                if kept.key_changes != as_of:
+                    as_of = kept.key_changes
+                    keyed = [kept.with_keys[each] for each in sorted(kept.with_keys)]
+                    known = self._keys.read((*keyed, *kept.secrets.values()))
+                keys, wrong = known
                 return replace(read, addresses=addresses, api_keys=keys, problems=(*read.problems, *wrong))
 
             source = self._source = KubeSource(
@@ -73,5 +83,5 @@ class ClusterSource:
                 complete=complete,
                 seen=self.seen,
             )
-            async for snapshot in source.snapshots():
-                yield snapshot
+            async for news in source.changes():
+                yield news

@@ -39,7 +39,7 @@ from headgate.model.forbidden import Own
 from headgate.model.meta import Identity
 from headgate.model.own_answers import UNROUTED, Explained, OwnAnswer
 from headgate.model.problems import Place, Problem
-from headgate.model.snapshot import Difference, Snapshot, difference, held, take
+from headgate.model.snapshot import PROBLEMS, Difference, Snapshot, difference, held, read_problems, take
 from headgate.model.words import counted
 
 log = logging.getLogger("headgate.controller")
@@ -111,8 +111,8 @@ class Controller:
         self._timer: asyncio.TimerHandle | None = None
         self._in_thread = asyncio.Lock()
         """Held while a thread works on the store; nobody else may read it then."""
-        self._snapshot: Snapshot | None = None
-        """What the store has; None: unknown, since something went wrong."""
+        self._owed: Difference | None = Difference()
+        """What the store may not have: what it is being told, or was when something went wrong."""
         self._read: tuple[Problem, ...] = ()
         """What is wrong with the text that the objects came from."""
         self._found: tuple[Problem, ...] = ()
@@ -125,7 +125,7 @@ class Controller:
         self._stale_summary = True
         self._unannounced = False
         """Whether something that people are told of waits until every Envoy has acknowledged it."""
-        self._snapshots = 0
+        self._changes = 0
         self._noted: tuple[tuple[Problem, ...], ...] = ()
         self._book = ProblemBook(_tell, _tell_gone)
 
@@ -157,9 +157,9 @@ class Controller:
     async def _follow_source(self) -> None:
         while True:
             try:
-                async for snapshot in self._source.snapshots():
-                    self._snapshots += 1
-                    await self._take(replace(snapshot, own=self.own))
+                async for news in self._source.changes():
+                    self._changes += 1
+                    await self._take(news)
             except Exception:
                 log.exception(
                     "the source failed; what was read before stays, next try in %g s", SOURCE_AGAIN_S
@@ -171,7 +171,7 @@ class Controller:
         streams = self.xds.streams
         found = self._current_summary()
         return {
-            "snapshots": self._snapshots,
+            "snapshots": self._changes,
             "published": self.xds.published,
             "translated": found is not None,
             "settled": self._settled(),
@@ -223,25 +223,30 @@ class Controller:
             because += unrouted.why(self._half.world, dataplane, found)
         return Explained(answer=found, time=written_time(found.at), why=tuple(because))
 
-    async def _take(self, snapshot: Snapshot) -> None:
-        """Work on a new snapshot, and publish."""
-        self._read = snapshot.problems
+    async def _take(self, news: Snapshot | Difference) -> None:
+        """Work on what is new, and publish."""
         try:
-            before = held(self._half.world) if self._snapshot is None else self._snapshot
-            found = await asyncio.to_thread(difference, before, snapshot)
-            self._snapshot = None
+            if isinstance(news, Snapshot):
+                snapshot = replace(news, own=self.own)
+                async with self._in_thread:
+                    found = await asyncio.to_thread(lambda: difference(held(self._half.world), snapshot))
+            else:
+                found = news if self._owed is None else self._owed.then(news)
+            self._owed = found
             async with self._in_thread:
                 if self._summary is not None and len(found.changes) <= INLINE:
                     update = self._work(found, _now())
                 else:
                     update = await asyncio.to_thread(self._work_at_once, found, _now())
-            self._snapshot = snapshot
+            self._owed = None
         except Exception as error:
             log.exception("this version of the objects cannot be used")
             message = f"a bug in Headgate: {error!r}; what was served before is served on"
             self._crash = (Problem(Place(), "InternalError", message),)
         else:
             self._crash = ()
+            if found.touches(PROBLEMS):
+                self._read = read_problems(self._half.world)
             self._publish(update)
         self._note_problems(self._settled())
 
@@ -369,7 +374,7 @@ class Controller:
         self._note_problems(settled)
 
     def _current_summary(self) -> Summary | None:
-        if self._stale_summary and not self._in_thread.locked() and self._snapshot is not None:
+        if self._stale_summary and not self._in_thread.locked() and self._owed is None:
             self._summary, self._stale_summary = self._half.world.get(whole), False
         return self._summary
 

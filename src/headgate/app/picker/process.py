@@ -48,7 +48,7 @@ from headgate.model.forbidden import Own
 from headgate.model.ids import EndpointId, PoolKey, StreamId, pool_key
 from headgate.model.problems import Place, Problem
 from headgate.model.requests import InferenceRequest, Outcome
-from headgate.model.snapshot import Snapshot, difference
+from headgate.model.snapshot import Difference, Snapshot, difference
 from headgate.picker.choice import Choice
 from headgate.picker.epp.config import NOTHING, Adopted
 from headgate.picker.settings import MachineSettings
@@ -214,8 +214,8 @@ class Picker:
         if options.selector and options.pool is not None:
             fixed = selected_pool(options.pool, options.selector, options.target_ports)
         self._followed = Followed(fixed)
-        self._snapshot: Snapshot | None = Snapshot()
-        """What was taken in; None: unknown, since something went wrong."""
+        self._owed: Difference | None = None
+        """What may not have been taken in: what is being, or was when something went wrong."""
         self._crash: tuple[Problem, ...] = ()
         self._fed = False
         """The objects, or fixed endpoints, were taken in."""
@@ -378,9 +378,9 @@ class Picker:
             return
         while True:
             try:
-                async with aclosing(source.snapshots()) as snapshots:
-                    async for snapshot in snapshots:
-                        await self._take(msgspec.structs.replace(snapshot, own=own))
+                async with aclosing(source.changes()) as changes:
+                    async for each in changes:
+                        await self._take(each, own)
                         self._fed = True
                         await self._tell_ready()
             except Exception:
@@ -392,14 +392,17 @@ class Picker:
     async def _tell_ready(self) -> None:
         await self._health.set_ready(self._fed and self._leading.now and not self._stopping.is_set())
 
-    async def _take(self, snapshot: Snapshot) -> None:
-        """Serve the pools of a snapshot, in steps between which others have their turn; one that meets a bug
+    async def _take(self, each: Snapshot | Difference, own: Own) -> None:
+        """Serve the pools that follow, in steps between which others have their turn; one that meets a bug
         leaves those before it."""
-        self._keys.named = snapshot.api_keys
         try:
-            before = self._followed.held() if self._snapshot is None else self._snapshot
-            self._snapshot = None
-            found = await asyncio.to_thread(difference, before, snapshot)
+            if isinstance(each, Snapshot):
+                snapshot = msgspec.structs.replace(each, own=own)
+                found = await asyncio.to_thread(difference, self._followed.held(), snapshot)
+            else:
+                found = each if self._owed is None else self._owed.then(each)
+            self._owed = found
+            self._keys.take(found)
             for news in self._followed.steps(found):
                 self._tell(news)
                 await asyncio.sleep(0)
@@ -408,7 +411,7 @@ class Picker:
             message = f"a bug in Headgate: {error!r}; the pools before are served on"
             self._crash = (Problem(Place(), "InternalError", message),)
         else:
-            self._snapshot, self._crash = snapshot, ()
+            self._owed, self._crash = None, ()
 
     def _tell(self, news: News) -> None:
         for problem in news.appeared:

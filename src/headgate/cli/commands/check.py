@@ -46,7 +46,7 @@ def check(
     from headgate.cli.manifests import manifest_paths, nothing_read
     from headgate.gateway.settings import GatewaySettings
     from headgate.gateway.translate import translate
-    from headgate.io.sources.files import read_once
+    from headgate.io.sources.api import read_once
     from headgate.io.terminal.say import say, say_json
     from headgate.manifests.schema import CLUSTER_ONLY
     from headgate.model.words import counted

@@ -60,7 +60,7 @@ def translate(
     from headgate.gateway.plan.classes import ALL
     from headgate.gateway.settings import GatewaySettings
     from headgate.gateway.translate import translate as translate_snapshot
-    from headgate.io.sources.files import read_once
+    from headgate.io.sources.api import read_once
     from headgate.io.terminal.say import say, say_json
 
     named = manifest_paths(paths or (), files or ())

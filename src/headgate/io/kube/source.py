@@ -1,30 +1,29 @@
-"""The objects of a cluster as snapshots: a reflector for each kind, and for each thing that others need."""
+"""The objects of a cluster, and how they change: a reflector for each kind, and for what others need."""
 
 import asyncio
 import contextlib
 import logging
-from bisect import bisect_left, insort
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from operator import is_
 from typing import Any
 
 from headgate.io.kube.client import ApiError, Collection, KubeClient
 from headgate.io.kube.kinds import PODS, REFERRED, REQUIRED, WHOLE, Followed
 from headgate.io.kube.reflector import Reflector, Seen
 from headgate.io.kube.wanted import REFERRING, Reference, Selectors, references, selected, selectors
-from headgate.model.meta import Identity
-from headgate.model.objects import InferencePool, Object
+from headgate.model.kept import Kept
+from headgate.model.meta import Identity, KubeObject
+from headgate.model.objects import InferencePool
 from headgate.model.problems import Place, Problem
-from headgate.model.snapshot import Snapshot
+from headgate.model.snapshot import Difference, Snapshot
 from headgate.model.words import counted
 
 log = logging.getLogger(__name__)
 
 TOGETHER_S = 0.005
-"""Changes that come within so long are one snapshot."""
+"""Changes that come within so long are told together."""
 
 SETTLE_S = 1.0
-"""A snapshot with an object that names a Secret, or a pool, waits so long for the Secret, or the Pods."""
+"""What tells of an object that names a Secret, or of a pool, waits so long for the Secret, or the Pods."""
 
 LOOK_AGAIN_S = 5.0
 """What `complete` adds may be another after so long: addresses of host names."""
@@ -44,22 +43,24 @@ class KubeSource:
         kinds: Sequence[Followed] = WHOLE,
         needed: str | None = None,
         names: Mapping[str, str] | None = None,
-        complete: Callable[[Snapshot], Awaitable[Snapshot]] | None = None,
+        complete: Callable[[Kept, Snapshot], Awaitable[Snapshot]] | None = None,
         seen: Callable[[Identity, Mapping[str, Any] | None], None] = lambda identity, raw: None,
     ) -> None:
-        """*client*: open for as long as snapshots are asked for. *namespaces*: that are followed; none: all.
+        """*client*: open for as long as changes are asked for. *namespaces*: that are followed; none: all.
         *kinds*: of which every object counts.
         *needed*: a kind without which nothing can be done; others that may not be read are taken for empty.
         None: all of them are waited for.
         *names*: kind → the name of the only one of its objects that counts.
-        *complete*: adds to a snapshot what is in no object; asked again and again. *seen*: told of each raw
-        object of a kind that is followed whole, before it is forgotten, and of each that is gone (None)."""
+        *complete*: adds to a snapshot without objects what is in none; asked again and again. *seen*: told of
+        each raw object of a kind that is followed whole, before it is forgotten, and of each that is gone
+        (None)."""
         self._client, self._complete, self._seen = client, complete, seen
         self._namespaces = tuple(namespaces) or ("",)
         self._kinds, self._names = kinds, names or {}
         self._essential = needed
-        self._objects: dict[Identity, Object] = {}
-        self._order: list[Identity] = []
+        self._kept = Kept()
+        self._needing: dict[Identity, KubeObject] = {}
+        """Objects that need others."""
         self._problems: dict[Identity, tuple[Problem, ...]] = {}
         self._whole: list[Reflector] = []
         self._further: dict[Reference, Reflector] = {}
@@ -70,8 +71,8 @@ class KubeSource:
         self._needs_changed = True
         """What is needed of Secrets, ConfigMaps and Pods may be another."""
 
-    async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
-        """The objects as they are now, then again whenever anything changed."""
+    async def changes(self) -> AsyncGenerator[Snapshot | Difference, None]:
+        """The objects as they are now, then what changed. To be asked for once."""
         try:
             self._whole = [
                 self._begin(
@@ -88,20 +89,15 @@ class KubeSource:
                 for namespace in (self._namespaces if each.namespaced else ("",))
             ]
             await self._read_once()
-            last: Snapshot | None = None
             while True:
                 self._dirty.clear()
                 await self._follow_needs()
-                snapshot = Snapshot(
-                    tuple(map(self._objects.__getitem__, self._order)),
-                    problems=tuple(self._all_problems()),
-                    cluster=True,
-                )
+                beside = Snapshot(problems=tuple(self._all_problems()), cluster=True)
                 if self._complete is not None:
-                    snapshot = await self._complete(snapshot)
-                if last is None or not _same(snapshot, last):
-                    last = snapshot
-                    yield snapshot
+                    beside = await self._complete(self._kept, beside)
+                news = self._kept.news(beside)
+                if news is not None:
+                    yield news
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_AGAIN_S):
                         await self._dirty.wait()
@@ -119,14 +115,6 @@ class KubeSource:
             if (each.followed.group, each.followed.kind) == (identity.group, identity.kind):
                 return each.collection
         return None
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """Kind → objects that are kept."""
-        found: dict[str, int] = {}
-        for each in self._order:
-            found[each.kind] = found.get(each.kind, 0) + 1
-        return found
 
     async def _read_once(self) -> None:
         """Wait until everything was read."""
@@ -164,7 +152,7 @@ class KubeSource:
         if not self._needs_changed:
             return
         self._needs_changed = False
-        needing = [each for each in self._objects.values() if isinstance(each, (*REFERRING, InferencePool))]
+        needing = self._needing.values()
         wanted = {each for each in references(needing) if self._is_followed(each[1])}
         chosen = selectors(needing)
         before, self._selectors = self._selectors, chosen
@@ -230,7 +218,7 @@ class KubeSource:
             self._seen(identity, None)
         found = None if seen is None else seen.decoded.object
         problems = () if seen is None else seen.decoded.problems
-        before = self._objects.get(identity)
+        before = self._kept.objects.get(identity)
         if problems:
             self._problems[identity] = problems
         else:
@@ -238,14 +226,15 @@ class KubeSource:
         if found == before:
             return
         if isinstance(found or before, (*REFERRING, InferencePool)):
+            self._note_needs(identity, found)
+        self._kept.put(identity, found)
+
+    def _note_needs(self, identity: Identity, found: KubeObject | None) -> None:
+        before = self._needing.pop(identity, None)
+        if found is not None and any(_needs(found)):
+            self._needing[identity] = found
+        if _needs(before) != _needs(found):
             self._needs_changed = True
-        if found is None:
-            del self._objects[identity]
-            del self._order[bisect_left(self._order, identity)]
-        else:
-            self._objects[identity] = found
-            if before is None:
-                insort(self._order, identity)
 
     def _all_problems(self) -> Iterator[Problem]:
         for identity in sorted(self._problems):
@@ -270,12 +259,9 @@ class KubeSource:
             yield Problem(Place(object=f"API server {kind}"), "MissingKind", message, "warning")
 
 
-def _same(one: Snapshot, other: Snapshot) -> bool:
-    return (
-        len(one.objects) == len(other.objects)
-        and all(map(is_, one.objects, other.objects))
-        and (one.problems, one.addresses, one.api_keys) == (other.problems, other.addresses, other.api_keys)
-    )
+def _needs(each: KubeObject | None) -> tuple[frozenset[Reference], Selectors]:
+    some = () if each is None else (each,)
+    return references(some), selectors(some)
 
 
 def _refused(trouble: ApiError | None) -> bool:

@@ -8,16 +8,14 @@ from typing import Protocol
 
 import msgspec
 
-from headgate.io.sources.api_keys import ApiKeys
-from headgate.io.sources.authorities import Authorities
 from headgate.io.sources.files import Files
+from headgate.io.sources.gathered import Gathered
 from headgate.io.sources.reader import Reader
-from headgate.io.sources.resolve import Resolver, hosts_of
-from headgate.io.sources.secret_files import SecretFiles
+from headgate.io.sources.resolve import Resolver, lookup_all
 from headgate.io.sources.urls import objects_of
 from headgate.io.sources.watch import FolderWatch
 from headgate.model.objects import Object
-from headgate.model.snapshot import Snapshot
+from headgate.model.snapshot import Difference, Snapshot
 
 POLL_S = 1.0
 """Files are looked at this often even when the system reported no change (network file systems)."""
@@ -31,8 +29,9 @@ FIRST_ANSWER_S = 0.25
 class Source(Protocol):
     """Something that knows which objects count."""
 
-    def snapshots(self) -> AsyncGenerator[Snapshot, None]:
-        """The objects as they are now, then again whenever anything changed. Never ends by itself."""
+    def changes(self) -> AsyncGenerator[Snapshot | Difference, None]:
+        """All objects as they are now, then what changed, again and again. Whoever meets a snapshot later
+        takes it for everything. Never ends by itself."""
         ...
 
 
@@ -45,45 +44,41 @@ def open_source(files: Sequence[Path], urls: Sequence[str]) -> Source:
     return LiveSource(tuple(files), objects_of(urls) if urls else ())
 
 
+def read_once(paths: Sequence[Path], resolve_s: float = 2.0) -> Snapshot:
+    """Everything in *paths* as it is now; host names are resolved for at most *resolve_s* seconds."""
+    gathered = Gathered(Files(paths))
+    with Reader() as reader:
+        beside = gathered.refresh(reader)
+    addresses = lookup_all(gathered.kept.hosts, resolve_s)
+    found = gathered.kept.news(msgspec.structs.replace(beside, addresses=addresses))
+    assert isinstance(found, Snapshot), "what is told first is everything"
+    return found
+
+
 class LiveSource:
     """Follows files and folders, re-resolves host names; *fixed* objects are always there, unless a file has
     an object of the same identity."""
 
     def __init__(self, files: tuple[Path, ...], fixed: tuple[Object, ...] = ()) -> None:
-        self._files = Files(files)
-        self._fixed = fixed
-        self._secret_files = SecretFiles()
-        self._authorities = Authorities()
-        self._keys = ApiKeys()
+        self._gathered = Gathered(Files(files), fixed)
 
-    async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
+    async def changes(self) -> AsyncGenerator[Snapshot | Difference, None]:
         """See `Source`."""
-        last: Snapshot | None = None
+        gathered, kept = self._gathered, self._gathered.kept
+        kept.begin()
         loop = asyncio.get_running_loop()
         async with FolderWatch() as watch:
             with Reader() as reader:
                 names = Names(watch.nudge)
                 while True:
-                    read = await asyncio.to_thread(self._read, reader)
-                    if await watch.follow(self._files.folders):
+                    beside = await asyncio.to_thread(gathered.refresh, reader)
+                    if await watch.follow(gathered.folders):
                         continue  # what changed before the watch stood is seen by reading again
-                    addresses = await names.of(read.objects, loop.time())
-                    snapshot = msgspec.structs.replace(read, addresses=addresses)
-                    if last is None or not same(last, snapshot):
-                        last = snapshot
-                        yield snapshot
+                    addresses = await names.of(kept.hosts, loop.time())
+                    news = kept.news(msgspec.structs.replace(beside, addresses=addresses))
+                    if news is not None:
+                        yield news
                     await watch.changed(POLL_S)
-
-    def _read(self, reader: Reader) -> Snapshot:
-        """Without addresses."""
-        objects, problems = self._files.refresh(reader)
-        if self._fixed:
-            merged = {each.identity: each for each in (*self._fixed, *objects)}
-            objects = tuple(merged[identity] for identity in sorted(merged))
-        objects, unread = self._secret_files.read(objects)
-        authorities, more = self._authorities.read(objects)
-        keys, wrong = self._keys.read(objects)
-        return Snapshot(objects, {}, (*problems, *unread, *more, *wrong), authorities, keys)
 
 
 class Names:
@@ -96,11 +91,13 @@ class Names:
         self._answer = asyncio.Event()
         self._resolver = Resolver(self._answered)
         self._ask_at = self._loop.time()
+        self._hosts: frozenset[str] | None = None
 
-    async def of(self, objects: tuple[Object, ...], now: float) -> Mapping[str, tuple[str, ...]]:
-        """What is known of the hosts in *objects*; those not known before are waited for a moment."""
-        hosts = hosts_of(objects)
-        fresh = self._resolver.follow(hosts)
+    async def of(self, hosts: frozenset[str], now: float) -> Mapping[str, tuple[str, ...]]:
+        """What is known of *hosts*; those not known before are waited for a moment. The same instances in and
+        out while nothing is new."""
+        fresh = frozenset[str]() if hosts is self._hosts else self._resolver.follow(hosts)
+        self._hosts = hosts
         if now >= self._ask_at:
             self._ask_at = now + RESOLVE_EVERY_S
             self._resolver.ask(hosts)
@@ -120,8 +117,3 @@ class Names:
     def _tell(self) -> None:
         self._answer.set()
         self._changed()
-
-
-def same(a: Snapshot, b: Snapshot) -> bool:
-    """Whether two snapshots say the same, lines of the objects included (later problems name them)."""
-    return a == b and all(x.origin.lines == y.origin.lines for x, y in zip(a.objects, b.objects, strict=True))

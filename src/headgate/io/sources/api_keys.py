@@ -36,8 +36,9 @@ class ApiKeys:
                     message += "; what was read before stays in force"
                 field = "spec.apiKey.file" if ref.file else "spec.apiKey.secretRef"
                 problems.append(Problem(server.place(field), "InvalidAPIKey", message))
-        self._known = known
-        return dict(known), tuple(problems)
+        if known != self._known:
+            self._known = known
+        return self._known, tuple(problems)
 
 
 def _key(ref: ApiKeyRef, namespace: str, secrets: Mapping[tuple[str, str], Secret]) -> ApiKey:

@@ -34,5 +34,6 @@ class Authorities:
                 problems += [
                     Problem(each.place("spec.tls.caFile"), "InvalidCAFile", message) for each in servers
                 ]
-        self._known = known
-        return dict(known), tuple(problems)
+        if known != self._known:
+            self._known = known
+        return self._known, tuple(problems)

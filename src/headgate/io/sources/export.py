@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from headgate.io.client_keys import ClientKeyFile
-from headgate.io.sources.files import read_once
+from headgate.io.sources.api import read_once
 from headgate.io.sources.listing import list_files
 from headgate.io.sources.reading import read_regular
 from headgate.io.sources.text import Document, read_documents

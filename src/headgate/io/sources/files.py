@@ -1,23 +1,18 @@
 """Files and folders → objects. Remembers the last good version of what was broken by an edit."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
-from headgate.io.sources.api_keys import ApiKeys
-from headgate.io.sources.authorities import Authorities
 from headgate.io.sources.listing import Listing, Stamp
 from headgate.io.sources.reader import Reader, ReaderError
 from headgate.io.sources.reading import Parsed, refused
-from headgate.io.sources.resolve import hosts_of, lookup_all
-from headgate.io.sources.secret_files import SecretFiles
 from headgate.manifests.decode import Decoded
 from headgate.model.meta import Identity
 from headgate.model.objects import Object
 from headgate.model.problems import Place, Problem
-from headgate.model.snapshot import Snapshot
 
 FIRST_WAIT_S = 5.0
 """Until a file that harmed the worker is read again; each time twice as long…"""
@@ -26,19 +21,8 @@ LONGEST_WAIT_S = 300.0
 
 KEPT = "; what was read from it before stays in force"
 
-Found = tuple[tuple[Object, ...], tuple[Problem, ...]]
-"""Objects in order of identity, and what is wrong with the files."""
-
-
-def read_once(paths: Sequence[Path], resolve_s: float = 2.0) -> Snapshot:
-    """Everything in *paths* as it is now; host names are resolved for at most *resolve_s* seconds."""
-    with Reader() as reader:
-        objects, problems = Files(paths).refresh(reader)
-    objects, unread = SecretFiles().read(objects)
-    authorities, more = Authorities().read(objects)
-    keys, wrong = ApiKeys().read(objects)
-    addresses = lookup_all(hosts_of(objects), resolve_s)
-    return Snapshot(objects, addresses, (*problems, *unread, *more, *wrong), authorities, keys)
+Changes = Mapping[Identity, Object | None]
+"""Objects that are new or others; None: gone."""
 
 
 class _Harm(msgspec.Struct, frozen=True):
@@ -49,75 +33,87 @@ class _Harm(msgspec.Struct, frozen=True):
 
 
 class Files:
-    """The objects of a set of paths, over time. Each `refresh` reads only the files that changed."""
+    """The objects of a set of paths, over time. Each `refresh` reads only the files that changed, and looks
+    only at their objects."""
 
     def __init__(self, paths: Iterable[Path], clock: Callable[[], float] = time.monotonic) -> None:
         self._paths = tuple(paths)
         self._clock = clock
         self._listing = Listing({}, frozenset())
-        self._parsed: dict[Path, Parsed] = {}
         self._good: dict[Path, dict[Identity, Object]] = {}
         self._problems: dict[Path, tuple[Problem, ...]] = {}
+        """None is empty."""
+        self._again: set[Path] = set()
+        """To be read by the next `refresh`, too."""
         self._harm: dict[Path, _Harm] = {}
-        self._found: Found = ((), ())
+        self._writing: dict[Identity, tuple[Path, ...]] = {}
+        """Which files have an object, in order; the first one's counts."""
+        self._duplicates: dict[Identity, tuple[Problem, ...]] = {}
+        self._touched: dict[Identity, None] = {}
+        """What `refresh` is to look at."""
+        self._all_problems: tuple[Problem, ...] = ()
+        self.objects: dict[Identity, Object] = {}
+        """Those that count, as of the last `refresh`."""
 
     @property
     def folders(self) -> frozenset[Path]:
         """Where a change would show, as of the last `refresh`."""
         return self._listing.folders
 
-    def refresh(self, reader: Reader) -> Found:
-        """The objects that count now, and everything that is wrong with the files, read through *reader*."""
+    def refresh(self, reader: Reader) -> tuple[Changes, tuple[Problem, ...]]:
+        """What changed, and everything that is wrong with the files now, read through *reader*."""
         if not self._paths:
-            return self._found
+            return {}, ()
         try:
-            self._refresh(reader)
+            return self._refresh(reader), self._all_problems
         except ReaderError as error:
-            message = f"the files cannot be read: {error}{KEPT if self._parsed else ''}"
+            message = f"the files cannot be read: {error}{KEPT if self._good else ''}"
             place = Place(", ".join(map(str, self._paths)))
-            objects, problems = self._found
-            return objects, tuple(sorted((*problems, Problem(place, "Unreadable", message))))
-        return self._found
+            return {}, tuple(sorted((*self._all_problems, Problem(place, "Unreadable", message))))
 
-    def _refresh(self, reader: Reader) -> None:
+    def _refresh(self, reader: Reader) -> Changes:
         listing = reader.listing(self._paths)
-        now = self._clock()
-        due = {path: stamp for path, stamp in listing.files.items() if self._due(path, stamp, now)}
+        due = self._due(listing, self._clock())
         if listing == self._listing and not due:
-            return
+            return {}
         emptied = [path for path, stamp in due.items() if stamp[2] == 0 and self._good.get(path)]
         read = reader.read([(path, stamp[2]) for path, stamp in due.items() if path not in emptied])
-        served = {identity: each for good in self._good.values() for identity, each in good.items()}
         self._listing = listing
         self._forget(listing)
         for path in emptied:  # it is being written, or its disk is full
-            self._take(path, refused(path, "Empty", "the file is empty", "when it changes"), served)
+            self._take(path, refused(path, "Empty", "the file is empty", "when it changes"))
         for path, parsed in read:
-            self._take(path, parsed, served)
+            self._take(path, parsed)
             self._note_harm(path, parsed)
-        objects, duplicates = self._merged()
-        of_files = (problem for found in self._problems.values() for problem in found)
-        problems = [*self._of_listing(), *duplicates, *of_files]
-        self._found = objects, tuple(sorted(problems))
+        changes = self._merged()
+        told = (*self._problems.values(), *self._duplicates.values())
+        self._all_problems = tuple(
+            sorted((*self._of_listing(), *(problem for some in told for problem in some)))
+        )
+        return changes
 
-    def _due(self, path: Path, stamp: Stamp, now: float) -> bool:
-        harm = self._harm.get(path)
-        if harm is not None:
-            return now >= harm.again_at
-        parsed = self._parsed.get(path)
-        return parsed is None or parsed.again == "soon" or self._listing.files.get(path) != stamp
+    def _due(self, listing: Listing, now: float) -> Mapping[Path, Stamp]:
+        """What is to be read now, in order of path."""
+        other = set() if listing is self._listing else listing.files.items() - self._listing.files.items()
+        due = {path for path, _ in other} | {path for path in self._again if path in listing.files}
+        for path, harm in self._harm.items():
+            (due.add if now >= harm.again_at and path in listing.files else due.discard)(path)
+        return {path: listing.files[path] for path in sorted(due)}
 
     def _forget(self, listing: Listing) -> None:
         """Drop what is gone. What could not be looked at is not."""
         unseen = frozenset(listing.unseen)
-        for path in [path for path in self._parsed if path not in listing.files]:
+        for path in self._good.keys() - listing.files.keys():
             if unseen.isdisjoint((path, *path.parents)):
-                del self._parsed[path], self._good[path], self._problems[path]
+                self._write(path, {})
+                del self._good[path]
+                self._problems.pop(path, None)
                 self._harm.pop(path, None)
+                self._again.discard(path)
 
     def _of_listing(self) -> Iterator[Problem]:
         """What could not be looked at, and whether anything of it is served on."""
-        kept = [path for path in self._parsed if path not in self._listing.files]
+        kept = self._good.keys() - self._listing.files.keys()
         above = frozenset(str(each) for path in kept for each in (path, *path.parents))
         for problem in self._listing.problems:
             note = KEPT if problem.place.file in above else ""
@@ -131,8 +127,8 @@ class Files:
         wait_s = FIRST_WAIT_S if before is None else min(2 * before.wait_s, LONGEST_WAIT_S)
         self._harm[path] = _Harm(self._clock() + wait_s, wait_s)
 
-    def _take(self, path: Path, parsed: Parsed, served: Mapping[Identity, Object]) -> None:
-        """Note what *path* says now; a broken object stands as it was *served*, a broken text as it was."""
+    def _take(self, path: Path, parsed: Parsed) -> None:
+        """Note what *path* says now; a broken object stands as it was served, a broken text as it was."""
         last = self._good.get(path, {})
         good: dict[Identity, Object] = {}
         problems: list[Problem] = []
@@ -141,7 +137,7 @@ class Files:
             if decoded.may_be_any:
                 problems += [_noted(problem, note) for problem in decoded.problems]
             else:
-                problems += self._one(decoded, good, served)
+                problems += self._one(decoded, good)
         whole = parsed.whole and not any(each.may_be_any for each in parsed.decoded)
         if whole and not last.keys() <= good.keys() and (end := _broken_end(parsed)) is not None:
             whole = False
@@ -153,12 +149,32 @@ class Files:
             for identity, kept in last.items():
                 good.setdefault(identity, kept)
         problems += [_noted(problem, note) for problem in parsed.problems]
-        self._parsed[path], self._good[path], self._problems[path] = parsed, good, tuple(problems)
+        self._write(path, good)
+        self._good[path] = good
+        (self._again.add if parsed.again == "soon" else self._again.discard)(path)
+        self._problems.pop(path, None)
+        if problems:
+            self._problems[path] = tuple(problems)
 
-    def _one(
-        self, decoded: Decoded, good: dict[Identity, Object], served: Mapping[Identity, Object]
-    ) -> Iterator[Problem]:
-        identity = decoded.identity
+    def _write(self, path: Path, good: dict[Identity, Object]) -> None:
+        """These are the objects of *path*; what says the same stays the same instance."""
+        last = self._good.get(path, {})
+        for identity in last.keys() - good.keys():
+            left = tuple(each for each in self._writing.pop(identity) if each != path)
+            if left:
+                self._writing[identity] = left
+            self._touched[identity] = None
+        for identity, each in good.items():
+            before = last.get(identity)
+            if before is None:
+                self._writing[identity] = tuple(sorted((*self._writing.get(identity, ()), path)))
+            elif before == each and before.origin.lines == each.origin.lines:
+                good[identity] = before
+                continue
+            self._touched[identity] = None
+
+    def _one(self, decoded: Decoded, good: dict[Identity, Object]) -> Iterator[Problem]:
+        identity, served = decoded.identity, self.objects
         if decoded.object is not None and decoded.object.identity in good:
             yield _duplicate(decoded.object, good[decoded.object.identity])
         elif decoded.object is not None:
@@ -169,17 +185,22 @@ class Files:
             return
         yield from decoded.problems
 
-    def _merged(self) -> tuple[tuple[Object, ...], list[Problem]]:
-        """All good objects, sorted; where files disagree the first by path wins."""
-        merged: dict[Identity, Object] = {}
-        duplicates: list[Problem] = []
-        for path in sorted(self._good):
-            for identity, each in self._good[path].items():
-                if identity in merged:
-                    duplicates.append(_duplicate(each, merged[identity]))
-                else:
-                    merged[identity] = each
-        return tuple(merged[identity] for identity in sorted(merged)), duplicates
+    def _merged(self) -> Changes:
+        """What counts of the objects that were touched; where files disagree the first by path wins."""
+        changes: dict[Identity, Object | None] = {}
+        for identity in self._touched:
+            found = [self._good[path][identity] for path in self._writing.get(identity, ())]
+            self._duplicates.pop(identity, None)
+            if not found:
+                if self.objects.pop(identity, None) is not None:
+                    changes[identity] = None
+                continue
+            if others := tuple(_duplicate(each, found[0]) for each in found[1:]):
+                self._duplicates[identity] = others
+            if self.objects.get(identity) is not found[0]:
+                self.objects[identity] = changes[identity] = found[0]
+        self._touched = {}
+        return changes
 
 
 def _broken_end(parsed: Parsed) -> Problem | None:

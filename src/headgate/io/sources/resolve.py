@@ -7,10 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from headgate.model.meta import of_type
-from headgate.model.objects import ModelServer, Object
-from headgate.model.server_urls import is_ip, parse_url
-
 MAX_ADDRESSES = 256
 """Of one host."""
 
@@ -19,17 +15,6 @@ MAX_LOOKUPS = 128
 
 SLOW_S = 1.0
 """A look-up that takes longer makes its host a slow one, until a quicker look-up."""
-
-
-def hosts_of(objects: tuple[Object, ...]) -> tuple[str, ...]:
-    """The host names (no IP addresses) in ModelServer URLs, in order, each once."""
-    hosts = {_host(server.spec.url) for server in of_type(objects, ModelServer)}
-    return tuple(sorted(host for host in hosts if host and not is_ip(host)))
-
-
-def _host(url: str) -> str | None:
-    parsed = parse_url(url)
-    return None if isinstance(parsed, str) else parsed.host
 
 
 def choose(infos: Iterable[tuple[int, str]]) -> tuple[str, ...]:
@@ -96,6 +81,8 @@ class Resolver:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[str, ...]] = {}
         """Of each host that was looked up, its last good answer; empty: it never had one."""
+        self._told: Mapping[str, tuple[str, ...]] | None = None
+        """What `addresses` says, until it changes."""
         self._followed: frozenset[str] = frozenset()
         self._waiting: dict[str, None] = {}
         self._waiting_slow: dict[str, None] = {}
@@ -107,6 +94,7 @@ class Resolver:
         """These hosts count, and no others. Returns those that did not before."""
         with self._lock:
             before, self._followed = self._followed, frozenset(hosts)
+            self._told = None
             for host in before - self._followed:
                 self._known.pop(host, None)
                 self._forget_waiting(host)
@@ -120,9 +108,12 @@ class Resolver:
             return self._followed - self._known.keys()
 
     def addresses(self) -> Mapping[str, tuple[str, ...]]:
-        """What is known now, ordered by host; a host that never resolved is missing."""
+        """What is known now, ordered by host; a host that never resolved is missing. The same instance while
+        nothing is new."""
         with self._lock:
-            return {host: found for host, found in sorted(self._known.items()) if found}
+            if self._told is None:
+                self._told = {host: found for host, found in sorted(self._known.items()) if found}
+            return self._told
 
     def ask(self, hosts: Iterable[str]) -> None:
         """Look up those of *hosts* that are not being looked up already. Does not block."""
@@ -172,4 +163,5 @@ class Resolver:
         (self._slow.add if took_s > SLOW_S else self._slow.discard)(host)
         before = self._known.get(host)
         self._known[host] = found or before or ()
+        self._told = None if before != self._known[host] else self._told
         return before != self._known[host]

@@ -31,7 +31,7 @@ class SecretFiles:
         problems: list[Problem] = []
         known: dict[Identity, tuple[Secret, Secret]] = {}
         for each in objects:
-            named = _named(each) if isinstance(each, Secret) else {}
+            named = names_files(each) if isinstance(each, Secret) else {}
             if not named or not isinstance(each, Secret):
                 found.append(each)
                 continue
@@ -69,7 +69,8 @@ class SecretFiles:
         return last, problems
 
 
-def _named(secret: Secret) -> dict[str, Path]:
+def names_files(secret: Secret) -> dict[str, Path]:
+    """Values of *secret* → the files that have them."""
     data = secret.string_data
     if not isinstance(data, Mapping):
         return {}

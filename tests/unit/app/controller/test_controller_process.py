@@ -38,7 +38,7 @@ class ScriptedSource:
     def __init__(self) -> None:
         self.queue: asyncio.Queue[Snapshot | Exception] = asyncio.Queue()
 
-    async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
+    async def changes(self) -> AsyncGenerator[Snapshot, None]:
         while True:
             each = await self.queue.get()
             if isinstance(each, Exception):

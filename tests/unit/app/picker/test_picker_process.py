@@ -9,6 +9,7 @@ from headgate.app.picker import process as picker
 from headgate.app.picker.followed import selected_pool
 from headgate.app.picker.process import Picker, PickerOptions
 from headgate.io.sources.urls import objects_of
+from headgate.model.forbidden import Own
 from headgate.model.ids import PoolKey
 from headgate.model.snapshot import Snapshot
 
@@ -27,7 +28,7 @@ class ScriptedSource:
     def __init__(self, *script: Snapshot | Exception) -> None:
         self._script = list(script)
 
-    async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
+    async def changes(self) -> AsyncGenerator[Snapshot, None]:
         while self._script:
             each = self._script.pop(0)
             if isinstance(each, Exception):
@@ -58,11 +59,11 @@ async def test_what_goes_wrong_costs_nothing_that_was_served(
 
 async def test_a_bug_is_told_until_it_is_over() -> None:
     subject = Picker(PickerOptions(wire="portable"))
-    await subject._take(BROKEN)
+    await subject._take(BROKEN, Own())
     (problem,) = subject.problems
     assert problem.reason == "InternalError"
     assert "a bug in Headgate" in problem.message
-    await subject._take(Snapshot())
+    await subject._take(Snapshot(), Own())
     assert subject.problems == ()
 
 
@@ -72,7 +73,7 @@ async def test_a_selector_stands_in_place_of_the_pool_of_that_name() -> None:
         wire="portable", pool=PoolKey("default/mine"), selector=(("app", "x"),), target_ports=(80,)
     )
     subject = Picker(options)
-    await subject._take(Snapshot((pool,)))
+    await subject._take(Snapshot((pool,)), Own())
     assert {view.pool for view in subject._pools.views()} == {"default/mine", "default/urls"}
     for view in subject._pools.views():
         subject._hub.remove_pool(view.pool)

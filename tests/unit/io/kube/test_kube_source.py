@@ -8,31 +8,37 @@ from typing import Any
 import pytest
 from tests import manifests as manifest
 from tests.api_server import ApiServer
+from tests.work import counted_steps
 
 from headgate.io.kube import client as client_module
 from headgate.io.kube import reflector as reflector_module
 from headgate.io.kube import source as source_module
 from headgate.io.kube.client import KubeClient
 from headgate.io.kube.config import Access
-from headgate.io.kube.kinds import WHOLE, read
+from headgate.io.kube.kinds import PODS, WHOLE, Followed, read
+from headgate.io.kube.reflector import Seen
 from headgate.io.kube.source import KubeSource
 from headgate.model.meta import Identity
 from headgate.model.objects import EXPORT, InferencePool, InferencePoolImport, Pod, Secret
-from headgate.model.snapshot import Snapshot
+from headgate.model.snapshot import Difference, Snapshot, difference, held, take
+from headgate.model.store import Store
 
 
 class Following:
-    """A source in a task, and the last snapshot that it yielded."""
+    """A source in a task, and what it has told so far."""
 
     def __init__(self, source: KubeSource) -> None:
         self.source = source
         self.last: Snapshot | None = None
+        self.world = Store({})
         self.taken = 0
 
     async def run(self) -> None:
-        async with contextlib.aclosing(self.source.snapshots()) as snapshots:
-            async for each in snapshots:
-                self.last, self.taken = each, self.taken + 1
+        async with contextlib.aclosing(self.source.changes()) as changes:
+            async for each in changes:
+                assert isinstance(each, Snapshot) == (self.taken == 0)
+                take(self.world, difference(held(self.world), each) if isinstance(each, Snapshot) else each)
+                self.last, self.taken = held(self.world), self.taken + 1
 
     def names(self, kind: str) -> list[str]:
         return [each.name for each in self.last.objects if kind == each.KIND] if self.last else []
@@ -279,3 +285,29 @@ def test_the_status_of_imports_and_the_annotation_of_exports_are_kept() -> None:
     read_pool = read(by_kind["InferencePool", "v1"], "v1", pool).object
     assert isinstance(read_pool, InferencePool)
     assert read_pool.metadata.annotations == {EXPORT: "ClusterSet"}
+
+
+@pytest.mark.parametrize("which", [PODS, next(each for each in WHOLE if each.kind == "ModelServer")])
+async def test_a_change_costs_itself_however_many_objects_there_are(which: Followed) -> None:
+    def raw(number: int, version: int) -> dict[str, Any]:
+        if which.kind == "Pod":
+            return pod(f"p{number}", app="p", version=str(version))
+        return dict(manifest.model_server(f"s{number}", f"10.0.{version}.{number & 255}:80", "p"))
+
+    def told(source: KubeSource, number: int, version: int) -> None:
+        decoded = read(which, which.versions[0], raw(number, version))
+        assert decoded.object is not None
+        source._told(decoded.object.identity, Seen(decoded, raw(number, version)))
+
+    def steps(count: int) -> int:
+        source = KubeSource(KubeClient(Access(server="http://nowhere.invalid")))
+        for number in range(count):
+            told(source, number, 0)
+        source._kept.news(Snapshot(problems=tuple(source._all_problems())))
+        with counted_steps() as so_far:
+            told(source, 1, 1)
+            news = source._kept.news(Snapshot(problems=tuple(source._all_problems())))
+        assert isinstance(news, Difference) and len(news.changes) == 1
+        return so_far()
+
+    assert steps(1000) == steps(10) > 0

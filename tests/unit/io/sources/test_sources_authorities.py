@@ -6,8 +6,8 @@ from tests import manifests as manifest
 from tests.live.harness.certificates import Authority
 from tests.resolved import resolve_pools
 
+from headgate.io.sources.api import read_once
 from headgate.io.sources.authorities import Authorities
-from headgate.io.sources.files import read_once
 
 
 def test_what_was_read_stays_in_force_while_the_file_is_away(tmp_path: Path) -> None:

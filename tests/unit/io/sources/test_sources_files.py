@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headgate.io.sources import reader
-from headgate.io.sources.files import FIRST_WAIT_S, Files, read_once
+from headgate.io.sources.api import read_once
+from headgate.io.sources.files import FIRST_WAIT_S, Files
 from headgate.io.sources.listing import Listing, list_files
 from headgate.io.sources.reader import Reader
 from headgate.io.sources.reading import Parsed, parse_file
@@ -40,8 +41,16 @@ def _reader() -> Iterator[None]:
 
 
 def state(files: Files, by: Reader = READER) -> tuple[dict[str, str], list[str]]:
-    objects, problems = files.refresh(by)
-    return {each.name: getattr(each, "spec").url[-4:] for each in objects}, [each.reason for each in problems]  # noqa: B009
+    before = dict(files.objects)
+    changes, problems = files.refresh(by)
+    for identity, each in changes.items():
+        assert before.get(identity) is not each
+        before.pop(identity, None)
+        if each is not None:
+            before[identity] = each
+    assert before == files.objects, "the changes lead to what counts now"
+    urls = {each.name: getattr(each, "spec").url[-4:] for each in files.objects.values()}  # noqa: B009
+    return urls, [each.reason for each in problems]
 
 
 def test_a_folder_is_read_in_all_its_depth(tmp_path: Path) -> None:
@@ -179,8 +188,8 @@ def test_a_typing_error_in_what_an_object_is_removes_nothing(
     write(path, server("a"), server("b"), FOREIGN)
     assert state(files) == ({"a": "9000", "b": "9000"}, [])
     write(path, server("a").replace(right, wrong), server("b", 9001), FOREIGN)
-    objects, problems = files.refresh(READER)
-    assert [each.name for each in objects] == ["a", "b"]
+    _, problems = files.refresh(READER)
+    assert sorted(each.name for each in files.objects.values()) == ["a", "b"]
     (problem,) = (each for each in problems if each.severity == "error")
     assert (problem.reason, problem.place.file) == (reason, str(path))
     assert problem.message.endswith("; what was read from it before stays in force")
