@@ -5,7 +5,6 @@ import gc
 import logging
 import multiprocessing
 import time
-from bisect import bisect_left
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from itertools import cycle, islice
@@ -20,7 +19,8 @@ from benchmarks.controlplane import objects
 from headgate.app.controller.process import Controller
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.objects import ModelServer, Object
-from headgate.model.snapshot import Snapshot
+from headgate.model.snapshot import Difference, Snapshot
+from headgate.model.store import Change
 
 SETTLED_S = 60.0
 """Longest wait until Envoy has everything."""
@@ -30,28 +30,20 @@ class Pushed:
     """A source whose objects are pushed, as a cluster's API server does."""
 
     def __init__(self) -> None:
-        self._objects: list[Object] = []
-        self._queue: asyncio.Queue[Snapshot] = asyncio.Queue()
+        self._queue: asyncio.Queue[Snapshot | Difference] = asyncio.Queue()
 
-    async def changes(self) -> AsyncGenerator[Snapshot, None]:
+    async def changes(self) -> AsyncGenerator[Snapshot | Difference, None]:
         """See `Source`."""
         while True:
             yield await self._queue.get()
 
     def begin(self, found: list[Object]) -> None:
         """The first objects."""
-        self._objects = found
-        self._push()
+        self._queue.put_nowait(Snapshot(tuple(found)))
 
     def put(self, each: Object) -> None:
         """An object that is new, or another one."""
-        at = bisect_left(self._objects, each.identity, key=lambda one: one.identity)
-        end = at + (at < len(self._objects) and self._objects[at].identity == each.identity)
-        self._objects[at:end] = [each]
-        self._push()
-
-    def _push(self) -> None:
-        self._queue.put_nowait(Snapshot(tuple(self._objects)))
+        self._queue.put_nowait(Difference((Change(each.identity, each),)))
 
 
 class Serving:
