@@ -21,6 +21,8 @@ UNKNOWN_POOL: Final[int]
 """`(UNKNOWN_POOL, stream, pool, request_id)`: a stream for a pool not served here, to be refused."""
 STARTED: Final[int]
 """`(STARTED, stream, pool, status, served, local, plain)`: response headers came."""
+STORED: Final[int]
+"""`(STORED, stream, pool, id, served)`: the server keeps its answer by this id."""
 FIRST_BYTES: Final[int]
 """`(FIRST_BYTES, stream, pool)`: the first body bytes of an event stream came."""
 OVER: Final[int]

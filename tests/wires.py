@@ -9,11 +9,12 @@ from headgate.model.ids import EndpointId
 from headgate.model.load import ModelCard
 from headgate.wire import answers
 from headgate.wire.api import BadRequest
+from headgate.wire.digest import digest
 from headgate.wire.extproc import Conversation, Settings, WireError
 from headgate.wire.native import Row, native_settings, request_of, usage_of
 from headgate.wire.numbers import cut
 from headgate.wire.parse import LONGEST_ID, understand
-from headgate.wire.said import FirstToken, RequestArrived, RequestEnded, ResponseStarted, Said
+from headgate.wire.said import AnswerStored, FirstToken, RequestArrived, RequestEnded, ResponseStarted, Said
 
 try:
     import headgate_native as native
@@ -97,6 +98,8 @@ class NativeConversation:
             return []
         if row[0] == native.STARTED:
             return [ResponseStarted(row[1], *row[3:])]
+        if row[0] == native.STORED:
+            return [AnswerStored(row[1], digest(row[3]), row[4])]
         return [FirstToken(row[1])] if row[0] == native.FIRST_BYTES else [_over(row)]
 
     def _answer(self, *rest: Any) -> None:

@@ -28,6 +28,8 @@ pub struct Answers {
     /// Where counts stand in such an object: a name, or that of an object and one in it.
     pub paths: Vec<Vec<Vec<u8>>>,
     pub ways: Vec<Way>,
+    /// They have an id under which the server keeps them.
+    pub stored: bool,
 }
 
 impl Answers {
@@ -44,6 +46,7 @@ impl Answers {
                 .iter()
                 .map(|name| format!("\"{name}\"").into_bytes())
                 .collect(),
+            stored: item(value, "stored")?.extract()?,
             ..Answers::default()
         };
         for way in item(value, "counts")?.try_iter()? {

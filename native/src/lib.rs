@@ -19,6 +19,7 @@ pub mod rewrite;
 pub mod scan;
 pub mod server;
 pub mod shape;
+mod stored;
 pub mod text;
 pub mod threads;
 pub mod tls;

@@ -403,6 +403,7 @@ impl Scanner {
             blocks: Vec::new(),
             tools_first: Vec::new(),
             spans,
+            prior: None,
         })
     }
 }

@@ -36,8 +36,13 @@ pub enum Rule {
     Model,
     Stream,
     Salt,
+    /// The id of what the request continues.
+    Prior,
     Limit(usize),
-    Text { before: Vec<u8>, after: Vec<u8> },
+    Text {
+        before: Vec<u8>,
+        after: Vec<u8>,
+    },
     Raw(Vec<Vec<u8>>),
     Media(Vec<Vec<u8>>),
     List(Box<Rule>),
@@ -181,6 +186,9 @@ impl Shape {
         all.push((name("stream")?, Rule::Stream));
         if let Some(salt) = get("salt")?.extract::<Option<String>>()? {
             all.push((salt.into_bytes(), Rule::Salt));
+        }
+        if let Some(prior) = get("prior")?.extract::<Option<String>>()? {
+            all.push((prior.into_bytes(), Rule::Prior));
         }
         let count = limits.len();
         for (index, limit) in limits.iter().enumerate() {

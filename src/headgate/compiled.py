@@ -31,6 +31,7 @@ MODULES = (
     "headgate.picker.fleet",
     "headgate.picker.headroom",
     "headgate.picker.health",
+    "headgate.picker.kept_answers",
     "headgate.picker.ledger",
     "headgate.picker.liveness",
     "headgate.picker.machine",

@@ -25,12 +25,12 @@ from headgate.flow.settings import BandSettings, FlowSettings, Quota, Share
 from headgate.model.decisions import Decision
 from headgate.model.endpoints import ModelRule, Pool, TargetModel
 from headgate.model.flow_rules import FlowRules
-from headgate.model.ids import EndpointId
+from headgate.model.ids import EndpointId, StreamId
 from headgate.model.objects.flow import BandSpec, DetectorSpec, QuotaSpec, ShareSpec
 from headgate.model.requests import Usage
 from headgate.picker.actions import Conclude, ListModels, Reject, Route, WakeAt
 from headgate.picker.choice import Choice
-from headgate.picker.events import Event, PoolChanged, RequestArrived, RequestEnded, Woken
+from headgate.picker.events import AnswerStored, Event, PoolChanged, RequestArrived, RequestEnded, Woken
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.profiles import PROFILES
@@ -145,6 +145,7 @@ class Machine(RuleBasedStateMachine):
         who=st.sampled_from([None, "x", "y"]),
         api=st.sampled_from(["chat", "chat", "chat", "models"]),
         session=st.sampled_from([None, "s", "t"]),
+        prior=st.sampled_from([None, None, "p", "q"]),
     )
     def arrive(
         self,
@@ -156,6 +157,7 @@ class Machine(RuleBasedStateMachine):
         who: str | None,
         api: str,
         session: str | None,
+        prior: str | None,
     ) -> None:
         self.next_stream += 1
         allowed = None if subset is None else tuple(address(name) for name in subset)
@@ -170,8 +172,13 @@ class Machine(RuleBasedStateMachine):
                 slo_ttft_ms=slo,
                 fairness_id=who,
                 session=session,
+                prior=prior,
             )
         )
+
+    @rule(n=st.integers(0), prior=st.sampled_from("pq"), served=st.none() | names)
+    def store(self, n: int, prior: str, served: str | None) -> None:
+        self.feed(AnswerStored(StreamId(self.some_stream(n)), prior, address(served) if served else None))
 
     @rule(n=st.integers(0), status=st.sampled_from([200, 200, 429, 500, 503]), local=st.booleans())
     def respond(self, n: int, status: int, local: bool) -> None:

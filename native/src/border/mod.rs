@@ -455,6 +455,7 @@ pub fn headgate_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ("UNKNOWN_POOL", kind::UNKNOWN_POOL),
         ("STARTED", kind::STARTED),
         ("FIRST_BYTES", kind::FIRST_BYTES),
+        ("STORED", kind::STORED),
         ("OVER", kind::OVER),
         ("LEFT", kind::LEFT),
         ("CLOSED", kind::CLOSED),

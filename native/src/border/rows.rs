@@ -27,6 +27,7 @@ pub mod kind {
     pub const WARNING: u8 = 12;
     pub const LOG_NODE: u8 = 13;
     pub const LINK_CLOSED: u8 = 14;
+    pub const STORED: u8 = 15;
 }
 
 pub type Row<'py> = PyResult<Bound<'py, PyTuple>>;
@@ -87,7 +88,7 @@ fn arrived<'py>(
         Some(list) => Some(PyTuple::new(py, list)?),
         None => None,
     };
-    let items: [Bound<'py, PyAny>; 23] = [
+    let items: [Bound<'py, PyAny>; 24] = [
         kind::ARRIVED.into_pyobject(py)?.into_any(),
         stream.into_pyobject(py)?.into_any(),
         pool.clone().into_any(),
@@ -126,6 +127,9 @@ fn arrived<'py>(
             .client
             .as_deref()
             .map(|client| words.get(py, client))
+            .into_pyobject(py)?,
+        reading
+            .and_then(|reading| reading.prior.as_deref())
             .into_pyobject(py)?,
     ];
     PyTuple::new(py, items)
@@ -179,6 +183,10 @@ pub fn said_row<'py>(
         } => {
             let served = served.as_deref().map(|served| words.get(py, served));
             (kind::STARTED, stream, pool, status, served, *local, *plain).into_pyobject(py)
+        }
+        Said::Stored { id, served } => {
+            let served = served.as_deref().map(|served| words.get(py, served));
+            (kind::STORED, stream, pool, id, served).into_pyobject(py)
         }
         Said::FirstBytes => (kind::FIRST_BYTES, stream, pool).into_pyobject(py),
         Said::Over {

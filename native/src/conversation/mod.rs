@@ -18,6 +18,7 @@ use crate::format::{Format, Reader};
 use crate::proto::{HttpBody, ProcessingRequest, Request, body_mode};
 use crate::rewrite::Restorer;
 use crate::scan::Reading;
+use crate::stored::IdReader;
 use crate::usage::{Usage, UsageReader};
 
 mod messages;
@@ -145,6 +146,11 @@ pub enum Said {
         plain: bool,
     },
     FirstBytes,
+    /// The id under which the server keeps its answer.
+    Stored {
+        id: String,
+        served: Option<String>,
+    },
     Over {
         ending: Ending,
         status: Option<u64>,
@@ -216,6 +222,8 @@ pub struct Conversation {
     response_seen: bool,
     restorer: Option<Restorer>,
     usage: Option<UsageReader>,
+    /// Looks for the id under which the answer is kept; None: no need.
+    id: Option<IdReader>,
     request_end: Ended,
     response_end: Ended,
 }
@@ -292,6 +300,7 @@ impl Conversation {
             response_seen: false,
             restorer: None,
             usage: None,
+            id: None,
             request_end: Ended::default(),
             response_end: Ended::default(),
         }

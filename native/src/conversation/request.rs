@@ -15,6 +15,7 @@ use crate::proto::{
     PhaseResponse, ProtocolConfiguration, Response, Struct, TrailersResponse, body_mode, texts,
 };
 use crate::rewrite::replace_model;
+use crate::stored::IdReader;
 use crate::text::beginning;
 
 /// Bytes that are scanned before other streams have their turn.
@@ -433,7 +434,10 @@ impl Conversation {
         self.body = Vec::new();
         self.headers = Vec::new();
         // A plain answer shows no first token, and one that is not rewritten needs nothing from here any more.
-        self.leaving = self.lean && !self.streaming && self.target.is_none();
+        let answers = self.answers();
+        self.id =
+            (answers.stored && !self.response_bodyless).then(|| IdReader::new(&answers.within));
+        self.leaving = self.lean && !self.streaming && self.target.is_none() && self.id.is_none();
     }
 
     fn send_body_back(&mut self, rewritten: Option<Vec<u8>>) {

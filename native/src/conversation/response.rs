@@ -101,6 +101,9 @@ impl Conversation {
         });
         self.outbox
             .push_back(empty(Response::ResponseHeaders(PhaseResponse { response })));
+        if status >= 400 {
+            self.id = None;
+        }
         let mut said = vec![Said::Started {
             status,
             served: self.served.clone(),
@@ -109,7 +112,7 @@ impl Conversation {
         }];
         if end {
             said.extend(self.finish());
-        } else if self.lean && !self.sse && self.restorer.is_none() {
+        } else if self.lean && !self.sse && self.restorer.is_none() && self.id.is_none() {
             self.leaving = true;
         } else if !self.lean {
             self.usage = Some(UsageReader::new(self.answers()));
@@ -118,7 +121,7 @@ impl Conversation {
     }
 
     /// What the answer may hold.
-    fn answers(&self) -> Arc<Answers> {
+    pub(super) fn answers(&self) -> Arc<Answers> {
         let format = self.claimed.map(|index| &self.settings.formats[index]);
         format.map_or_else(Arc::default, |format| format.answers.clone())
     }
@@ -140,6 +143,10 @@ impl Conversation {
         if message.body.is_empty() && !message.end_of_stream {
             return Vec::new();
         }
+        let mut said: Vec<Said> = self
+            .look_for_id(&message.body, served.clone())
+            .into_iter()
+            .collect();
         let piece = &message.body[..message.body.len().min(LONGEST_BEGINNING)];
         self.beginning.extend_from_slice(piece);
         let events = begins_events(&self.beginning);
@@ -151,22 +158,33 @@ impl Conversation {
                 let blanks = self.beginning.iter().take_while(blank).count();
                 self.beginning.drain(..blanks);
             }
-            return Vec::new();
+            return said;
         }
         self.phase = Phase::Started;
-        self.leaving = true;
+        self.leaving = self.id.is_none() || message.end_of_stream;
         if events != Some(true) {
-            return Vec::new(); // an error, most likely: the access log tells
+            self.served = served;
+            return said; // plain, or an error: the access log tells
         }
-        vec![
-            Said::Started {
-                status: 200,
-                served,
-                local: false,
-                plain: false,
-            },
-            Said::FirstBytes,
-        ]
+        self.served.clone_from(&served);
+        said.push(Said::Started {
+            status: 200,
+            served,
+            local: false,
+            plain: false,
+        });
+        said.push(Said::FirstBytes);
+        said
+    }
+
+    /// Looks into the next piece of an answer; the reader goes once nothing more can be found.
+    fn look_for_id(&mut self, piece: &[u8], served: Option<String>) -> Option<Said> {
+        let reader = self.id.as_mut()?;
+        let found = reader.feed(piece);
+        if reader.done {
+            self.id = None;
+        }
+        found.map(|id| Said::Stored { id, served })
     }
 
     pub(super) fn response_body(&mut self, message: HttpBody) -> Result<Vec<Said>, WireError> {
@@ -197,6 +215,8 @@ impl Conversation {
                 said.push(Said::FirstBytes);
             }
         }
+        let served = self.served.clone();
+        said.extend(self.look_for_id(&message.body, served));
         if let Some(usage) = &mut self.usage
             && !message.body.is_empty()
         {
@@ -205,7 +225,7 @@ impl Conversation {
         self.answer_body(&message.body, message.end_of_stream);
         if message.end_of_stream {
             said.extend(self.finish());
-        } else if self.lean && self.restorer.is_none() && self.response_seen {
+        } else if self.lean && self.restorer.is_none() && self.response_seen && self.id.is_none() {
             self.leaving = true;
         }
         Ok(said)

@@ -30,6 +30,7 @@ impl Scanner {
                 Node::Model => self.model = Model::Other,
                 Node::Stream => self.stream = false,
                 Node::Salt => self.salt = None,
+                Node::Prior => self.prior = None,
                 _ => {}
             }
             if let Node::Object { fields, .. } = &self.program.nodes[self.node] {
@@ -70,6 +71,7 @@ impl Scanner {
             Node::Media(_) => Sink::Media(Digest::default()),
             Node::Model => Sink::Name(Some(Vec::new())),
             Node::Salt => Sink::Salt(Box::new(Xxh3::new())),
+            Node::Prior => Sink::Prior(Some(Vec::new())),
             _ if matches!(self.stack.last(), Some(Frame::Media { key: Some(_), .. })) => {
                 Sink::Media(Digest::default())
             }
@@ -144,6 +146,10 @@ impl Scanner {
             Sink::Name(name) => {
                 self.model = name.map_or(Model::TooLong, Model::Name);
                 self.spans.push((self.start, end));
+                self.done(None);
+            }
+            Sink::Prior(prior) => {
+                self.prior = prior;
                 self.done(None);
             }
             Sink::Salt(hash) => {

@@ -44,6 +44,8 @@ pub struct Reading {
     pub tools_first: Vec<u8>,
     /// Where the values of top-level model fields stand, quotes included.
     pub spans: Vec<(usize, usize)>,
+    /// The id of what the request continues.
+    pub prior: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +77,8 @@ enum Sink {
     /// A model's name; longer than allowed: None.
     Name(Option<Vec<u8>>),
     Salt(Box<Xxh3>),
+    /// An id; longer than a model's name may be: None.
+    Prior(Option<Vec<u8>>),
 }
 
 enum Frame {
@@ -152,6 +156,7 @@ pub struct Scanner {
     model: Model,
     stream: bool,
     salt: Option<u64>,
+    prior: Option<Vec<u8>>,
     limits: Vec<Option<i64>>,
     /// For each need, whether the body has it.
     met: Vec<bool>,
@@ -209,6 +214,7 @@ impl Scanner {
             model: Model::Missing,
             stream: false,
             salt: None,
+            prior: None,
             limits: vec![None; limits],
             met: vec![false; needs],
             start: 0,
@@ -272,6 +278,10 @@ impl Scanner {
             blocks: hashes(&usual),
             tools_first: others.map_or_else(Vec::new, |order| hashes(&order)),
             spans: self.spans,
+            prior: self
+                .prior
+                .and_then(|prior| String::from_utf8(prior).ok())
+                .filter(|prior| !prior.is_empty()),
             model,
         };
         for piece in layout {

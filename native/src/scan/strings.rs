@@ -59,7 +59,7 @@ impl Scanner {
             }
             Sink::Text(text) => text.push(piece, self.program.keep()),
             Sink::Media(digest) => digest.push(piece),
-            Sink::Name(name) => {
+            Sink::Name(name) | Sink::Prior(name) => {
                 let most = self.program.measures.longest_model;
                 match name {
                     Some(known) if known.len() + piece.len() <= most => {

@@ -173,7 +173,7 @@ impl Session {
                     waiting = Some(self.lane.expect(self.number));
                 }
                 Said::Over { .. } => self.ended = true,
-                Said::Started { .. } | Said::FirstBytes => {}
+                Said::Started { .. } | Said::Stored { .. } | Said::FirstBytes => {}
             }
             self.lane.tell(Event::Said {
                 stream: self.number,

@@ -11,6 +11,11 @@ SessionResult = Literal["new", "kept", "moved"]
 """It was not known; it went to the endpoint that it was sent to last; it went to another one."""
 
 
+PriorResult = Literal["held", "down", "gone", "unknown"]
+"""Of the endpoint that keeps the answer that a request goes on with: it serves; it is down; it has left, or
+may not be chosen; nobody knows it, or it has started anew. But for the first, anybody serves the request."""
+
+
 class Term(msgspec.Struct, frozen=True, gc=False):
     """A named part of a candidate's cost."""
 
@@ -61,6 +66,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Requests of its own or a higher priority that waited when it came; None: it did not wait."""
     session: SessionResult | None = None
     """What became of the request's session; None: it names none."""
+    prior: PriorResult | None = None
+    """Whether the answer that it goes on with was found; None: it goes on with none."""
     chosen: tuple[EndpointId, ...] = ()
     """The pick, then the fallbacks in order; empty when refused."""
     runner_up: EndpointId | None = None

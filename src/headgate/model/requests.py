@@ -67,6 +67,8 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     """Further pools whose models a list of models is to hold: keys, parted by spaces."""
     client: str | None = None
     """Who the client is, where the data plane has verified it."""
+    prior: str | None = None
+    """Digest of the id of the answer that it goes on with, asks for, or is to be done something to."""
     target_model: str | None = None
     """Target model forced by a trusted header (`x-llm-d-model-name-rewrite`)."""
 

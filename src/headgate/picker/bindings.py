@@ -37,6 +37,11 @@ class Bindings:
                 break
             del found[oldest]
 
+    def forget(self, endpoint: EndpointId) -> None:
+        """Nothing is bound to it any more. Looks at all."""
+        for digest in [each for each, found in self._found.items() if found[0] == endpoint]:
+            del self._found[digest]
+
     def check(self) -> None:
         """Assert that the bounds hold and that the order is that of use."""
         assert len(self._found) <= self._most

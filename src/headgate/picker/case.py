@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from math import inf
 
 from headgate.flow.queue import Ticket
+from headgate.model.decisions import PriorResult
 from headgate.model.endpoints import Pool
-from headgate.model.ids import StreamId
+from headgate.model.ids import EndpointId, StreamId
 from headgate.model.requests import InferenceRequest
 from headgate.wire.blocks import of_model
 
@@ -16,10 +17,12 @@ class Case:
     __slots__ = (
         "arrived_at",
         "ceiling",
+        "holder",
         "kind",
         "listed",
         "model",
         "now",
+        "prior",
         "priority",
         "request",
         "stream",
@@ -40,6 +43,9 @@ class Case:
         """As `Ask.listed`."""
         self.ceiling = inf
         """As `Ask.ceiling`."""
+        self.holder: EndpointId | None = None
+        """Who keeps the answer that it goes on with: it alone may serve."""
+        self.prior: PriorResult | None = None
         self.kind = 0
         self.who: str | None = None
         """Fairness id."""

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import msgspec
 
-from headgate.model.decisions import Candidate, Decision, SessionResult
+from headgate.model.decisions import Candidate, Decision, PriorResult, SessionResult
 from headgate.model.ids import EndpointId, PoolKey, RequestId
 from headgate.scheduling.placement import Placement
 
@@ -30,6 +30,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     waited_s: float = 0.0
     queued_behind: int | None = None
     session: SessionResult | None = None
+    prior: PriorResult | None = None
     refused: ClassVar[None] = None
 
     @property
@@ -63,6 +64,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
             waited_s=self.waited_s,
             queued_behind=self.queued_behind,
             session=self.session,
+            prior=self.prior,
             chosen=self.chosen,
             runner_up=self.chosen[1] if len(self.chosen) > 1 else None,
             candidates=() if brief else self.candidates,
@@ -91,6 +93,8 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
             text += f"; priority={self.priority}"
         if self.session is not None:
             text += f"; session={self.session}"
+        if self.prior is not None:
+            text += f"; prior={self.prior}"
         if self.waited_s > 0:
             text += f"; waited={self.waited_s:.3f}s"
         if not (text.isascii() and text.isprintable()):

@@ -8,9 +8,10 @@ import msgspec
 from headgate.model.endpoints import Pool
 from headgate.model.ids import EndpointId
 from headgate.model.load import Load, ModelCard
-from headgate.wire.said import FirstToken, RequestArrived, RequestEnded, ResponseStarted, Said
+from headgate.wire.said import AnswerStored, FirstToken, RequestArrived, RequestEnded, ResponseStarted, Said
 
 __all__ = [
+    "AnswerStored",
     "Event",
     "FirstToken",
     "ModelsListed",

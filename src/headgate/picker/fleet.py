@@ -57,6 +57,8 @@ class Fleet:
         """An answer taught a pace since they were compared last."""
         self.collected = 0
         """How often the members, or what they list, were others than before."""
+        self.restarted: list[EndpointId] = []
+        """Members whose engines were seen to start anew, until somebody takes note."""
         self._detector = LEARNED
         self._free: list[int] = []
         self._slots = 0
@@ -134,6 +136,7 @@ class Fleet:
         unknown = member.headroom is not None and member.headroom.seats is None
         if member.scraped(event.load, now, mean_own, mean_context):
             self._restarted(member)
+            self.restarted.append(event.endpoint)
             member.health.start_slowly(now)
         if not event.load.asleep:
             member.health.awake(now)

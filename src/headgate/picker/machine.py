@@ -22,6 +22,7 @@ from headgate.picker.choice import Choice
 from headgate.picker.fleet import Fleet
 from headgate.picker.headroom import LEARNED
 from headgate.picker.health import Condition
+from headgate.picker.kept_answers import KeptAnswers
 from headgate.picker.ledger import Ledger
 from headgate.picker.member import Member
 from headgate.picker.settings import MachineSettings
@@ -67,6 +68,7 @@ class PoolMachine:
         self._waiting = None if settings.flow is None else Waiting(settings.flow, self._fleet)
         self._ledger = Ledger(self._fleet, settings.costs, self._waiting)
         self._sessions = Bindings(settings.most_sessions, settings.session_idle_s)
+        self._kept = KeptAnswers(Bindings(settings.most_answers, settings.answer_idle_s), self._fleet)
         self._trusted = settings.trusted
         """What is believed of requests' headers, by the settings or by the pool's FlowPolicy."""
         self._story: deque[tuple[float, events.Event]] = deque(maxlen=settings.story)
@@ -112,6 +114,7 @@ class PoolMachine:
             self._waiting.check()
         self._scheduler.check(self._fleet.states)
         self._sessions.check()
+        self._kept.check()
         assert len(self._story) <= self._settings.story
 
     def unwell(self) -> Mapping[EndpointId, tuple[Condition, str]]:
@@ -172,12 +175,17 @@ class PoolMachine:
             case events.RequestEnded():
                 if self._waiting is not None and self._waiting.forget(event.stream, now):
                     return ()
+                self._kept.ended(self._ledger.requests.get(event.stream), event, now)
                 return self._ledger.ended(event, now)
+            case events.AnswerStored():
+                self._kept.keep(self._ledger.requests.get(event.stream), event.prior, event.served, now)
             case events.ResponseStarted():
                 self._ledger.response_started(event, now)
             case events.Scraped():
                 means = self._ledger.mean_own, self._ledger.mean_context
-                return self._ledger.give_up(self._fleet.scraped(event, now, *means), now)
+                over = self._fleet.scraped(event, now, *means)
+                self._kept.forget_restarted()
+                return self._ledger.give_up(over, now)
             case events.PoolChanged():
                 self._pool_changed(event.pool, now)
             case events.ModelsListed():
@@ -291,6 +299,11 @@ class PoolMachine:
     def _unlisted(self, case: Case) -> Reject | None:
         """The refusal of a model that nobody has; None when somebody may have it."""
         target = case.model
+        if case.request.prior is not None:
+            self._kept.find(case, case.request.prior)
+            if case.holder is not None:
+                case.listed = frozenset((self._fleet.members[case.holder].state.slot,))
+                return None
         case.listed = self._fleet.listings.may_serve(target)
         if case.listed is not None and not case.listed:
             self._relist = True
@@ -345,7 +358,9 @@ class PoolMachine:
             prefix = blocks[8 * deepest - 8 : 8 * deepest]
         adapter = model if model in fleet.adapters else None
         sharers = self._ledger.sharers.get(prefix, 0)
-        case.kind = hash((request.path, model))
+        # What is not found somewhere says nothing of that endpoint's other requests.
+        case.kind = hash((request.path, model, request.prior))
+        holder = None if case.holder is None else fleet.members[case.holder].state.slot
         doubtful = fleet.doubts.of(case.kind, case.now)
         well = not fleet.concerns.unwell and not fleet.concerns.full and case.ceiling == inf
         bound = None if request.session is None else self._sessions.get(request.session, case.now)
@@ -363,6 +378,7 @@ class PoolMachine:
             case.listed,
             doubtful,
             case.ceiling,
+            holder,
             session_slot,
         )
         if self._waiting is None and isinstance(refusal := self._admit(case.priority, ask), Refuse):
@@ -418,6 +434,7 @@ class PoolMachine:
             matched_tokens,
             booking,
             kind=case.kind,
+            prior=request.prior,
             prefix=prefix,
             ticket=case.ticket,
         )
@@ -440,6 +457,7 @@ class PoolMachine:
             now - case.arrived_at,
             case.queued_behind,
             session,
+            case.prior,
         )
         self._decided += 1
         self._decided_at = now
@@ -477,6 +495,7 @@ class PoolMachine:
             prompt_tokens=self._ledger.estimator.of(case.model).prompt_tokens(case.request),
             waited_s=case.now - case.arrived_at,
             queued_behind=case.queued_behind,
+            prior=case.prior,
             candidates=candidates,
             refused=reason,
         )

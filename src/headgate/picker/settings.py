@@ -65,6 +65,10 @@ class MachineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Sessions whose endpoints are remembered; each takes some 300 bytes."""
     session_idle_s: float = 3600.0
     """A session that sent nothing for so long is forgotten."""
+    most_answers: int = 100_000
+    """Kept answers whose endpoints are remembered; each takes some 300 bytes."""
+    answer_idle_s: float = 86400.0
+    """One that nobody asked for so long is forgotten."""
     costs: StepCosts = H100_8B
     """For predictions; the default profile's scorers carry the same constants."""
     stale_s: float = 5.0

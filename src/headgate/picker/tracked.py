@@ -74,5 +74,7 @@ class Tracked(msgspec.Struct, eq=False):
     status: int | None = None
     ticket: Ticket | None = None
     """Where flow control counts it."""
+    prior: str | None = None
+    """As `InferenceRequest.prior`."""
     judged: bool = False
     """Its success or failure has been told to the endpoint's health."""

@@ -148,7 +148,11 @@ class Waiting:
     def _regrouped(self, ticket: Ticket) -> Hashable:
         case = ticket.cargo
         assert isinstance(case, Case)
-        case.listed = self._fleet.listings.may_serve(case.model)
+        holder = None if case.holder is None else self._fleet.members.get(case.holder)
+        if holder is None:
+            case.listed = self._fleet.listings.may_serve(case.model)
+        else:
+            case.listed = frozenset((holder.state.slot,))
         case.ceiling = self._ceiling(case.priority or 0)
         return self._kind(case)
 

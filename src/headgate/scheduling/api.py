@@ -59,6 +59,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     """Slot → why the endpoint is doubtful for requests like this one."""
     ceiling: float = inf
     """The part of a full load that may be there with this request, above 0 and up to 1; infinity: any."""
+    holder: int | None = None
+    """Slot of the endpoint that keeps the answer that the request goes on with; None: anybody may serve."""
     session_slot: int | None = None
     """Where the request's session was sent last; None: there is no session, or no such endpoint any more."""
 

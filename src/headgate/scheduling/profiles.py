@@ -8,6 +8,7 @@ from headgate.scheduling import filters, scorers
 from headgate.scheduling.api import Filter, Profile, Scorer
 from headgate.scheduling.filters.has_room import HasRoom
 from headgate.scheduling.filters.healthy import Healthy
+from headgate.scheduling.filters.keeps_answer import KeepsAnswer
 from headgate.scheduling.filters.model_listed import ModelListed
 from headgate.scheduling.filters.refused_alike import RefusedAlike
 from headgate.scheduling.filters.slow_start import SlowStart
@@ -21,7 +22,7 @@ from headgate.scheduling.scorers.round_robin import RoundRobin
 from headgate.scheduling.scorers.session_affinity import SessionAffinity
 from headgate.scheduling.scorers.uniform import Uniform
 
-_COMMON = (SubsetHint(), ModelListed(), Healthy(), RefusedAlike(), HasRoom(), SlowStart())
+_COMMON = (SubsetHint(), KeepsAnswer(), ModelListed(), Healthy(), RefusedAlike(), HasRoom(), SlowStart())
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {

@@ -10,9 +10,11 @@ from headgate.model.ids import EndpointId, StreamId
 from headgate.model.requests import Usage
 from headgate.wire import answers
 from headgate.wire.api import Format
+from headgate.wire.digest import digest
 from headgate.wire.numbers import whole_number
 from headgate.wire.rewrite import Restorer, restorer
-from headgate.wire.said import FirstToken, RequestEnded, ResponseStarted, Said
+from headgate.wire.said import AnswerStored, FirstToken, RequestEnded, ResponseStarted, Said
+from headgate.wire.stored import IdReader
 from headgate.wire.usage import UsageReader
 
 _VIA_UPSTREAM = "via_upstream"
@@ -74,6 +76,14 @@ def served_endpoint(message: pb.ProcessingRequest) -> EndpointId | None:
     return EndpointId(name) if 0 < len(name.encode()) <= LONGEST_ENDPOINT else None
 
 
+def look_for_id(
+    reader: IdReader, piece: bytes, stream: StreamId, served: EndpointId | None
+) -> list[AnswerStored]:
+    """Looks into the next piece of an answer."""
+    found = reader.feed(piece)
+    return [] if found is None else [AnswerStored(stream, digest(found), served)]
+
+
 class Answering:
     """One answer on its way to the client.
 
@@ -83,6 +93,7 @@ class Answering:
     __slots__ = (
         "_duplex",
         "_format",
+        "_id",
         "_lean",
         "_outbox",
         "_restorer",
@@ -105,6 +116,8 @@ class Answering:
         self._outbox = outbox
         self._duplex = duplex
         self._lean = lean
+        self._id = IdReader(format_.answers.within) if format_.answers.stored else None
+        """Looks for the id under which the answer is kept; None: no need."""
         self._restorer: Restorer | None = None
         self._seen = False
         self._sse = False
@@ -136,6 +149,8 @@ class Answering:
             put.pop(names.REQUEST_ID, None)
         remove = () if self._restorer is None else ("content-length",)
         self._outbox.append(answers.response_headers(put, remove))
+        if self.status >= 400:
+            self._id = None
         said: list[Said] = [
             ResponseStarted(self._stream, self.status, self.served, _is_local(message), not self._sse)
         ]
@@ -143,7 +158,7 @@ class Answering:
             return said + self._finish()
         if not self._lean:
             self._usage = UsageReader(self._format.counter)
-        elif not self._sse and self._restorer is None:
+        elif not self._sse and self._restorer is None and self._id is None:
             self.leaving = True
         return said
 
@@ -154,12 +169,16 @@ class Answering:
             self._seen = True
             if self._sse:
                 said.append(FirstToken(self._stream))
+        if self._id is not None:
+            said += look_for_id(self._id, body, self._stream, self.served)
+            if self._id.done:
+                self._id = None
         if self._usage is not None and body:
             self._usage.feed(body)
         self._send(body, end)
         if end:
             said += self._finish()
-        elif self._lean and self._restorer is None and self._seen:
+        elif self._lean and self._restorer is None and self._seen and self._id is None:
             self.leaving = True
         return said
 

@@ -37,6 +37,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of its text."""
     media_tokens: int = 0
     max_tokens: int | None = None
+    prior: str | None = None
+    """Id of the answer that it goes on with."""
     salt: str = ""
     """Part of the cache's key, as the client asked."""
 
@@ -117,6 +119,7 @@ class Format(msgspec.Struct, frozen=True):
             prompt_bytes=text.size,
             media_tokens=media_tokens(text),
             max_tokens=first_count(shape["limits"], found.fields),
+            prior=_prior(fields=found.fields, name=shape["prior"]),
             salt=(string(found.fields.get(shape["salt"])) or "") if shape["salt"] else "",
         )
 
@@ -130,6 +133,11 @@ class Format(msgspec.Struct, frozen=True):
         if kind_of(fields.get(name)) in ("missing", "null"):
             return BadRequest(f"you must provide {name}", name)
         return BadRequest(f"{name} must be a {' or a '.join(kinds)}", name)
+
+
+def _prior(fields: Mapping[str, msgspec.Raw], name: str | None) -> str | None:
+    found = None if name is None else string(fields.get(name))
+    return found if found and len(found.encode()) <= LONGEST_MODEL else None
 
 
 def _too_long(model_field: str) -> BadRequest:

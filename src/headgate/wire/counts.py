@@ -45,20 +45,31 @@ class Answers:
     * `usage`: names of the objects that count tokens, wherever they stand. In a stream the last one that says
       a count is believed
     * `counts`: ways to count, the first one that an object says something by
+    * `stored`: they have an id under which the server keeps them, at the top level or `within`
     """
 
-    __slots__ = ("counts", "usage", "within")
+    __slots__ = ("counts", "stored", "usage", "within")
 
     def __init__(
-        self, *counts: Counts, usage: Sequence[str] = ("usage",), within: Sequence[str] = ()
+        self,
+        *counts: Counts,
+        usage: Sequence[str] = ("usage",),
+        within: Sequence[str] = (),
+        stored: bool = False,
     ) -> None:
         self.counts = counts
         self.usage = tuple(usage)
         self.within = tuple(within)
+        self.stored = stored
 
     def declared(self) -> Mapping[str, Any]:
         """The same as built-in values, for the native wire."""
-        return {"counts": list(self.counts), "usage": list(self.usage), "within": list(self.within)}
+        return {
+            "counts": list(self.counts),
+            "usage": list(self.usage),
+            "within": list(self.within),
+            "stored": self.stored,
+        }
 
 
 ANY = Answers(OPENAI, ANTHROPIC, RESPONSES, within=("response", "message"))

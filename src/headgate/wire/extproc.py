@@ -28,6 +28,7 @@ from headgate.wire.answering import (
     LONGEST_ENDPOINT,
     Answering,
     begins_events,
+    look_for_id,
     pass_body,
     read_headers,
     served_endpoint,
@@ -36,6 +37,7 @@ from headgate.wire.api import BadRequest
 from headgate.wire.numbers import cut, whole_number
 from headgate.wire.parse import LONGEST_ID, ODD_BODY_BYTES, OTHERS, format_of, rename, understand
 from headgate.wire.said import FirstToken, RequestArrived, RequestEnded, ResponseStarted, Said
+from headgate.wire.stored import IdReader
 from headgate.wire.stream_key import StreamKeys
 
 BODY_LIMIT_BYTES = 64 * 1024 * 1024
@@ -158,6 +160,7 @@ class Conversation:
         "_format",
         "_headers",
         "_headers_only",
+        "_id",
         "_lean",
         "_lists",
         "_mode",
@@ -213,6 +216,8 @@ class Conversation:
         self._decision = ""
         self._beginning = b""
         """Of an answer whose headers are not sent here, until it is known what it is."""
+        self._id: IdReader | None = None
+        """Of an answer whose headers are not sent here, as in `Answering`."""
         self._answering: Answering | None = None
         self._ended: dict[str, tuple[int, int]] = {}
         """Of a body that ended, by direction: length and hash of its last message, until it came twice."""
@@ -410,7 +415,9 @@ class Conversation:
         left = self._lean and self._phase is _Phase.STARTED and self._answering is None
         if self._phase is _Phase.OVER or left:
             pass_body(self.outbox, piece.body, piece.end_of_stream, duplex=self._response_duplex)
-            return []
+            found = self._look_for_id(message)
+            self.leaving = self.leaving or (left and (self._id is None or piece.end_of_stream))
+            return found
         if self._answering is not None:
             return self._follow(self._answering.chunk(piece.body, piece.end_of_stream))
         if self._lean and self._phase is _Phase.ROUTED:
@@ -429,16 +436,26 @@ class Conversation:
         pass_body(self.outbox, piece.body, piece.end_of_stream, duplex=self._response_duplex)
         if not piece.body and not piece.end_of_stream:
             return []
+        said = self._look_for_id(message)
         self._beginning += piece.body[:LONGEST_BEGINNING]
         events = begins_events(self._beginning)
         if events is None and not piece.end_of_stream:
             if len(self._beginning) > LONGEST_BEGINNING:
                 self._beginning = self._beginning.lstrip(b"\xef\xbb\xbf\r\n")
-            return []
-        self._phase, self.leaving = _Phase.STARTED, True
+            return said
+        self._phase, self.leaving = _Phase.STARTED, self._id is None or piece.end_of_stream
         if not events:
-            return []  # an error, most likely: the access log tells
-        return [ResponseStarted(self._number, 200, served_endpoint(message)), FirstToken(self._number)]
+            return said  # plain, or an error: the access log tells
+        return [*said, ResponseStarted(self._number, 200, served_endpoint(message)), FirstToken(self._number)]
+
+    def _look_for_id(self, message: pb.ProcessingRequest) -> list[Said]:
+        if self._id is None:
+            return []
+        piece = message.response_body.body
+        found = look_for_id(self._id, piece, self._number, served_endpoint(message))
+        if self._id.done:
+            self._id = None
+        return [*found]
 
     def _response_trailers(self) -> list[Said]:
         if self._phase is _Phase.OVER or self._answering is None:
@@ -526,7 +543,10 @@ class Conversation:
         self._body.clear()
         self._headers.clear()
         # A plain answer shows no first token, and one that is not rewritten needs nothing from here any more.
-        self.leaving = self._lean and not self._streaming and target_model is None
+        answers_ = self._format.answers
+        if self._lean and answers_.stored and not self._response_bodyless:
+            self._id = IdReader(answers_.within)
+        self.leaving = self._lean and not self._streaming and target_model is None and self._id is None
 
     def refuse(self, status: int, reason: str, message: str, retry_after_s: int | None) -> None:
         """Answers with an error. Does nothing when the client has gone."""

@@ -6,6 +6,8 @@ The native module itself is not imported here: rows are plain tuples, and `kinds
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from headgate.model import bounds
 from headgate.model import headers as names
 from headgate.model.ids import EndpointId, StreamId
@@ -20,6 +22,7 @@ from headgate.wire.extproc import MOST_SUBSET, STRIPPED, Settings
 from headgate.wire.parse import FORMATS, LONGEST_ID, LONGEST_PATH, MODELS_SUFFIX, number
 from headgate.wire.said import RequestEnded
 from headgate.wire.shape import MEDIA_BLOCKS
+from headgate.wire.stored import PATH, prior_of
 from headgate.wire.stream_key import StreamKeys
 
 Row = Sequence[Any]
@@ -83,12 +86,15 @@ def native_settings(settings: Settings, formats: Sequence[Format] = FORMATS) -> 
 
 def request_of(row: Row) -> InferenceRequest:
     """An ARRIVED row's request: from its fourth entry on, a row has the order of the fields."""
-    if row[14] is None and row[15] is None and row[16] is None:
+    prior = row[23] if len(row) > 23 else None
+    if row[14] is row[15] is row[16] is prior is None and PATH not in row[5]:
         return InferenceRequest(*row[3:])
     ttft_ms, tpot_ms = (None if text is None else number(text) for text in row[14:16])
     session = None if row[16] is None else digest(row[16])
-    fields: Row = (*row[3:14], ttft_ms, tpot_ms, session, *row[17:])
-    return InferenceRequest(*fields)
+    fields: Row = (*row[3:14], ttft_ms, tpot_ms, session, *row[17:23])
+    found = InferenceRequest(*fields)
+    prior = prior_of(found.path, prior)
+    return found if prior is None else msgspec.structs.replace(found, prior=prior)
 
 
 def logged(row: Row, keys: StreamKeys) -> RequestEnded | None:

@@ -15,6 +15,7 @@ from headgate.wire.blocks import chain
 from headgate.wire.digest import digest
 from headgate.wire.numbers import cut
 from headgate.wire.rewrite import replace_model
+from headgate.wire.stored import prior_of
 
 FORMATS: tuple[Format, ...] = registry.values(formats, Format)
 OTHERS: Mapping[BodyKind, Format] = {each.body: each for each in FORMATS if not each.suffixes}
@@ -193,4 +194,5 @@ def understand(
         tools_first=chain(reading.tools_first, reading.model, reading.salt) if reading else b"",
         pools=headers.get(names.POOLS) if lists_models and own_envoy else None,
         client=client,
+        prior=prior_of(cut(path, LONGEST_PATH), reading.prior if reading else None),
     )

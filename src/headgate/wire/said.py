@@ -35,6 +35,15 @@ class FirstToken(msgspec.Struct, frozen=True, gc=False, tag=True):
     stream: StreamId
 
 
+class AnswerStored(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A server keeps its answer, for requests that go on with it."""
+
+    stream: StreamId
+    prior: str
+    """Digest of its id, as `InferenceRequest.prior`."""
+    served: EndpointId | None = None
+
+
 class RequestEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A routed request is over. Told exactly once for each routed stream; later ones are ignored.
 
@@ -52,4 +61,4 @@ class RequestEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     """As `Outcome.attempts`."""
 
 
-Said = RequestArrived | ResponseStarted | FirstToken | RequestEnded
+Said = RequestArrived | ResponseStarted | FirstToken | AnswerStored | RequestEnded

@@ -6,6 +6,7 @@ shape is a dictionary:
 
 * `model`, `stream`, `salt`: names of top-level fields; `limits`: such names, or `FIELD.NAME` for one
   within the object at a field; the first usable one counts
+* `prior`: the top-level field with the id of an answer that the request goes on with; None: there is none
 * `need`: top-level field → kinds of value (`string`, `list`); a body that has none of them is refused.
   Empty: no body is refused, and one that cannot be read is routed without being understood
 * `cached`: whether the engine keeps the prompt in its KV cache, so that it has blocks

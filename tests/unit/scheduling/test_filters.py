@@ -7,6 +7,7 @@ from tests.unit.scheduling.scheduling_builders import a_state, an_ask
 from headgate.scheduling.api import COOLING, DOWN, SUSPECT
 from headgate.scheduling.filters.has_room import HasRoom
 from headgate.scheduling.filters.healthy import Healthy
+from headgate.scheduling.filters.keeps_answer import KeepsAnswer
 from headgate.scheduling.filters.model_listed import ModelListed
 from headgate.scheduling.filters.refused_alike import RefusedAlike
 from headgate.scheduling.filters.slow_start import SlowStart
@@ -90,3 +91,10 @@ def test_refused_alike() -> None:
     assert RefusedAlike().refuse(an_ask(), states) == {}
     assert RefusedAlike().refuse(replace(an_ask(), doubtful={4: "why", 9: "gone"}), states) == {1: "why"}
     assert not RefusedAlike.hard
+
+
+def test_keeps_answer() -> None:
+    states = [a_state(0), a_state(1), a_state(2)]
+    assert set(KeepsAnswer().refuse(replace(an_ask(), holder=1), states)) == {0, 2}
+    assert KeepsAnswer().refuse(an_ask(), states) == {}
+    assert KeepsAnswer.hard

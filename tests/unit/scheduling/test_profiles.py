@@ -22,8 +22,8 @@ def test_every_plugin_in_the_folders_is_used_by_a_policy() -> None:
 @pytest.mark.parametrize("name", PROFILES)
 def test_each_policy_keeps_the_hint_models_health_and_slow_start(name: str) -> None:
     law = [each for each in PROFILES[name].filters if each.hard]
-    assert [type(each).__name__ for each in law] == ["SubsetHint", "ModelListed"]
-    assert len(PROFILES[name].filters) == 6
+    assert [type(each).__name__ for each in law] == ["SubsetHint", "KeepsAnswer", "ModelListed"]
+    assert len(PROFILES[name].filters) == 7
     scheduler = Scheduler(PROFILES[name], random.Random(1))
     states = [a_state(slot) for slot in range(3)]
     states[1].severity = 3

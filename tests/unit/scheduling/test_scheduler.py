@@ -89,6 +89,7 @@ def test_plugins_are_found_and_configured_by_their_words() -> None:
     assert [kind.__name__ for kind in filter_types()] == [
         "HasRoom",
         "Healthy",
+        "KeepsAnswer",
         "ModelListed",
         "RefusedAlike",
         "SlowStart",

@@ -11,6 +11,7 @@ SHAPE = {
     "model": "model",
     "stream": "stream",
     "salt": "salt",
+    "prior": None,
     "limits": ("most", "more"),
     "need": {},
     "cached": True,

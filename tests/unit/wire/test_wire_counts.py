@@ -7,7 +7,12 @@ from headgate.wire.parse import FORMATS
 
 def test_declared_as_built_in_values() -> None:
     answers = Answers(ANTHROPIC, within=("message",))
-    assert answers.declared() == {"counts": [ANTHROPIC], "usage": ["usage"], "within": ["message"]}
+    assert answers.declared() == {
+        "counts": [ANTHROPIC],
+        "usage": ["usage"],
+        "within": ["message"],
+        "stored": False,
+    }
     assert ANTHROPIC["cached"] == ("cache_read_input_tokens",)
 
 

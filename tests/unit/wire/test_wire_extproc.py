@@ -13,8 +13,9 @@ from headgate.model.load import ModelCard
 from headgate.model.requests import Usage
 from headgate.wire import extproc
 from headgate.wire.answers import CHUNK_BYTES
+from headgate.wire.digest import digest
 from headgate.wire.extproc import Settings, WireError
-from headgate.wire.said import FirstToken, RequestArrived, RequestEnded, ResponseStarted
+from headgate.wire.said import AnswerStored, FirstToken, RequestArrived, RequestEnded, ResponseStarted
 from headgate.wire.stream_key import StreamKeys
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
@@ -733,3 +734,89 @@ def test_a_refusal_of_our_own_envoys_ends_a_request_that_waits() -> None:
     assert [type(each) for each in stream.tell(request(), body(BODY, end=True))] == [RequestArrived]
     (said,) = stream.tell(chunk(b'{"error":{}}', end=True))
     assert (type(said), said.ending) == (RequestEnded, "aborted")
+
+
+RESPONSES = {**POST, ":path": "/v1/responses"}
+GOES_ON = b'{"model":"m","input":"x","previous_response_id":"resp_\\u0031"}'
+KEPT = b'{"id":"resp_2","model":"m"}'
+CREATED = b'event: response.created\ndata: {"response":{"id":"resp_2"},"type":"response.created"}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "prior"),
+    [
+        (RESPONSES, GOES_ON, "resp_1"),
+        (RESPONSES, GOES_ON.replace(b'"resp_\\u0031"', b'"' + b"x" * 512 + b'"'), "x" * 512),
+        (RESPONSES, GOES_ON.replace(b'"resp_\\u0031"', b'"' + b"x" * 513 + b'"'), None),
+        (RESPONSES, GOES_ON.replace(b'"resp_\\u0031"', b"5"), None),
+        (RESPONSES, GOES_ON[:-1] + b',"previous_response_id":null}', None),
+        (RESPONSES, GOES_ON.replace(b'{"model"', b'\xff{"model"'), None),
+        ({**POST, ":path": "/v1/responses/resp_1/cancel?x=y"}, b"{}", "resp_1"),
+        (POST, BODY[:-1] + b',"previous_response_id":"resp_1"}', None),
+    ],
+)
+def test_what_a_request_goes_on_with(headers: dict[str, str], content: bytes, prior: str | None) -> None:
+    stream = Stream()
+    said = stream.tell(request(headers), body(content))
+    if said:
+        assert said[0].request.prior == (None if prior is None else digest(prior))
+    else:
+        assert prior is None, "it was refused"
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_kept_answer_is_asked_for_without_a_body(method: str) -> None:
+    stream = Stream(lean=True)
+    asked = {":method": method, ":path": "/v1/responses/resp_1"}
+    (arrived,) = stream.tell(request(asked, end=True, modes=(BUFFERED, STREAMED)))
+    assert (arrived.request.prior, arrived.request.model) == (digest("resp_1"), None)
+
+
+def stored(served: EndpointId | None = None) -> AnswerStored:
+    return AnswerStored(SEVEN, digest("resp_2"), served)
+
+
+def test_a_kept_answer_is_told_by_its_first_bytes() -> None:
+    stream = Stream(lean=True)
+    stream.tell(request(RESPONSES, modes=(BUFFERED, STREAMED)))
+    stream.routed(body(GOES_ON))
+    assert not stream.left()
+    first, rest = chunk(KEPT[:9]), chunk(KEPT[9:], end=True)
+    for each in (first, rest):
+        lb = each.metadata_context.filter_metadata["envoy.lb"]
+        lb["x-gateway-destination-endpoint-served"] = A
+    assert stream.tell(first) == []
+    assert stream.tell(rest) == [stored(A)]
+    assert stream.kinds() == ["response_body", "response_body"]
+    assert stream.left()
+    assert stream.talk.awaits_log()
+
+
+def test_a_kept_answer_is_told_by_its_first_event() -> None:
+    stream = Stream(lean=True)
+    stream.tell(request(RESPONSES, modes=(BUFFERED, STREAMED)))
+    stream.routed(body(GOES_ON[:-1] + b',"stream":true}'))
+    assert stream.tell(chunk(CREATED[:30])) == [ResponseStarted(SEVEN, 200), FirstToken(SEVEN)]
+    assert not stream.left()
+    assert stream.tell(chunk(CREATED[30:])) == [stored()]
+    assert stream.left()
+
+
+@pytest.mark.parametrize(("kind", "answer"), [(PLAIN, KEPT), (SSE, CREATED)])
+@pytest.mark.parametrize("modes", [(DUPLEX, DUPLEX), (BUFFERED, STREAMED)])
+def test_a_kept_answer_with_headers(modes: tuple[int, int], kind: dict[str, str], answer: bytes) -> None:
+    stream = Stream()
+    stream.tell(request(RESPONSES, modes=modes))
+    stream.routed(body(GOES_ON))
+    stream.tell(response(kind, served=A))
+    said = [each for at in range(len(answer)) for each in stream.tell(chunk(answer[at : at + 1]))]
+    assert [each for each in said if isinstance(each, AnswerStored)] == [stored(A)]
+    assert stream.tell(chunk(b"", end=True)) == [RequestEnded(SEVEN, "complete", 200, served=A)]
+
+
+def test_an_error_keeps_nothing() -> None:
+    stream = Stream()
+    stream.tell(request(RESPONSES))
+    stream.routed(body(GOES_ON))
+    stream.tell(response({**PLAIN, ":status": "404"}))
+    assert stream.tell(chunk(KEPT)) == []

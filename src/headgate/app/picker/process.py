@@ -29,6 +29,7 @@ from headgate.app.picker.metrics_port import MetricsPort
 from headgate.app.picker.pools import Pools, fixed_pool
 from headgate.app.processes.parent import SUPERVISORS_END
 from headgate.io.api_keys import KeyFile, Keys
+from headgate.io.bounded_log import BoundedLog
 from headgate.io.extproc import native, native_wire
 from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub
@@ -65,6 +66,7 @@ QUIET_S = 1.0
 """A draining picker stops when no stream has been open for so long."""
 
 log = logging.getLogger(__name__)
+log.addFilter(BoundedLog())
 problems_log = logging.getLogger("headgate.problems")
 """Its own logger: under `headgate run` the controller tells of the same problems."""
 
@@ -165,6 +167,13 @@ class RequestObserver:
         """See `hub.Observer`."""
         self._decisions.record(stream, decision)
         self._counts.decided(stream, request, decision, took_s)
+        if decision.prior is not None and decision.prior != "held" and decision.chosen:
+            log.warning(
+                "request %r goes on with an answer whose endpoint is %s: sent to %s, which may not have it",
+                decision.request_id,
+                decision.prior,
+                decision.chosen[0],
+            )
 
     def concluded(self, stream: StreamId, outcome: Outcome) -> None:
         """See `hub.Observer`."""

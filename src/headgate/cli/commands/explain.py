@@ -226,6 +226,15 @@ SESSIONS = {
 """Of `Decision.session`, for people."""
 
 
+PRIORS = {
+    "held": "kept by the chosen endpoint, which alone may serve",
+    "down": "kept by an endpoint that is down: sent to anybody",
+    "gone": "kept by an endpoint that has left or may not serve: sent to anybody",
+    "unknown": "not seen here, forgotten, or its endpoint has started anew: sent to anybody",
+}
+"""Of `Decision.prior`, for people."""
+
+
 def headline(record: "DecisionRecord") -> "Iterator[str]":
     """Who asked for what, and where it went."""
     decision = record.decision
@@ -243,6 +252,8 @@ def headline(record: "DecisionRecord") -> "Iterator[str]":
             f"shares its cached prefix with {decision.sharers} in flight: "
             f"each is charged 1/{decision.sharers + 1} of the surcharge for a miss"
         )
+    if decision.prior is not None:
+        yield f"the answer that it goes on with: {PRIORS[decision.prior]}"
     if decision.session is not None:
         yield f"session: {SESSIONS[decision.session]}"
     if decision.waited_s > 0:

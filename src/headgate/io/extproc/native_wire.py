@@ -17,9 +17,10 @@ from headgate.io.unix import private_socket, remove_socket
 from headgate.model.ids import PoolKey, RequestId, StreamId
 from headgate.model.requests import InferenceRequest
 from headgate.picker.actions import ListModels, Reject, Route
-from headgate.picker.events import FirstToken, RequestArrived, RequestEnded, ResponseStarted
+from headgate.picker.events import AnswerStored, FirstToken, RequestArrived, RequestEnded, ResponseStarted
 from headgate.wire import answers
 from headgate.wire.api import BadRequest
+from headgate.wire.digest import digest
 from headgate.wire.extproc import Settings
 from headgate.wire.native import Row, logged, native_settings, request_of, usage_of
 from headgate.wire.numbers import cut
@@ -62,6 +63,7 @@ class NativeWire:
             module.STARTED: self._started,
             module.FIRST_BYTES: self._first_bytes,
             module.OVER: self._over,
+            module.STORED: self._stored,
             module.LEFT: self._left,
             module.CLOSED: self._closed,
             module.LOGGED: self._logged,
@@ -214,6 +216,10 @@ class NativeWire:
 
     def _first_bytes(self, row: Row) -> None:
         self._hub.tell(row[2], FirstToken(row[1]))
+
+    def _stored(self, row: Row) -> None:
+        _, stream, pool, id_, served = row
+        self._hub.tell(pool, AnswerStored(stream, digest(id_), served))
 
     def _closed(self, row: Row) -> None:
         self._forget(row[1])

@@ -121,6 +121,8 @@ class Counts:
         """Refused requests."""
         self.sessions: Counter[tuple[str, str]] = Counter()
         """Routed requests that name a session, by pool and by what became of it."""
+        self.priors: Counter[tuple[str, str]] = Counter()
+        """The same of those that go on with a kept answer."""
         self.scheduler = Histogram(SCHEDULER)
         """Seconds the machine needed for a decision."""
 
@@ -150,6 +152,8 @@ class Counts:
             self._running[stream] = series
             if decision.session is not None:
                 self.sessions[str(decision.pool), decision.session] += 1
+            if decision.prior is not None:
+                self.priors[str(decision.pool), decision.prior] += 1
         else:
             reason = decision.refused or "unknown"
             series.refused += 1

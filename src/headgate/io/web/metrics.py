@@ -88,7 +88,16 @@ class _Counted(Collector):
         yield family
         yield from self._of_pools()
         yield self._shed()
-        yield self._sessions()
+        yield self._by_result(
+            "headgate_session_requests",
+            "Requests of a session: new, kept (at the endpoint of its last one), moved (at another one)",
+            self._counts.sessions,
+        )
+        yield self._by_result(
+            "headgate_prior_requests",
+            "Requests that go on with a kept answer: held, or its endpoint is down, gone or unknown",
+            self._counts.priors,
+        )
 
     def _of_pools(self) -> Iterable[Metric]:
         """By pool and model name, whatever the target."""
@@ -136,13 +145,9 @@ class _Counted(Collector):
             family.add_metric((pool, str(priority), objective, reason), count)
         return family
 
-    def _sessions(self) -> Metric:
-        family = CounterMetricFamily(
-            "headgate_session_requests",
-            "Requests of a session: new, kept (at the endpoint of its last one), moved (at another one)",
-            labels=("pool", "result"),
-        )
-        for labels, count in self._counts.sessions.items():
+    def _by_result(self, name: str, text: str, counted: Counter[tuple[str, str]]) -> Metric:
+        family = CounterMetricFamily(name, text, labels=("pool", "result"))
+        for labels, count in counted.items():
             family.add_metric(labels, count)
         return family
 

@@ -10,6 +10,7 @@ FORMAT = Format(
         "model": "model",
         "stream": "stream",
         "salt": None,
+        "prior": None,
         "limits": ("max_completion_tokens",),
         "need": {},
         "cached": False,

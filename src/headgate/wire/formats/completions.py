@@ -13,6 +13,7 @@ FORMAT = Format(
         "model": "model",
         "stream": "stream",
         "salt": "cache_salt",
+        "prior": None,
         "limits": ("max_tokens",),
         "need": {"prompt": _KINDS, "prompt_embeds": _KINDS},
         "cached": True,

@@ -15,6 +15,7 @@ FORMAT = Format(
         "model": "model",
         "stream": "stream",
         "salt": None,
+        "prior": None,
         "limits": (),
         "need": {},
         "cached": False,

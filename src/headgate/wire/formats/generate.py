@@ -16,6 +16,7 @@ FORMAT = Format(
         "model": "model",
         "stream": "stream",
         "salt": "cache_salt",
+        "prior": None,
         "limits": (
             "max_completion_tokens",
             "max_tokens",

@@ -12,6 +12,7 @@ FORMAT = Format(
         "model": "model",
         "stream": "stream",
         "salt": "cache_salt",
+        "prior": None,
         "limits": ("max_tokens",),
         "need": {},
         "cached": True,

@@ -27,6 +27,7 @@ FORMAT = Format(
         "model": "model",
         "stream": "stream",
         "salt": None,
+        "prior": None,
         "limits": (),
         "need": {},
         "cached": False,

@@ -12,6 +12,7 @@ FORMAT = Format(
         "model": "model",
         "stream": "stream",
         "salt": "cache_salt",
+        "prior": "previous_response_id",
         "limits": ("max_output_tokens",),
         "need": {},
         "cached": True,
@@ -28,5 +29,5 @@ FORMAT = Format(
         ),
         "tools": "tools",
     },
-    Answers(RESPONSES, within=("response",)),
+    Answers(RESPONSES, within=("response",), stored=True),
 )

@@ -150,6 +150,8 @@ def test_a_refusal_and_a_running_request() -> None:
 def test_what_became_of_a_session_is_said() -> None:
     record = DecisionRecord(decision=replace(DECISION, session="kept"), wall_time=0.0)
     assert "session: where its last request went" in list(headline(record))
+    record = DecisionRecord(decision=replace(DECISION, prior="gone"), wall_time=0.0)
+    assert any(line.startswith("the answer that it goes on with: kept by") for line in headline(record))
 
 
 def test_pace_and_sharers_are_named_where_there_are_any() -> None:

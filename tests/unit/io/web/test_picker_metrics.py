@@ -180,6 +180,7 @@ FAMILIES = {
     "headgate_cached_prompt_tokens": "counter",
     "headgate_requests_shed": "counter",
     "headgate_session_requests": "counter",
+    "headgate_prior_requests": "counter",
     "headgate_endpoint_state": "gauge",
     "headgate_endpoint_in_flight": "gauge",
     "headgate_pool_reported_prefix_hit_rate": "gauge",
@@ -217,7 +218,7 @@ def test_the_documentation_has_every_family_with_its_type_and_labels() -> None:
     work = metrics()
     work.counts.decided(STREAM, REQUEST, decision("m"), 0.0005)
     work.counts.decided(StreamId(2), REQUEST, decision("m", refused="saturated"), 0.0005)
-    work.counts.decided(StreamId(3), REQUEST, replace(decision("m"), session="new"), 0.0005)
+    work.counts.decided(StreamId(3), REQUEST, replace(decision("m"), session="new", prior="held"), 0.0005)
     work.counts.concluded(STREAM, Outcome("complete", 500, usage=Usage(10, 5, 8)))
     real = {
         family.name + ("_total" if family.type == "counter" else ""): (

@@ -1,0 +1,90 @@
+"""Answers that a server keeps, and requests that go on with them: by which ids, and where these stand.
+
+The native wire reads answers by the same rules (`native/src/stored.rs`).
+"""
+
+import re
+from collections.abc import Sequence
+
+from headgate.model.bounds import MODEL_NAME_BYTES
+from headgate.wire.digest import digest
+
+PATH = "/v1/responses/"
+"""What stands before an id in a path: that of the answer, of what is done to it, or of a part of it."""
+LONGEST_ID = MODEL_NAME_BYTES
+"""Bytes of an id; a longer one is none."""
+HEAD_BYTES = 4096
+"""Bytes of an answer that are looked at."""
+
+_TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*+)"[ \t\r\n]*+(:?)|[{}\[\]"]', re.DOTALL)
+
+
+def prior_of(path: str, named: str | None) -> str | None:
+    """Digest of the id that a request goes on with; None: it goes on with nothing.
+
+    *path* is without query; *named*: the id in the body.
+    """
+    if PATH in path:
+        named = path.partition(PATH)[2].partition("/")[0]
+    return digest(named) if named and len(named.encode("utf-8", "replace")) <= LONGEST_ID else None
+
+
+class IdReader:
+    """Takes an answer's first pieces: JSON, or the first event of a stream."""
+
+    __slots__ = ("_head", "_within", "done")
+
+    def __init__(self, within: Sequence[str]) -> None:
+        """*within*: keys under which an object has the id."""
+        self._within = frozenset([key.encode() for key in within])
+        self._head = b""
+        self.done = False
+        """Nothing more can be found."""
+
+    def feed(self, piece: bytes) -> str | None:
+        """The id, once it was seen."""
+        if self.done or not piece:
+            return None
+        self._head += piece[: HEAD_BYTES - len(self._head)]
+        found, self.done = self._look()
+        self.done = self.done or len(self._head) == HEAD_BYTES
+        return found
+
+    def _look(self) -> tuple[str | None, bool]:
+        """The first object's `id`, or that of an object in it; whether that is certain."""
+        head, within = self._head, self._within
+        start = head.find(b"{")
+        if start < 0:
+            return None, False
+        depth, inside = 0, False
+        key: bytes | None = None
+        for token in _TOKEN.finditer(head, start):
+            mark = token.group()
+            if mark in (b"{", b"["):
+                depth += 1
+                if depth == 2:
+                    inside = mark == b"{" and key in within
+                key = None
+            elif mark in (b"}", b"]"):
+                depth -= 1
+                key = None
+                if not depth:
+                    return None, True
+            elif mark == b'"' or (not token[2] and token.end() == len(head)):
+                break  # the string goes on, or what is behind it is not there yet
+            elif token[2]:
+                key = token[1]
+            elif key == b"id" and (depth == 1 or (depth == 2 and inside)):
+                return _believed(token[1]), True
+            else:
+                key = None
+        return None, False
+
+
+def _believed(text: bytes) -> str | None:
+    if not 0 < len(text) <= LONGEST_ID or b"\\" in text:
+        return None
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return None
