@@ -213,7 +213,8 @@ class Member:
     def _look_for_room(self) -> None:
         """Bring up to date how much room it has: after every change of what is there or of its seats."""
         headroom, state = self.headroom, self.state
-        if headroom is None or (headroom.open and not state.full and state.seats == inf):
+        calm = not state.full and state.seats == inf and not state.pressure
+        if headroom is None or (headroom.open and calm):
             return
         full, state.seats, state.pressure = self._crowding()
         if full != self.state.full:

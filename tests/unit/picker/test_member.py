@@ -6,6 +6,7 @@ from hypothesis import given
 from tests.unit.picker.picker_builders import an_endpoint, booking
 
 from headgate.model.load import Load
+from headgate.model.objects.flow import DetectorSpec
 from headgate.picker.concerns import Concerns
 from headgate.picker.member import Member
 from headgate.picker.settings import AdmissionSettings, HealthSettings
@@ -146,3 +147,13 @@ def test_an_unseen_answer_is_never_awaited(member: Member) -> None:
     book(member, 1, silent=True)
     assert member.bookings.held and not member.bookings.awaited
     assert member.overdue(1000.0) is None
+
+
+def test_what_metrics_said_does_not_outlive_the_detector_that_asked_them() -> None:
+    member = Member(an_endpoint("a"), 0, HealthSettings(), Concerns(), fills=True)
+    member.detect(DetectorSpec(type="Utilization"))
+    member.scraped(Load("vllm", 0, 0, kv_used=0.4), 0.0, 0.0, 0.0)
+    assert member.state.pressure == 0.5
+    member.detect(DetectorSpec())
+    assert member.state.pressure == 0.0
+    member.check()
