@@ -95,3 +95,64 @@ async def test_a_verified_client_over_its_quota_waits_and_others_notice_nothing(
                     await asyncio.sleep(0.1)
                 else:
                     pytest.fail("the other quota never counted")
+
+
+@pytest.mark.parametrize("wire", ["native", "portable"])
+async def test_routes_rules_and_gateways_say_who_their_requests_count_as(
+    wire: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADGATE_WIRE", wire)
+    named = {**manifest.rule("first", path="/nightly"), "name": "nightly"}
+    rewrite = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
+    named["filters"] = [{"type": "URLRewrite", "urlRewrite": {"path": rewrite}}]
+    with replicas(1, "--speed", "20", "--model", MODEL) as fleet:
+        path = tmp_path / "w.yaml"
+        route = {"kind": "HTTPRoute", "name": "routes", "sectionName": "nightly"}
+        write(
+            path,
+            manifest.gateway(),
+            manifest.route(named, manifest.rule("first")),
+            manifest.pool("first"),
+            *manifest.model_servers(fleet.urls, app="first"),
+            ours("FlowPolicy", "everybody", targetRefs=[GATE], requests={"priority": 1}),
+            ours(
+                "FlowPolicy",
+                "nightly",
+                targetRefs=[route],
+                trustHeaders=["fairness"],
+                requests={"priority": -10, "fairnessId": "batch"},
+            ),
+        )
+        body = {"model": MODEL, "prompt": "hi", "max_tokens": 3}
+
+        async def priority(http: aiohttp.ClientSession, where: str, **sent: str) -> int:
+            async with http.post(f"{gate.url}{where}/v1/completions", json=body, headers=sent) as answer:
+                assert answer.status == 200, await answer.text()
+                request = answer.headers["x-request-id"]
+            found = [each["decision"] for each in gate.decisions(50)]
+            [own] = [each for each in found if each["request_id"] == request]
+            return int(own["priority"])
+
+        with gateway("-f", str(path)) as gate:
+            async with aiohttp.ClientSession() as http:
+                assert await priority(http, "") == 1
+                assert await priority(http, "/nightly") == -10
+                assert await priority(http, "", **{"x-headgate-flow": "default/nightly"}) == 1
+                claimed = {"x-llm-d-inference-fairness-id": "tenant-7"}
+                assert await priority(http, "/nightly", **claimed) == -10
+                assert await priority(http, "", **claimed) == 1
+            shown = await asyncio.to_thread(run_headgate, "status", "--admin", gate.admin, "--output", "json")
+            flows = {each["id"]: each["band"] for each in json.loads(shown.stdout)["flows"]}
+            assert flows == {MODEL: 1, "batch": -10, "tenant-7": -10}
+            await asyncio.to_thread(_moved, path)
+            async with aiohttp.ClientSession() as http:
+                for _ in range(100):
+                    if await priority(http, "/nightly") == 7:
+                        break
+                    await asyncio.sleep(0.1)
+                else:
+                    pytest.fail("the policy's other priority never counted")
+
+
+def _moved(path: Path) -> None:
+    path.write_text(path.read_text().replace("-10", "7"))

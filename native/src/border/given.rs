@@ -50,6 +50,7 @@ fn names(value: &Bound<'_, PyDict>, longest_details: usize) -> PyResult<Names> {
         endpoint: text("endpoint")?,
         models_suffix: text("models_suffix")?,
         pools: text("pools")?,
+        flow: text("flow")?,
         pool_attributes: text_list(value, "pool_attributes")?,
         objective: text_list(value, "objective")?,
         fairness_id: text_list(value, "fairness_id")?,

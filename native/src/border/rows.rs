@@ -88,7 +88,7 @@ fn arrived<'py>(
         Some(list) => Some(PyTuple::new(py, list)?),
         None => None,
     };
-    let items: [Bound<'py, PyAny>; 24] = [
+    let items: [Bound<'py, PyAny>; 25] = [
         kind::ARRIVED.into_pyobject(py)?.into_any(),
         stream.into_pyobject(py)?.into_any(),
         pool.clone().into_any(),
@@ -131,6 +131,7 @@ fn arrived<'py>(
         reading
             .and_then(|reading| reading.prior.as_deref())
             .into_pyobject(py)?,
+        arrival.flow.as_ref().map(text).into_pyobject(py)?,
     ];
     PyTuple::new(py, items)
 }

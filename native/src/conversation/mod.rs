@@ -65,6 +65,8 @@ pub struct Names {
     pub session: Vec<String>,
     /// Request header of our own Envoy: further pools whose models a list is to hold.
     pub pools: String,
+    /// Request header of our own Envoy: the policy of the route or listener.
+    pub flow: String,
     /// Request headers that go no further, in order.
     pub stripped: Vec<String>,
     pub models_suffix: String,
@@ -116,6 +118,8 @@ pub struct Arrival {
     pub pools: Option<Bytes>,
     /// Who the client is, as the data plane has verified.
     pub client: Option<String>,
+    /// The policy of its route or listener, as our own Envoy says.
+    pub flow: Option<Bytes>,
     pub body_bytes: usize,
     pub media_tokens: usize,
     /// Nothing of the answer will be told but its end.

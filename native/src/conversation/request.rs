@@ -299,6 +299,11 @@ impl Conversation {
                 None
             },
             client: self.client.clone(),
+            flow: if self.lean {
+                find(&self.headers, &names.flow).cloned()
+            } else {
+                None
+            },
             body_bytes: if seen { self.body_size } else { 0 },
             media_tokens: media.min(self.settings.most_media) * self.settings.media_tokens,
             unseen,

@@ -28,7 +28,7 @@ from headgate.gateway.envoy import (
     secrets,
 )
 from headgate.gateway.envoy.names import Json
-from headgate.gateway.plan import access, backend_auth, backend_refs, hosts
+from headgate.gateway.plan import access, backend_auth, backend_refs, flows, hosts
 from headgate.gateway.plan.attachment import attachments, routes_of
 from headgate.gateway.plan.backend_refs import by_cluster
 from headgate.gateway.plan.base_models import in_namespace
@@ -182,9 +182,10 @@ def rendered(world: Store, route: Identity, at: Position) -> tuple[RenderedRule,
     told, who = settings(world), world.get(access.of_route, route)
     found: list[RenderedRule] = []
     for each in world.get(planned, route).rules:
-        json = routes.routes(each.rule, at, told, who)
+        flow = world.get(flows.of_rule, route, each.rule.metadata.get("rule"))
+        json = routes.routes(each.rule, at, told, who, flow)
         match = routes.match(each.rule.match)
-        before = routes.fallbacks(each.rule, at, told, who)
+        before = routes.fallbacks(each.rule, at, told, who, flow)
         one = _rendered(match, json, routes.clusters_of(each.rule))
         found.append(replace(one, before=before, before_body=b"".join(map(encode.route, before))))
     return tuple(found)
@@ -264,7 +265,9 @@ def _models(world: Store, rules: Sequence[ir.Rule], at: Position) -> Iterator[Re
 
 
 def _outer_host(world: Store, dataplane: Dataplane, name: str, domain: str) -> Json:
-    return routes.host(domain, settings(world), world.get(who_may_call, dataplane, name, domain))
+    owner = world.get(hosts.host, dataplane, name, domain).owner
+    flow = None if owner is None else world.get(flows.of_listener, owner.gateway, owner.owner, owner.name)
+    return routes.host(domain, settings(world), world.get(who_may_call, dataplane, name, domain), flow)
 
 
 def who_may_call(world: Store, dataplane: Dataplane, name: str, domain: str) -> ir.Access | None:

@@ -23,6 +23,7 @@ from headgate.model.objects import (
     ModelServer,
     PortTls,
 )
+from headgate.model.objects.flow import FlowPolicySpec, FlowTarget
 
 
 def broken_rules(each: KubeObject) -> list[tuple[str, str]]:
@@ -151,8 +152,21 @@ def _access(policy: AccessPolicy) -> Broken:
             yield f"spec.targetRefs[{index}].sectionName", "only Gateways and ListenerSets have listeners"
 
 
+_NO_FLOW = FlowPolicySpec(target_refs=(FlowTarget("-"),))
+
+
 def _flow(policy: FlowPolicy) -> Broken:
     spec = policy.spec
+    for index, ref in enumerate(spec.target_refs):
+        if ref.group is not None and (ref.group == GATEWAY_GROUP) == ref.is_pool:
+            yield f"spec.targetRefs[{index}].group", f"{ref.kind} is no kind of {ref.group}"
+        if ref.section_name is not None and ref.is_pool:
+            yield f"spec.targetRefs[{index}].sectionName", "an InferencePool has no sections"
+    if not any(ref.is_pool for ref in spec.target_refs):
+        for field in ("detector", "flows", "defaultFlow", "bands", "defaultBand"):
+            name = "".join(f"_{each.lower()}" if each.isupper() else each for each in field)
+            if getattr(spec, name) != getattr(_NO_FLOW, name):
+                yield f"spec.{field}", "it counts for pools: add one to targetRefs, or remove it"
     lists = (
         ("clients", "name", [each.name for each in spec.clients]),
         ("flows", "id", [each.id for each in spec.flows]),

@@ -95,3 +95,5 @@ class Pool(msgspec.Struct, frozen=True):
     """The gateway has somewhere else to lead requests that are refused."""
     flow: FlowRules | None = None
     """Fair use; None: no policy says anything."""
+    flows_of_routes: Mapping[str, FlowRules] = msgspec.field(default_factory=dict)
+    """FlowPolicies of routes, listeners and Gateways, by `namespace/name`: a request may name one."""

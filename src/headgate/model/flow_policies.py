@@ -1,26 +1,62 @@
-"""FlowPolicies: which one counts for a pool, and what is wrong with them."""
+"""FlowPolicies: which one counts for what, and what is wrong with them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from headgate.model import absent
 from headgate.model.flow_rules import Caller, FlowRules
 from headgate.model.ids import PoolKey
-from headgate.model.meta import Identity
-from headgate.model.objects import FlowPolicy, InferencePool, InferencePoolX
+from headgate.model.meta import Identity, KubeObject
+from headgate.model.objects import (
+    FlowPolicy,
+    Gateway,
+    GRPCRoute,
+    HTTPRoute,
+    InferencePool,
+    InferencePoolX,
+    ListenerSet,
+)
+from headgate.model.objects.flow import FlowTarget
 from headgate.model.problems import Place, Problem
 from headgate.model.store import Store
+
+_TARGETS: Mapping[str, tuple[type[KubeObject], ...]] = {
+    cls.KIND: (cls,) for cls in (HTTPRoute, GRPCRoute, Gateway, ListenerSet)
+} | {InferencePool.KIND: (InferencePool, InferencePoolX)}
 
 
 def rules_of(world: Store, key: PoolKey) -> FlowRules | None:
     """What holds for a pool; None: no policy says anything."""
-    found = world.get(chosen, key)
-    policy = None if found is None else world.any_object(found)
-    if not isinstance(policy, FlowPolicy):
-        return None
+    namespace, _, name = key.partition("/")
+    found = world.get(chosen, InferencePool.KIND, namespace, name, None)
+    return None if found is None else world.get(rules, found)
+
+
+def of_routes(world: Store) -> Mapping[str, FlowRules]:
+    """What all policies say that are for routes, listeners or Gateways, by `namespace/name`."""
+    found: dict[str, FlowRules] = {}
+    for identity in sorted(world.kind(FlowPolicy)):
+        policy = world.any_object(identity)
+        assert isinstance(policy, FlowPolicy)
+        if not all(ref.is_pool for ref in policy.spec.target_refs):
+            found[name_of(identity)] = world.get(rules, identity)
+    return found
+
+
+def name_of(policy: Identity) -> str:
+    """As requests name it: `namespace/name`."""
+    return f"{policy.namespace}/{policy.name}"
+
+
+def rules(world: Store, identity: Identity) -> FlowRules:
+    """What a policy says."""
+    policy = world.any_object(identity)
+    assert isinstance(policy, FlowPolicy)
     spec = policy.spec
     return FlowRules(
-        object=f"{policy.namespace}/{policy.name}",
+        object=name_of(identity),
         trusted=None if spec.trust_headers is None else frozenset(spec.trust_headers),
+        fairness_id=spec.requests.fairness_id,
+        priority=spec.requests.priority,
         detector=spec.detector,
         callers={each.name: Caller(each.fairness_id or each.name, each.priority) for each in spec.clients},
         shares={each.id: each for each in spec.flows},
@@ -30,29 +66,50 @@ def rules_of(world: Store, key: PoolKey) -> FlowRules | None:
     )
 
 
-def chosen(world: Store, key: PoolKey) -> Identity | None:
-    """The oldest policy for a pool."""
-    namespace, _, name = key.partition("/")
+def chosen(world: Store, kind: str, namespace: str, name: str, section: str | None) -> Identity | None:
+    """The oldest policy for an object, or for one of its sections; of two equally old ones the first name."""
     found = []
-    for identity in world.indexed("policy", (FlowPolicy.KIND, InferencePool.KIND, namespace, name)):
+    for identity in world.indexed("policy", (FlowPolicy.KIND, kind, namespace, name)):
         policy = world.any_object(identity)
         assert isinstance(policy, FlowPolicy)
-        found.append((policy.age_key, identity))
+        refs = policy.spec.target_refs
+        if any((ref.kind, ref.name, ref.section_name) == (kind, name, section) for ref in refs):
+            found.append((policy.age_key, identity))
     return min(found)[1] if found else None
 
 
 def problems_of(world: Store, policy: FlowPolicy) -> Iterator[Problem]:
-    """Pools that a policy does not count for."""
+    """Targets that a policy does not count for."""
     for index, ref in enumerate(policy.spec.target_refs):
         field = f"spec.targetRefs[{index}]"
-        first = world.get(chosen, PoolKey(f"{policy.namespace}/{ref.name}"))
-        there = any(world.object(cls, policy.namespace, ref.name) for cls in (InferencePool, InferencePoolX))
-        if not there:
+        found = (world.object(cls, policy.namespace, ref.name) for cls in _TARGETS[ref.kind])
+        target = next((each for each in found if each is not None), None)
+        first = world.get(chosen, ref.kind, policy.namespace, ref.name, ref.section_name)
+        if target is None:
             message = absent.sentence(world, ref.kind, policy.namespace, ref.name)
             yield _problem(policy, field, "TargetNotFound", message)
+        elif (lacking := _no_section(target, ref)) is not None:
+            yield _problem(policy, f"{field}.sectionName", "TargetNotFound", lacking)
         elif first is not None and first != policy.identity:
-            message = f"FlowPolicy {first.name} counts for this pool, and one policy does"
+            what = "pool" if ref.is_pool else "target"
+            message = f"FlowPolicy {first.name} counts for this {what}, and one policy does"
             yield _problem(policy, field, "Conflicted", message)
+
+
+def _no_section(target: KubeObject, ref: FlowTarget) -> str | None:
+    """That the target has no such listener or rule; None: it has, or none is named."""
+    if ref.section_name is None:
+        return None
+    if isinstance(target, Gateway | ListenerSet):
+        what, names = "listener", [each.name for each in target.spec.listeners]
+    elif isinstance(target, HTTPRoute | GRPCRoute):
+        what, names = "rule", [str(each.name) for each in target.spec.rules if each.name]
+    else:
+        return None
+    if ref.section_name in names:
+        return None
+    there = f"it has {', '.join(names)}" if names else f"no {what} of it has a name"
+    return f"{ref.kind} {ref.name} has no {what} {ref.section_name}; {there}"
 
 
 def _problem(policy: FlowPolicy, field: str, reason: str, message: str) -> Problem:

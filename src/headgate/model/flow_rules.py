@@ -1,4 +1,4 @@
-"""Fair use of one pool, as a policy says it: values, with what they mean when nothing is said left out."""
+"""Fair use, as a policy says it: values, with what they mean when nothing is said left out."""
 
 from collections.abc import Mapping
 
@@ -15,12 +15,16 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class FlowRules(msgspec.Struct, frozen=True):
-    """The policy of a pool."""
+    """A policy; of one for routes or listeners, `trusted`, `callers`, `fairness_id` and `priority` count."""
 
     object: str
     """`namespace/name` of the FlowPolicy."""
     trusted: frozenset[str] | None = None
     """What is believed of clients' headers, of `fairness`, `objective` and `slo`; None: as configured."""
+    fairness_id: str | None = None
+    """Of requests that nothing else tells of."""
+    priority: int | None = None
+    """The same."""
     detector: DetectorSpec = DetectorSpec()
     callers: Mapping[str, Caller] = msgspec.field(default_factory=dict)
     """By the client's name."""

@@ -18,6 +18,9 @@ after `pool/`, as our own clusters are called."""
 POOLS = "x-headgate-pools"
 """Request header of our own Envoy: the pools that a list of models is to hold, `namespace/name`, parted by
 spaces. A client's is removed."""
+FLOW = "x-headgate-flow"
+"""Request header of our own Envoy: the FlowPolicy of the request's route or listener, `namespace/name`. A
+client's is removed."""
 LEAN = "x-headgate-lean"
 """gRPC initial metadata, `1` from our own Envoy: the end of the request comes by the access log, so the
 picker may leave the stream after the first response body chunk."""
@@ -93,6 +96,7 @@ NEVER_FROM_CLIENTS = (
     "x-data-parallel-host-port",
     POOL,
     POOLS,
+    FLOW,
     LEAN,
     CLIENT,
     FALLBACK,

@@ -69,6 +69,8 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     """Who the client is, where the data plane has verified it."""
     prior: str | None = None
     """Digest of the id of the answer that it goes on with, asks for, or is to be done something to."""
+    flow_policy: str | None = None
+    """`namespace/name` of the FlowPolicy of its route or listener, as our own data plane says."""
     target_model: str | None = None
     """Target model forced by a trusted header (`x-llm-d-model-name-rewrite`)."""
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from headgate.model import absent
 from headgate.model.endpoints import Endpoint, ForeignPicker, ModelRule, Pool, TargetModel
-from headgate.model.flow_policies import rules_of
+from headgate.model.flow_policies import of_routes, rules_of
 from headgate.model.forbidden import refused
 from headgate.model.ids import PoolKey, endpoint_id, pool_key
 from headgate.model.labels import label_text
@@ -145,7 +145,9 @@ def pool_settings(world: Store, key: PoolKey) -> Pool | None:
 def pool(world: Store, key: PoolKey) -> Pool | None:
     """The pool with its endpoints, as a picker serves it."""
     found = world.get(pool_settings, key)
-    return None if found is None else replace(found, endpoints=world.get(pool_endpoints, key))
+    if found is None:
+        return None
+    return replace(found, endpoints=world.get(pool_endpoints, key), flows_of_routes=world.get(of_routes))
 
 
 def pool_servers(world: Store, key: PoolKey) -> tuple[ModelServer, ...]:

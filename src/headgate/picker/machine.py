@@ -69,8 +69,6 @@ class PoolMachine:
         self._ledger = Ledger(self._fleet, settings.costs, self._waiting)
         self._sessions = Bindings(settings.most_sessions, settings.session_idle_s)
         self._kept = KeptAnswers(Bindings(settings.most_answers, settings.answer_idle_s), self._fleet)
-        self._trusted = settings.trusted
-        """What is believed of requests' headers, by the settings or by the pool's FlowPolicy."""
         self._story: deque[tuple[float, events.Event]] = deque(maxlen=settings.story)
         self._decided = 0
         self._refused = 0
@@ -231,15 +229,13 @@ class PoolMachine:
         self._fleet.change(pool.endpoints, now, serving=recent or bool(self._ledger.requests))
 
     def _flow_changed(self, rules: FlowRules | None, now: float) -> None:
-        said = None if rules is None else rules.trusted
-        self._trusted = self._settings.trusted if said is None else said
         if self._waiting is not None:
             self._fleet.detect(LEARNED if rules is None else rules.detector)
             self._waiting.configure(rules, now)
 
     def _arrived(self, stream: StreamId, request: InferenceRequest, now: float) -> Action | None:
         """The answer; None: there is none yet, or `_let_go` gives it."""
-        request = targets.believed(request, self._trusted)
+        request = targets.believed(request, targets.trusted(self.pool, request, self._settings.trusted))
         case = Case(stream, request, now, targets.priority(self.pool, request))
         waiting = self._waiting
         if stream in self._ledger.requests or (waiting is not None and waiting.holds(stream)):

@@ -1,12 +1,12 @@
 """From the model name a client asked for to the name an engine understands; priorities; the list of names."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from hashlib import sha256
 
 import msgspec
 
 from headgate.model.endpoints import ModelRule, Pool, Rewrite
-from headgate.model.flow_rules import Caller
+from headgate.model.flow_rules import Caller, FlowRules
 from headgate.model.load import ModelCard, bases_first
 from headgate.model.randomness import Rng
 from headgate.model.requests import InferenceRequest
@@ -110,29 +110,51 @@ def target(pool: Pool, request: InferenceRequest, rng: Rng) -> str | Nameless | 
     return _drawn(rule, request, rng) or NoTarget(rule)
 
 
+def policies(pool: Pool, request: InferenceRequest) -> Sequence[FlowRules]:
+    """The FlowPolicies that say who the request counts as: of its route or listener, then of the pool."""
+    found = [] if pool.flow is None else [pool.flow]
+    if request.flow_policy is not None and request.flow_policy in pool.flows_of_routes:
+        found.insert(0, pool.flows_of_routes[request.flow_policy])
+    return found
+
+
+def trusted(pool: Pool, request: InferenceRequest, otherwise: frozenset[str]) -> frozenset[str]:
+    """What is believed of the request's headers; *otherwise*: where no policy says it."""
+    return next((each.trusted for each in policies(pool, request) if each.trusted is not None), otherwise)
+
+
 def caller(pool: Pool, request: InferenceRequest) -> Caller | None:
-    """What the pool's FlowPolicy says of the request's client."""
-    if pool.flow is None or request.client is None:
+    """What the first FlowPolicy says that names the request's client."""
+    client = request.client
+    if client is None:
         return None
-    return pool.flow.callers.get(request.client)
+    found = (each.callers.get(client) for each in policies(pool, request))
+    return next((each for each in found if each is not None), None)
 
 
 def fairness_id(pool: Pool, request: InferenceRequest) -> str | None:
-    """Whom the request counts for: what a header says that is believed, else its client, else its model."""
-    if request.fairness_id is not None or request.client is None:
+    """Whom the request counts for: what a header says that is believed, else what a policy makes of its
+    client or of all requests, else its client, else its model."""
+    if request.fairness_id is not None:
         return request.fairness_id or request.model
     found = caller(pool, request)
-    return request.client if found is None else found.fairness_id
+    if found is not None:
+        return found.fairness_id
+    told = (each.fairness_id for each in policies(pool, request) if each.fairness_id is not None)
+    return next(told, request.client or request.model)
 
 
 def priority(pool: Pool, request: InferenceRequest) -> int | None:
-    """Of the InferenceObjective the request names, else of its client, else of its InferenceModel's
-    criticality, else None."""
+    """Of the InferenceObjective the request names, else of its client, else of all requests of a policy, else
+    of its InferenceModel's criticality, else None."""
     if request.objective is not None and request.objective in pool.objectives:
         return pool.objectives[request.objective]
     found = caller(pool, request)
     if found is not None and found.priority is not None:
         return found.priority
+    for each in policies(pool, request):
+        if each.priority is not None:
+            return each.priority
     if not pool.models:
         return None
     rule = rule_of(pool, request.model)

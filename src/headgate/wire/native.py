@@ -52,6 +52,7 @@ _NAMES: Mapping[str, Any] = {
     "stripped": sorted(STRIPPED),
     "models_suffix": MODELS_SUFFIX,
     "pools": names.POOLS,
+    "flow": names.FLOW,
 }
 
 

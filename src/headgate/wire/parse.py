@@ -195,4 +195,5 @@ def understand(
         pools=headers.get(names.POOLS) if lists_models and own_envoy else None,
         client=client,
         prior=prior_of(cut(path, LONGEST_PATH), reading.prior if reading else None),
+        flow_policy=headers.get(names.FLOW) if own_envoy else None,
     )

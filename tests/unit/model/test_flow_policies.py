@@ -90,3 +90,87 @@ def test_what_is_named_twice_or_out_of_bounds_is_refused() -> None:
     assert field == "spec.flows[0].weight"
     [(field, _)] = reasons(flows=[{"id": "a", "quota": {"tokensPerMinute": -1}}])
     assert field == "spec.flows[0].quota.tokensPerMinute"
+
+
+def for_route(
+    name: str, *refs: dict[str, str], created: str = "2026-01-01T00:00:00Z", **spec: Any
+) -> Manifest:
+    found = policy(name, created, **spec)
+    found["spec"]["targetRefs"] = list(refs)
+    return found
+
+
+ROUTE = {"kind": "HTTPRoute", "name": "routes"}
+GATE = {"kind": "Gateway", "name": "gate"}
+
+
+def test_policies_of_routes_and_gateways_are_in_every_pool_and_none_is_a_pools_own() -> None:
+    store = world(
+        manifest.snapshot(
+            manifest.pool("chat"),
+            manifest.pool("other"),
+            manifest.gateway(),
+            manifest.route(manifest.rule("chat")),
+            for_route("batch", ROUTE, requests={"priority": -10, "fairnessId": "nightly"}),
+            for_route("both", GATE, {"name": "chat"}, flows=[{"id": "nightly", "weight": 2}]),
+            policy("fair", pool="other"),
+        )
+    )
+    pool = store.get(topology.pool, KEY)
+    assert pool is not None
+    assert pool.flow is not None
+    assert pool.flow.object == "default/both"
+    assert set(pool.flows_of_routes) == {"default/batch", "default/both"}
+    batch = pool.flows_of_routes["default/batch"]
+    assert (batch.priority, batch.fairness_id, batch.trusted) == (-10, "nightly", None)
+    other = store.get(topology.pool, PoolKey("default/other"))
+    assert other is not None
+    assert other.flows_of_routes == pool.flows_of_routes
+    assert [told(store, name) for name in ("batch", "both", "fair")] == [[], [], []]
+    settings = store.get(topology.pool_settings, KEY)
+    assert settings is not None
+    assert not settings.flows_of_routes, "no route is made again for the policy of another"
+
+
+def test_targets_and_sections_that_are_not_there_are_told() -> None:
+    store = world(
+        manifest.snapshot(
+            manifest.gateway(),
+            manifest.route({**manifest.rule("chat"), "name": "big"}),
+            manifest.pool("chat"),
+            for_route("old", {**ROUTE, "sectionName": "big"}, {**GATE, "sectionName": "http"}),
+            for_route("young", {**ROUTE, "sectionName": "big"}, ROUTE, created="2026-02-01T00:00:00Z"),
+            for_route(
+                "astray",
+                {**ROUTE, "sectionName": "small"},
+                {**GATE, "sectionName": "https"},
+                {"kind": "ListenerSet", "name": "gate"},
+            ),
+        )
+    )
+    assert told(store, "old") == []
+    assert told(store, "young") == [("spec.targetRefs[0]", "Conflicted")]
+    assert told(store, "astray") == [
+        ("spec.targetRefs[0].sectionName", "TargetNotFound"),
+        ("spec.targetRefs[1].sectionName", "TargetNotFound"),
+        ("spec.targetRefs[2]", "TargetNotFound"),
+    ]
+
+
+def test_what_counts_for_pools_alone_needs_one() -> None:
+    said = [
+        for_route(
+            "a", ROUTE, flows=[{"id": "x"}], detector={"type": "Concurrency"}, requests={"priority": 1}
+        ),
+        for_route("b", {**ROUTE, "group": "inference.networking.k8s.io"}),
+        for_route("c", {"name": "chat", "sectionName": "x"}),
+        for_route("d", {**GATE, "group": "gateway.networking.k8s.io"}, requests={"priority": 1}),
+    ]
+    found = [decode(each, "f.yaml", lambda _: 0).problems for each in said]
+    fields = [[each.place.field for each in problems] for problems in found]
+    assert fields == [
+        ["spec.detector", "spec.flows"],
+        ["spec.targetRefs[0].group"],
+        ["spec.targetRefs[0].sectionName"],
+        [],
+    ]

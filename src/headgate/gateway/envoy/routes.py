@@ -90,9 +90,16 @@ def configuration(
     }
 
 
-def host(domain: str, settings: GatewaySettings, who: ir.Access | None = None) -> Json:
-    """A virtual host without its routes; *who* may call it, None: anybody."""
-    more: Json = {} if who is None else {"typed_per_filter_config": access.per_route(who)}
+def host(
+    domain: str, settings: GatewaySettings, who: ir.Access | None = None, flow: str | None = None
+) -> Json:
+    """A virtual host without its routes; *who* may call it, None: anybody. *flow*: the FlowPolicy of its
+    requests, where that of their route does not count."""
+    per_filter: Json = {} if who is None else access.per_route(who)
+    if flow is not None:
+        told = {"request_mutations": [{"append": header(headers.FLOW, flow)}]}
+        per_filter = {**per_filter, names.ROUTE_HEADERS: typed(_HEADER_MUTATION, mutations=told)}
+    more: Json = {"typed_per_filter_config": per_filter} if per_filter else {}
     return {
         "name": domain,
         "domains": [domain],
@@ -111,17 +118,22 @@ def misdirected(domain: str) -> Json:
 
 
 def routes(
-    rule: ir.Rule, at: Position, settings: GatewaySettings, who: ir.Access | None = None
+    rule: ir.Rule,
+    at: Position,
+    settings: GatewaySettings,
+    who: ir.Access | None = None,
+    flow: str | None = None,
 ) -> tuple[Json, ...]:
     """The Envoy Routes of a rule, on a listener at *at*, to be tried in this order.
 
-    *who* may call it; None: whoever may call the host.
+    *who* may call it; None: whoever may call the host. *flow*: the FlowPolicy of its requests, in place of
+    the host's.
 
     Mostly one. Backends that Envoy cannot serve as weighted clusters of one route get their parts of the
     requests by a route each; browsers' preflights, which show neither the method nor the headers of the
     request to come, get one of their own where the match asks for such things.
     """
-    effect = _effect(rule.filters, at)
+    effect = _effect(rule.filters, at).then(_told(rule, flow))
     found = [
         {"name": each.name, "match": match(each.match) | upto, **action}
         for each in _lists_apart(rule)
@@ -160,13 +172,17 @@ def clusters_of(rule: ir.Rule) -> frozenset[str]:
 
 
 def fallbacks(
-    rule: ir.Rule, at: Position, settings: GatewaySettings, who: ir.Access | None = None
+    rule: ir.Rule,
+    at: Position,
+    settings: GatewaySettings,
+    who: ir.Access | None = None,
+    flow: str | None = None,
 ) -> tuple[Json, ...]:
     """The Envoy Routes of requests that the pickers of a rule's pools named nobody for. They come before all
     others of their host."""
     if not isinstance(rule.action, ir.Forward):
         return ()
-    effect = _effect(rule.filters, at)
+    effect = _effect(rule.filters, at).then(_told(rule, flow))
     found: list[Json] = []
     for share in rule.action.shares:
         backend = share.fallback
@@ -199,6 +215,16 @@ def relays(rule: ir.Rule, settings: GatewaySettings) -> tuple[Json, ...]:
                 json["route"]["retry_policy"] = retries.of_pools(settings)
             found.append({"name": rule.name, "match": relay.match(_mark(rule.name, share), path), **json})
     return tuple(found)
+
+
+def _told(rule: ir.Rule, flow: str | None) -> Effect:
+    """Our own picker, where the rule has one, is told the policy."""
+    shares = rule.action.shares if isinstance(rule.action, ir.Forward) else ()
+    backends = [backend for share in shares for backend in (share.backend, share.fallback)]
+    ours = any(isinstance(each, ir.PoolBackend) and each.pool.picker is None for each in backends)
+    if flow is None or not ours:
+        return Effect()
+    return Effect(request_add=(header(headers.FLOW, flow),))
 
 
 def _mark(rule: str, share: ir.Share) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from headgate.model.meta import HEADGATE_GROUP, INFERENCE_GROUP, Duration, KubeObject, Line, Name
+from headgate.model.meta import HEADGATE_GROUP, Duration, KubeObject, Line, Name
 
 FairnessId = Annotated[Line, msgspec.Meta(min_length=1, max_length=253)]
 Priority = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
@@ -13,12 +13,30 @@ Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
 Tokens = Annotated[float, msgspec.Meta(ge=1, le=1e12)]
 
 
-class FlowTarget(msgspec.Struct, frozen=True):
-    """A pool in the policy's namespace."""
+class FlowTarget(msgspec.Struct, frozen=True, rename="camel"):
+    """What a policy is for, in its own namespace."""
 
     name: Name
-    kind: Literal["InferencePool"] = "InferencePool"
-    group: Literal["inference.networking.k8s.io", "inference.networking.x-k8s.io"] = INFERENCE_GROUP  # type: ignore[assignment]
+    kind: Literal["InferencePool", "HTTPRoute", "GRPCRoute", "Gateway", "ListenerSet"] = "InferencePool"
+    group: (
+        Literal["inference.networking.k8s.io", "inference.networking.x-k8s.io", "gateway.networking.k8s.io"]
+        | None
+    ) = None
+    """Without: that of the kind."""
+    section_name: Annotated[str, msgspec.Meta(min_length=1, max_length=253)] | None = None
+    """A listener of the Gateway or ListenerSet, or a named rule of the route; without: all of it."""
+
+    @property
+    def is_pool(self) -> bool:
+        """Whether it is a pool."""
+        return self.kind == "InferencePool"
+
+
+class RequestsSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """What requests count as of which nothing else tells: no believed header, no client that is named."""
+
+    fairness_id: FairnessId | None = None
+    priority: Priority | None = None
 
 
 class QuotaSpec(msgspec.Struct, frozen=True, rename="camel"):
@@ -93,13 +111,17 @@ class DetectorSpec(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class FlowPolicySpec(msgspec.Struct, frozen=True, rename="camel"):
-    """Fair use of the pools that are named."""
+    """Fair use of the pools that are named, and who counts as whom on routes, listeners and Gateways.
+
+    Of those, `trustHeaders`, `clients` and `requests` count, before what the pool's policy says of them.
+    """
 
     target_refs: Annotated[tuple[FlowTarget, ...], msgspec.Meta(min_length=1, max_length=16)]
     trust_headers: (
         Annotated[tuple[Literal["fairness", "objective", "slo"], ...], msgspec.Meta(max_length=3)] | None
     ) = None
     """What is believed of clients' headers; without: what the command line says."""
+    requests: RequestsSpec = RequestsSpec()
     detector: DetectorSpec = DetectorSpec()
     clients: Annotated[tuple[ClientSpec, ...], msgspec.Meta(max_length=1024)] = ()
     flows: Annotated[tuple[FlowSpec, ...], msgspec.Meta(max_length=1024)] = ()
@@ -111,7 +133,7 @@ class FlowPolicySpec(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class FlowPolicy(KubeObject, frozen=True, kw_only=True):
-    """Fairness, quotas and priorities of pools. One policy counts for a pool, the oldest."""
+    """Fairness, quotas and priorities. One policy counts for a target, the oldest."""
 
     KIND: ClassVar[str] = "FlowPolicy"
     GROUP: ClassVar[str] = HEADGATE_GROUP
