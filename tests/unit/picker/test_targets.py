@@ -7,10 +7,21 @@ import pytest
 from tests.unit.picker.picker_builders import KEY
 
 from headgate.model.endpoints import ModelRule, Pool, Rewrite, TargetModel
+from headgate.model.flow_rules import Caller, FlowRules
 from headgate.model.ids import PoolKey, RequestId
 from headgate.model.load import ModelCard
 from headgate.model.requests import InferenceRequest
-from headgate.picker.targets import Nameless, NoSuchModel, NoTarget, listing, priority, target, there_are
+from headgate.picker.targets import (
+    Nameless,
+    NoSuchModel,
+    NoTarget,
+    fairness_id,
+    listing,
+    priority,
+    target,
+    there_are,
+    trusted,
+)
 
 CRITICAL = ModelRule("chat", "d/chat", 1, (TargetModel("a", 1), TargetModel("b", 0), TargetModel("c", 3)))
 EMPTY = ModelRule("none", "d/none", 0, (TargetModel("a", 0),))
@@ -139,3 +150,45 @@ def test_rewritten_names_are_listed_while_a_target_is_there() -> None:
     assert [card.id for card in listing(pool, cards, lambda name: name in ("x", "y"))] == ["x", "z"]
     both = Pool(KEY, models=(CRITICAL,), rewrites=(Rewrite("other", "d/o", (TargetModel("x"),)),))
     assert [card.id for card in listing(both, cards)] == ["chat", "other"]
+
+
+OF_POOL = FlowRules(
+    "d/pool",
+    trusted=frozenset({"slo"}),
+    fairness_id="of-pool",
+    priority=1,
+    callers={"alice": Caller("team", 3), "bob": Caller("bob", None)},
+)
+OF_ROUTE = FlowRules("d/route", priority=-10, callers={"alice": Caller("alice", None)})
+FAIR = Pool(
+    KEY, models=(CRITICAL,), objectives={"high": 7}, flow=OF_POOL, flows_of_routes={"d/route": OF_ROUTE}
+)
+
+
+@pytest.mark.parametrize(
+    ("request_", "who", "important"),
+    [
+        (asks("chat"), "of-pool", 1),
+        (asks("chat", client="carol"), "of-pool", 1),
+        (asks("chat", client="alice"), "team", 3),
+        (asks("chat", client="bob"), "bob", 1),
+        (asks("chat", client="alice", fairness_id="said"), "said", 3),
+        (asks("chat", flow_policy="d/route"), "of-pool", -10),
+        (asks("chat", flow_policy="d/route", client="alice"), "alice", -10),
+        (asks("chat", flow_policy="d/route", client="bob"), "bob", -10),
+        (asks("chat", flow_policy="d/route", objective="high"), "of-pool", 7),
+        (asks("chat", flow_policy="d/gone"), "of-pool", 1),
+    ],
+)
+def test_a_routes_policy_is_before_the_pools(request_: InferenceRequest, who: str, important: int) -> None:
+    assert (fairness_id(FAIR, request_), priority(FAIR, request_)) == (who, important)
+
+
+def test_headers_are_believed_as_the_first_policy_says_that_says_anything() -> None:
+    otherwise = frozenset({"objective"})
+    loose = FlowRules("d/loose", trusted=frozenset())
+    pool = Pool(KEY, flow=OF_POOL, flows_of_routes={"d/route": OF_ROUTE, "d/loose": loose})
+    assert trusted(Pool(KEY), asks("chat"), otherwise) == otherwise
+    assert trusted(pool, asks("chat"), otherwise) == {"slo"}
+    assert trusted(pool, asks("chat", flow_policy="d/route"), otherwise) == {"slo"}
+    assert trusted(pool, asks("chat", flow_policy="d/loose"), otherwise) == frozenset()

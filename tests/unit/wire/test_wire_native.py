@@ -41,6 +41,9 @@ def test_a_request(slo: tuple[str | None, str | None], ttft_ms: float | None, tp
         True,
         1024,
         packed(3),
+        None,
+        "alice",
+        "d/fair",
     )
     assert request_of(row) == InferenceRequest(
         id="id",  # type: ignore[arg-type]
@@ -61,6 +64,8 @@ def test_a_request(slo: tuple[str | None, str | None], ttft_ms: float | None, tp
         unseen=True,
         media_tokens=1024,
         tools_first=packed(3),
+        client="alice",
+        flow_policy="d/fair",
     )
 
 

@@ -121,6 +121,14 @@ def test_ids_and_trusted_headers() -> None:
     assert request(CHAT, GOOD).id == "f-1"
 
 
+@pytest.mark.parametrize("own_envoy", [True, False])
+def test_the_policy_of_a_route_is_told_by_our_own_envoy_alone(own_envoy: bool) -> None:
+    headers = {**CHAT, "x-headgate-flow": "default/fair"}
+    found = understand(headers, GOOD, fallback_id="f-1", own_envoy=own_envoy)
+    assert isinstance(found, InferenceRequest)
+    assert found.flow_policy == ("default/fair" if own_envoy else None)
+
+
 def test_the_new_header_name_wins() -> None:
     both = {"x-llm-d-inference-objective": "new", "x-gateway-inference-objective": "old"}
     assert request({**CHAT, **both}, GOOD).objective == "new"
