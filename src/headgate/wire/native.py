@@ -92,10 +92,10 @@ def request_of(row: Row) -> InferenceRequest:
         return InferenceRequest(*row[3:])
     ttft_ms, tpot_ms = (None if text is None else number(text) for text in row[14:16])
     session = None if row[16] is None else digest(row[16])
-    fields: Row = (*row[3:14], ttft_ms, tpot_ms, session, *row[17:23])
+    fields: Row = (*row[3:14], ttft_ms, tpot_ms, session, *row[17:])
     found = InferenceRequest(*fields)
-    prior = prior_of(found.path, prior)
-    return found if prior is None else msgspec.structs.replace(found, prior=prior)
+    meant = prior_of(found.path, prior)
+    return found if meant == prior else msgspec.structs.replace(found, prior=meant)
 
 
 def logged(row: Row, keys: StreamKeys) -> RequestEnded | None:

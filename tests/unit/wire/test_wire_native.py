@@ -10,6 +10,7 @@ from headgate.wire.extproc import Settings
 from headgate.wire.native import logged, native_settings, request_of, usage_of
 from headgate.wire.parse import FORMATS
 from headgate.wire.said import RequestEnded
+from headgate.wire.stored import prior_of
 from headgate.wire.stream_key import StreamKeys
 
 KIND, STREAM, POOL = 0, 7, "default/p"
@@ -43,6 +44,7 @@ def test_a_request(slo: tuple[str | None, str | None], ttft_ms: float | None, tp
         packed(3),
         None,
         "alice",
+        "prior",
         "d/fair",
     )
     assert request_of(row) == InferenceRequest(
@@ -65,6 +67,7 @@ def test_a_request(slo: tuple[str | None, str | None], ttft_ms: float | None, tp
         media_tokens=1024,
         tools_first=packed(3),
         client="alice",
+        prior=prior_of("/v1/chat/completions", "prior"),
         flow_policy="d/fair",
     )
 
