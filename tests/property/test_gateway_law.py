@@ -22,8 +22,9 @@ from headgate.model.snapshot import Snapshot, difference, take
 Dice = random.Random
 Manifest = dict[str, Any]
 
-STEPS = 40
+LEAST_STEPS, MOST_STEPS = 70, 100
 EXAMPLES = 150
+"""At least 10,500 steps together."""
 
 SPACES = ("a", "b")
 GROUP = "gateway.networking.k8s.io"
@@ -229,7 +230,38 @@ def backend_auth(namespace: str, name: str, dice: Dice) -> Manifest:
     return written("headgate.dev/v1alpha1", "BackendAuthPolicy", namespace, name, dice, spec=spec)
 
 
+def pod(namespace: str, name: str, dice: Dice) -> Manifest:
+    ready = [{"type": "Ready", "status": dice.choice(["True", "True", "False"])}]
+    status = {"podIP": f"10.4.0.{dice.randrange(4)}", "phase": "Running", "conditions": ready}
+    labels = {"app": dice.choice(["x", "y"])}
+    return written("v1", "Pod", namespace, name, dice, metadata={"labels": labels}, status=status)
+
+
+def space(namespace: str, name: str, dice: Dice) -> Manifest:
+    labels = {"team": dice.choice(["x", "y"])}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
+
+
+def inference_model(namespace: str, name: str, dice: Dice) -> Manifest:
+    pool_ref = {"name": dice.choice(["n0", "n1"])}
+    spec = {"modelName": name, "poolRef": pool_ref, "criticality": dice.choice(["Critical", "Sheddable"])}
+    return written(
+        "inference.networking.x-k8s.io/v1alpha2", "InferenceModel", namespace, name, dice, spec=spec
+    )
+
+
+def objective(namespace: str, name: str, dice: Dice) -> Manifest:
+    spec = {"priority": dice.randrange(3), "poolRef": {"name": dice.choice(["n0", "n1"])}}
+    api = "inference.networking.x-k8s.io/v1alpha2"
+    return written(api, "InferenceObjective", namespace, name, dice, spec=spec)
+
+
 MAKERS = (
+    pod,
+    pod,
+    space,
+    inference_model,
+    objective,
     gateway,
     gateway,
     gateway_class,
@@ -269,8 +301,8 @@ STORY = st.lists(
         st.sampled_from(("n0", "n1")),
         st.integers(-3, 9),
     ),
-    min_size=5,
-    max_size=STEPS,
+    min_size=LEAST_STEPS,
+    max_size=MOST_STEPS,
 )
 """Kind, namespace, name and form of what appears or changes; below 0: what goes."""
 
