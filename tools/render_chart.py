@@ -40,12 +40,12 @@ def find_helm() -> Path:
     return cache / "helm"
 
 
-def rendered(helm: Path, *more: str, namespace: str = NAMESPACE) -> str:
+def rendered(helm: Path, *more: str, namespace: str = NAMESPACE, release: str = "headgate") -> str:
     """The chart's manifests; *more* are arguments such as `--set`. Raises CalledProcessError."""
     args = [
         str(helm),
         "template",
-        "headgate",
+        release,
         str(CHART),
         "-n",
         namespace,

@@ -1,6 +1,9 @@
 """The Helm chart: it lints, renders, refuses wrong values, and asks for no right that nobody uses."""
 
+import json
+import re
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,8 @@ def helm() -> Path:
         pytest.skip(str(error))
 
 
-def objects(helm: Path, *more: str) -> list[dict[str, Any]]:
-    return [each for each in yaml.safe_load_all(render_chart.rendered(helm, *more)) if each]
+def objects(helm: Path, *more: str, release: str = "headgate") -> list[dict[str, Any]]:
+    return [each for each in yaml.safe_load_all(render_chart.rendered(helm, *more, release=release)) if each]
 
 
 def named(found: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
@@ -63,12 +66,114 @@ def test_the_plain_manifests_and_the_crds_are_up_to_date(helm: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["controller.replicas=0", "picker.logLevel=loud", "namespaces={Team_A}", "contoller.replicas=1"]
+    "wrong",
+    [
+        *("controller.replicas=0", "picker.logLevel=loud", "namespaces={Team_A}", "contoller.replicas=1"),
+        *(
+            "monitoring.serviceMonitor=often",
+            "networkPolicies.pickerClients[0].pods=x",
+            "gatewayClass.name=Ours",
+        ),
+    ],
 )
 def test_wrong_values_are_refused(helm: Path, wrong: str) -> None:
     with pytest.raises(subprocess.CalledProcessError) as error:
         render_chart.rendered(helm, "--set", wrong)
     assert "schema" in error.value.stderr
+
+
+def values_of(schema: Mapping[str, Any], whole: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The properties of a part of the schema; empty where it is open."""
+    while "$ref" in schema or "allOf" in schema:
+        schema = (
+            whole["definitions"][schema["$ref"].rpartition("/")[2]]
+            if "$ref" in schema
+            else schema["allOf"][0]
+        )
+    assert schema.get("type") != "object" or "additionalProperties" in schema or "properties" not in schema
+    found = schema.get("properties", {})
+    assert isinstance(found, Mapping)
+    return found
+
+
+def test_the_schema_knows_every_value_and_no_other() -> None:
+    schema = json.loads((render_chart.CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((render_chart.CHART / "values.yaml").read_text())
+
+    def differing(part: Mapping[str, Any], described: Mapping[str, Any], at: str) -> Iterator[str]:
+        for name in sorted({*part, *described} - {"global"}):
+            if name not in part or name not in described:
+                yield f"{at}{name}"
+            elif inner := values_of(described[name], schema):
+                yield from differing(part[name], inner, f"{at}{name}.")
+
+    assert list(differing(values, schema["properties"], "")) == []
+
+
+def test_two_releases_of_one_namespace_share_nothing(helm: Path) -> None:
+    mine = ("gatewayClass.name=other", "gatewayClass.controllerName=headgate.dev/other", "crds.install=false")
+    options = (
+        "monitoring.podMonitors=true,monitoring.serviceMonitor=true,monitoring.dashboards=true",
+        "namespaces={a}",
+    )
+    sets = [part for each in options for part in ("--set", each)]
+    first = objects(helm, *sets)
+    second = objects(helm, *sets, *(part for each in mine for part in ("--set", each)), release="other")
+
+    def named_objects(found: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+        return {
+            (each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]) for each in found
+        }
+
+    assert not named_objects(first) & named_objects(second)
+    role = named(second, "Role", "other-controller-own")
+    names = [each["resourceNames"] for each in role["rules"] if "resourceNames" in each]
+    assert names == [["other-controller"], ["other-xds-authority"]]
+    args = named(second, "Deployment", "other-controller")["spec"]["template"]["spec"]["containers"][0][
+        "args"
+    ]
+    assert {
+        "--release=other",
+        "--xds-address=other-controller.headgate-system.svc",
+        "--picker-address=other-picker.headgate-system.svc:9002",
+    } <= set(args)
+
+
+def test_other_gateways_may_be_admitted_to_the_picker(helm: Path) -> None:
+    peer = "networkPolicies.pickerClients[0].namespaceSelector.matchLabels.team=mesh"
+    rules = named(objects(helm, "--set", peer), "NetworkPolicy", "headgate-picker")["spec"]["ingress"]
+    ports = {
+        json.dumps(each["from"]): [port["port"] for port in each["ports"]] for each in rules if each["ports"]
+    }
+    assert ports['[{"namespaceSelector": {"matchLabels": {"team": "mesh"}}}]'] == [9002, 9003]
+    plain = named(objects(helm), "NetworkPolicy", "headgate-picker")["spec"]["ingress"]
+    assert len(plain) == len(rules) - 1
+
+
+def test_prometheus_may_ask_the_picker_by_a_service(helm: Path) -> None:
+    found = objects(helm, "--set", "monitoring.serviceMonitor=true,monitoring.podMonitors=true")
+    monitor = named(found, "ServiceMonitor", "headgate-picker")
+    service = named(found, "Service", "headgate-picker-metrics")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    pod = named(found, "Deployment", "headgate-picker")["spec"]["template"]
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    assert [each["metadata"]["name"] for each in found if each["kind"] == "PodMonitor"] == ["headgate-envoy"]
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    known = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", page, re.MULTILINE))
+    board = json.loads((render_chart.CHART / "files" / "dashboards" / "headgate.json").read_text())
+    asked = {
+        name
+        for panel in board["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"(?:headgate|inference)_\w+(?=[{\[])", target["expr"])
+    }
+    assert {name.removesuffix("_bucket") for name in asked} <= set(known)
+    assert any("flow_control" in name for name in asked)
+    places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]}
+    assert len(places) == len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
 
 
 def test_who_follows_a_kind_may_and_nobody_may_do_everything(helm: Path) -> None:
