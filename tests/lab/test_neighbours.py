@@ -86,15 +86,15 @@ def helm(*args: str) -> None:
 
 @pytest.fixture(name="other")
 def _other() -> Iterator[None]:
-    """A second installation: another release, another namespace, another controllerName."""
+    """A second installation beside the first: another release, another controllerName, the same namespace."""
     values = (
-        "crds.install=false,gatewayClass.name=other,picker.enabled=false,controller.replicas=1,"
+        "crds.install=false,gatewayClass.name=other,controller.replicas=1,"
         f"gatewayClass.controllerName={OTHERS}"
     )
-    where = ("-n", "other-system")
-    helm("install", "other", str(render_chart.CHART), *where, "--create-namespace", "--set", values)
+    where = ("-n", lab.SYSTEM)
+    helm("install", "other", str(render_chart.CHART), *where, "--set", values)
     try:
-        lab.available("other-system")
+        lab.available(lab.SYSTEM)
         yield
     finally:
         helm("uninstall", "other", *where)
@@ -107,6 +107,11 @@ def test_two_installations_leave_each_other_alone() -> None:
     both = lab.route("both", "mine", {"shared": 1})
     both["spec"]["parentRefs"].append({"name": "yours"})
     lab.apply(NAMESPACE, mine, yours, pool("shared"), both)
+    holders = {
+        lab.get("lease", lab.SYSTEM, f"{each}-controller")["spec"]["holderIdentity"]
+        for each in ("headgate", "other")
+    }
+    assert len(holders) == 2
     assert lab.address(NAMESPACE, "mine") != lab.address(NAMESPACE, "yours")
     for kind, name in (("httproute", "both"), ("inferencepool", "shared")):
         wait_for_parents(kind, name, {OURS, OTHERS})
