@@ -84,7 +84,8 @@ def test_there_are_plugins_of_both_kinds() -> None:
         "LeastRequests",
         "PrefillWait",
     }
-    assert {kind.__name__ for kind in STILL} - {kind.__name__ for kind in WITH_LINE} == {"LoraLoad"}
+    others = {kind.__name__ for kind in STILL} - {kind.__name__ for kind in WITH_LINE}
+    assert others == {"LoraLoad", "SessionAffinity"}
     assert {kind.__name__ for kind in ONLY_UNWELL} == {"HasRoom", "Healthy", "SlowStart"}
 
 
