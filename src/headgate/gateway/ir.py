@@ -212,6 +212,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
     """For people: name of the rule, where it has one."""
 
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """Where its requests are led; none where they are answered."""
+        return self.action.shares if isinstance(self.action, Forward) else ()
+
 
 class Filter(msgspec.Struct, frozen=True):
     """Base of what filter plugins read; each renders itself (`gateway/api.py`)."""

@@ -440,28 +440,25 @@ def _clusters_led_to(world: Store, dataplane: Dataplane) -> frozenset[str]:
     )
 
 
-def _relays_of_bucket(world: Store, dataplane: Dataplane, number: int) -> tuple[Json, ...]:
-    return tuple(
-        json
-        for route in routes_of(world, number)
-        if _is_attached(world, dataplane, route)
-        for each in world.get(planned, route).rules
-        for json in routes.relays(each.rule, settings(world))
-    )
-
-
-def _is_attached(world: Store, dataplane: Dataplane, route: Identity) -> bool:
+def _attached_rules(world: Store, dataplane: Dataplane, number: int) -> list[ir.Rule]:
+    """Rules of one part of all routes, of those that are on a table of the Envoy."""
     known = {each.name for each in world.get(tables, dataplane)}
-    return any(each.listener.table in known for each in world.get(attachments, route))
+    return [
+        each.rule
+        for route in routes_of(world, number)
+        if any(each.listener.table in known for each in world.get(attachments, route))
+        for each in world.get(planned, route).rules
+    ]
+
+
+def _relays_of_bucket(world: Store, dataplane: Dataplane, number: int) -> tuple[Json, ...]:
+    told = settings(world)
+    rules = _attached_rules(world, dataplane, number)
+    return tuple(json for each in rules for json in routes.relays(each, told))
 
 
 def _clusters_of_bucket(world: Store, dataplane: Dataplane, number: int) -> frozenset[str]:
-    rules = [
-        each.rule
-        for route in routes_of(world, number)
-        if _is_attached(world, dataplane, route)
-        for each in world.get(planned, route).rules
-    ]
+    rules = _attached_rules(world, dataplane, number)
     found = {backend.cluster for rule in rules for backend in backends_of(rule)}
     return frozenset(found | {names.RELAY for rule in rules if any_relayed(rule)})
 

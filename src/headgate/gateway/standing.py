@@ -93,7 +93,7 @@ class Standing:
         dataplane = world.get(dataplane_of, gateway)
         generation = world.get(generations, dataplane).get(identity)
         if self._taken.get(dataplane, {}).get(identity, -1) != generation:
-            return _pending(found)
+            return _unprogrammed(found, PENDING, _NOT_YET)
         if not self._closed:
             return found
         wrong = {
@@ -114,10 +114,10 @@ def _gateway_of(world: Store, identity: Identity) -> Identity | None:
     return gateway_of(found) if isinstance(found, ListenerSet) else None
 
 
-def _pending(found: _Programmable) -> _Programmable:
-    listeners = tuple(_listener(each, PENDING, _NOT_YET) for each in found.listeners)
+def _unprogrammed(found: _Programmable, reason: str, message: str) -> _Programmable:
+    listeners = tuple(_listener(each, reason, message) for each in found.listeners)
     return replace(
-        found, conditions=_not(found.conditions, "Programmed", PENDING, _NOT_YET), listeners=listeners
+        found, conditions=_not(found.conditions, "Programmed", reason, message), listeners=listeners
     )
 
 
@@ -141,9 +141,7 @@ def _listener(found: ListenerResult, reason: str, message: str) -> ListenerResul
 def _refused(found: AnyResult, why: str) -> AnyResult:
     match found:
         case GatewayResult() | ListenerSetResult():
-            listeners = tuple(_listener(each, REFUSED, why) for each in found.listeners)
-            conditions = _not(found.conditions, "Programmed", REFUSED, why)
-            return replace(found, conditions=conditions, listeners=listeners)
+            return _unprogrammed(found, REFUSED, why)
         case RouteResult():
             return replace(found, parents=_parents(found.parents, "UnsupportedValue", why))
         case PoolResult():

@@ -7,7 +7,7 @@ nobody else. Of those that no picker of ours saw it tells the controller.
 from headgate.gateway.envoy.bootstrap import XDS_CLUSTER
 from headgate.gateway.envoy.model_answers import MODEL_NOT_FOUND, UNREADABLE_BODY
 from headgate.gateway.envoy.names import OWN_PICKER, Json, duration, extension, grpc
-from headgate.gateway.envoy.replies import GAVE_UP, MISDIRECTED, PICKERS, PICKERS_OWN, replies
+from headgate.gateway.envoy.replies import GAVE_UP, MISDIRECTED, PICKERS, PICKERS_OWN, cel_filter, replies
 from headgate.gateway.reasons import INVALID_ROUTE, NO_BACKEND
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.headers import MODEL_NAME, OWN_NAMESPACE, REASON
@@ -32,7 +32,6 @@ TOLD_BYTES = 16 << 10
 
 OTHER = "other"
 
-_CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 _OURS = f"(!response.code_details.startsWith('via_upstream') || '{REASON}' in response.headers)"
 """Not a server's answer: those lose what only the gateway says."""
 UNDECIDED = (BAD_REQUEST, "too-large", "unknown-pool")
@@ -114,10 +113,9 @@ def teller() -> Json:
 def _errors(which: str) -> Json:
     """Answers with 4xx and 5xx for which the CEL expression *which* holds."""
     least = {"default_value": 400, "runtime_key": "headgate.least_error"}
-    cel = extension("envoy.access_loggers.extension_filters.cel", _CEL, expression=which)
     filters: list[Json] = [
         {"status_code_filter": {"comparison": {"op": "GE", "value": least}}},
         {"not_health_check_filter": {}},
-        {"extension_filter": cel},
+        cel_filter(which),
     ]
     return {"and_filter": {"filters": filters}}

@@ -6,7 +6,7 @@ listener: there the health check answers it first.
 
 from collections.abc import Iterable
 
-from headgate.gateway.envoy import listeners, names, routes
+from headgate.gateway.envoy import asking, listeners, names
 from headgate.gateway.envoy.names import Json, extension
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
@@ -43,7 +43,7 @@ def configuration(pools: Iterable[Pool]) -> Json:
 
 
 def _route(pool: Pool) -> Json:
-    asked = routes.ask(pool)
+    asked = asking.ask(pool)
     asked["overrides"]["failure_mode_allow"] = False
     wanted = {"name": headers.POOL, "string_match": {"exact": pool.key}}
     return {

@@ -17,6 +17,7 @@ from headgate.gateway.envoy import (
     second_chance,
     sessions,
 )
+from headgate.gateway.envoy.asking import BODYLESS_MODE, ask, picker_cluster
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, typed
 from headgate.gateway.envoy.replies import MISDIRECTED, error_body
@@ -26,43 +27,9 @@ from headgate.model.endpoints import Pool
 
 _HEADER_MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
 _BUFFER_PER_ROUTE = "envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
-_EXT_PROC_PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
 
 MODELS = "/v1/models"
 """Path of lists of models."""
-
-BUFFERED_MODE: Json = {
-    "request_header_mode": "SEND",
-    "request_body_mode": "BUFFERED",
-    "request_trailer_mode": "SKIP",
-    "response_header_mode": "SEND",
-    "response_body_mode": "STREAMED",
-    "response_trailer_mode": "SKIP",
-}
-"""Our own picker: with a buffered body, message timeout and fail-open really work."""
-
-UNCHANGED_MODE: Json = BUFFERED_MODE | {"response_header_mode": "SKIP"}
-"""The same for a pool that renames no model: its answers never need a change.
-
-While the picker looks at response headers, Envoy holds them back and can no longer retry: a server that died
-in that moment would cost the request.
-"""
-
-BODYLESS_MODE: Json = UNCHANGED_MODE | {"request_body_mode": "NONE", "response_body_mode": "NONE"}
-"""Our own picker asked about a connection that becomes a WebSocket."""
-
-DUPLEX_MODE: Json = {
-    "request_header_mode": "SEND",
-    "request_body_mode": "FULL_DUPLEX_STREAMED",
-    "request_trailer_mode": "SEND",
-    "response_header_mode": "SEND",
-    "response_body_mode": "FULL_DUPLEX_STREAMED",
-    "response_trailer_mode": "SEND",
-}
-"""What every conformant picker speaks."""
-
-LATE_MODE: Json = BUFFERED_MODE | {"request_body_mode": "STREAMED", "response_body_mode": "NONE"}
-"""A picker of the mode `streamed`."""
 
 
 def configuration(
@@ -95,18 +62,14 @@ def host(
 ) -> Json:
     """A virtual host without its routes; *who* may call it, None: anybody. *flow*: the FlowPolicy of its
     requests, where that of their route does not count."""
-    per_filter: Json = {} if who is None else access.per_route(who)
-    if flow is not None:
-        told = {"request_mutations": [{"append": header(headers.FLOW, flow)}]}
-        per_filter = {**per_filter, names.ROUTE_HEADERS: typed(_HEADER_MUTATION, mutations=told)}
-    more: Json = {"typed_per_filter_config": per_filter} if per_filter else {}
+    called = Effect() if who is None else Effect(per_filter=access.per_route(who))
     return {
         "name": domain,
         "domains": [domain],
         "request_body_buffer_limit": settings.body_limit_bytes,
         "include_request_attempt_count": True,
         "retry_policy": retries.of_pools(settings),
-        **more,
+        **_changes(called.then(_naming(flow))),
     }
 
 
@@ -157,7 +120,7 @@ def models(pools: Sequence[ir.PoolBackend], at: Position, settings: GatewaySetti
 def clusters_of(rule: ir.Rule) -> frozenset[str]:
     """Clusters that the route of a rule names, pickers' among them."""
     found: set[str] = set()
-    shares = rule.action.shares if isinstance(rule.action, ir.Forward) else ()
+    shares = rule.shares
     for each in (*rule.filters, *(one for share in shares for one in share.filters)):
         found.update(backend.cluster for backend in each.backends)
     for share in shares:
@@ -201,11 +164,13 @@ def relays(rule: ir.Rule, settings: GatewaySettings) -> tuple[Json, ...]:
 
     What is done once to a request, or to its answer, the gateway's own route does.
     """
+    if not isinstance(rule.action, ir.Forward):
+        return ()
     at, path = Position("http", 80), _path(rule.match)
     found: list[Json] = []
-    for share in rule.action.shares if isinstance(rule.action, ir.Forward) else ():
+    for share in rule.action.shares:
         if share.is_relayed:
-            assert isinstance(share.backend, ir.PoolBackend) and isinstance(rule.action, ir.Forward)
+            assert isinstance(share.backend, ir.PoolBackend)
             rewrites = _effect(rule.filters, at).then(_route_part(share, at)).action
             whole = replace(share, weight=1, filters=(), backend=replace(share.backend, fallback=None))
             timeouts = replace(rule.action.timeouts, request_s=None)
@@ -219,12 +184,14 @@ def relays(rule: ir.Rule, settings: GatewaySettings) -> tuple[Json, ...]:
 
 def _told(rule: ir.Rule, flow: str | None) -> Effect:
     """Our own picker, where the rule has one, is told the policy."""
-    shares = rule.action.shares if isinstance(rule.action, ir.Forward) else ()
-    backends = [backend for share in shares for backend in (share.backend, share.fallback)]
+    backends = [backend for share in rule.shares for backend in (share.backend, share.fallback)]
     ours = any(isinstance(each, ir.PoolBackend) and each.pool.picker is None for each in backends)
-    if flow is None or not ours:
-        return Effect()
-    return Effect(request_add=(header(headers.FLOW, flow),))
+    return _naming(flow if ours else None)
+
+
+def _naming(flow: str | None) -> Effect:
+    """Names the FlowPolicy of requests to our picker; None: there is none."""
+    return Effect() if flow is None else Effect(request_add=(header(headers.FLOW, flow),))
 
 
 def _mark(rule: str, share: ir.Share) -> str:
@@ -262,11 +229,6 @@ def _lists_apart(rule: ir.Rule) -> tuple[ir.Rule, ...]:
     )
     apart = replace(rule, match=lists, action=replace(action, shares=shares))
     return (apart,) if lists == wanted else (apart, rule)
-
-
-def picker_cluster(pool: Pool) -> str:
-    """The cluster of the pool's picker."""
-    return names.OWN_PICKER if pool.picker is None else names.picker(pool.picker.service)
 
 
 def match(wanted: ir.Match) -> Json:
@@ -480,34 +442,6 @@ def _decision(pool: Pool) -> str:
 
 def _metadata(namespace: str, key: str) -> str:
     return f"%DYNAMIC_METADATA({namespace}:{key})%"
-
-
-def ask(pool: Pool, mode: Json | None = None) -> Json:
-    """Switches the picker on for one weighted cluster; *mode* is by default the one that the pool needs.
-
-    With our own picker FailClose is the cluster's doing, which refuses what nobody picked: if ext_proc failed
-    the request instead, a picker that dies would also cut the answers that it is just looking at.
-    """
-    own = pool.picker is None
-    told = [{"key": headers.POOL, "value": pool.key}]
-    if own:
-        told.append({"key": headers.LEAN, "value": "1"})
-    return typed(
-        _EXT_PROC_PER_ROUTE,
-        overrides={
-            "grpc_service": names.grpc(picker_cluster(pool)),
-            "grpc_initial_metadata": told,
-            "failure_mode_allow": own or pool.failure_mode == "FailOpen",
-            "processing_mode": mode or _mode(pool),
-        },
-    )
-
-
-def _mode(pool: Pool) -> Json:
-    if pool.picker is not None:
-        return DUPLEX_MODE if pool.picker.body_mode == "full-duplex" else LATE_MODE
-    renamed = any(target.name != rule.model_name for rule in pool.models for target in rule.targets)
-    return BUFFERED_MODE if renamed else UNCHANGED_MODE
 
 
 def _changes(effect: Effect) -> Json:

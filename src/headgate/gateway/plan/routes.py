@@ -48,9 +48,7 @@ class PlannedRule(msgspec.Struct, frozen=True):
     @property
     def has_fallback(self) -> bool:
         """Requests may come to be led elsewhere."""
-        action = self.rule.action
-        shares = action.shares if isinstance(action, ir.Forward) else ()
-        return any(each.fallback is not None for each in shares)
+        return any(each.fallback is not None for each in self.rule.shares)
 
     @property
     def by_model(self) -> bool:
@@ -84,7 +82,7 @@ def clusters(world: Store, route: Identity) -> frozenset[ir.Backend]:
 
 def backends_of(rule: ir.Rule) -> tuple[ir.Backend, ...]:
     """Those that requests, or copies of them, go to."""
-    shares = rule.action.shares if isinstance(rule.action, ir.Forward) else ()
+    shares = rule.shares
     own = tuple(share.backend for share in shares if share.backend is not None)
     own += tuple(share.fallback for share in shares if share.fallback is not None)
     its_filters = (*rule.filters, *(each for share in shares for each in share.filters))
@@ -93,8 +91,7 @@ def backends_of(rule: ir.Rule) -> tuple[ir.Backend, ...]:
 
 def any_relayed(rule: ir.Rule) -> bool:
     """Whether some pool of it is reached by the relay."""
-    shares = rule.action.shares if isinstance(rule.action, ir.Forward) else ()
-    return any(each.is_relayed for each in shares)
+    return any(each.is_relayed for each in rule.shares)
 
 
 @cache
