@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from headgate.model.decisions import Candidate
 from headgate.picker.member import Member
 from headgate.picker.queue_guess import MOST_GUESSED
 from headgate.picker.settings import AdmissionSettings
@@ -78,4 +79,24 @@ def verdict(priority: int | None, saturated: float, wait_s: float, settings: Adm
         f"the pool is saturated ({saturated:.2f}; priority {priority} is refused from {bound:g}): "
         "all endpoints that may serve have too many waiting requests or too little free KV cache",
         max(1, min(30, round(wait_s))),
+    )
+
+
+def crowding(members: Iterable[Member], settings: AdmissionSettings, now: float) -> tuple[Candidate, ...]:
+    """Why the pool counts as saturated, endpoint by endpoint."""
+    return tuple([_crowded(member, settings, now) for member in members])
+
+
+def _crowded(member: Member, settings: AdmissionSettings, now: float) -> Candidate:
+    state = member.state
+    kv_used = None if state.load is None else state.load.kv_used
+    cache = "" if kv_used is None else f", KV cache {kv_used:.0%} used"
+    return Candidate(
+        endpoint=state.id,
+        name=state.name,
+        filtered_by="admission",
+        filter_reason=f"{member.waiting(settings):.0f} waiting{cache}",
+        in_flight=state.in_flight,
+        pending_tokens=state.pending_tokens,
+        metrics_age_s=None if state.scraped_at is None else now - state.scraped_at,
     )

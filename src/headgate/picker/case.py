@@ -16,6 +16,7 @@ class Case:
 
     __slots__ = (
         "arrived_at",
+        "bound",
         "ceiling",
         "holder",
         "kind",
@@ -41,6 +42,8 @@ class Case:
         """The name that engines know."""
         self.listed: frozenset[int] | None = None
         """As `Ask.listed`."""
+        self.bound: EndpointId | None = None
+        """Where its session was sent last; None: it names none, or nobody knows."""
         self.ceiling = inf
         """As `Ask.ceiling`."""
         self.holder: EndpointId | None = None

@@ -17,6 +17,7 @@ from headgate.picker.member import Member
 from headgate.picker.pace import KEPT_S, Pace, fast_fifth
 from headgate.picker.settings import MachineSettings
 from headgate.picker.tracked import Booking, Tracked
+from headgate.picker.view import EndpointView
 from headgate.scheduling.api import EndpointState
 from headgate.scheduling.prefix import DEFAULT_KV_TOKENS, BlockIndex, PrefixIndex, capacity_blocks
 
@@ -86,6 +87,12 @@ class Fleet:
     def find(self, endpoint: EndpointId) -> Member | None:
         """The member of that id, also one that is leaving."""
         return self.members.get(endpoint) or self.leaving.get(endpoint)
+
+    def may_serve(self, model: str | None, holder: EndpointId | None) -> frozenset[int] | None:
+        """Slots of the endpoints that may serve the model; None: nothing speaks against anyone. *holder*, if
+        it is a member, alone may."""
+        member = None if holder is None else self.members.get(holder)
+        return self.listings.may_serve(model) if member is None else frozenset((member.state.slot,))
 
     def left(self, member: Member) -> None:
         """A request of *member* ended: free it when it was the last of a leaving one."""
@@ -190,6 +197,11 @@ class Fleet:
     def restless(self) -> bool:
         """Something is under way that time alone may change."""
         return bool(self.concerns.awaiting or self.concerns.unwell)
+
+    def views(self, now: float) -> tuple[EndpointView, ...]:
+        """The members as they are at *now*, then those that leave; changes nothing."""
+        members = [self._view(member, False, now) for member in self.members.values()]
+        return (*members, *[self._view(member, True, now) for member in self.leaving.values()])
 
     def check(self) -> None:
         """Assert the invariants of every member and of the index."""
@@ -302,3 +314,27 @@ class Fleet:
         for member in self.members.values():
             found.update(card.id for card in member.models if card.parent is not None)
         self.adapters = found
+
+    def _view(self, member: Member, leaving: bool, now: float) -> EndpointView:
+        state, health = member.state, member.health
+        stale = state.scraped_at is None or now - state.scraped_at > self._settings.stale_s
+        return EndpointView(
+            endpoint=state.id,
+            name=state.name,
+            condition=health.condition,
+            reason=health.severity(now)[1] or self.doubts.about(state.slot, now),
+            leaving=leaving,
+            in_flight=state.in_flight,
+            pending_tokens=state.pending_tokens,
+            context_tokens=state.context_tokens,
+            extra_requests=state.extra_requests,
+            load=None if stale else state.load,
+            scrape_age_s=None if state.scraped_at is None else now - state.scraped_at,
+            scrape_error=member.correction.error,
+            models_error=member.models_error,
+            prefix_blocks=self.index.blocks(state.slot),
+            prefix_fill=state.fill,
+            ramp=health.ramp(now),
+            pace=state.pace,
+            models=tuple(card.id for card in member.models),
+        )

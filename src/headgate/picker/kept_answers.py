@@ -7,7 +7,7 @@ from headgate.picker.events import RequestEnded
 from headgate.picker.fleet import Fleet
 from headgate.picker.tracked import Tracked
 from headgate.scheduling.api import DOWN
-from headgate.scheduling.filters.subset_hint import addresses
+from headgate.scheduling.filters.subset_hint import addresses, is_among
 
 
 class KeptAnswers:
@@ -48,8 +48,7 @@ class KeptAnswers:
             case.prior = "unknown"
             return
         member, subset = self._fleet.members.get(home), case.request.subset
-        allowed = None if subset is None else addresses(subset)
-        if member is None or not (allowed is None or home in allowed or member.state.endpoint.ip in allowed):
+        if member is None or (subset is not None and not is_among(member.state, addresses(subset))):
             case.prior = "gone"
         elif member.state.severity >= DOWN:
             case.prior = "down"

@@ -15,7 +15,7 @@ from headgate.model.randomness import Rng
 from headgate.model.requests import BLOCK_BYTES, LOST_POOL, LOST_TOO_LONG, InferenceRequest
 from headgate.picker import events, targets
 from headgate.picker.actions import Action, ListModels, Reason, Reject, Relist, Route, WakeAt
-from headgate.picker.admission import GO, Go, Refuse, goes_anyway, saturation, verdict
+from headgate.picker.admission import GO, Go, Refuse, crowding, goes_anyway, saturation, verdict
 from headgate.picker.bindings import Bindings
 from headgate.picker.case import Case
 from headgate.picker.choice import Choice
@@ -24,10 +24,9 @@ from headgate.picker.headroom import LEARNED
 from headgate.picker.health import Condition
 from headgate.picker.kept_answers import KeptAnswers
 from headgate.picker.ledger import Ledger
-from headgate.picker.member import Member
 from headgate.picker.settings import MachineSettings
 from headgate.picker.tracked import Booking, Tracked
-from headgate.picker.view import EndpointView, PoolView
+from headgate.picker.view import PoolView
 from headgate.picker.waiting import Waiting
 from headgate.scheduling.api import DOWN, SUSPECT, Ask, Profile
 from headgate.scheduling.costs import prefill_s, step_s, ttft_s
@@ -146,12 +145,10 @@ class PoolMachine:
     def view(self, now: float) -> PoolView:
         """The pool as the machine sees it at *now*; changes nothing."""
         fleet, ledger = self._fleet, self._ledger
-        members = [(member, False) for member in fleet.members.values()]
-        members += [(member, True) for member in fleet.leaving.values()]
         return PoolView(
             pool=self.pool.key,
             policy=self._scheduler.profile.name,
-            endpoints=tuple(self._endpoint_view(member, leaving, now) for member, leaving in members),
+            endpoints=fleet.views(now),
             saturation=saturation(fleet.members.values(), self._settings.admission),
             queue=None if self._waiting is None else self._waiting.control.view(now),
             in_flight=len(ledger.requests),
@@ -266,7 +263,7 @@ class PoolMachine:
         case.who = targets.fairness_id(self.pool, request)
         if self.pool.has_fallback and self._fleet.members and not waiting.room(case):
             message = "every endpoint of the pool that may serve the request has its fill"
-            return self._reject(case, 429, "saturated", message, 1, self._crowding(now))
+            return self._saturated(case, message, 1)
         averages = self._ledger.estimator.of(target)
         tokens = averages.prompt_tokens(request) + averages.output_tokens(request)
         within_s = None if self._fleet.members else self._settings.hold_empty_s
@@ -297,10 +294,7 @@ class PoolMachine:
         target = case.model
         if case.request.prior is not None:
             self._kept.find(case, case.request.prior)
-            if case.holder is not None:
-                case.listed = frozenset((self._fleet.members[case.holder].state.slot,))
-                return None
-        case.listed = self._fleet.listings.may_serve(target)
+        case.listed = self._fleet.may_serve(target, case.holder)
         if case.listed is not None and not case.listed:
             self._relist = True
             message = f"no endpoint of this pool serves the model {target!r}"
@@ -359,8 +353,8 @@ class PoolMachine:
         holder = None if case.holder is None else fleet.members[case.holder].state.slot
         doubtful = fleet.doubts.of(case.kind, case.now)
         well = not fleet.concerns.unwell and not fleet.concerns.full and case.ceiling == inf
-        bound = None if request.session is None else self._sessions.get(request.session, case.now)
-        home = None if bound is None else fleet.members.get(bound)
+        case.bound = None if request.session is None else self._sessions.get(request.session, case.now)
+        home = None if case.bound is None else fleet.members.get(case.bound)
         session_slot = None if home is None else home.state.slot
         ask = Ask(
             request,
@@ -378,8 +372,7 @@ class PoolMachine:
             session_slot,
         )
         if self._waiting is None and isinstance(refusal := self._admit(case.priority, ask), Refuse):
-            message, retry_after_s = refusal.message, refusal.retry_after_s
-            return self._reject(case, 429, "saturated", message, retry_after_s, self._crowding(case.now))
+            return self._saturated(case, refusal.message, refusal.retry_after_s)
         placement = self._scheduler.schedule(ask, fleet.states)
         if not placement.order:
             message = f"no endpoint of the pool {self.pool.key} is in the request's subset"
@@ -436,8 +429,7 @@ class PoolMachine:
         )
         session: SessionResult | None = None
         if request.session is not None:
-            bound = self._sessions.get(request.session, now)
-            session = "new" if bound is None else "kept" if bound == state.id else "moved"
+            session = "new" if case.bound is None else "kept" if case.bound == state.id else "moved"
             self._sessions.put(request.session, state.id, now)
         choice = Choice(
             request.id,
@@ -464,6 +456,10 @@ class PoolMachine:
         if blocks and not ask.matched:
             state.cold_turn = self._decided
         return Route(stream, choice.chosen, choice.target_model, choice)
+
+    def _saturated(self, case: Case, message: str, retry_after_s: int) -> Reject:
+        why = crowding(self._fleet.members.values(), self._settings.admission, case.now)
+        return self._reject(case, 429, "saturated", message, retry_after_s, why)
 
     def _no_endpoints(self, case: Case, message: str, candidates: tuple[Candidate, ...]) -> Reject:
         wait_s = self._settings.no_endpoints_retry_s
@@ -496,45 +492,3 @@ class PoolMachine:
             refused=reason,
         )
         return Reject(case.stream, status, reason, message, retry_after_s, decision)
-
-    def _crowding(self, now: float) -> tuple[Candidate, ...]:
-        """Why the pool counts as saturated, endpoint by endpoint."""
-        return tuple(self._crowded(member, now) for member in self._fleet.members.values())
-
-    def _crowded(self, member: Member, now: float) -> Candidate:
-        state = member.state
-        kv_used = None if state.load is None else state.load.kv_used
-        cache = "" if kv_used is None else f", KV cache {kv_used:.0%} used"
-        return Candidate(
-            endpoint=state.id,
-            name=state.name,
-            filtered_by="admission",
-            filter_reason=f"{member.waiting(self._settings.admission):.0f} waiting{cache}",
-            in_flight=state.in_flight,
-            pending_tokens=state.pending_tokens,
-            metrics_age_s=None if state.scraped_at is None else now - state.scraped_at,
-        )
-
-    def _endpoint_view(self, member: Member, leaving: bool, now: float) -> EndpointView:
-        state, health = member.state, member.health
-        stale = state.scraped_at is None or now - state.scraped_at > self._settings.stale_s
-        return EndpointView(
-            endpoint=state.id,
-            name=state.name,
-            condition=health.condition,
-            reason=health.severity(now)[1] or self._fleet.doubts.about(state.slot, now),
-            leaving=leaving,
-            in_flight=state.in_flight,
-            pending_tokens=state.pending_tokens,
-            context_tokens=state.context_tokens,
-            extra_requests=state.extra_requests,
-            load=None if stale else state.load,
-            scrape_age_s=None if state.scraped_at is None else now - state.scraped_at,
-            scrape_error=member.correction.error,
-            models_error=member.models_error,
-            prefix_blocks=self._fleet.index.blocks(state.slot),
-            prefix_fill=state.fill,
-            ramp=health.ramp(now),
-            pace=state.pace,
-            models=tuple(card.id for card in member.models),
-        )

@@ -112,10 +112,9 @@ def target(pool: Pool, request: InferenceRequest, rng: Rng) -> str | Nameless | 
 
 def policies(pool: Pool, request: InferenceRequest) -> Sequence[FlowRules]:
     """The FlowPolicies that say who the request counts as: of its route or listener, then of the pool."""
-    found = [] if pool.flow is None else [pool.flow]
-    if request.flow_policy is not None and request.flow_policy in pool.flows_of_routes:
-        found.insert(0, pool.flows_of_routes[request.flow_policy])
-    return found
+    own = () if pool.flow is None else (pool.flow,)
+    of_route = None if request.flow_policy is None else pool.flows_of_routes.get(request.flow_policy)
+    return own if of_route is None else (of_route, *own)
 
 
 def trusted(pool: Pool, request: InferenceRequest, otherwise: frozenset[str]) -> frozenset[str]:

@@ -14,7 +14,7 @@ from headgate.picker.case import Case
 from headgate.picker.fleet import Fleet
 from headgate.picker.policy import with_rules
 from headgate.scheduling.api import DOWN
-from headgate.scheduling.filters.subset_hint import addresses
+from headgate.scheduling.filters.subset_hint import addresses, is_among
 
 NOBODY = "-"
 """Fairness id of requests that tell neither one nor a model."""
@@ -148,11 +148,7 @@ class Waiting:
     def _regrouped(self, ticket: Ticket) -> Hashable:
         case = ticket.cargo
         assert isinstance(case, Case)
-        holder = None if case.holder is None else self._fleet.members.get(case.holder)
-        if holder is None:
-            case.listed = self._fleet.listings.may_serve(case.model)
-        else:
-            case.listed = frozenset((holder.state.slot,))
+        case.listed = self._fleet.may_serve(case.model, case.holder)
         case.ceiling = self._ceiling(case.priority or 0)
         return self._kind(case)
 
@@ -172,7 +168,7 @@ class Waiting:
             state = member.state
             if state.severity > best or (listed is not None and state.slot not in listed):
                 continue
-            if allowed is not None and state.id not in allowed and state.endpoint.ip not in allowed:
+            if allowed is not None and not is_among(state, allowed):
                 continue
             if state.severity < best:
                 best, found = state.severity, False

@@ -1,6 +1,6 @@
 """The endpoint picker protocol's subset hint: the data plane may say who is allowed to serve."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 from headgate.scheduling.api import Ask, EndpointState, Filter
@@ -19,13 +19,18 @@ class SubsetHint(Filter, frozen=True):
         return {
             position: "not in the subset hint"
             for position, state in enumerate(endpoints)
-            if state.id not in allowed and state.endpoint.ip not in allowed
+            if not is_among(state, allowed)
         }
 
 
 def addresses(subset: Sequence[str]) -> frozenset[str]:
     """What a hint allows: `ip:port`, or the bare `ip` of all ports."""
     return frozenset([_address(entry.strip()) for entry in subset])
+
+
+def is_among(state: EndpointState, allowed: Collection[str]) -> bool:
+    """Whether *allowed*, as `addresses` says it, names the endpoint."""
+    return state.id in allowed or state.endpoint.ip in allowed
 
 
 def _address(entry: str) -> str:
