@@ -7,6 +7,8 @@ import ipaddress
 import re
 from collections.abc import Callable
 
+import msgspec
+
 from headgate.manifests import route_rules
 from headgate.manifests.route_rules import Broken
 from headgate.model.meta import GATEWAY_GROUP, KubeObject
@@ -23,7 +25,6 @@ from headgate.model.objects import (
     ModelServer,
     PortTls,
 )
-from headgate.model.objects.flow import FlowPolicySpec, FlowTarget
 
 
 def broken_rules(each: KubeObject) -> list[tuple[str, str]]:
@@ -152,7 +153,7 @@ def _access(policy: AccessPolicy) -> Broken:
             yield f"spec.targetRefs[{index}].sectionName", "only Gateways and ListenerSets have listeners"
 
 
-_NO_FLOW = FlowPolicySpec(target_refs=(FlowTarget("-"),))
+_OF_POOLS = ("detector", "flows", "default_flow", "bands", "default_band")
 
 
 def _flow(policy: FlowPolicy) -> Broken:
@@ -163,10 +164,9 @@ def _flow(policy: FlowPolicy) -> Broken:
         if ref.section_name is not None and ref.is_pool:
             yield f"spec.targetRefs[{index}].sectionName", "an InferencePool has no sections"
     if not any(ref.is_pool for ref in spec.target_refs):
-        for field in ("detector", "flows", "defaultFlow", "bands", "defaultBand"):
-            name = "".join(f"_{each.lower()}" if each.isupper() else each for each in field)
-            if getattr(spec, name) != getattr(_NO_FLOW, name):
-                yield f"spec.{field}", "it counts for pools: add one to targetRefs, or remove it"
+        for part in msgspec.structs.fields(spec):
+            if part.name in _OF_POOLS and getattr(spec, part.name) != part.default:
+                yield f"spec.{part.encode_name}", "it counts for pools: add one to targetRefs, or remove it"
     lists = (
         ("clients", "name", [each.name for each in spec.clients]),
         ("flows", "id", [each.id for each in spec.flows]),

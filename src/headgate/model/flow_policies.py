@@ -16,6 +16,7 @@ from headgate.model.objects import (
     ListenerSet,
 )
 from headgate.model.objects.flow import FlowTarget
+from headgate.model.policies import oldest
 from headgate.model.problems import Place, Problem
 from headgate.model.store import Store
 
@@ -67,15 +68,8 @@ def rules(world: Store, identity: Identity) -> FlowRules:
 
 
 def chosen(world: Store, kind: str, namespace: str, name: str, section: str | None) -> Identity | None:
-    """The oldest policy for an object, or for one of its sections; of two equally old ones the first name."""
-    found = []
-    for identity in world.indexed("policy", (FlowPolicy.KIND, kind, namespace, name)):
-        policy = world.any_object(identity)
-        assert isinstance(policy, FlowPolicy)
-        refs = policy.spec.target_refs
-        if any((ref.kind, ref.name, ref.section_name) == (kind, name, section) for ref in refs):
-            found.append((policy.age_key, identity))
-    return min(found)[1] if found else None
+    """The policy that counts for an object, or for one of its sections."""
+    return oldest(world, FlowPolicy, kind, namespace, name, section)
 
 
 def problems_of(world: Store, policy: FlowPolicy) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from headgate.gateway import ir
-from headgate.model import absent
+from headgate.model import absent, policies
 from headgate.model.api_keys import Clients
 from headgate.model.meta import Identity
 from headgate.model.objects import AccessPolicy, ApiKeyClients, ConfigMap, JwtClients, Secret
@@ -33,8 +33,7 @@ class Read(msgspec.Struct, frozen=True):
 
 def of_listener(world: Store, gateway: Identity, owner: Identity, name: str) -> ir.Access | None:
     """What holds for the requests of a listener, written in *owner*; None: anybody may call."""
-    targets = ((owner, name), (owner, None), (gateway, None))
-    for target, section in targets:
+    for target, section in policies.of_listener(gateway, owner, name):
         policy = world.get(chosen, target, section)
         if policy is not None:
             return world.get(read, policy).access
@@ -52,20 +51,7 @@ def of_route(world: Store, route: Identity) -> ir.Access | None:
 
 def chosen(world: Store, target: Identity, section: str | None) -> Identity | None:
     """The oldest policy for an object, or for one of its listeners."""
-    found: list[tuple[tuple[str, str, str], Identity]] = []
-    for identity in world.indexed("policy", (AccessPolicy.KIND, target.kind, target.namespace, target.name)):
-        policy = world.any_object(identity)
-        assert isinstance(policy, AccessPolicy)
-        if any(
-            _means(each.kind, each.name, each.section_name, target, section)
-            for each in policy.spec.target_refs
-        ):
-            found.append((policy.age_key, identity))
-    return min(found)[1] if found else None
-
-
-def _means(kind: str, name: str, wanted: str | None, target: Identity, section: str | None) -> bool:
-    return (kind, name, wanted) == (target.kind, target.name, section)
+    return policies.oldest(world, AccessPolicy, target.kind, target.namespace, target.name, section)
 
 
 def token_policies(world: Store) -> tuple[tuple[str, ir.Tokens], ...]:

@@ -8,6 +8,7 @@ from headgate.model import absent
 from headgate.model.api_keys import ApiKey, read_secret
 from headgate.model.meta import Identity
 from headgate.model.objects import BackendAuthPolicy, Secret
+from headgate.model.policies import oldest
 from headgate.model.problems import Place, Problem
 from headgate.model.store import Store
 
@@ -27,12 +28,7 @@ def of(world: Store, kind: str, namespace: str, name: str) -> ApiKey | None:
 
 def chosen(world: Store, kind: str, namespace: str, name: str) -> Identity | None:
     """The oldest policy for a backend."""
-    found = []
-    for identity in world.indexed("policy", (BackendAuthPolicy.KIND, kind, namespace, name)):
-        policy = world.any_object(identity)
-        assert isinstance(policy, BackendAuthPolicy)
-        found.append((policy.age_key, identity))
-    return min(found)[1] if found else None
+    return oldest(world, BackendAuthPolicy, kind, namespace, name)
 
 
 def read(world: Store, policy: Identity) -> ApiKey | Wrong:

@@ -1,5 +1,8 @@
 """Which FlowPolicy counts for the requests of a rule or of a listener, besides that of their pool."""
 
+from collections.abc import Iterable
+
+from headgate.model import policies
 from headgate.model.flow_policies import chosen, name_of
 from headgate.model.meta import Identity
 from headgate.model.store import Store
@@ -13,10 +16,10 @@ def of_rule(world: Store, route: Identity, rule: str | None) -> str | None:
 
 def of_listener(world: Store, gateway: Identity, owner: Identity, name: str) -> str | None:
     """The same for a listener that is written in *owner*: its own, else *owner*'s, else the Gateway's."""
-    return _first(world, [(owner, name), (owner, None), (gateway, None)])
+    return _first(world, policies.of_listener(gateway, owner, name))
 
 
-def _first(world: Store, targets: list[tuple[Identity, str | None]]) -> str | None:
+def _first(world: Store, targets: Iterable[tuple[Identity, str | None]]) -> str | None:
     for target, section in targets:
         found = world.get(chosen, target.kind, target.namespace, target.name, section)
         if found is not None:
