@@ -32,3 +32,8 @@ class Client:
                 raise TimeoutError(f"{host}{path} is not answered")
             time.sleep(POLL_S)
         return (time.monotonic() - start) * 1000
+
+
+def worst(took: list[float]) -> float:
+    """The 99th percentile."""
+    return sorted(took)[int(len(took) * 0.99)]

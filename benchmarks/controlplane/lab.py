@@ -26,7 +26,7 @@ from tests.lab import cluster as there
 from tests.live.harness.processes import HEADGATE, Child, eventually
 
 from benchmarks.controlplane import objects
-from benchmarks.controlplane.client import Client
+from benchmarks.controlplane.client import Client, worst
 from benchmarks.controlplane.controller import cpu_s, resident_mib
 from headgate.io.kube.client import ApiError, Collection, KubeClient
 from headgate.io.kube.config import read_kubeconfig
@@ -276,11 +276,6 @@ async def measure(routes: int, samples: int, changes: int) -> dict[str, dict[str
             for each in watching:
                 each.cancel()
     return found
-
-
-def worst(took: list[float]) -> float:
-    """The 99th percentile."""
-    return sorted(took)[int(len(took) * 0.99)]
 
 
 def table(found: dict[str, dict[str, float]]) -> Table:

@@ -77,12 +77,7 @@ class Certificates:
         """Let the Secret of an Envoy be there and fresh. Raises ApiError."""
         authority = self._authority
         assert authority is not None, "started before"
-        try:
-            there = from_secret(await self._client.get(SECRETS.path(namespace, wanted.certificate)))
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            there = None
+        there = from_secret(await self._client.find(SECRETS.path(namespace, wanted.certificate)))
         now = _now()
         if there is not None and is_fresh(there, now) and is_of(there, authority, dataplane):
             return
@@ -98,12 +93,7 @@ class Certificates:
 
     async def _look(self, *, lead: bool) -> None:
         path = SECRETS.path(self._namespace, self._secret)
-        raw: Any = None
-        try:
-            raw = await self._client.get(path)
-        except ApiError as error:
-            if error.status != 404 or not lead:
-                raise
+        raw = await (self._client.find(path) if lead else self._client.get(path))
         now = _now()
         found = from_secret(raw)
         if lead and (found is None or not is_fresh(found, now)):

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from headgate.app.picker.decision_log import DecisionLog
 from headgate.io.unix import private_socket
-from headgate.io.web.admin import LOOPBACK_NAMES, loopback_names_only
+from headgate.io.web.admin import is_loopback, loopback_names_only
 from headgate.io.web.metrics import PickerMetrics, resident_bytes
 from headgate.model.ids import RequestId
 from headgate.model.printable import printable_json
@@ -105,8 +105,7 @@ def metrics_app(metrics: PickerMetrics, host: str) -> web.Application:
             headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 
-    guarded = host == "::1" or host in LOOPBACK_NAMES
-    app = web.Application(middlewares=[loopback_names_only] if guarded else [])
+    app = web.Application(middlewares=[loopback_names_only] if is_loopback(host) else [])
     app.add_routes([web.get("/metrics", page)])
     return app
 

@@ -27,9 +27,6 @@ from headgate.cli.options import (
 app = typer.Typer(add_completion=False)
 
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
 class Policy(StrEnum):
     """Routing policies by name."""
 
@@ -340,6 +337,7 @@ def picker(
     from headgate.io.kube.config import ConfigError
     from headgate.io.sources.urls import BadUrlError
     from headgate.io.terminal.say import say
+    from headgate.io.web.admin import is_loopback
     from headgate.model.forbidden import Own, refusal
     from headgate.model.ids import EndpointId, pool_key
     from headgate.picker.settings import MachineSettings
@@ -385,7 +383,7 @@ def picker(
     if metrics_endpoint_auth is None:
         metrics_endpoint_auth = in_pod and not metrics_host
     if metrics_endpoint_auth and access is None:
-        if not metrics_host or metrics_host in LOOPBACK:
+        if not metrics_host or is_loopback(metrics_host):
             metrics_endpoint_auth = False
         else:
             raise typer.BadParameter("--metrics-endpoint-auth asks a cluster, and none is followed")
@@ -397,7 +395,7 @@ def picker(
     own_log = logging.getLogger("headgate.picker")
     for line, lost in notices(_given(context)):
         own_log.log(logging.WARNING if lost else logging.INFO, "%s", line)
-    if not (metrics_endpoint_auth or metrics_client_ca_file or metrics_host in LOOPBACK or metrics_port < 0):
+    if not (metrics_endpoint_auth or metrics_client_ca_file or is_loopback(metrics_host) or metrics_port < 0):
         own_log.warning(
             "metrics are open to whoever reaches port %d on %s: --metrics-endpoint-auth asks for tokens of "
             "the cluster, --metrics-client-ca-file for certificates",

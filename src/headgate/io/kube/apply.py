@@ -114,12 +114,7 @@ class Applier:
     async def _leave_replicas(self, made: Json, path: str) -> None:
         """An autoscaler says how many from now on. Without another owner of the number that was applied
         before, the server would take it away with us, and a Deployment without one has one Pod."""
-        try:
-            found = await self._client.get(path)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            return
+        found = await self._client.find(path)
         if _owns_replicas(found):
             told = {"replicas": found["spec"]["replicas"]}
             meta = {each: made["metadata"][each] for each in ("name", "namespace")}
@@ -127,13 +122,8 @@ class Applier:
             await self._client.patch(path, kept, "apply", manager=HANDOVER)
 
     async def _refuse_others(self, made: Json, path: str) -> None:
-        try:
-            found = await self._client.get(path)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            return
-        if not _is_ours(found):
+        found = await self._client.find(path)
+        if found is not None and not _is_ours(found):
             meta = made["metadata"]
             raise ApiError(
                 0,

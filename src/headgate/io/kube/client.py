@@ -119,6 +119,15 @@ class KubeClient:
         """What is there, JSON. Raises ApiError."""
         return await self._ask("GET", path, params, accept=accept)
 
+    async def find(self, path: str) -> Any:
+        """What is there, JSON; None: nothing is. Raises ApiError."""
+        try:
+            return await self.get(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return None
+
     async def create(self, path: str, body: Json) -> Any:
         """POST an object to its collection. Raises ApiError."""
         return await self._ask("POST", path, None, msgspec.json.encode(body), "application/json")

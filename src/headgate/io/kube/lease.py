@@ -99,11 +99,8 @@ class Election:
 
     async def _try(self, now: float) -> bool:
         path = LEASES.path(self._namespace, self._name)
-        try:
-            found = await self._client.get(path)
-        except ApiError as error:
-            if error.status != 404:
-                raise
+        found = await self._client.find(path)
+        if found is None:
             return await self._written(self._client.create(LEASES.path(self._namespace), self._lease({})))
         spec = found.get("spec") if isinstance(found, Mapping) else None
         spec = spec if isinstance(spec, Mapping) else {}

@@ -176,12 +176,7 @@ class Reflector:
     async def _found(self) -> Collection:
         """The best version that the server has. Raises ApiError, 404 when it has none."""
         for each in self.followed.collections():
-            try:
-                listed = await self._client.get(each.root)
-            except ApiError as error:
-                if error.status != 404:
-                    raise
-                continue
+            listed = await self._client.find(each.root)
             resources = listed.get("resources") if isinstance(listed, Mapping) else None
             names = {one.get("name") for one in resources or () if isinstance(one, Mapping)}
             if each.plural in names:

@@ -230,10 +230,10 @@ class KubeSource:
         self._kept.put(identity, found)
 
     def _note_needs(self, identity: Identity, found: KubeObject | None) -> None:
-        before = self._needing.pop(identity, None)
-        if found is not None and any(_needs(found)):
+        before, now = _needs(self._needing.pop(identity, None)), _needs(found)
+        if found is not None and any(now):
             self._needing[identity] = found
-        if _needs(before) != _needs(found):
+        if before != now:
             self._needs_changed = True
 
     def _all_problems(self) -> Iterator[Problem]:

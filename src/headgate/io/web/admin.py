@@ -20,6 +20,11 @@ MAX_REPLY_BYTES = 32 << 20
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
+def is_loopback(host: str) -> bool:
+    """Whether *host*, as an option names it, is this machine's own."""
+    return host == "::1" or host in LOOPBACK_NAMES
+
+
 class Reply(msgspec.Struct, frozen=True):
     """An answer: a status and a document, JSON unless said otherwise."""
 

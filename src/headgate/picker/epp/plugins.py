@@ -93,6 +93,13 @@ _APPROXIMATE: dict[str, Kind] = {
     "maxPrefixTokensToMatch": "count",
     "lruCapacityPerServer": "count",
 }
+_TOKENIZER: dict[str, Kind] = {
+    "estimate": "map",
+    "vllm": "map",
+    "udsTokenizerConfig": "map",
+    "modelName": "text",
+    "tokenizersPoolConfig": "map",
+}
 _STALE: dict[str, Kind] = {"metricsStalenessThreshold": "duration", "headroom": "number"}
 
 PLUGINS: Mapping[str, Plugin] = MappingProxyType(
@@ -306,14 +313,10 @@ PLUGINS: Mapping[str, Plugin] = MappingProxyType(
         "passthrough-parser": _one("parser", "built in", "what is not known passes unread"),
         # data
         "token-producer": _one(
-            "data", "built in", "tokens are estimated from the text and learned from answers",
-            estimate="map", vllm="map", udsTokenizerConfig="map", modelName="text",
-            tokenizersPoolConfig="map",
+            "data", "built in", "tokens are estimated from the text and learned from answers", **_TOKENIZER
         ),
         "tokenizer": _one(
-            "data", "built in", "tokens are estimated from the text and learned from answers",
-            estimate="map", vllm="map", udsTokenizerConfig="map", modelName="text",
-            tokenizersPoolConfig="map",
+            "data", "built in", "tokens are estimated from the text and learned from answers", **_TOKENIZER
         ),
         "approx-prefix-cache-producer": _one("data", "built in", _PREFIX, **_APPROXIMATE),
         "precise-prefix-cache-producer": _one("data", "left out", _NO_EVENTS, **_KV),
