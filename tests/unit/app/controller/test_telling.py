@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -95,20 +95,28 @@ class Lab:
 
 
 @asynccontextmanager
-async def lab(*, followed: bool) -> AsyncIterator[Lab]:
-    source, told = ScriptedSource(), list[Update]()
-    controller = Controller(source, GatewaySettings(), updated=told.append if followed else None)
-    port = await controller.xds.start("127.0.0.1", 0)
-    peer = Peer(port)
-    tasks = [asyncio.ensure_future(each) for each in (controller.run(), peer.run())]
+async def running(
+    controller: Controller, peer: Peer, its_part: Coroutine[Any, Any, None]
+) -> AsyncIterator[None]:
+    tasks = [asyncio.ensure_future(each) for each in (controller.run(), its_part)]
     try:
-        yield Lab(source, controller, peer, told)
+        yield
     finally:
         for each in tasks:
             each.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await peer.client.close()
         await controller.xds.stop()
+
+
+@asynccontextmanager
+async def lab(*, followed: bool) -> AsyncIterator[Lab]:
+    source, told = ScriptedSource(), list[Update]()
+    controller = Controller(source, GatewaySettings(), updated=told.append if followed else None)
+    port = await controller.xds.start("127.0.0.1", 0)
+    peer = Peer(port)
+    async with running(controller, peer, peer.run()):
+        yield Lab(source, controller, peer, told)
 
 
 def programmed(status: Any) -> tuple[str, str, int]:
@@ -232,21 +240,14 @@ async def test_a_gateway_alone_in_its_cluster_that_is_to_blame_among_others() ->
         route("r", "one"),
         *service("one", 1),
     ]
-    tasks = [asyncio.ensure_future(each) for each in (controller.run(), peer.comes_back())]
 
     def blamed() -> list[str]:
         found = controller.status()["problems"]
         return [each["place"]["object"] for each in found if each["reason"] == "RefusedByEnvoy"]
 
-    try:
+    async with running(controller, peer, peer.comes_back()):
         source.queue.put_nowait(manifest.decoded(gateway(1, HTTP, OTHER), *others))
         await until(lambda: blamed() == ["Gateway default/gate"])
         source.queue.put_nowait(manifest.decoded(gateway(2, HTTP), *others))
         await until(lambda: controller.status()["settled"] and not blamed())
         assert controller.status()["summary"]["listeners"]
-    finally:
-        for each in tasks:
-            each.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await peer.client.close()
-        await controller.xds.stop()

@@ -27,6 +27,12 @@ def service(port: int = 80, **labels: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": [{"port": port}]}}
 
 
+def of_somebody_else(number: int) -> dict[str, Any]:
+    found = service(number)
+    del found["metadata"]["labels"]
+    return found
+
+
 @pytest.fixture
 async def lab(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[ApiServer, Applier]]:
     monkeypatch.setattr(module, "wait_s", lambda *_: 0.01)
@@ -67,8 +73,7 @@ async def test_an_object_that_another_made_is_left_alone_and_named(
     lab: tuple[ApiServer, Applier], caplog: pytest.LogCaptureFixture
 ) -> None:
     api, applier = lab
-    foreign = service(9999)
-    del foreign["metadata"]["labels"]
+    foreign = of_somebody_else(9999)
     api.put(foreign)
     applier.lead(True)
     applier.want(OWNER, Owned("default", "gate-headgate", (service(80),)))
@@ -94,12 +99,10 @@ async def test_what_others_made_may_be_added_to_and_stays_when_nothing_is_added(
     lab: tuple[ApiServer, Applier],
 ) -> None:
     api, applier = lab
-    foreign = service(9999)
-    del foreign["metadata"]["labels"]
+    foreign = of_somebody_else(9999)
     api.put(foreign)
     applier.lead(True)
-    added = service(8080)
-    del added["metadata"]["labels"]
+    added = of_somebody_else(8080)
     applier.want(OWNER, Owned("default", "gate-headgate", (added,), shared=True))
     await until(lambda: port(api) == 8080)
     applier.want(OWNER, Owned("default", "gate-headgate", (), shared=True))
