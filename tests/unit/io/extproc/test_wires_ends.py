@@ -90,7 +90,7 @@ async def test_a_stream_broken_off_anywhere(wire: str, hold: bool, how: str, lea
             for stream, data in zip(streams, sent, strict=True):
                 if stream not in peer.ended:
                     peer.send_raw(stream, data)
-            while settled and peer.listen_for(0.05):
+            while settled and (peer.listen_for(0.05) or not machine.streams()):
                 pass
             left = [stream for stream in streams if stream not in peer.ended]
             if how == "reset":
