@@ -99,10 +99,12 @@ def _who(decision: Decision, outcome: Outcome) -> tuple[str, ...]:
     first = decision.chosen[0] if decision.chosen else None
     served, trouble = outcome.served, outcome.trouble
     hung = trouble is not None and trouble.startswith("suspect")
-    gave_up = (outcome.details or "").startswith(_GAVE_UP)
+    details = outcome.details or ""
+    gave_up = details.startswith(_GAVE_UP)
+    unanswered = gave_up or details.startswith((_UNREACHED, _BEFORE))
     found = []
     if first is not None and served is not None and served != first:
-        if gave_up:
+        if unanswered:
             how = "hung" if hung else "did not answer"
             found.append(f"{first} {how}{f' ({trouble})' if trouble else ''}, nor did {served} answer")
         elif hung:

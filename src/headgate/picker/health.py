@@ -111,16 +111,16 @@ class Health:
         self.released(stream)
 
     def passed_over(self, now: float, served: str) -> None:
-        """*served* answered in its place: it could not be reached, or answered 503; nobody says which.
+        """*served* was tried after it: it could not be reached, or answered 503; nobody says which.
 
         Once is a reason to rest a little. An unreachable endpoint soon collects a streak, and its scrapes
         fail too.
         """
         self._streak += 1
         if self.condition != "up" or self._streak >= self._settings.error_streak:
-            self.failed(now, f"did not serve: {served} served in its place")
+            self.failed(now, f"did not serve: {served} was tried after it")
         else:
-            self._cool(now, f"{served} served in its place")
+            self._cool(now, f"{served} was tried after it")
 
     def erred(self, stream: StreamId, what: str, now: float) -> None:
         """A request got an answer, but a bad one: a 5xx, or it broke off; *what* says which."""

@@ -92,6 +92,15 @@ def test_nobody_rescued_what_two_endpoints_gave_up() -> None:
     assert "3 attempts" not in told, "the third was not made"
 
 
+def test_no_endpoint_served_what_the_last_one_tried_refused_too() -> None:
+    details = "upstream_reset_before_response_started{remote_connection_failure}"
+    told = why(
+        DECISION, Outcome("failed", 503, B, trouble="down: scrape refused", details=details, attempts=4)
+    )
+    assert f"{A} did not answer (down: scrape refused), nor did {B} answer; 4 attempts" in told
+    assert "served by" not in told
+
+
 def test_a_healthy_answer_of_the_first_choice_says_no_more() -> None:
     assert why(DECISION, Outcome("complete", 200, A, 0.1, 1.0, attempts=1)) == "answered"
 
