@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from headgate.gateway import ir, resources
-from headgate.gateway.envoy import protos
 from headgate.gateway.indexes import INDEXES
 from headgate.gateway.plan import access, hosts, problems, scopes
 from headgate.gateway.plan.classes import Claim, Dataplane, claim, dataplanes, our_classes
@@ -20,8 +19,8 @@ from headgate.gateway.provision import desired as provisioning
 from headgate.gateway.provision.objects import Wanted
 from headgate.gateway.provision.settings import ProvisionSettings
 from headgate.gateway.settings import GatewaySettings
-from headgate.gateway.xds.linger import Json, Linger
-from headgate.gateway.xds.versions import Changes, Kind, Resource, resource
+from headgate.gateway.xds.linger import Linger
+from headgate.gateway.xds.versions import Changes, Kind, Resource
 from headgate.model.family import Family, Refreshed
 from headgate.model.meta import Identity
 from headgate.model.problems import Place, Problem
@@ -111,7 +110,8 @@ class GatewayHalf:
             [Node(provisioning.gateways, ())] if provision is not None else [],
             provisioning.desired,
         )
-        self.world.watch(Node(whole, ()))  # asked after every change: its parts are to be remembered
+        for each in (whole, _bound_ports, scopes.to_be_grouped):  # asked at every change: to be remembered
+            self.world.watch(Node(each, ()))
         self._stale: dict[Node, None] = {}
         """What has to be looked at again."""
         self._with_problems: dict[object, tuple[Problem, ...]] = {}
@@ -152,15 +152,16 @@ class GatewayHalf:
         for key, each in found.changed.items():
             dataplane, kind, name = key
             if kind == "endpoint":
-                each = self._lingering(dataplane, each, self.world.get(resources.as_json, key), now)
+                each = self._lingering(dataplane, each, now)
             changes.setdefault(dataplane, ({}, []))[0][kind, name] = each
         for dataplane, kind, name in found.gone:
             if kind == "endpoint" and dataplane in self._linger:
                 self._linger[dataplane].gone(name)
             changes.setdefault(dataplane, ({}, []))[1].append((kind, name))
         for dataplane, linger in self._linger.items():
-            for name, json in linger.expired(now).items():
-                changes.setdefault(dataplane, ({}, []))[0]["endpoint", name] = assigned(name, json)
+            for name, (now_there, leaving) in linger.expired(now).items():
+                found_now = resources.assigned(name, now_there, leaving)
+                changes.setdefault(dataplane, ({}, []))[0]["endpoint", name] = found_now
         self.world.collect()
         return Update(
             {
@@ -183,11 +184,12 @@ class GatewayHalf:
         """When to refresh although nothing changed."""
         return min((each.due for each in self._linger.values() if each.due is not None), default=None)
 
-    def _lingering(self, dataplane: Dataplane, wanted: Resource, assignment: Json, now: float) -> Resource:
-        """The endpoints of a cluster, with those that just left. *wanted* is made of *assignment*."""
+    def _lingering(self, dataplane: Dataplane, wanted: Resource, now: float) -> Resource:
+        """The endpoints of a cluster, with those that just left."""
         linger = self._linger.setdefault(dataplane, Linger())
-        found = linger.changed(wanted.name, assignment, now)
-        return wanted if found is assignment else assigned(wanted.name, found)
+        hosts = self.world.get(resources.hosts_of, wanted.name)
+        leaving = linger.changed(wanted.name, hosts, now)
+        return resources.assigned(wanted.name, hosts, leaving) if leaving else wanted
 
     def made_of(self, resource: str) -> frozenset[Identity]:
         """Objects that a resource (`kind name`) came to be by, in any Envoy."""
@@ -225,11 +227,6 @@ class GatewayHalf:
             self._failures[key] = _bug(str(key), error)
             told = True
         return told
-
-
-def assigned(name: str, assignment: Json) -> Resource:
-    """A ClusterLoadAssignment, ready to be sent."""
-    return resource("endpoint", name, assignment, protos.serialized("endpoint", assignment))
 
 
 def _all_keys(world: Store) -> frozenset[resources.Key]:

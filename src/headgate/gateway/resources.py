@@ -37,6 +37,7 @@ from headgate.gateway.plan.classes import Dataplane, gateways_of, settings
 from headgate.gateway.plan.listeners import Table, bound_port, table, tables
 from headgate.gateway.plan.routes import any_relayed, backends_of, planned
 from headgate.gateway.plan.scopes import ALL_GROUPS, domains_in, elsewhere, grouped, wildcards
+from headgate.gateway.xds.linger import Hosts
 from headgate.gateway.xds.versions import Kind, Resource, resource, version
 from headgate.model import pickers, topology
 from headgate.model.endpoints import ForeignPicker, Pool
@@ -114,6 +115,8 @@ def one(world: Store, key: Key) -> Resource:
         return world.get(_route_resource, dataplane, name)
     if kind == "scope":
         return world.get(_scope_resource, dataplane, name)
+    if kind == "endpoint":
+        return assigned(name, world.get(hosts_of, name))
     json = world.get(as_json, key)
     return resource(kind, name, json, protos.serialized(kind, json))
 
@@ -136,6 +139,20 @@ def as_json(world: Store, key: Key) -> Json:
             return _scope_json(world, dataplane, name)
         case _:
             assert_never(kind)
+
+
+def assigned(name: str, hosts: Hosts, draining: Hosts | None = None) -> Resource:
+    """The endpoints of a cluster, and those that are to get nothing new."""
+    body = encode.assignment(name, hosts.values(), (draining or {}).values())
+    return _of_body("endpoint", name, body, frozenset())
+
+
+def hosts_of(world: Store, name: str) -> Hosts:
+    """The endpoints of a cluster by address, serialized."""
+    prefix, _, rest = name.partition("/")
+    if prefix == names.PICKER:
+        return endpoints.plain_hosts(world.get(pickers.picker_addresses, rest))
+    return endpoints.hosts(backend_refs.endpoints(world, name))
 
 
 def listener_name(table: Table) -> str:

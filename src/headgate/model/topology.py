@@ -256,10 +256,10 @@ def selected_names(
     depends on the other pairs only as far as these objects are concerned."""
     if not wanted:
         return world.kind(cls, namespace)
-    return _having(world, "label", [(cls.KIND, namespace, *pair) for pair in sorted(wanted.items())])
+    return having(world, "label", [(cls.KIND, namespace, *pair) for pair in sorted(wanted.items())])
 
 
-def _having(world: Store, index: str, keys: Sequence[Hashable]) -> tuple[Identity, ...]:
+def having(world: Store, index: str, keys: Sequence[Hashable]) -> tuple[Identity, ...]:
     """What is under all of *keys*, ordered."""
     rarest = min(keys, key=lambda key: world.count(index, key))
     others = [key for key in keys if key != rarest]
@@ -374,7 +374,7 @@ def _why_empty(world: Store, pool: InferencePool) -> str:
 def _having_elsewhere(world: Store, wanted: Labels) -> Identity | None:
     """Some model server or pod that has all of *wanted*, in whatever namespace."""
     for cls in (ModelServer, Pod):
-        for each in _having(world, "pair", [(cls.KIND, *pair) for pair in sorted(wanted.items())]):
+        for each in having(world, "pair", [(cls.KIND, *pair) for pair in sorted(wanted.items())]):
             return each
     return None
 

@@ -36,11 +36,13 @@ def running(found: list[Manifest]) -> half.GatewayHalf:
     return made
 
 
-def changed(made: half.GatewayHalf, found: list[Manifest]) -> tuple[dict[str, list[str]], int]:
+def changed(
+    made: half.GatewayHalf, found: list[Manifest], now: float = 0.0
+) -> tuple[dict[str, list[str]], int]:
     """Names of the changed and removed resources by kind, and how many computations ran."""
     follow(made.world, manifest.snapshot(*found))
     runs = made.world.runs
-    update = made.refresh(0.0)
+    update = made.refresh(now)
     names: dict[str, list[str]] = {}
     for changes in update.changes.values():
         for resource in changes.changed:
@@ -54,10 +56,49 @@ def changed(made: half.GatewayHalf, found: list[Manifest]) -> tuple[dict[str, li
 def test_an_endpoint_change_touches_one_endpoint_resource(count: int) -> None:
     found = objects(count)
     made = running(found)
+    made.refresh(0.0)  # a table that was cut up into groups of hosts is looked at once more
     found[3] = manifest.model_server("n0", "10.9.9.9:8000", app="n0")
     names, runs = changed(made, found)
     assert names == {"endpoint": ["pool/default/n0"]}
-    assert runs < 20
+    assert runs == 12
+
+
+def test_an_endpoint_change_leaves_the_routes_to_its_pool_alone() -> None:
+    found = objects(1)
+    for number in range(50):
+        route = manifest.route(manifest.rule("n0"), name=f"more-{number}")
+        route["spec"]["hostnames"] = [f"more-{number}.example.com"]
+        found.append(route)
+    made = running(found)
+    found[3] = manifest.model_server("n0", "10.9.9.9:8000", app="n0")
+    assert changed(made, found) == ({"endpoint": ["pool/default/n0"]}, 12)
+
+
+def test_what_leaves_goes_together_and_nothing_is_computed_for_it() -> None:
+    found = objects(3)
+    made = running(found)
+    for number in range(3):
+        found[3 * number + 3] = manifest.model_server(f"n{number}", "10.9.9.9:8000", app=f"n{number}")
+        changed(made, found, now=1.01 + number / 100)
+    due = made.due
+    assert due == 3.25
+    runs = made.world.runs
+    (changes,) = made.refresh(due).changes.values()
+    assert [each.name for each in changes.changed] == [f"pool/default/n{number}" for number in range(3)]
+    assert made.due is None
+    assert made.world.runs == runs
+    for each in changes.changed:
+        assert each == made.world.get(resources.one, (ALL, "endpoint", each.name))
+
+
+def test_a_server_that_begins_to_speak_https_changes_its_cluster() -> None:
+    found = objects(3)
+    made = running(found)
+    found[3] = manifest.model_server("n0", "https://10.9.9.9:8000", app="n0")
+    for _ in range(2):  # there and back
+        names, _ = changed(made, found)
+        assert (names["cluster"], names["endpoint"]) == (["pool/default/n0"], ["pool/default/n0"])
+        found[3]["spec"]["url"] = "http://10.9.9.9:8000"
 
 
 @pytest.mark.parametrize(("count", "touched"), [(5, ["port-8080"]), (200, [f"port-8080/{GROUP}"])])

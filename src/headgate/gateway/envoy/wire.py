@@ -15,7 +15,8 @@ from google.protobuf.descriptor import FieldDescriptor
 Write = Callable[[Any], bytes]
 """A value in JSON → bytes: the content of a message, or a whole field with its tag."""
 
-_VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
+VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
+"""Wire types of fields."""
 _F = FieldDescriptor
 _INTEGERS = {
     _F.TYPE_INT32: (-(2**31), 2**31 - 1),
@@ -173,17 +174,17 @@ class Writers:
 
                 return write_text
             case _F.TYPE_BOOL:
-                begin = tag(field.number, _VARINT)
+                begin = tag(field.number, VARINT)
                 return _chosen({True: begin + b"\x01", False: begin + b"\x00" if always else b""}, bool)
             case _F.TYPE_ENUM:
-                begin = tag(field.number, _VARINT)
+                begin = tag(field.number, VARINT)
                 names = {
                     each.name: begin + _number(each.number) if each.number or always else b""
                     for each in field.enum_type.values
                 }
                 return _chosen(names, str)
         if field.type in _INTEGERS:
-            return _integer(tag(field.number, _VARINT), *_INTEGERS[field.type], always)
+            return _integer(tag(field.number, VARINT), *_INTEGERS[field.type], always)
         if field.type in _FLOATS:
             form, wire_type, most = _FLOATS[field.type]
             return _float(tag(field.number, wire_type), form, most, always)

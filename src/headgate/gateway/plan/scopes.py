@@ -24,15 +24,19 @@ def note_grouped(world: Store) -> None:
     A table that was cut up once stays so: its listener says how hosts are looked up, and another listener
     costs the requests that outlive its predecessor's end.
     """
-    for dataplane in world.get(dataplanes):
-        for each in world.get(tables, dataplane):
-            key = (dataplane, each.name)
-            if world.entry("grouped", key) is None and world.get(_has_many_hosts, *key):
-                world.set("grouped", key, True)
+    for key in world.get(to_be_grouped):
+        world.set("grouped", key, True)
 
 
-def _has_many_hosts(world: Store, dataplane: Dataplane, name: str) -> bool:
-    return len(world.get(domains, dataplane, name)) >= settings(world).grouped_from
+def to_be_grouped(world: Store) -> frozenset[tuple[Dataplane, str]]:
+    """(dataplane, table) of those that have many hosts, or had."""
+    most = settings(world).grouped_from
+    return frozenset(
+        (dataplane, each.name)
+        for dataplane in world.get(dataplanes)
+        for each in world.get(tables, dataplane)
+        if grouped(world, dataplane, each.name) or len(world.get(domains, dataplane, each.name)) >= most
+    )
 
 
 def grouped(world: Store, dataplane: Dataplane, name: str) -> bool:

@@ -1,43 +1,28 @@
-"""Endpoints that leave are kept a moment, as draining."""
-
-from collections.abc import Mapping
-from typing import Any
+"""Endpoints that leave are kept a moment."""
 
 from headgate.gateway.xds.linger import Linger
 
 
-def assignment(*ports: int) -> dict[str, Any]:
-    hosts = [
-        {"endpoint": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": port}}}}
-        for port in ports
-    ]
-    return {"cluster_name": "pool", "endpoints": [{"lb_endpoints": hosts}] if hosts else []}
-
-
-def shown(found: Mapping[str, Any]) -> list[tuple[int, str]]:
-    return [
-        (host["endpoint"]["address"]["socket_address"]["port_value"], host.get("health_status", ""))
-        for locality in found["endpoints"]
-        for host in locality["lb_endpoints"]
-    ]
+def hosts(*ports: int) -> dict[str, bytes]:
+    return {f"10.0.0.1:{port}": str(port).encode() for port in ports}
 
 
 def test_a_replacement_overlaps() -> None:
     linger = Linger(2.0)
-    assert linger.changed("pool", assignment(1), 0.0) == assignment(1)
-    assert shown(linger.changed("pool", assignment(2), 10.0)) == [(2, ""), (1, "DRAINING")]
+    assert linger.changed("pool", hosts(1), 0.0) == {}
+    assert linger.changed("pool", hosts(2), 10.0) == hosts(1)
     assert linger.due == 12.0
-    assert shown(linger.changed("pool", assignment(2, 3), 11.0)) == [(2, ""), (3, ""), (1, "DRAINING")]
+    assert linger.changed("pool", hosts(2, 3), 11.0) == hosts(1)
     assert linger.expired(11.5) == {}
-    assert linger.expired(12.0) == {"pool": assignment(2, 3)}
+    assert linger.expired(12.0) == {"pool": (hosts(2, 3), {})}
     assert linger.expired(13.0) == {}
 
 
 def test_an_emptied_pool_drains_and_an_endpoint_that_returns_is_whole_again() -> None:
     linger = Linger(2.0)
-    linger.changed("pool", assignment(1), 0.0)
-    assert shown(linger.changed("pool", assignment(), 1.0)) == [(1, "DRAINING")]
-    assert linger.changed("pool", assignment(1), 1.5) == assignment(1)
+    linger.changed("pool", hosts(1), 0.0)
+    assert linger.changed("pool", {}, 1.0) == hosts(1)
+    assert linger.changed("pool", hosts(1), 1.5) == {}
     assert linger.expired(9.0) == {}
     assert linger.due is None
 
@@ -45,17 +30,37 @@ def test_an_emptied_pool_drains_and_an_endpoint_that_returns_is_whole_again() ->
 def test_clusters_do_not_know_each_other() -> None:
     linger = Linger(2.0)
     for name in ("pool", "other"):
-        linger.changed(name, assignment(1), 0.0)
-    linger.changed("pool", assignment(), 1.0)
-    linger.changed("other", assignment(), 2.0)
-    assert linger.expired(3.0) == {"pool": assignment()}
+        linger.changed(name, hosts(1), 0.0)
+    linger.changed("pool", {}, 1.0)
+    linger.changed("other", {}, 2.0)
+    assert linger.expired(3.0) == {"pool": ({}, {})}
     assert linger.due == 4.0
+
+
+def test_what_left_at_about_the_same_time_goes_at_once_and_never_early() -> None:
+    linger = Linger(2.0)
+    for name in ("pool", "other"):
+        linger.changed(name, hosts(1, 2), 0.0)
+    linger.changed("pool", hosts(2), 1.01)
+    linger.changed("other", hosts(1), 1.2)
+    assert linger.due == 3.25
+    assert linger.expired(3.25) == {"pool": (hosts(2), {}), "other": (hosts(1), {})}
+    assert linger.due is None
+
+
+def test_one_of_several_that_leave_may_go_first() -> None:
+    linger = Linger(2.0)
+    linger.changed("pool", hosts(1, 2), 0.0)
+    linger.changed("pool", hosts(2), 1.0)
+    assert linger.changed("pool", {}, 2.0) == hosts(1, 2)
+    assert linger.expired(3.0) == {"pool": ({}, hosts(2))}
+    assert linger.expired(4.0) == {"pool": ({}, {})}
 
 
 def test_a_removed_cluster_takes_its_endpoints_along() -> None:
     linger = Linger(2.0)
-    linger.changed("pool", assignment(1), 0.0)
-    linger.changed("pool", assignment(), 1.0)
+    linger.changed("pool", hosts(1), 0.0)
+    linger.changed("pool", {}, 1.0)
     linger.gone("pool")
     assert (linger.expired(9.0), linger.due) == ({}, None)
-    assert linger.changed("pool", assignment(2), 9.0) == assignment(2)
+    assert linger.changed("pool", hosts(2), 9.0) == {}
