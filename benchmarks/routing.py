@@ -2,6 +2,7 @@
 
 Each policy gets the same load (same seed) over a fresh simulated fleet, through the real gateway: the demo's own
 runs, for several loads. Goodput is the share of arrivals with TTFT < 2 s and TPOT < 50 ms.
+With `--flow-control pairs`, the default policy alone, with flow control and without it by turns, several seeds.
 """
 
 import argparse
@@ -64,6 +65,52 @@ def rows(load: str, reports: Any, table: Table) -> None:
         )
 
 
+def pairs(asked: argparse.Namespace) -> None:
+    """The default policy with flow control on and off, by turns; what the seeds add up to, and their ratio."""
+    table = Table(
+        title=f"flow control, {asked.replicas} simulated replicas (8b-h100), {asked.seeds} seeds of {asked.seconds:g} s"
+    )
+    for head in ("load", "flow control", "TTFT p50 ms", "p90 ms", "goodput", "tok/s", "answered"):
+        table.add_column(head, justify="left" if head in ("load", "flow control") else "right")
+    for load in asked.loads.split(","):
+        found: dict[str, list[Any]] = {"on": [], "off": []}
+        for seed in range(asked.seed, asked.seed + asked.seeds):
+            for name, said in (("on", "--flow-control"), ("off", "--no-flow-control"))[
+                :: 1 if seed % 2 else -1
+            ]:
+                told = compare(load, ("default",), asked.seconds, asked.replicas, seed, said)
+                found[name].append(told["default"])
+        columns = {name: _means(reports) for name, reports in found.items()}
+        for name, values in columns.items():
+            p50, p90, goodput, tokens, answered = values
+            table.add_row(load, name, ms(p50), ms(p90), f"{goodput:.3f}", f"{tokens:,.0f}", f"{answered:.4f}")
+        table.add_row(
+            load,
+            "on / off",
+            *(
+                f"{on / off:.3f}" if off else "-"
+                for on, off in zip(columns["on"], columns["off"], strict=True)
+            ),
+        )
+        table.add_section()
+    PlainConsole(width=130).print(table)
+
+
+def _means(reports: list[Any]) -> tuple[float, ...]:
+    """TTFT p50 and p90 in seconds, goodput, tokens/s, share answered: means over the seeds."""
+    rows = [
+        (
+            report["ttft"]["p50"] or 0.0,
+            report["ttft"]["p90"] or 0.0,
+            report["goodput"],
+            report["tokens_per_s"],
+            report["ok"] / (report["requests"] + report["not_sent"]),
+        )
+        for report in reports
+    ]
+    return tuple(sum(column) / len(rows) for column in zip(*rows, strict=True))
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(
@@ -75,9 +122,16 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scrape-interval", default="500ms")
+    parser.add_argument(
+        "--flow-control", choices=("on", "pairs"), default="on", help="pairs: beside the same without it"
+    )
+    parser.add_argument("--seeds", type=int, default=4, help="of pairs")
     asked = parser.parse_args()
     if unknown := set(asked.loads.split(",")) - LOADS.keys():
         parser.error(f"no load {', '.join(sorted(unknown))}; there are {', '.join(LOADS)}")
+    if asked.flow_control == "pairs":
+        pairs(asked)
+        return
     table = Table(
         title=f"routing, {asked.replicas} simulated replicas (8b-h100), {asked.seconds:g} s a run, seed {asked.seed}"
     )

@@ -19,7 +19,6 @@ ELSEWHERE = {
     "app/controller/certificates.py": ("tests/live/test_cluster.py", "asks and writes a cluster"),
     "model/pickers.py": ("tests/unit/model/test_topology.py", "who picks for the pools that it resolves"),
     "model/own_answers.py": ("tests/unit/wire/test_wire_accesslog.py", "values that it reads"),
-    "app/demo/stages.py": ("tests/live/test_demo.py", "starts processes"),
     "app/processes/parent.py": (
         "tests/live/test_fleet.py",
         "a process that ends with the one that started it",

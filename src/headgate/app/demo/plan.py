@@ -40,6 +40,8 @@ class DemoSettings(msgspec.Struct, frozen=True, kw_only=True):
     slow: int = 0
     """So many of the replicas, the last ones, are `SLOWER`."""
     scrape_interval_s: float = 0.5
+    flow_control: bool = True
+    """Requests wait in the gateway while every replica is full."""
     port: int = 8080
     keep: bool = False
     seed: int = 0

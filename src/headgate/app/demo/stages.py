@@ -91,6 +91,7 @@ def run_args(scene: Scene, policy: str, urls: Sequence[str]) -> list[str]:
             str(scene.settings.scrape_interval_s),
             "--drain-timeout",
             "2",
+            "--flow-control" if scene.settings.flow_control else "--no-flow-control",
         ),
         *(part for name in ports for part in (f"--{name}-port", "0")),
         *("--output", "json", "--access-log", "off"),

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from headgate.cli.options import SCRAPE_INTERVAL_S, duration_option, scrape_interval_option
+from headgate.cli.options import SCRAPE_INTERVAL_S, FlowControl, duration_option, scrape_interval_option
 
 app = typer.Typer(add_completion=False)
 
@@ -37,6 +37,7 @@ def demo(
         int, typer.Option(min=0, help="So many of the servers are four times slower than the others.")
     ] = 0,
     scrape_interval: Annotated[float, scrape_interval_option()] = SCRAPE_INTERVAL_S,
+    flow_control: FlowControl = True,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The gateway's port; 0: any free one.")] = 8080,
     seed: Annotated[int, typer.Option(help="Same seed, same requests.")] = 0,
     keep: Annotated[bool, typer.Option("--keep", help="Serve on until Ctrl-C.")] = False,
@@ -78,6 +79,7 @@ def demo(
         max_num_seqs=max_num_seqs,
         slow=slow,
         scrape_interval_s=scrape_interval,
+        flow_control=flow_control,
         port=port,
         keep=keep,
         seed=seed,
