@@ -1,6 +1,7 @@
 """What was sent where, by the digest of its name: sessions and the like, bounded by number and by time."""
 
 from headgate.model.ids import EndpointId
+from headgate.picker.view import HeldView
 
 
 class Bindings:
@@ -15,6 +16,10 @@ class Bindings:
 
     def __len__(self) -> int:
         return len(self._found)
+
+    def view(self) -> HeldView:
+        """How many are kept, with those that are too old and were not met again, and how many may be."""
+        return HeldView(len(self._found), self._most)
 
     def get(self, digest: str, now: float) -> EndpointId | None:
         """Where it is bound to; None: nobody knows, or it was too long ago."""

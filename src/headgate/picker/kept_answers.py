@@ -6,6 +6,7 @@ from headgate.picker.case import Case
 from headgate.picker.events import RequestEnded
 from headgate.picker.fleet import Fleet
 from headgate.picker.tracked import Tracked
+from headgate.picker.view import HeldView
 from headgate.scheduling.api import DOWN
 from headgate.scheduling.filters.subset_hint import addresses, is_among
 
@@ -19,6 +20,10 @@ class KeptAnswers:
 
     def __len__(self) -> int:
         return len(self._bindings)
+
+    def view(self) -> HeldView:
+        """How many are remembered."""
+        return self._bindings.view()
 
     def keep(self, tracked: Tracked | None, prior: str, served: EndpointId | None, now: float) -> None:
         """The answer of *tracked* is kept: by *served* where that is said, else by the endpoint picked."""

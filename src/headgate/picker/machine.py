@@ -158,6 +158,8 @@ class PoolMachine:
             matched_tokens=ledger.matched_tokens,
             hit_rate=ledger.hit_rate,
             reported_hit_rate=ledger.reported_hit_rate,
+            sessions=self._sessions.view(),
+            kept_answers=self._kept.view(),
         )
 
     def _handle(self, event: events.Event, now: float) -> Sequence[Action]:

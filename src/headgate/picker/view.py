@@ -40,6 +40,13 @@ class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
     """How many times longer than at the fast ones of the pool work takes there, as its answers told."""
 
 
+class HeldView(msgspec.Struct, frozen=True):
+    """A map that is bounded by number."""
+
+    size: int
+    most: int
+
+
 class PoolView(msgspec.Struct, frozen=True, kw_only=True):
     """A pool now."""
 
@@ -61,5 +68,9 @@ class PoolView(msgspec.Struct, frozen=True, kw_only=True):
     """`matched_tokens / prompt_tokens` over the recent past, 0..1."""
     reported_hit_rate: float | None
     """The same from engines' own usage numbers; None while no engine tells."""
+    sessions: HeldView
+    """Sessions whose endpoint is remembered."""
+    kept_answers: HeldView
+    """Answers whose keeper is remembered."""
     queue: QueueView | None = None
     """What waits here; None: nothing ever does."""

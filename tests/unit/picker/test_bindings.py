@@ -26,4 +26,4 @@ def test_it_holds_the_last_used_ones_for_their_time(story: list[tuple[str, str, 
         known = [key for key, (_, used) in put.items() if now - used <= IDLE_S][-MOST:]
         assert bindings.get(name, now) == (put[name][0] if name in known else None)
         bindings.check()
-        assert len(bindings) <= MOST
+        assert bindings.view().size == len(bindings) <= bindings.view().most == MOST

@@ -32,9 +32,10 @@ from headgate.model.ids import StreamId
 from headgate.model.load import ModelCard
 from headgate.model.requests import Usage
 from headgate.picker.actions import Conclude, Reject, WakeAt
-from headgate.picker.events import Event, PoolChanged, RequestArrived, Woken
+from headgate.picker.events import AnswerStored, Event, PoolChanged, RequestArrived, Woken
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
+from headgate.picker.view import HeldView
 from headgate.scheduling.profiles import PROFILES
 from headgate.wire.blocks import of_model
 
@@ -650,6 +651,16 @@ def test_a_session_is_forgotten_in_time() -> None:
     assert session_of(machine, 5, "u", 22.0)[1] == "new"
     assert session_of(machine, 6, "s", 23.0)[1] == "new"
     machine.check()
+
+
+def test_the_view_shows_how_many_sessions_and_answers_are_remembered() -> None:
+    machine = a_machine("abc", settings=MachineSettings(most_sessions=2, most_answers=3))
+    for number in range(5):
+        routed(machine, arrives(number, session=f"s{number}"), 0.0)
+    machine.handle(AnswerStored(StreamId(1), "p"), 0.1)
+    view = machine.view(0.2)
+    assert view.sessions == HeldView(2, 2)
+    assert view.kept_answers == HeldView(1, 3)
 
 
 def test_the_summary_and_the_record_say_what_became_of_a_session(machine: PoolMachine) -> None:

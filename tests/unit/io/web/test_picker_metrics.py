@@ -15,7 +15,7 @@ from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId
 from headgate.model.load import Load
 from headgate.model.requests import InferenceRequest, Outcome, Usage
-from headgate.picker.view import EndpointView, PoolView
+from headgate.picker.view import EndpointView, HeldView, PoolView
 
 KEY = PoolKey("default/p")
 STREAM = StreamId(1)
@@ -56,6 +56,8 @@ POOL = PoolView(
     matched_tokens=0,
     hit_rate=0.5,
     reported_hit_rate=0.75,
+    sessions=HeldView(1, 100),
+    kept_answers=HeldView(0, 100),
 )
 
 
