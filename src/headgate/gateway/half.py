@@ -19,6 +19,7 @@ from headgate.gateway.provision import desired as provisioning
 from headgate.gateway.provision.objects import Wanted
 from headgate.gateway.provision.settings import ProvisionSettings
 from headgate.gateway.settings import GatewaySettings
+from headgate.gateway.standing import Generations, generations
 from headgate.gateway.xds.linger import Linger
 from headgate.gateway.xds.versions import Changes, Kind, Resource
 from headgate.model.family import Family, Refreshed
@@ -73,6 +74,8 @@ class Update(msgspec.Struct, frozen=True):
     """Of the Gateways that are to be run by other objects."""
     claims: Mapping[Identity, Claim | None] = msgspec.field(default_factory=dict)
     """Of the GatewayClasses that are ours, where they are others; None: gone, or no longer ours."""
+    generations: Mapping[Dataplane, Generations | None] = msgspec.field(default_factory=dict)
+    """Of the Gateways of each Envoy, where they are others; None: there is no such Envoy any more."""
 
 
 class GatewayHalf:
@@ -104,6 +107,9 @@ class GatewayHalf:
         self._claims: Family[Identity, Claim | None] = Family(
             self.world, [Node(our_classes, ())] if follow_results else [], claim
         )
+        self._generations: Family[Dataplane, Generations] = Family(
+            self.world, [Node(dataplanes, ())], generations
+        )
         self.world.set(provisioning.TABLE, provisioning.KEY, provision)
         self._provisioned: Family[Identity, Provisioned] = Family(
             self.world,
@@ -116,7 +122,7 @@ class GatewayHalf:
         """What has to be looked at again."""
         self._with_problems: dict[object, tuple[Problem, ...]] = {}
         """Of each object and each host that there is something to say of."""
-        self._linger: dict[Dataplane, Linger] = {}
+        self._linger = Linger()
         self._failures: dict[object, Problem] = {}
         """Computations that raised: bugs of ours, by what they were to say something of."""
 
@@ -137,6 +143,7 @@ class GatewayHalf:
         results = self._results.refresh(stale)
         provisioned = self._provisioned.refresh(stale)
         claims = self._claims.refresh(stale)
+        told_of = self._generations.refresh(stale)
         self._stale = {}
         for identity in (*results.changed, *results.gone):
             told |= self._failures.pop(("result", identity), None) is not None
@@ -155,13 +162,12 @@ class GatewayHalf:
                 each = self._lingering(dataplane, each, now)
             changes.setdefault(dataplane, ({}, []))[0][kind, name] = each
         for dataplane, kind, name in found.gone:
-            if kind == "endpoint" and dataplane in self._linger:
-                self._linger[dataplane].gone(name)
+            if kind == "endpoint":
+                self._linger.gone((dataplane, name))
             changes.setdefault(dataplane, ({}, []))[1].append((kind, name))
-        for dataplane, linger in self._linger.items():
-            for name, (now_there, leaving) in linger.expired(now).items():
-                found_now = resources.assigned(name, now_there, leaving)
-                changes.setdefault(dataplane, ({}, []))[0]["endpoint", name] = found_now
+        for (dataplane, name), (there, leaving) in self._linger.expired(now).items():
+            its = resources.assigned(name, there, leaving)
+            changes.setdefault(dataplane, ({}, []))[0]["endpoint", name] = its
         self.world.collect()
         return Update(
             {
@@ -172,6 +178,7 @@ class GatewayHalf:
             {**results.changed, **dict.fromkeys(results.gone)},
             {**provisioned.changed, **dict.fromkeys(provisioned.gone)},
             {**claims.changed, **dict.fromkeys(claims.gone)},
+            {**told_of.changed, **dict.fromkeys(told_of.gone)},
         )
 
     @property
@@ -182,14 +189,13 @@ class GatewayHalf:
     @property
     def due(self) -> float | None:
         """When to refresh although nothing changed."""
-        return min((each.due for each in self._linger.values() if each.due is not None), default=None)
+        return self._linger.due
 
     def _lingering(self, dataplane: Dataplane, wanted: Resource, now: float) -> Resource:
         """The endpoints of a cluster, with those that just left."""
-        linger = self._linger.setdefault(dataplane, Linger())
-        hosts = self.world.get(resources.hosts_of, wanted.name)
-        leaving = linger.changed(wanted.name, hosts, now)
-        return resources.assigned(wanted.name, hosts, leaving) if leaving else wanted
+        there = self.world.get(resources.hosts_of, wanted.name)
+        leaving = self._linger.changed((dataplane, wanted.name), there, now)
+        return resources.assigned(wanted.name, there, leaving) if leaving else wanted
 
     def made_of(self, resource: str) -> frozenset[Identity]:
         """Objects that a resource (`kind name`) came to be by, in any Envoy."""

@@ -30,7 +30,11 @@ _NOT_YET = "no Envoy has acknowledged this yet"
 _Programmable = GatewayResult | ListenerSetResult
 
 
-def generations(world: Store, dataplane: Dataplane) -> Mapping[Identity, int]:
+Generations = Mapping[Identity, int]
+"""Of Gateways and ListenerSets."""
+
+
+def generations(world: Store, dataplane: Dataplane) -> Generations:
     """The Gateways and ListenerSets of an Envoy as they are now."""
     found: dict[Identity, int] = {}
     for gateway in world.get(gateways_of, dataplane):
@@ -44,7 +48,7 @@ class Standing:
     """What Envoys said so far."""
 
     def __init__(self) -> None:
-        self._taken: dict[Dataplane, Mapping[Identity, int]] = {}
+        self._taken: dict[Dataplane, Generations] = {}
         """`generations` of each Envoy when it had last acknowledged everything."""
         self._refused: dict[Identity, AnyResult] = {}
         """Results of objects that are not served as they are, since Envoy refuses it."""
@@ -74,12 +78,11 @@ class Standing:
         self._refused = found
         return frozenset(changed)
 
-    def closed(self, now: Mapping[tuple[Dataplane, str], str]) -> bool:
-        """These listeners Envoy cannot open, and why; whether that is new."""
-        if now == self._closed:
-            return False
-        self._closed = dict(now)
-        return True
+    def closed(self, now: Mapping[tuple[Dataplane, str], str]) -> frozenset[Dataplane]:
+        """These listeners Envoy cannot open, and why; of which Envoys that is new."""
+        before, self._closed = self._closed, dict(now)
+        others = before.items() ^ self._closed.items()
+        return frozenset(dataplane for (dataplane, _), _ in others)
 
     def result(self, world: Store, identity: Identity, found: AnyResult | None) -> AnyResult | None:
         """What is to be said of an object whose result is *found*."""
@@ -103,10 +106,6 @@ class Standing:
             if (why := self._closed.get((dataplane, each.table.partition("/")[0]))) is not None
         }
         return _closed(found, wrong)
-
-    def is_pending(self, world: Store, dataplane: Dataplane) -> bool:
-        """Whether an Envoy's word is waited for."""
-        return world.get(generations, dataplane) is not self._taken.get(dataplane)
 
 
 def _gateway_of(world: Store, identity: Identity) -> Identity | None:

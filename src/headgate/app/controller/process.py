@@ -108,6 +108,8 @@ class Controller:
         if client_keys is not None:
             self._half.let_in(client_keys.clients)
         self._publishers: dict[str, Publisher] = {}
+        self._unsent: set[str] = set()
+        """Envoys of which a publisher holds something back."""
         self._timer: asyncio.TimerHandle | None = None
         self._in_thread = asyncio.Lock()
         """Held while a thread works on the store; nobody else may read it then."""
@@ -291,19 +293,18 @@ class Controller:
         first, self._stale_summary = self._summary is None, True
         now = _now()
         dataplanes = self._half.dataplanes
-        for dataplane in self._publishers.keys() - dataplanes:
-            del self._publishers[dataplane]
-            self._telling.forget(dataplane)
+        for dataplane in update.generations.keys() - dataplanes:
+            self._publishers.pop(dataplane, None)
+            self._unsent.discard(dataplane)
             self.xds.forget(dataplane)
-        for dataplane in dataplanes:
+        for dataplane in dataplanes if first else update.changes.keys() & dataplanes:
             changes = update.changes.get(dataplane, Changes())
-            publisher = self._publishers.setdefault(dataplane, Publisher())
-            ready = publisher.offer(changes, now)
-            if ready or first:
-                self.xds.publish(dataplane, ready)
+            publisher = self._publishers.get(dataplane)
+            if publisher is None:
+                publisher = self._publishers[dataplane] = Publisher()
+            self._send(dataplane, publisher.offer(changes, now), first)
             if any(each.kind != "endpoint" for each in changes.changed) or changes.removed:
                 self._unannounced = not first
-            self._telling.published(dataplane)
         self._telling.update(update)
         if update.problems_changed or first:
             self._found = self._half.problems
@@ -312,11 +313,20 @@ class Controller:
             self._current_summary()
         self._schedule()
 
+    def _send(self, dataplane: str, ready: Changes, first: bool = False) -> None:
+        """What a publisher gave; *first*: also when it is nothing."""
+        if ready or first:
+            self.xds.publish(dataplane, ready)
+        if self._publishers[dataplane].due is None:
+            self._unsent.discard(dataplane)
+        else:
+            self._unsent.add(dataplane)
+
     def _schedule(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        times = [self._half.due, *(each.due for each in self._publishers.values())]
+        times = [self._half.due, *(self._publishers[each].due for each in self._unsent)]
         due = min((each for each in times if each is not None), default=None)
         if due is not None:
             self._timer = asyncio.get_running_loop().call_at(due, self._again)
@@ -325,17 +335,19 @@ class Controller:
         """Some endpoints have lingered long enough, or changes have been held back long enough."""
         self._timer = None
         now = _now()
-        for dataplane, publisher in self._publishers.items():
+        for dataplane in tuple(self._unsent):
+            publisher = self._publishers[dataplane]
             if publisher.due is not None and publisher.due <= now:
-                self.xds.publish(dataplane, publisher.take(now))
+                self._send(dataplane, publisher.take(now))
         if self._half.due is not None and self._half.due <= now and not self._in_thread.locked():
             self._publish(self._half.refresh(now))
             self._note_problems(self._settled())
         elif not self._in_thread.locked():
             self._schedule()
+            self._heard()
 
     def _settled(self) -> bool:
-        return self.xds.settled and all(each.due is None for each in self._publishers.values())
+        return self.xds.settled and not self._unsent
 
     def _may_judge(self) -> bool:
         """Whether all have said what they will say: a Gateway that is left out for a trial may have been the
@@ -343,8 +355,9 @@ class Controller:
         nobody = self._quarantine.trying and not self._half.dataplanes and not self.xds.streams
         return nobody or self._settled()
 
-    def _heard(self) -> None:
-        """Something changed about the streams: what Envoy refuses, and whether it has everything."""
+    def _heard(self, of: str | None = None) -> None:
+        """Something changed about the streams of a data plane, None: of any: what Envoy refuses, and whether
+        it has everything."""
         settled = self._settled()
         if (
             self._may_judge()
@@ -359,10 +372,7 @@ class Controller:
                 self._judging = False
             settled = self._settled()
         if self._summary is not None and not self._judging and not self._in_thread.locked():
-            self._telling.heard(
-                settled,
-                frozenset(each for each, publisher in self._publishers.items() if publisher.due is not None),
-            )
+            self._telling.heard(of, settled, self._unsent)
         if (
             self._unannounced
             and not self._quarantine.trying

@@ -1,6 +1,6 @@
 """What is told of objects: their results, with what Envoys have said of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -31,6 +31,8 @@ class Telling:
         """Objects that Envoy refuses: their results when it was given them, and its words."""
         self._waiting: set[str] = set()
         """Envoys whose word on a Gateway is waited for."""
+        self._refusals: tuple[tuple[str, Problem], ...] = ()
+        """What Envoys refused when they said something last."""
         self._untold: dict[Identity, None] = {}
         """Objects of which something new is to be told."""
         self._provisioned: dict[Identity, Provisioned] = {}
@@ -43,19 +45,15 @@ class Telling:
         told = {each: self._standing.result(world, each, was) for each, was in sorted(found.items())}
         return {each: now for each, now in told.items() if now is not None}
 
-    def published(self, dataplane: str) -> None:
-        """An Envoy was sent something."""
-        if self._standing.is_pending(self._half.world, dataplane):
-            self._waiting.add(dataplane)
-
-    def forget(self, dataplane: str) -> None:
-        """There is no such Envoy any more."""
-        self._standing.forget(dataplane)
-        self._waiting.discard(dataplane)
-
     def update(self, update: Update) -> None:
         """This is new. While halves are tried, objects come and go: nothing is told of that."""
         self.note_held()
+        for dataplane, found in update.generations.items():
+            if found is None:
+                self._standing.forget(dataplane)
+                self._waiting.discard(dataplane)
+            else:
+                self._waiting.add(dataplane)
         self._untold |= dict.fromkeys(update.results)
         self._provisioned.update(update.provisioned)
         if not self._quarantine.trying:
@@ -71,35 +69,41 @@ class Telling:
             self._held[each] = (was, f"Envoy refuses it: {held[each].message}")
         self._untold |= dict.fromkeys(self._standing.refused(self._held))
 
-    def heard(self, settled: bool, unsent: frozenset[str]) -> None:
-        """Envoys said something. *unsent*: of which some change was not yet sent.
+    def heard(self, of: str | None, settled: bool, unsent: Container[str]) -> None:
+        """The Envoys of one target said something; None: anything may be another, as it is when all are
+        *settled*. *unsent*: of which some change was not yet sent.
 
         On a cluster, an Envoy that is not connected here may be connected to another controller, so that its
         word is not waited for.
         """
         if self._quarantine.trying:
             return
-        for dataplane in tuple(self._waiting - unsent):
+        refusals = self._xds.refusals
+        if settled or refusals != self._refusals:
+            of = None
+        self._refusals = refusals
+        for dataplane in tuple(self._waiting if of is None else self._waiting & {of}):
+            if dataplane in unsent:
+                continue
             taken = self._xds.acknowledged(dataplane)
             if taken is None:
                 taken = self._updated is not None
-            if taken and (settled or not self._xds.problems):
+            if taken and (settled or not refusals):
                 self._waiting.discard(dataplane)
                 self._untold |= dict.fromkeys(self._standing.taken(self._half.world, dataplane))
-        self._note_closed()
+        self._note_closed(refusals)
         if self._untold:
             self._tell(Update({}, False))
 
-    def _note_closed(self) -> None:
-        world, dataplanes = self._half.world, self._half.dataplanes
+    def _note_closed(self, refusals: Iterable[tuple[str, Problem]]) -> None:
         closed = {
             (dataplane, each.place.object.removeprefix("listener ")): each.message.removeprefix(REFUSED)
-            for dataplane in dataplanes
-            for each in self._xds.problems_of(dataplane)
+            for dataplane, each in refusals
             if is_about_a_port(each)
         }
-        if self._standing.closed(closed):
-            self._untold |= dict.fromkeys(one for each in dataplanes for one in world.get(generations, each))
+        for dataplane in self._standing.closed(closed):
+            if dataplane in self._half.dataplanes:
+                self._untold |= dict.fromkeys(self._half.world.get(generations, dataplane))
 
     def _tell(self, update: Update) -> None:
         untold, self._untold = self._untold, {}

@@ -74,25 +74,47 @@ class StreamState(msgspec.Struct, frozen=True):
 
 
 class _Stream:
-    """A session, and the queue of what happens to it."""
+    """A session, and what is to be sent by it. What the session says of itself is asked once for an event."""
 
     def __init__(self, dataplane: str, session: DeltaSession) -> None:
         self.dataplane = dataplane
         self.session = session
-        self.events: asyncio.Queue[Event | None] = asyncio.Queue()
         self.node = ""
-
-    @property
-    def is_settled(self) -> bool:
+        self.responses: asyncio.Queue[Response | None] = asyncio.Queue()
+        """To be sent, of each kind one at most; None: the stream ends."""
+        self.is_settled = session.settled
         """Nothing waits to be sent or to be answered."""
-        return self.session.settled and self.events.empty()
+        self.problems = session.problems
+        """What Envoy refuses."""
+        self.timer: asyncio.TimerHandle | None = None
+        self._ends = False
+
+    def end(self) -> None:
+        """Nothing more is sent, and it is not settled: what it says counts until it is gone."""
+        self.responses.put_nowait(None)
+        self._ends, self.is_settled = True, False
+
+    def handle(self, event: Event, now: float) -> bool:
+        """Take in *event*; whether something else is to be said of the stream now."""
+        if self._ends:
+            return False
+        try:
+            for each in self.session.handle(event, now):
+                self.responses.put_nowait(each)
+        except Exception:
+            log.exception("a bug in Headgate: the stream of Envoy %r ends, and it comes back", self.node)
+            self.end()
+            return True
+        before = self.is_settled, self.problems
+        self.is_settled, self.problems = self.session.settled, self.session.problems
+        return before != (self.is_settled, self.problems)
 
 
 class XdsServer:
     """Serves each Envoy the resources of its data plane.
 
-    `publish` may be called at any time, before `start` too; `on_change` is called after anything that can
-    change `streams` or `problems`.
+    `publish` may be called at any time, before `start` too. `on_change` is called with the data plane of an
+    Envoy that came, went, or of which something else is to be said now, and not during `publish`.
     """
 
     def __init__(
@@ -100,7 +122,7 @@ class XdsServer:
         dataplane_of: Callable[[str], str | None],
         *,
         linger_s: float = LINGER_S,
-        on_change: Callable[[], None] = lambda: None,
+        on_change: Callable[[str], None] = lambda _: None,
         on_answers: Take = own_answers.nobody,
     ) -> None:
         """*dataplane_of*: id of an Envoy → its data plane; None: it is refused. *on_answers* is told what an
@@ -116,7 +138,11 @@ class XdsServer:
         """Of dataplanes that were published, or that an Envoy waits for."""
         self._begun = asyncio.Event()
         self._proves: Callable[[str], str] | None = None
-        self._streams: list[_Stream] = []
+        self._streams: dict[str, list[_Stream]] = {}
+        """Of each data plane that has any."""
+        self._unsettled: set[_Stream] = set()
+        self._refusing: dict[_Stream, None] = {}
+        """Those that have problems."""
         self._server: grpc.aio.Server | None = None
         self.published = 0
         """How many times resources changed."""
@@ -169,8 +195,8 @@ class XdsServer:
 
     async def stop(self) -> None:
         """End every stream and stop listening."""
-        for stream in self._streams:
-            stream.events.put_nowait(None)
+        for stream in self._all():
+            stream.end()
         if self._server is not None:
             await self._server.stop(grace=0.5)
 
@@ -182,10 +208,9 @@ class XdsServer:
         if not changes:
             return
         self.published += 1
-        for stream in self._streams:
-            if stream.dataplane == dataplane:
-                stream.events.put_nowait(Published(changes))
-        self._on_change()
+        event = Published(changes)
+        for stream in self._streams.get(dataplane, ()):
+            self._handle(stream, event)
 
     def begin(self) -> None:
         """It is known which data planes there are; until then every Envoy waits."""
@@ -195,30 +220,30 @@ class XdsServer:
         """There is no such Envoy any more: its streams end."""
         self._wanted.pop(dataplane, None)
         self._published.pop(dataplane, None)
-        for stream in self._streams:
-            if stream.dataplane == dataplane:
-                stream.events.put_nowait(None)
+        for stream in self._streams.get(dataplane, ()):
+            stream.end()
+            self._note(stream)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What any connected Envoy refuses."""
-        return tuple({problem: None for stream in self._streams for problem in stream.session.problems})
+        return tuple({problem: None for stream in self._refusing for problem in stream.problems})
 
-    def problems_of(self, dataplane: str) -> tuple[Problem, ...]:
-        """What Envoys of one data plane refuse."""
-        found = (each.session.problems for each in self._streams if each.dataplane == dataplane)
-        return tuple({problem: None for some in found for problem in some})
+    @property
+    def refusals(self) -> tuple[tuple[str, Problem], ...]:
+        """The same with the data plane whose Envoys refuse it."""
+        return tuple((stream.dataplane, problem) for stream in self._refusing for problem in stream.problems)
 
     @property
     def settled(self) -> bool:
         """There is an Envoy, and every one has acknowledged or refused all it was sent."""
-        return bool(self._streams) and all(each.is_settled for each in self._streams)
+        return bool(self._streams) and not self._unsettled
 
     def acknowledged(self, dataplane: str) -> bool | None:
         """Whether every Envoy of a data plane has acknowledged or refused all it was sent; None: none is
         here."""
-        found = [each for each in self._streams if each.dataplane == dataplane]
-        return all(each.is_settled for each in found) if found else None
+        found = self._streams.get(dataplane)
+        return None if found is None else all(each.is_settled for each in found)
 
     @property
     def streams(self) -> tuple[StreamState, ...]:
@@ -230,8 +255,11 @@ class XdsServer:
                 stream.is_settled,
                 {kind: stream.session.count(kind) for kind in KINDS},
             )
-            for stream in self._streams
+            for stream in self._all()
         )
+
+    def _all(self) -> list[_Stream]:
+        return [each for some in self._streams.values() for each in some]
 
     async def _delta(
         self,
@@ -249,27 +277,54 @@ class XdsServer:
         # an Envoy that comes back to a restarted server keeps what it has until there is something better
         await self._published.setdefault(dataplane, asyncio.Event()).wait()
         stream = _Stream(dataplane, DeltaSession(self._wanted[dataplane], linger_s=self._linger_s))
-        self._streams.append(stream)
+        self._streams.setdefault(dataplane, []).append(stream)
+        self._note(stream)
+        self._on_change(dataplane)
         self._take(first, stream)
         reader = asyncio.create_task(self._read(waiting, stream))
-        now = asyncio.get_running_loop().time
         try:
-            while True:
-                event: Event | None = Ticked()
-                wake_at = stream.session.wake_at
-                with suppress(TimeoutError):
-                    async with asyncio.timeout_at(wake_at):
-                        event = await stream.events.get()
-                if event is None:
-                    return
-                responses = stream.session.handle(event, now())
-                for response in responses:
-                    yield _message(response)
-                self._on_change()
+            while (response := await stream.responses.get()) is not None:
+                yield _message(response)
         finally:
             reader.cancel()
-            self._streams.remove(stream)
-            self._on_change()
+            self._leave(stream)
+
+    def _handle(self, stream: _Stream, event: Event) -> bool:
+        """Let something happen to a stream; whether something else is to be said of it now."""
+        loop = asyncio.get_running_loop()
+        is_another = stream.handle(event, loop.time())
+        if is_another:
+            self._note(stream)
+        if stream.timer is not None:
+            stream.timer.cancel()
+        at = stream.session.wake_at
+        stream.timer = None if at is None else loop.call_at(at, self._happened, stream, Ticked())
+        return is_another
+
+    def _happened(self, stream: _Stream, event: Event) -> None:
+        if self._handle(stream, event):
+            self._on_change(stream.dataplane)
+
+    def _note(self, stream: _Stream) -> None:
+        if stream.is_settled:
+            self._unsettled.discard(stream)
+        else:
+            self._unsettled.add(stream)
+        if stream.problems:
+            self._refusing[stream] = None
+        else:
+            self._refusing.pop(stream, None)
+
+    def _leave(self, stream: _Stream) -> None:
+        if stream.timer is not None:
+            stream.timer.cancel()
+        self._unsettled.discard(stream)
+        self._refusing.pop(stream, None)
+        others = self._streams[stream.dataplane]
+        others.remove(stream)
+        if not others:
+            del self._streams[stream.dataplane]
+        self._on_change(stream.dataplane)
 
     async def _admitted(self, node: str, context: "grpc.aio.ServicerContext[Any, Any]") -> str | None:
         """The dataplane of an Envoy that says it is *node*; None: its call is refused."""
@@ -293,7 +348,7 @@ class XdsServer:
             async for request in requests:
                 self._take(request, stream)
         finally:
-            stream.events.put_nowait(None)
+            stream.end()
 
     def _take(self, request: discovery_pb2.DeltaDiscoveryRequest, stream: _Stream) -> None:
         stream.node = request.node.id or stream.node
@@ -301,7 +356,7 @@ class XdsServer:
         if kind is None:
             log.debug("Envoy asks for %s, which is not served here", request.type_url)
             return
-        stream.events.put_nowait(_requested(kind, request))
+        self._happened(stream, _requested(kind, request))
 
     async def _refuse(self, node: str, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         if node not in self._strangers and len(self._strangers) < MOST_STRANGERS:

@@ -11,11 +11,11 @@ import grpc.aio
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2 as pb
 from tests.xds_client import Client
-from tests.xds_resources import Publishing, anybody
+from tests.xds_resources import Publishing, anybody, made
 
 from headgate.gateway.envoy.protos import type_url
 from headgate.gateway.plan.classes import ALL
-from headgate.gateway.xds.versions import Json
+from headgate.gateway.xds.versions import Changes, Json
 from headgate.io.xds.server import XdsServer
 
 
@@ -156,4 +156,42 @@ async def test_a_node_that_is_not_expected_gets_nothing(caplog: pytest.LogCaptur
     assert [each.name for each in (await friend.read()).resources] == ["a"]
     assert [stream.node for stream in xds.streams] == ["mine"]
     await friend.close()
+    await xds.stop()
+
+
+async def test_an_acknowledgement_is_told_of_once_and_of_its_own_envoy_alone() -> None:
+    told: list[str] = []
+    xds = XdsServer(lambda node: node, on_change=told.append)
+    port = await xds.start("127.0.0.1", 0)
+    clients = {}
+    for name in ("one", "two"):
+        xds.publish(name, Changes((made("cluster", "a", cluster("a")),)))
+        clients[name] = client = Client(port)
+        await client.send("cluster", node={"id": name})
+        first = await client.read()
+        await client.send("cluster", response_nonce=first.nonce)
+        await client.send("listener")
+        await client.read()
+    await until(lambda: xds.settled)
+    told.clear()
+    for number in range(3):
+        xds.publish("one", Changes((made("cluster", f"new-{number}", cluster("a")),)))
+        assert xds.acknowledged("one") is False and not xds.settled
+        assert xds.acknowledged("two")
+        assert not told, "who publishes need not be told"
+        response = await clients["one"].read()
+        await clients["one"].send("cluster", response_nonce=response.nonce)
+        await until(lambda: xds.settled)
+        assert told == ["one"]
+        told.clear()
+    wrong = {"code": 13, "message": "b: too odd"}
+    xds.publish("two", Changes((made("cluster", "b", cluster("b")),)))
+    response = await clients["two"].read()
+    await clients["two"].send("cluster", response_nonce=response.nonce, error_detail=wrong)
+    await until(lambda: xds.refusals)
+    assert [dataplane for dataplane, _ in xds.refusals] == told == ["two"]
+    for client in clients.values():
+        await client.close()
+    await until(lambda: not xds.streams)
+    assert (xds.acknowledged("one"), xds.refusals, xds.settled) == (None, (), False)
     await xds.stop()
