@@ -82,10 +82,10 @@ bench: $(STAMP) $(NATIVE) core  ## the measured tables (some minutes); see bench
 rust: $(STAMP)  ## the native wire's own checks, where cargo is: format, clippy, tests, its crates
 	@$(BIN)/python tools/check_native.py
 
-conformance: $(STAMP) core  ## an upstream suite, SUITE=gie or gateway, against Headgate as Pods; see docs/conformance/
+conformance: $(STAMP) $(NATIVE) core  ## an upstream suite, SUITE=gie or gateway, against Headgate as Pods; see docs/conformance/
 	@$(BIN)/python -m tools.conformance $(or $(SUITE),gie) $(CONFORMANCE)
 
-lab: $(STAMP) core  ## our own tests on a cluster: Headgate as Pods in the lab
+lab: $(STAMP) $(NATIVE) core  ## our own tests on a cluster: Headgate as Pods in the lab
 	@$(BIN)/python -m tools.lab $(BIN)/python -m pytest -q -n0 $(or $(TESTS),tests/lab)
 
 clean:  ## remove what set-up and tests made

@@ -250,6 +250,41 @@ def test_options_make_objects_and_by_default_there_are_none_that_need_other_crds
     assert not any(each["metadata"]["name"] == "headgate-picker" for each in more)
 
 
+def test_the_doctor_sees_whether_a_picker_belongs_to_it(helm: Path) -> None:
+    for enabled in (True, False):
+        found = objects(helm, "--set", f"picker.enabled={str(enabled).lower()}")
+        args = arguments(found, "headgate-controller")
+        assert any(each.startswith("--picker-address=") for each in args) is enabled
+
+
+def test_who_may_read_the_pickers_metrics_is_said(helm: Path) -> None:
+    """By the NetworkPolicy, by tokens, or by nobody: then the picker warns."""
+    plain = objects(helm)
+    assert "--no-metrics-endpoint-auth" in arguments(plain, "headgate-picker")
+    rules = named(plain, "NetworkPolicy", "headgate-picker")["spec"]["ingress"]
+    (metrics,) = [each for each in rules if each["ports"][0]["port"] == 9090]
+    labels = {"kubernetes.io/metadata.name": "monitoring"}
+    assert metrics["from"] == [{"namespaceSelector": {"matchLabels": labels}}]
+
+    nobody = objects(helm, "--set", "networkPolicies.metricsClients=null")
+    rules = named(nobody, "NetworkPolicy", "headgate-picker")["spec"]["ingress"]
+    assert not [each for each in rules if each["ports"][0]["port"] == 9090]
+
+    tokens = objects(helm, "--set", "picker.metricsTokens=true,monitoring.serviceMonitor=true")
+    assert "--metrics-endpoint-auth" in arguments(tokens, "headgate-picker")
+    assert named(tokens, "ClusterRoleBinding", "headgate-picker-readers")
+    monitor = named(tokens, "ServiceMonitor", "headgate-picker")
+    assert monitor["spec"]["endpoints"][0]["bearerTokenFile"]
+
+    neither = objects(helm, "--set", "networkPolicies.enabled=false")
+    assert not [each for each in arguments(neither, "headgate-picker") if "endpoint-auth" in each]
+
+
+def arguments(found: list[dict[str, Any]], name: str) -> list[str]:
+    """Of the only container of a Deployment."""
+    return list(named(found, "Deployment", name)["spec"]["template"]["spec"]["containers"][0]["args"])
+
+
 def test_the_commands_take_the_arguments_that_the_chart_gives_them(helm: Path) -> None:
     from tests.live.harness.processes import run_headgate
 

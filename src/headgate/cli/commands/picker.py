@@ -380,6 +380,7 @@ def picker(
             raise typer.BadParameter(f"{each}: {why}", param_hint="--endpoints")
 
     in_pod = access is not None and kubeconfig is None and bool(pool_name)
+    open_metrics = logging.WARNING if metrics_endpoint_auth is None else logging.INFO
     if metrics_endpoint_auth is None:
         metrics_endpoint_auth = in_pod and not metrics_host
     if metrics_endpoint_auth and access is None:
@@ -396,7 +397,8 @@ def picker(
     for line, lost in notices(_given(context)):
         own_log.log(logging.WARNING if lost else logging.INFO, "%s", line)
     if not (metrics_endpoint_auth or metrics_client_ca_file or is_loopback(metrics_host) or metrics_port < 0):
-        own_log.warning(
+        own_log.log(
+            open_metrics,
             "metrics are open to whoever reaches port %d on %s: --metrics-endpoint-auth asks for tokens of "
             "the cluster, --metrics-client-ca-file for certificates",
             metrics_port,

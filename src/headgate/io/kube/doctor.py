@@ -42,6 +42,9 @@ BROUGHT_BY: Mapping[str, str] = {
 NEEDED = ((meta.INFERENCE_GROUP, "inferencepools"), (meta.HEADGATE_GROUP, "modelservers"))
 """Kinds without which a part of Headgate does nothing, besides those that are required."""
 
+FORMER = {(meta.INFERENCE_GROUP, "inferencepools"): (meta.INFERENCE_X_GROUP, "inferencepools")}
+"""Of these, what does the same in a former group: one of both is enough."""
+
 _ANSWERED = frozenset(
     {
         *("gatewayclasses", "gateways", "httproutes", "grpcroutes", "listenersets", "backendtlspolicies"),
@@ -107,6 +110,8 @@ class Doctor:
         """Program → the namespaces that it is told to follow; none: all."""
         self._controller = ""
         """controllerName that the controller is told; empty: nobody says it."""
+        self._programs = list(PROGRAMS)
+        """Those that belong to this installation, as far as is known."""
 
     async def findings(self) -> AsyncIterator[Finding]:
         """What there is to say, one after the other. Raises ApiError when the server does not answer."""
@@ -153,7 +158,12 @@ class Doctor:
             if not missing:
                 yield Finding(what, "ok", f"all {len(kinds)} are there{bundle}")
                 continue
-            bad = [each for each in missing if each.kind in REQUIRED or (group, each.plural) in NEEDED]
+            bad = [
+                each
+                for each in missing
+                if each.kind in REQUIRED
+                or ((group, each.plural) in NEEDED and FORMER.get((group, each.plural)) not in found)
+            ]
             state: State = "error" if bad else "note"
             names = ", ".join(each.kind for each in missing)
             help_ = BROUGHT_BY.get(group, "they are needed only where you use them")
@@ -229,6 +239,9 @@ class Doctor:
         try:
             found = await self._client.get(path)
         except ApiError as error:
+            if error.status == 404 and program not in self._programs:
+                served = "pools are served that name a picker of their own"
+                return Finding(what, "note", f"is not there, as with picker.enabled=false: {served}")
             if error.status == 404:
                 do = "install the chart deploy/helm/headgate, or name its --namespace and --release"
                 return Finding(what, "error", f"is not there: {do}")
@@ -239,6 +252,8 @@ class Doctor:
         self._followed[program] = _values(args, "--namespace")
         if program == PROGRAMS[0]:
             self._controller = (_values(args, "--controller-name") or [""])[-1]
+            if args and not _values(args, "--picker-address"):
+                self._programs.remove(PROGRAMS[1])
         status, spec = found.get("status", {}), found.get("spec", {})
         ready, wanted = status.get("readyReplicas", 0), spec.get("replicas", 1)
         if not wanted:
@@ -269,7 +284,7 @@ class Doctor:
         lacking: dict[str, list[str]] = {}
         served = {(each.group, each.plural) for each in self._served} | _ALWAYS
         for who, group, resource, verb in MAY:
-            if (group, resource.partition("/")[0]) not in served:
+            if who not in self._programs or (group, resource.partition("/")[0]) not in served:
                 continue
             try:
                 spaces = (self._followed.get(who) or [""]) if resource not in _WIDE else [""]
@@ -281,7 +296,7 @@ class Doctor:
                 return
             if not may:
                 lacking.setdefault(who, []).append(f"{verb} {resource}{'.' if group else ''}{group}")
-        for who in PROGRAMS:
+        for who in self._programs:
             what = f"rights of {self._named(who)}"
             if lacking.get(who):
                 some = ", ".join(lacking[who][:5]) + (" …" if len(lacking[who]) > 5 else "")

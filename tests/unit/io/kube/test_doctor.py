@@ -123,6 +123,32 @@ async def test_what_is_there_and_does_not_work_is_told(api: ApiServer) -> None:
     assert found["rights of headgate-picker"][0] == "ok"
 
 
+async def test_an_installation_without_a_picker_lacks_none(api: ApiServer) -> None:
+    install(api)
+    api.remove(deployment("headgate-picker", 2))
+    told = "--picker-address=headgate-picker.headgate-system.svc:9002"
+    api.put(deployment("headgate-controller", 2, "controller", told))
+    found = await findings(api)
+    assert found["Deployment headgate-system/headgate-picker"][0] == "error", "it should be there"
+    api.put(deployment("headgate-controller", 2, "controller", "--in-cluster"))
+    found = await findings(api)
+    state, message = found["Deployment headgate-system/headgate-picker"]
+    assert state == "note" and "picker.enabled=false" in message
+    assert found["rights of headgate-controller"][0] == "ok" and "rights of headgate-picker" not in found
+    assert not [each for each, (state, _) in found.items() if state == "error"]
+
+
+async def test_pools_of_the_former_group_are_enough(api: ApiServer) -> None:
+    install(api)
+    api.kinds.pop("inference.networking.k8s.io/v1")
+    what = "kinds of inference.networking.k8s.io"
+    assert (await findings(api))[what][0] == "error"
+    pools = ("inferencepools", "InferencePool")
+    api.kinds["inference.networking.x-k8s.io/v1alpha2"] += (pools,)
+    state, message = (await findings(api))[what]
+    assert state == "note" and "InferencePool" in message
+
+
 async def test_a_server_that_is_away_is_an_error(api: ApiServer) -> None:
     api.away = True
     with pytest.raises(ApiError):
