@@ -111,3 +111,37 @@ def test_what_nobody_reads_is_forgotten() -> None:
     world.collect()
     world.get(parity, "a")
     assert world.runs == runs + 2
+
+
+def reader(world: World, number: int) -> int:
+    return number if number >= world.fact("readers") else world.get(parity, "a")
+
+
+@pytest.mark.parametrize("many", [1, 5, 20, 200])
+def test_readers_come_and_go_however_many_they_are(many: int) -> None:
+    world = World(a=0, readers=0)
+    for wanted in (many, 1, 0, many):
+        world.change(readers=wanted, a=world.facts["a"] + 1)
+        found = [world.get(reader, number) for number in range(many)]
+        assert found == [world.facts["a"] % 2] * wanted + list(range(wanted, many))
+        runs = world.runs
+        world.change(a=world.facts["a"] + 1)
+        again = [world.get(reader, number) for number in range(many)]
+        assert again == [world.facts["a"] % 2] * wanted + list(range(wanted, many))
+        assert world.runs - runs == (wanted + 1 if wanted else 0)
+
+
+def forgetful(world: World) -> int:
+    """Reads a fact that a computation below it has just ceased to read."""
+    world.fact("a")
+    return world.get(either) + world.fact("b")
+
+
+def test_a_fact_that_one_forgets_while_another_reads_it() -> None:
+    world = World(a=1, b=1, c=7)
+    world.get(either)
+    world.change(a=2)  # it reads c instead of b now
+    assert world.get(forgetful) == 8
+    world.collect()
+    world.change(b=3)
+    assert world.get(forgetful) == 10
