@@ -8,7 +8,7 @@ pub enum Node {
     Model,
     Stream,
     Salt,
-    Prior,
+    Prior(usize),
     Limit(usize),
     Text {
         before: Vec<u8>,
@@ -122,7 +122,7 @@ impl Program {
             Rule::Model => Node::Model,
             Rule::Stream => Node::Stream,
             Rule::Salt => Node::Salt,
-            Rule::Prior => Node::Prior,
+            Rule::Prior(index) => Node::Prior(*index),
             Rule::Limit(index) => Node::Limit(*index),
             Rule::Text { before, after } => Node::Text {
                 before: before.clone(),

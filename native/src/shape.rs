@@ -36,8 +36,8 @@ pub enum Rule {
     Model,
     Stream,
     Salt,
-    /// The id of what the request continues.
-    Prior,
+    /// An id of what the request continues; the first one that is there counts.
+    Prior(usize),
     Limit(usize),
     Text {
         before: Vec<u8>,
@@ -111,6 +111,42 @@ fn fields(items: &Bound<'_, PyAny>) -> PyResult<Vec<(Vec<u8>, Rule)>> {
         .iter()
         .map(|(name, rule)| Ok((name.extract::<String>()?.into_bytes(), Rule::read(&rule)?)))
         .collect()
+}
+
+/// Adds the rule of a value at `FIELD` or `FIELD.NAME`; both may be read where the first is a string.
+fn put(all: &mut Vec<(Vec<u8>, Rule)>, place: &str, rule: Rule) -> PyResult<()> {
+    let (field, name) = match place.split_once('.') {
+        Some((field, name)) => (field, Some(name)),
+        None => (place, None),
+    };
+    let rule = match name {
+        Some(name) => Rule::Object(ObjectRule {
+            fields: vec![(name.as_bytes().to_vec(), rule)],
+            layout: Vec::new(),
+        }),
+        None => rule,
+    };
+    let known = all
+        .iter_mut()
+        .find(|(known, _)| known == field.as_bytes())
+        .map(|(_, known)| known);
+    match (known, rule) {
+        (None, rule) => all.push((field.as_bytes().to_vec(), rule)),
+        (Some(Rule::Object(object)), Rule::Object(new)) => object.fields.extend(new.fields),
+        (Some(known @ Rule::Prior(_)), new @ Rule::Object(_)) => {
+            *known = Rule::Choice(ChoiceRule {
+                string: Some(Box::new(known.clone())),
+                list: None,
+                object: Some(Box::new(new)),
+            });
+        }
+        _ => {
+            return Err(wrong(&format!(
+                "{place} is in a field that is read otherwise"
+            )));
+        }
+    }
+    Ok(())
 }
 
 impl Rule {
@@ -187,29 +223,13 @@ impl Shape {
         if let Some(salt) = get("salt")?.extract::<Option<String>>()? {
             all.push((salt.into_bytes(), Rule::Salt));
         }
-        if let Some(prior) = get("prior")?.extract::<Option<String>>()? {
-            all.push((prior.into_bytes(), Rule::Prior));
+        let priors: Vec<String> = get("prior")?.extract()?;
+        for (index, place) in priors.iter().enumerate() {
+            put(&mut all, place, Rule::Prior(index))?;
         }
         let count = limits.len();
-        for (index, limit) in limits.iter().enumerate() {
-            let rule = Rule::Limit(index);
-            let Some((parent, name)) = limit.split_once('.') else {
-                all.push((limit.clone().into_bytes(), rule));
-                continue;
-            };
-            let parent = parent.as_bytes().to_vec();
-            let field = (name.as_bytes().to_vec(), rule);
-            match all.iter_mut().find(|(known, _)| *known == parent) {
-                Some((_, Rule::Object(object))) => object.fields.push(field),
-                Some(_) => return Err(wrong("a limit within a field that is read otherwise")),
-                None => {
-                    let object = ObjectRule {
-                        fields: vec![field],
-                        layout: Vec::new(),
-                    };
-                    all.push((parent, Rule::Object(object)));
-                }
-            }
+        for (index, place) in limits.iter().enumerate() {
+            put(&mut all, place, Rule::Limit(index))?;
         }
         Ok(Shape {
             root: ObjectRule {

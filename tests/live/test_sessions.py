@@ -79,6 +79,33 @@ async def test_a_conversation_goes_on_where_its_answers_are_kept(running: Runnin
             await client.responses.retrieve(last)
 
 
+async def test_a_conversation_that_has_an_id_goes_on_where_it_is_kept(running: Running) -> None:
+    client = running.client
+    begun = await client.conversations.create()
+    home = running.keeper(begun.id)
+    for number in range(TURNS):
+        named: str | dict[str, str] = begun.id if number % 2 else {"id": begun.id}
+        answer = await client.responses.create(model=MODEL, input="x", conversation=named)  # type: ignore[arg-type]
+        assert running.keeper(answer.id) is home
+        assert (await client.conversations.retrieve(begun.id)).id == begun.id
+        assert (await client.conversations.items.list(begun.id)).data == []
+    await client.conversations.delete(begun.id)
+    raw = client.responses.with_raw_response
+    with pytest.raises(openai.NotFoundError):
+        await raw.create(model=MODEL, input="x", conversation=begun.id)
+    await running.stops[home.port].aclose()
+    for _ in range(200):
+        with pytest.raises(openai.APIStatusError) as refused:
+            await client.responses.create(model=MODEL, input="x", conversation=begun.id)
+        decision = refused.value.response.headers.get("x-headgate-decision", "")
+        if "prior=down" in decision:
+            break
+        await asyncio.sleep(0.1)
+    assert "prior=down" in decision
+    told = "goes on with an answer or conversation whose endpoint is down"
+    assert any(told in str(event) for event in running.gate.events)
+
+
 async def test_an_answer_whose_server_is_gone_is_asked_for_anywhere_and_that_is_said(
     running: Running,
 ) -> None:

@@ -43,6 +43,8 @@ _HEADERS = st.fixed_dictionaries(
                 "/v1/chat/completions?x=1",
                 "/v1/completions",
                 "/v1/responses",
+                "/v1/conversations",
+                "/v1/conversations/c/items",
                 "/v1/messages",
                 "/v1/embeddings",
                 "/v1/rerank",
@@ -82,6 +84,16 @@ IMAGE = json.dumps(
         "system": "s",
     }
 ).encode()
+GOING_ON = (
+    b'"previous_response_id":"r","conversation":"c"',
+    b'"previous_response_id":"","conversation":{"x":{"id":"no"},"id":"c"}',
+    b'"previous_response_id":7,"conversation":{"id":"c","id":5}',
+    b'"conversation":{"id":"c"},"conversation":"d"',
+    b'"conversation":"c","conversation":{"id":"d"}',
+    b'"conversation":{"id":"c"},"conversation":[{"id":"d"}]',
+    b'"conversation":{"id":"' + b"x" * 513 + b'"},"previous_response_id":"' + b"y" * 513 + b'"',
+    b'"previous_response_id":"' + b"y" * 513 + b'","conversation":"\\ud83d"',
+)
 _BODY = st.sampled_from(
     [
         CHAT,
@@ -97,6 +109,7 @@ _BODY = st.sampled_from(
         b'{"sampling_params":{"max_tokens":5},"sampling_params":7}',
         b'{"sampling_params":{"max_tokens":5,"max_tokens":"x","max_new_tokens":7}}',
         b"x" * 500,
+        *(b'{"model":"m",' + each + b"}" for each in GOING_ON),
         multipart(field("model", "asked"), file(), field("stream", "true"), boundary="b"),
         multipart(file(), field("model", "m" * 600), boundary="b"),
         multipart(file(), field("model", "asked"), ("no colon", b""), boundary="b"),

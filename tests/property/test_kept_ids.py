@@ -18,10 +18,10 @@ TOKENS = [
 answers = st.lists(st.sampled_from(TOKENS), max_size=24).map(b"".join)
 
 
-def told(make: Any, answer: bytes, size: int) -> list[Any]:
+def told(make: Any, path: str, answer: bytes, size: int) -> list[Any]:
     talk = make(Settings("n"), 1, lean=True)
     first = pb.ProcessingRequest()
-    for key, value in ((":method", "POST"), (":path", "/v1/responses")):
+    for key, value in ((":method", "POST"), (":path", path)):
         first.request_headers.headers.headers.add(key=key, raw_value=value.encode())
     body = pb.ProcessingRequest(request_body=pb.HttpBody(body=b"{}", end_of_stream=True))
     for message in (first, body):
@@ -35,7 +35,7 @@ def told(make: Any, answer: bytes, size: int) -> list[Any]:
 
 
 @pytest.mark.skipif(len(CONVERSATIONS) < 2, reason="the native wire is not built")
-@given(answers, st.integers(1, 50))
-def test_both_wires_find_the_same(answer: bytes, size: int) -> None:
-    portable, native = (told(make, answer, size) for make in CONVERSATIONS)
+@given(st.sampled_from(["/v1/responses", "/v1/conversations"]), answers, st.integers(1, 50))
+def test_both_wires_find_the_same(path: str, answer: bytes, size: int) -> None:
+    portable, native = (told(make, path, answer, size) for make in CONVERSATIONS)
     assert portable == native

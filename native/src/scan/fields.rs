@@ -30,19 +30,10 @@ impl Scanner {
                 Node::Model => self.model = Model::Other,
                 Node::Stream => self.stream = false,
                 Node::Salt => self.salt = None,
-                Node::Prior => self.prior = None,
-                _ => {}
+                _ => self.told.forget(&self.program.nodes, self.node),
             }
-            if let Node::Object { fields, .. } = &self.program.nodes[self.node] {
-                for (_, inner) in fields {
-                    if let Node::Limit(index) = self.program.nodes[*inner] {
-                        self.limits[index] = None;
-                    }
-                }
-            }
-        }
-        if let Node::Limit(index) = self.program.nodes[self.node] {
-            self.limits[index] = None;
+        } else if let Node::Limit(_) | Node::Prior(_) = self.program.nodes[self.node] {
+            self.told.forget(&self.program.nodes, self.node);
         }
         if let Node::Choice {
             string,
@@ -71,7 +62,7 @@ impl Scanner {
             Node::Media(_) => Sink::Media(Digest::default()),
             Node::Model => Sink::Name(Some(Vec::new())),
             Node::Salt => Sink::Salt(Box::new(Xxh3::new())),
-            Node::Prior => Sink::Prior(Some(Vec::new())),
+            Node::Prior(_) => Sink::Prior(Some(Vec::new())),
             _ if matches!(self.stack.last(), Some(Frame::Media { key: Some(_), .. })) => {
                 Sink::Media(Digest::default())
             }
@@ -149,7 +140,9 @@ impl Scanner {
                 self.done(None);
             }
             Sink::Prior(prior) => {
-                self.prior = prior;
+                if let Node::Prior(index) = self.program.nodes[self.node] {
+                    self.told.priors.push((index, prior));
+                }
                 self.done(None);
             }
             Sink::Salt(hash) => {
@@ -201,7 +194,7 @@ impl Scanner {
     pub(super) fn scalar(&mut self, count: Option<i64>, truth: Option<bool>) {
         match self.program.nodes[self.node] {
             Node::Stream => self.stream = truth == Some(true),
-            Node::Limit(index) => self.limits[index] = count,
+            Node::Limit(index) => self.told.limits[index] = count,
             _ => {}
         }
         if let (PROMPT | ID, Some(id)) = (self.node, count)

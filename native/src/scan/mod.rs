@@ -112,6 +112,44 @@ enum Frame {
     },
 }
 
+/// What stands in fields that a request is told apart by.
+struct Told {
+    limits: Vec<Option<i64>>,
+    /// Those that were met, by their numbers; longer than allowed: None.
+    priors: Vec<(usize, Option<Vec<u8>>)>,
+}
+
+impl Told {
+    /// A value begins at this node: what an earlier one said there, or in it, is forgotten.
+    fn forget(&mut self, nodes: &[Node], node: usize) {
+        match &nodes[node] {
+            Node::Limit(index) => self.limits[*index] = None,
+            Node::Prior(index) => self.priors.retain(|(known, _)| known != index),
+            Node::Object { fields, .. } => {
+                for (_, inner) in fields {
+                    self.forget(nodes, *inner);
+                }
+            }
+            Node::Choice { string, object, .. } => {
+                for inner in [string, object].into_iter().flatten() {
+                    self.forget(nodes, *inner);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The first id that is usable.
+    fn prior(&self) -> Option<String> {
+        let usable = self.priors.iter().filter_map(|(index, id)| {
+            let id = std::str::from_utf8(id.as_deref()?).ok()?;
+            (!id.is_empty()).then_some((index, id))
+        });
+        let first = usable.min_by_key(|(index, _)| **index);
+        first.map(|(_, id)| id.to_owned())
+    }
+}
+
 /// What stands at the model's field.
 enum Model {
     Missing,
@@ -156,8 +194,7 @@ pub struct Scanner {
     model: Model,
     stream: bool,
     salt: Option<u64>,
-    prior: Option<Vec<u8>>,
-    limits: Vec<Option<i64>>,
+    told: Told,
     /// For each need, whether the body has it.
     met: Vec<bool>,
     start: usize,
@@ -214,8 +251,10 @@ impl Scanner {
             model: Model::Missing,
             stream: false,
             salt: None,
-            prior: None,
-            limits: vec![None; limits],
+            told: Told {
+                limits: vec![None; limits],
+                priors: Vec::new(),
+            },
             met: vec![false; needs],
             start: 0,
             spans: Vec::new(),
@@ -272,16 +311,13 @@ impl Scanner {
         let others = tools_first(&usual, program.tools, &given, self.lead.as_ref());
         let mut reading = Reading {
             stream: self.stream,
-            limit: self.limits.into_iter().flatten().next(),
+            limit: self.told.limits.iter().flatten().next().copied(),
             prompt_bytes: 0,
             media: 0,
             blocks: hashes(&usual),
             tools_first: others.map_or_else(Vec::new, |order| hashes(&order)),
             spans: self.spans,
-            prior: self
-                .prior
-                .and_then(|prior| String::from_utf8(prior).ok())
-                .filter(|prior| !prior.is_empty()),
+            prior: self.told.prior(),
             model,
         };
         for piece in layout {

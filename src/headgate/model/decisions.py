@@ -12,8 +12,11 @@ SessionResult = Literal["new", "kept", "moved"]
 
 
 PriorResult = Literal["held", "down", "gone", "unknown"]
-"""Of the endpoint that keeps the answer that a request goes on with: it serves; it is down; it has left, or
-may not be chosen; nobody knows it, or it has started anew. But for the first, anybody serves the request."""
+"""Of the endpoint that keeps the answer or conversation that a request goes on with: it serves; it is down;
+it has left, or may not be chosen; nobody knows it, or it has started anew.
+
+But for the first, anybody serves the request.
+"""
 
 
 class Term(msgspec.Struct, frozen=True, gc=False):

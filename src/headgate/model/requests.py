@@ -68,7 +68,8 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     client: str | None = None
     """Who the client is, where the data plane has verified it."""
     prior: str | None = None
-    """Digest of the id of the answer that it goes on with, asks for, or is to be done something to."""
+    """Digest of the id of the answer or conversation that it goes on with, asks for, or is to be done
+    something to."""
     flow_policy: str | None = None
     """`namespace/name` of the FlowPolicy of its route or listener, as our own data plane says."""
     target_model: str | None = None

@@ -12,7 +12,7 @@ from headgate.model.bounds import MODEL_NAME_BYTES
 from headgate.model.requests import Api
 from headgate.wire import multipart
 from headgate.wire.counts import Answers
-from headgate.wire.shape import Text, execute, first_count, kind_of, media_tokens, string
+from headgate.wire.shape import Text, execute, first_count, kind_of, media_tokens, string, texts
 from headgate.wire.usage import Counter, counter_of
 
 LONGEST_MODEL = MODEL_NAME_BYTES
@@ -38,7 +38,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     media_tokens: int = 0
     max_tokens: int | None = None
     prior: str | None = None
-    """Id of the answer that it goes on with."""
+    """Id of the answer or the conversation that it goes on with."""
     salt: str = ""
     """Part of the cache's key, as the client asked."""
 
@@ -119,7 +119,7 @@ class Format(msgspec.Struct, frozen=True):
             prompt_bytes=text.size,
             media_tokens=media_tokens(text),
             max_tokens=first_count(shape["limits"], found.fields),
-            prior=_prior(fields=found.fields, name=shape["prior"]),
+            prior=next((id_ for _, id_ in texts(shape["prior"], found.fields) if _fits(id_)), None),
             salt=(string(found.fields.get(shape["salt"])) or "") if shape["salt"] else "",
         )
 
@@ -135,9 +135,8 @@ class Format(msgspec.Struct, frozen=True):
         return BadRequest(f"{name} must be a {' or a '.join(kinds)}", name)
 
 
-def _prior(fields: Mapping[str, msgspec.Raw], name: str | None) -> str | None:
-    found = None if name is None else string(fields.get(name))
-    return found if found and len(found.encode()) <= LONGEST_MODEL else None
+def _fits(id_: str) -> bool:
+    return len(id_.encode()) <= LONGEST_MODEL
 
 
 def _too_long(model_field: str) -> BadRequest:

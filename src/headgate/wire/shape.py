@@ -6,7 +6,8 @@ shape is a dictionary:
 
 * `model`, `stream`, `salt`: names of top-level fields; `limits`: such names, or `FIELD.NAME` for one
   within the object at a field; the first usable one counts
-* `prior`: the top-level field with the id of an answer that the request goes on with; None: there is none
+* `prior`: fields with the id of an answer or a conversation that the request goes on with, such names or
+  `FIELD.NAME`, where `FIELD` may stand before it for a string there; the first one that has one counts
 * `need`: top-level field → kinds of value (`string`, `list`); a body that has none of them is refused.
   Empty: no body is refused, and one that cannot be read is routed without being understood
 * `cached`: whether the engine keeps the prompt in its KV cache, so that it has blocks
@@ -118,6 +119,17 @@ def count(raw: Raw | None) -> int | None:
     """A number without sign, fraction and exponent; None for other values."""
     found = None if raw is None else _COUNT.match(bytes(raw)[:19])
     return int(found[0]) if found is not None else None
+
+
+def texts(names: Sequence[str], fields: Mapping[str, Raw]) -> Iterator[tuple[str, str]]:
+    """The strings at these fields that are not empty, `FIELD` or `FIELD.NAME` with each."""
+    for each in names:
+        field, _, name = each.partition(".")
+        raw = fields.get(field)
+        if name and raw is not None:
+            raw = _OBJECT.decode(raw).get(name) if kind_of(raw) == "object" else None
+        if found := string(raw):
+            yield each, found
 
 
 def first_count(limits: Sequence[str], fields: Mapping[str, Raw]) -> int | None:

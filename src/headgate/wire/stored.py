@@ -1,4 +1,5 @@
-"""Answers that a server keeps, and requests that go on with them: by which ids, and where these stand.
+"""Answers and conversations that a server keeps, and requests that go on with them: by which ids, and where
+these stand.
 
 The native wire reads answers by the same rules (`native/src/stored.rs`).
 """
@@ -9,8 +10,8 @@ from collections.abc import Sequence
 from headgate.model.bounds import MODEL_NAME_BYTES
 from headgate.wire.digest import digest
 
-PATH = "/v1/responses/"
-"""What stands before an id in a path: that of the answer, of what is done to it, or of a part of it."""
+PATHS = ("/v1/responses/", "/v1/conversations/")
+"""What stands before an id in a path: of what is kept, of what is done to it, or of a part of it."""
 LONGEST_ID = MODEL_NAME_BYTES
 """Bytes of an id; a longer one is none."""
 HEAD_BYTES = 4096
@@ -24,8 +25,10 @@ def prior_of(path: str, named: str | None) -> str | None:
 
     *path* is without query; *named*: the id in the body.
     """
-    if PATH in path:
-        named = path.partition(PATH)[2].partition("/")[0]
+    for each in PATHS:
+        if each in path:
+            named = path.partition(each)[2].partition("/")[0]
+            break
     return digest(named) if named and len(named.encode("utf-8", "replace")) <= LONGEST_ID else None
 
 

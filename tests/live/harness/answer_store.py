@@ -1,4 +1,5 @@
-"""A model server in the test's own process that keeps its answers as vLLM does: in its memory, by id."""
+"""A model server in the test's own process that keeps answers and conversations in its memory, by id, as vLLM
+does with answers."""
 
 import contextlib
 import json
@@ -13,7 +14,7 @@ MODEL = "m"
 
 
 class AnswerStore:
-    """Serves POST /v1/responses and what can be done to an answer; 404 for ids that it does not keep."""
+    """Serves POST /v1/responses and /v1/conversations and what can be done to what is kept; 404 for other ids."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -34,8 +35,10 @@ class AnswerStore:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_post("/v1/responses", self._create)
         app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_route("*", "/v1/responses/{id}", self._of_one)
-        app.router.add_route("*", "/v1/responses/{id}/{what}", self._of_one)
+        app.router.add_post("/v1/conversations", self._begin)
+        for kind in ("responses", "conversations"):
+            app.router.add_route("*", f"/v1/{kind}/{{id}}", self._of_one)
+            app.router.add_route("*", f"/v1/{kind}/{{id}}/{{what}}", self._of_one)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self.port).start()
@@ -55,16 +58,25 @@ class AnswerStore:
         self.seen.append("chat")
         return web.json_response({"id": "c", "model": MODEL, "choices": []})
 
+    async def _begin(self, request: web.Request) -> web.Response:
+        self.seen.append("POST conversation")
+        id_ = f"conv_{uuid.uuid4().hex}"
+        self.kept[id_] = {"id": id_, "object": "conversation", "created_at": 1, "metadata": {}}
+        return web.json_response(self.kept[id_])
+
     def _absent(self, id_: str) -> web.Response:
-        message = f"Response with id '{id_}' not found."
+        message = f"Nothing with id '{id_}' is kept here."
         return web.json_response({"error": {"message": message, "code": 404}}, status=404)
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
-        prior = asked.get("previous_response_id")
-        self.seen.append(f"POST {prior}")
-        if prior is not None and prior not in self.kept:
-            return self._absent(prior)
+        prior, conversation = asked.get("previous_response_id"), asked.get("conversation")
+        if isinstance(conversation, dict):
+            conversation = conversation["id"]
+        self.seen.append(f"POST {prior or conversation}")
+        for id_ in (prior, conversation):
+            if id_ is not None and id_ not in self.kept:
+                return self._absent(id_)
         answer = {
             "id": f"resp_{uuid.uuid4().hex}",
             "object": "response",
@@ -95,7 +107,7 @@ class AnswerStore:
             return self._absent(id_)
         if request.method == "DELETE":
             del self.kept[id_]
-            return web.json_response({"id": id_, "object": "response", "deleted": True})
-        if request.path.endswith("/input_items"):
+            return web.json_response({"id": id_, "object": "deleted", "deleted": True})
+        if request.path.endswith(("/input_items", "/items")):
             return web.json_response({"object": "list", "data": [], "has_more": False})
         return web.json_response(self.kept[id_])

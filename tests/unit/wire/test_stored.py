@@ -63,6 +63,13 @@ def test_ids_in_paths_and_bodies() -> None:
     known = digest("resp_1")
     for path in ("/v1/responses/resp_1", "/v1/responses/resp_1/cancel", "/x/v1/responses/resp_1/input_items"):
         assert prior_of(path, None) == known
+    for path in ("/v1/conversations/resp_1", "/v1/conversations/resp_1/items/msg_2"):
+        assert prior_of(path, None) == known
     assert prior_of("/v1/responses", "resp_1") == known
-    for path, named in (("/v1/responses", None), ("/v1/responses/", None), ("/v1/responses", "x" * 600)):
+    for path, named in (
+        ("/v1/responses", None),
+        ("/v1/responses/", None),
+        ("/v1/conversations", None),
+        ("/v1/responses", "x" * 600),
+    ):
         assert prior_of(path, named) is None

@@ -11,7 +11,7 @@ SHAPE = {
     "model": "model",
     "stream": "stream",
     "salt": "salt",
-    "prior": None,
+    "prior": (),
     "limits": ("most", "more"),
     "need": {},
     "cached": True,

@@ -169,7 +169,8 @@ class RequestObserver:
         self._counts.decided(stream, request, decision, took_s)
         if decision.prior is not None and decision.prior != "held" and decision.chosen:
             log.warning(
-                "request %r goes on with an answer whose endpoint is %s: sent to %s, which may not have it",
+                "request %r goes on with an answer or conversation whose endpoint is %s: sent to %s, "
+                "which may not have it",
                 decision.request_id,
                 decision.prior,
                 decision.chosen[0],

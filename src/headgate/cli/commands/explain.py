@@ -253,7 +253,7 @@ def headline(record: "DecisionRecord") -> "Iterator[str]":
             f"each is charged 1/{decision.sharers + 1} of the surcharge for a miss"
         )
     if decision.prior is not None:
-        yield f"the answer that it goes on with: {PRIORS[decision.prior]}"
+        yield f"the answer or conversation that it goes on with: {PRIORS[decision.prior]}"
     if decision.session is not None:
         yield f"session: {SESSIONS[decision.session]}"
     if decision.waited_s > 0:

@@ -10,7 +10,7 @@ FORMAT = Format(
         "model": "model",
         "stream": "stream",
         "salt": None,
-        "prior": None,
+        "prior": (),
         "limits": ("max_completion_tokens",),
         "need": {},
         "cached": False,

@@ -9,7 +9,7 @@ SHAPE = {
     "model": "model",
     "stream": "stream",
     "salt": "cache_salt",
-    "prior": None,
+    "prior": (),
     "limits": ("max_completion_tokens", "max_tokens"),
     "need": {"messages": ("list",)},
     "cached": True,

@@ -13,7 +13,7 @@ FORMAT = Format(
         "model": "model",
         "stream": "stream",
         "salt": "cache_salt",
-        "prior": None,
+        "prior": (),
         "limits": ("max_tokens",),
         "need": {"prompt": _KINDS, "prompt_embeds": _KINDS},
         "cached": True,

@@ -16,7 +16,7 @@ FORMAT = Format(
         "model": "model",
         "stream": "stream",
         "salt": "cache_salt",
-        "prior": None,
+        "prior": (),
         "limits": (
             "max_completion_tokens",
             "max_tokens",

@@ -12,7 +12,7 @@ FORMAT = Format(
         "model": "model",
         "stream": "stream",
         "salt": "cache_salt",
-        "prior": None,
+        "prior": (),
         "limits": ("max_tokens",),
         "need": {},
         "cached": True,

@@ -27,7 +27,7 @@ FORMAT = Format(
         "model": "model",
         "stream": "stream",
         "salt": None,
-        "prior": None,
+        "prior": (),
         "limits": (),
         "need": {},
         "cached": False,

@@ -12,7 +12,7 @@ FORMAT = Format(
         "model": "model",
         "stream": "stream",
         "salt": "cache_salt",
-        "prior": "previous_response_id",
+        "prior": ("previous_response_id", "conversation", "conversation.id"),
         "limits": ("max_output_tokens",),
         "need": {},
         "cached": True,

@@ -151,7 +151,10 @@ def test_what_became_of_a_session_is_said() -> None:
     record = DecisionRecord(decision=replace(DECISION, session="kept"), wall_time=0.0)
     assert "session: where its last request went" in list(headline(record))
     record = DecisionRecord(decision=replace(DECISION, prior="gone"), wall_time=0.0)
-    assert any(line.startswith("the answer that it goes on with: kept by") for line in headline(record))
+    assert any(
+        line.startswith("the answer or conversation that it goes on with: kept by")
+        for line in headline(record)
+    )
 
 
 def test_pace_and_sharers_are_named_where_there_are_any() -> None:

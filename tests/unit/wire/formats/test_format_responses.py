@@ -4,6 +4,7 @@ import itertools
 from typing import Any
 
 import msgspec
+import pytest
 
 from headgate.wire.api import Reading
 from headgate.wire.formats.responses import FORMAT
@@ -46,3 +47,25 @@ def test_limits_and_what_is_never_refused() -> None:
         "s",
         b"",
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "id_"),
+    [
+        ({"previous_response_id": "resp_1"}, "resp_1"),
+        ({"conversation": "conv_1"}, "conv_1"),
+        ({"conversation": {"id": "conv_1"}}, "conv_1"),
+        ({"previous_response_id": "resp_1", "conversation": "conv_1"}, "resp_1"),
+        ({"previous_response_id": None, "conversation": {"id": "conv_1"}}, "conv_1"),
+        ({"previous_response_id": "x" * 513, "conversation": "conv_1"}, "conv_1"),
+        ({"conversation": {"x": "conv_1"}}, None),
+        ({"conversation": {"id": {"id": "conv_1"}}}, None),
+        ({"conversation": ["conv_1"]}, None),
+        ({"conversation": {"id": "x" * 513}}, None),
+        ({"conversation": ""}, None),
+    ],
+)
+def test_the_answer_or_conversation_that_a_request_goes_on_with(
+    body: dict[str, Any], id_: str | None
+) -> None:
+    assert read(model="m", input="x", **body).prior == id_
