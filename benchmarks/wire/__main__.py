@@ -33,13 +33,18 @@ MODES: dict[str, dict[str, str]] = {"lean": LEAN, "duplex": {}}
 SCENARIOS = "closed-1k-shared,closed-16k-shared,closed-128k-shared,stream-1k-shared,open-1k-shared"
 
 
+VARIANTS = {"": "", "-no-flow": " --no-flow-control"}
+"""What follows a wire's name in `--wires` → further options of its picker."""
+
+
 def _command(wire: str, policy: str) -> str:
     """The picker as the harness starts it: plain text, fixed endpoints, scraping as always."""
+    name, dash, variant = wire.partition("-")
     return (
-        f"HEADGATE_WIRE={wire} exec {Path(sys.executable).parent / 'headgate'} picker"
+        f"HEADGATE_WIRE={name} exec {Path(sys.executable).parent / 'headgate'} picker"
         f" --endpoints $EPP_ENDPOINTS --grpc-port $EPP_GRPC_PORT --grpc-health-port -1"
         f" --metrics-port $EPP_METRICS_PORT --no-secure-serving --host 127.0.0.1 --policy {policy}"
-        " --log-level warning"
+        f" --log-level warning{VARIANTS[dash + variant]}"
     )
 
 
@@ -102,7 +107,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--wires", default="native,portable")
+    parser.add_argument(
+        "--wires", default="native,portable", help="-no-flow after a name: that one without flow control"
+    )
     parser.add_argument("--modes", default="lean,duplex")
     parser.add_argument("--scenarios", default=SCENARIOS)
     parser.add_argument("--endpoints", type=int, default=8)
