@@ -8,7 +8,7 @@ NATIVE_SOURCES := $(wildcard native/src/*.rs native/src/*/*.rs native/Cargo.* na
 FAST := tests/unit tests/golden tests/property
 # Tests of a file share what they start; files run side by side. Most of their time is waiting, so more than the cores.
 SIDE_BY_SIDE := -n $(or $(TEST_PROCESSES),3) --dist loadfile
-COMPILED := tests/unit/flow tests/unit/picker tests/unit/scheduling tests/unit/app/picker/test_decision_log.py tests/unit/io/extproc/test_extproc_hub.py tests/property
+MAY_BE_COMPILED := tests/unit/flow tests/unit/picker tests/unit/scheduling tests/unit/app/picker/test_decision_log.py tests/unit/io/extproc/test_extproc_hub.py tests/property
 
 .DEFAULT_GOAL := help
 .PHONY: help setup core demo test fast live lint types layers format bench rust conformance lab clean
@@ -53,7 +53,7 @@ test: $(NATIVE) core lint types layers rust  ## all checks and all tests, the li
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(FAST) tests/live; tests=$$?; found=0; \
 	if [ -n "$$suites" ]; then wait $$suites; found=$$?; echo "conformance suites:"; grep -v SKIP $(VENV)/conformance.log; fi; \
 	test $$tests -eq 0 -a $$found -eq 0
-	@HEADGATE_CORE=plain $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(COMPILED)
+	@HEADGATE_CORE=plain $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $$($(BIN)/python tools/core_tests.py $(MAY_BE_COMPILED))
 
 fast: $(NATIVE) lint types layers  ## what to run on every save: no processes are started
 	@$(BIN)/python tools/in_use.py
