@@ -153,7 +153,7 @@ def _access(policy: AccessPolicy) -> Broken:
             yield f"spec.targetRefs[{index}].sectionName", "only Gateways and ListenerSets have listeners"
 
 
-_OF_POOLS = ("detector", "flows", "default_flow", "bands", "default_band")
+_OF_POOLS = ("detector", "hold_empty", "flows", "default_flow", "bands", "default_band")
 
 
 def _flow(policy: FlowPolicy) -> Broken:

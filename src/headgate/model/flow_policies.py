@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from headgate.model import absent
+from headgate.model.durations import seconds
 from headgate.model.flow_rules import Caller, FlowRules
 from headgate.model.ids import PoolKey
 from headgate.model.meta import Identity, KubeObject
@@ -59,6 +60,7 @@ def rules(world: Store, identity: Identity) -> FlowRules:
         fairness_id=spec.requests.fairness_id,
         priority=spec.requests.priority,
         detector=spec.detector,
+        hold_empty_s=None if spec.hold_empty is None else seconds(spec.hold_empty),
         callers={each.name: Caller(each.fairness_id or each.name, each.priority) for each in spec.clients},
         shares={each.id: each for each in spec.flows},
         other_shares=spec.default_flow,

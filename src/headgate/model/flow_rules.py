@@ -26,6 +26,8 @@ class FlowRules(msgspec.Struct, frozen=True):
     priority: int | None = None
     """The same."""
     detector: DetectorSpec = DetectorSpec()
+    hold_empty_s: float | None = None
+    """So long a request waits for the first endpoint; None: as configured."""
     callers: Mapping[str, Caller] = msgspec.field(default_factory=dict)
     """By the client's name."""
     shares: Mapping[str, ShareSpec] = msgspec.field(default_factory=dict)

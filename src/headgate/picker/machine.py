@@ -64,7 +64,9 @@ class PoolMachine:
         self._rng = rng
         self._scheduler = Scheduler(profile, rng)
         self._fleet = Fleet(settings, index)
-        self._waiting = None if settings.flow is None else Waiting(settings.flow, self._fleet)
+        self._waiting: Waiting | None = None
+        if settings.flow is not None:
+            self._waiting = Waiting(settings.flow, self._fleet, settings.hold_empty_s)
         self._ledger = Ledger(self._fleet, settings.costs, self._waiting)
         self._sessions = Bindings(settings.most_sessions, settings.session_idle_s)
         self._kept = KeptAnswers(Bindings(settings.most_answers, settings.answer_idle_s), self._fleet)
@@ -239,7 +241,7 @@ class PoolMachine:
         waiting = self._waiting
         if stream in self._ledger.requests or (waiting is not None and waiting.holds(stream)):
             raise ValueError(f"stream {stream} is already in the pool's hands")
-        held = waiting is not None and self._settings.hold_empty_s > 0 and request.api != "models"
+        held = waiting is not None and waiting.hold_empty_s > 0 and request.api != "models"
         if not self._fleet.members and not (held and request.path != HEALTH_PATH):
             return self._nobody(case)
         if request.path == HEALTH_PATH:
@@ -268,7 +270,7 @@ class PoolMachine:
             return self._saturated(case, message, 1)
         averages = self._ledger.estimator.of(target)
         tokens = averages.prompt_tokens(request) + averages.output_tokens(request)
-        within_s = None if self._fleet.members else self._settings.hold_empty_s
+        within_s = None if self._fleet.members else waiting.hold_empty_s
         return self._place(case) if waiting.arrive(case, tokens, within_s) else None
 
     def _let_go(self, waiting: Waiting, made: list[Action], now: float) -> None:

@@ -23,8 +23,12 @@ NOBODY = "-"
 class Waiting:
     """Flow control over the members of a fleet."""
 
-    def __init__(self, settings: FlowSettings, fleet: Fleet) -> None:
+    def __init__(self, settings: FlowSettings, fleet: Fleet, hold_empty_s: float = 0.0) -> None:
+        """*hold_empty_s*: see there; a FlowPolicy may say otherwise."""
         self.control = FlowControl(settings)
+        self.hold_empty_s = hold_empty_s
+        """So long a request waits for the first endpoint; 0: it does not."""
+        self._usual_hold_s = hold_empty_s
         self._settings = settings
         self._fleet = fleet
         self._tickets: dict[StreamId, Ticket] = {}
@@ -46,6 +50,8 @@ class Waiting:
 
     def configure(self, rules: FlowRules | None, now: float) -> None:
         """The pool's FlowPolicy is another one; None: there is none."""
+        said = None if rules is None else rules.hold_empty_s
+        self.hold_empty_s = self._usual_hold_s if said is None else said
         self.control.configure(with_rules(self._settings, rules), now)
         self.control.regroup(self._regrouped)
 

@@ -362,6 +362,31 @@ def test_a_pool_without_endpoints_refuses_unless_it_is_to_hold_requests() -> Non
     assert rig.route(2).decision.waited_s == pytest.approx(40.1)
 
 
+def test_a_policy_says_whether_requests_wait_for_the_first_endpoint() -> None:
+    def pool(ids: str, hold_empty_s: float | None) -> PoolChanged:
+        rules = FlowRules("default/p", hold_empty_s=hold_empty_s)
+        return PoolChanged(msgspec.structs.replace(a_pool(ids).pool, flow=rules))
+
+    rig = Rig(FlowSettings(), pool("", 30.0))
+    assert rig.tell(arrives(1)) == []
+    assert rig.tell(pool("", 0.0)) == [], "it has been told that it may wait"
+    assert rig.tell(arrives(2)) == [2]
+    assert (rig.reject(2).status, rig.reject(2).reason) == (503, "no-endpoints")
+    assert rig.tell(Woken(), 30.1) == [1]
+    assert (rig.reject(1).status, rig.reject(1).reason) == (503, "no-endpoints")
+    assert rig.tell(pool("", 30.0)) == [] and rig.tell(arrives(3)) == []
+    assert rig.tell(pool("a", 30.0), 10.0) == [3]
+
+    rig = Rig(FlowSettings(), pool("", None), hold_empty_s=60.0)
+    assert rig.tell(arrives(1)) == [], "as configured"
+    rig = Rig(FlowSettings(), pool("", 0.0), hold_empty_s=60.0)
+    assert rig.tell(arrives(1)) == [1]
+    short = FlowSettings(other_bands=BandSettings(ttl_s=5.0))
+    rig = Rig(short, pool("", 30.0))
+    assert rig.tell(arrives(1)) == [] and rig.tell(Woken(), 5.1) == [1], "not longer than others"
+    assert rig.reject(1).reason == "no-endpoints"
+
+
 def test_with_a_fallback_nobody_waits_for_a_full_pool() -> None:
     rig = Rig(FlowSettings(), PoolChanged(msgspec.structs.replace(a_pool("a").pool, has_fallback=True)))
     for stream in range(1, 5):

@@ -123,6 +123,9 @@ class FlowPolicySpec(msgspec.Struct, frozen=True, rename="camel"):
     """What is believed of clients' headers; without: what the command line says."""
     requests: RequestsSpec = RequestsSpec()
     detector: DetectorSpec = DetectorSpec()
+    hold_empty: Duration | None = None
+    """So long a request waits for a pool without endpoints to get one; not longer than requests may wait in
+    the picker. `0s`: it is refused. Without: what the command line says."""
     clients: Annotated[tuple[ClientSpec, ...], msgspec.Meta(max_length=1024)] = ()
     flows: Annotated[tuple[FlowSpec, ...], msgspec.Meta(max_length=1024)] = ()
     default_flow: ShareSpec = ShareSpec()
