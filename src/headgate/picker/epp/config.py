@@ -8,6 +8,7 @@ import msgspec
 from headgate.flow.settings import FlowSettings
 from headgate.model.endpoints import Pool
 from headgate.model.problems import Place, Problem
+from headgate.picker.epp import sessions
 from headgate.picker.epp.fields import Fields, LineOf, Path, nearest, short
 from headgate.picker.epp.flow import Flow, flow_of
 from headgate.picker.epp.labels import DECODES, ENCODES, PREFILLS, ROLE, Requirement
@@ -219,6 +220,7 @@ def _tell_plugins(fields: Fields, plugins: Mapping[str, Named]) -> None:
             case "mapped" if each.known.role == "scorer":
                 message = f"{called} is followed by prediction, not by its own score: {each.known.here}"
                 fields.note((*each.path, "type"), "PluginBuiltIn", message, "note")
+        sessions.check(fields, each.type, each.parameters, (*each.path, "parameters"))
         if each.known.role == "picker" and each.parameters.get("maxNumOfEndpoints", 1) > 1:
             message = (
                 f"maxNumOfEndpoints of {called} has no effect: a list is answered to gateways that ask "

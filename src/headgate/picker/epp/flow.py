@@ -7,6 +7,7 @@ import msgspec
 
 from headgate.model.flow_rules import FlowRules
 from headgate.model.objects.flow import BandSpec, DetectorSpec
+from headgate.picker.epp import limits
 from headgate.picker.epp.fields import Fields, Path, short
 from headgate.picker.epp.plugins import Kind
 
@@ -69,18 +70,14 @@ def flow_of(
     if "defaultNegativePriorityBand" in found:
         message = "defaultNegativePriorityBand has no effect; name the priorities in priorityBands"
         fields.note(("flowControl", "defaultNegativePriorityBand"), "PluginLeftOut", message, "warning")
-    if "usageLimitPolicyPluginRef" in found:
-        _type(
-            fields, plugins, found["usageLimitPolicyPluginRef"], ("flowControl", "usageLimitPolicyPluginRef")
-        )
-    rules = FlowRules(
-        "",
-        detector=detector or DetectorSpec(),
-        bands=_bands(fields, plugins, found.get("priorityBands", [])),
-        other_bands=_band(
-            fields, plugins, found.get("defaultPriorityBand"), ("flowControl", "defaultPriorityBand"), _BAND
-        ),
-    )
+    bands = _bands(fields, plugins, found.get("priorityBands", []))
+    path = ("flowControl", "defaultPriorityBand")
+    others = _band(fields, plugins, found.get("defaultPriorityBand"), path, _BAND)
+    if (name := found.get("usageLimitPolicyPluginRef")) is not None:
+        kind, parameters = plugins.get(name, (short(name), {}))
+        path = ("flowControl", "usageLimitPolicyPluginRef")
+        bands, others = limits.limited(fields, kind, parameters, path, (bands, others))
+    rules = FlowRules("", detector=detector or DetectorSpec(), bands=bands, other_bands=others)
     ttl_s = USUAL_TTL_S if ttl_s is None else ttl_s
     return Flow(
         rules=rules,
@@ -108,14 +105,14 @@ def _amount(fields: Fields, found: Mapping[str, Any], name: str, path: Path) -> 
     return said if said and said > 0 else None
 
 
-def _type(fields: Fields, plugins: Plugins, name: object, path: Path) -> str:
+def _type(plugins: Plugins, name: object) -> str:
     """Type of the plugin of that name; types may be named without being listed."""
     if name in plugins:
         return plugins[str(name)][0]
     return short(str(name))
 
 
-def _bands(fields: Fields, plugins: Plugins, raw: list[Any]) -> dict[int, BandSpec]:
+def _bands(fields: Fields, plugins: Plugins, raw: list[Any]) -> Mapping[int, BandSpec]:
     bands: dict[int, BandSpec] = {}
     if len(raw) > MOST_BANDS:
         fields.note(("flowControl", "priorityBands"), "TooLarge", f"more than {MOST_BANDS} bands")
@@ -138,7 +135,7 @@ def _band(fields: Fields, plugins: Plugins, raw: object, path: Path, kinds: Mapp
     fairness: Literal["WeightedTokens", "RoundRobin"] = "WeightedTokens"
     ordering: Literal["FirstCome", "EarliestDeadline"] = "FirstCome"
     if (name := found.get("fairnessPolicyRef")) is not None:
-        match _type(fields, plugins, name, path):
+        match _type(plugins, name):
             case "round-robin-fairness-policy":
                 fairness = "RoundRobin"
             case "global-strict-fairness-policy" | "program-aware-fairness":
@@ -146,7 +143,7 @@ def _band(fields: Fields, plugins: Plugins, raw: object, path: Path, kinds: Mapp
             case other:
                 fields.note((*path, "fairnessPolicyRef"), "UnknownPlugin", f"{other} is no fairness policy")
     if (name := found.get("orderingPolicyRef")) is not None:
-        match _type(fields, plugins, name, path):
+        match _type(plugins, name):
             case "edf-ordering-policy" | "slo-deadline-ordering-policy":
                 ordering = "EarliestDeadline"
             case "fcfs-ordering-policy":
@@ -167,7 +164,7 @@ def _detector(fields: Fields, plugins: Plugins, raw: object, old: object) -> Det
     said = fields.known(raw if raw is not None else old, path, {"pluginRef": "text"}, "saturationDetector")
     if (name := said.get("pluginRef")) is None:
         return None
-    kind = _type(fields, plugins, name, path)
+    kind = _type(plugins, name)
     parameters = plugins[name][1] if name in plugins else {}
     if kind not in _DETECTORS:
         message = f"{kind} is no saturation detector; there are {', '.join(_DETECTORS)}"

@@ -41,7 +41,11 @@ _CLUSTERS = "clusters are no endpoints here; name pools of other clusters by Inf
 _NO_STAGES = (
     "requests go to decode endpoints, which prefill for themselves; nothing is sent to prefill or encode"
 )
-_SESSIONS = "requests follow their cached prefix, not a session id"
+_SESSIONS = (
+    "a session that x-session-id names prefers the server of its last request, by predicted seconds; "
+    "it is not bound to it"
+)
+_HELD_BACK = "a band's requests go only to endpoints that are no fuller than its ceiling"
 _PARSED = "every API that Headgate knows is read, by its path"
 _ATTRIBUTE = "metrics of your own are not read; fill and health of endpoints are looked at anyway"
 _LATENCY = "no trained model is asked; " + _PREDICTED
@@ -148,7 +152,7 @@ PLUGINS: Mapping[str, Plugin] = MappingProxyType(
         "slo-headroom-tier-filter": _one(
             "filter", "left out", _LATENCY, epsilonExploreNeg="number", **_PREDICTION
         ),
-        "session-affinity-filter": _one("filter", "left out", _SESSIONS, **_SESSION),
+        "session-affinity-filter": _one("filter", "built in", _SESSIONS, **_SESSION),
         "multicluster-session-affinity-filter": _one("filter", "refused", _CLUSTERS, **_SESSION),
         "endpoint-attribute-filter": _one(
             "filter",
@@ -202,7 +206,7 @@ PLUGINS: Mapping[str, Plugin] = MappingProxyType(
         ),
         "token-load-scorer": _one("scorer", "mapped", _PREDICTED, queueThresholdTokens="count", **_FLIGHT),
         "lora-affinity-scorer": _one("scorer", "mapped", "the time to load an adapter is added"),
-        "session-affinity-scorer": _one("scorer", "left out", _SESSIONS, **_SESSION),
+        "session-affinity-scorer": _one("scorer", "built in", _SESSIONS, **_SESSION),
         "header-label-affinity-scorer": _one(
             "scorer", "left out", "no header prefers an endpoint", headerName="text", labelKey="text"
         ),
@@ -288,20 +292,20 @@ PLUGINS: Mapping[str, Plugin] = MappingProxyType(
         "fcfs-ordering-policy": _one("ordering", "mapped", "who came first goes first"),
         "edf-ordering-policy": _one("ordering", "mapped", "the earliest deadline goes first"),
         "slo-deadline-ordering-policy": _one("ordering", "mapped", "the earliest deadline goes first"),
-        "static-usage-limit-policy": _one(
-            "limit", "built in", "every priority may fill the endpoints", threshold="number"
-        ),
+        "static-usage-limit-policy": _one("limit", "mapped", _HELD_BACK, threshold="number"),
         "priority-holdback-policy": _one(
             "limit",
-            "left out",
-            "higher priorities go first, but no room is held back for them",
+            "mapped",
+            _HELD_BACK,
             minCeiling="number",
             maxCeiling="number",
             shape="text",
             domain="text",
         ),
         "soft-reflective-ceiling-policy": _one(
-            "limit", "left out", "higher priorities go first, but no room is held back for them"
+            "limit",
+            "left out",
+            "ceilings that move with the load are not followed; those of priority-holdback-policy are",
         ),
         # parsers
         "openai-parser": _one("parser", "built in", _PARSED),
@@ -336,7 +340,7 @@ PLUGINS: Mapping[str, Plugin] = MappingProxyType(
         "mm-embeddings-cache-producer": _one(
             "data", "left out", "caches of images and sounds are not followed", cacheSizeInMBPerServer="count"
         ),
-        "session-id-producer": _one("data", "left out", _SESSIONS, headerName="text", cookieName="text"),
+        "session-id-producer": _one("data", "built in", _SESSIONS, headerName="text", cookieName="text"),
         "p2p-source-producer": _one(
             "data", "left out", "no cache is named to be copied from",
             minCachedTokenDelta="count", prefillProfileName="text", **_MATCH,

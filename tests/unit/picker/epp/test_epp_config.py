@@ -14,6 +14,9 @@ from headgate.model.objects.flow import DetectorSpec
 from headgate.picker.epp.config import VERSIONS, Adopted, adopt
 from headgate.picker.epp.plugins import PLUGINS
 from headgate.picker.settings import MachineSettings
+from headgate.scheduling.filters.healthy import Healthy
+from headgate.scheduling.filters.keeps_answer import KeepsAnswer
+from headgate.scheduling.filters.model_listed import ModelListed
 from headgate.scheduling.profiles import PROFILES
 
 NO_WEIGHTS: Mapping[str, float] = MappingProxyType({})
@@ -212,6 +215,44 @@ def test_flow_control_is_taken_over_with_its_gate() -> None:
     assert closed.settings(MachineSettings()) == MachineSettings()
     raw["featureGates"] = ["flowControl=false"]
     assert read(raw).settings(MachineSettings(flow=FlowSettings())).flow is None
+
+
+def test_a_usage_limit_policy_gives_bands_their_ceilings() -> None:
+    raw = config(
+        {"name": "held", "type": "priority-holdback-policy", "parameters": {"minCeiling": 0.6}},
+        featureGates=["flowControl"],
+        flowControl={
+            "usageLimitPolicyPluginRef": "held",
+            "priorityBands": [{"priority": 10}, {"priority": -10}],
+        },
+    )
+    found = read(raw)
+    assert said(found, "error") == said(found, "warning") == []
+    rules = found.applied_to(pool()).flow
+    assert rules is not None and rules.other_bands.ceiling is None
+    assert {priority: each.ceiling for priority, each in rules.bands.items()} == {10: 1.0, -10: 0.6}
+    raw["flowControl"]["usageLimitPolicyPluginRef"] = "static-usage-limit-policy"
+    assert not said(read(raw), "error"), "it need not be listed"
+    raw["flowControl"]["usageLimitPolicyPluginRef"] = "nobody"
+    assert "no usage-limit policy" in said(read(raw), "error")[0]
+
+
+def test_whatever_is_adopted_kept_answers_stay_with_their_servers() -> None:
+    """Every policy that a file can lead to has that step, and goes by health and models, too."""
+    raws = (
+        config("queue-scorer", "prefix-cache-scorer"),
+        config("random-picker"),
+        config("running-requests-size-scorer"),
+        config(
+            "session-affinity-scorer", "max-score-picker", schedulingProfiles=[profile("max-score-picker")]
+        ),
+    )
+    for raw in raws:
+        found = read(raw)
+        assert found.usable
+        filters = {type(each) for each in PROFILES[found.policy or "default"].filters}
+        assert {KeepsAnswer, ModelListed, Healthy} <= filters
+    assert all(KeepsAnswer() in each.filters for each in PROFILES.values())
 
 
 def test_what_waits_for_ever_there_waits_for_an_hour_here() -> None:
