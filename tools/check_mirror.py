@@ -39,6 +39,7 @@ ELSEWHERE = {
     "gateway/plan/advice.py": ("tests/golden/test_golden_check.py", "its words are golden lines"),
     "gateway/ir.py": (GOLDEN, "values, and what follows from them"),
     "gateway/resources.py": ("tests/unit/gateway/test_half.py", "followed by it"),
+    "gateway/virtual_hosts.py": ("tests/unit/gateway/test_half.py", "parts of the resources that it follows"),
     "gateway/backends/": ("tests/unit/gateway/plan/test_backend_refs.py", "resolved by it"),
     "gateway/envoy/": (GOLDEN, "its output is the golden files"),
     "gateway/envoy/extra_types.py": ("tests/unit/gateway/envoy/test_protos.py", "types that protos.py adds"),

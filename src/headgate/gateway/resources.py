@@ -3,22 +3,18 @@
 Three life cycles: endpoints, clusters, routes. Nothing of a cluster or a route depends on an endpoint.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, assert_never
+from collections.abc import Iterable, Mapping
+from typing import assert_never
 
-import msgspec
 from msgspec.structs import replace
 
-from headgate.gateway import ir
-from headgate.gateway.api import Position
+from headgate.gateway import ir, virtual_hosts
 from headgate.gateway.envoy import access as envoy_access
 from headgate.gateway.envoy import (
     clusters,
     encode,
     endpoints,
     listeners,
-    model_answers,
-    model_routing,
     names,
     probe,
     protos,
@@ -28,13 +24,12 @@ from headgate.gateway.envoy import (
     secrets,
 )
 from headgate.gateway.envoy.names import Json
-from headgate.gateway.plan import access, backend_auth, backend_refs, flows, hosts
+from headgate.gateway.plan import access, backend_auth, backend_refs, hosts
 from headgate.gateway.plan.attachment import attachments, routes_of
 from headgate.gateway.plan.backend_refs import by_cluster
-from headgate.gateway.plan.base_models import in_namespace
 from headgate.gateway.plan.certificates import client_certificate, pair
 from headgate.gateway.plan.classes import Dataplane, gateways_of, settings
-from headgate.gateway.plan.listeners import Table, bound_port, table, tables
+from headgate.gateway.plan.listeners import Table, table, tables
 from headgate.gateway.plan.routes import any_relayed, backends_of, planned
 from headgate.gateway.plan.scopes import ALL_GROUPS, domains_in, elsewhere, grouped, wildcards
 from headgate.gateway.xds.linger import Hosts
@@ -42,35 +37,11 @@ from headgate.gateway.xds.versions import Kind, Resource, resource, version
 from headgate.model import pickers, topology
 from headgate.model.endpoints import ForeignPicker, Pool
 from headgate.model.ids import PoolKey
-from headgate.model.meta import Identity
 from headgate.model.store import BUCKETS, Store
 from headgate.model.tls_material import Pair
 
 Key = tuple[Dataplane, Kind, str]
 """A resource: the Envoy that it is for, its kind, its name."""
-
-
-class RenderedRule(msgspec.Struct, frozen=True):
-    """The Envoy Routes of one rule."""
-
-    match: Json
-    """Envoy's RouteMatch of them all; each may ask for more."""
-    json: tuple[Json, ...]
-    body: bytes
-    """Serialized, as fields of their virtual host."""
-    clusters: frozenset[str]
-    """What it names."""
-    before: tuple[Json, ...] = ()
-    """Routes that come before all others of the host."""
-    before_body: bytes = b""
-
-
-class RenderedHost(msgspec.Struct, frozen=True):
-    """An Envoy VirtualHost."""
-
-    body: bytes
-    """Serialized, as a field of its configuration."""
-    clusters: frozenset[str]
 
 
 def keys(world: Store, dataplane: Dataplane) -> frozenset[Key]:
@@ -117,7 +88,7 @@ def one(world: Store, key: Key) -> Resource:
         return world.get(_scope_resource, dataplane, name)
     if kind == "endpoint":
         return assigned(name, world.get(hosts_of, name))
-    json = world.get(as_json, key)
+    json = as_json(world, key)  # not remembered: it is asked for once more only by people
     return resource(kind, name, json, protos.serialized(kind, json))
 
 
@@ -194,115 +165,6 @@ def _secret(world: Store, name: str) -> Json:
     return secrets.certificate(name, found)
 
 
-def rendered(world: Store, route: Identity, at: Position) -> tuple[RenderedRule, ...]:
-    """The Envoy routes of a route's planned rules, in their order."""
-    told, who = settings(world), world.get(access.of_route, route)
-    found: list[RenderedRule] = []
-    for each in world.get(planned, route).rules:
-        flow = world.get(flows.of_rule, route, each.rule.metadata.get("rule"))
-        json = routes.routes(each.rule, at, told, who, flow)
-        match = routes.match(each.rule.match)
-        before = routes.fallbacks(each.rule, at, told, who, flow)
-        one = _rendered(match, json, routes.clusters_of(each.rule))
-        found.append(replace(one, before=before, before_body=b"".join(map(encode.route, before))))
-    return tuple(found)
-
-
-def _rendered(match: Json, json: tuple[Json, ...], clusters: frozenset[str]) -> RenderedRule:
-    return RenderedRule(match, json, b"".join(map(encode.route, json)), clusters)
-
-
-def position(world: Store, found: Table) -> Position:
-    """Where the listeners of a table stand."""
-    told = settings(world)
-    if told.per_gateway:
-        return Position(found.scheme, found.public_port)
-    return Position(found.scheme, found.public_port, bound_port(80, told), bound_port(443, told))
-
-
-def rendered_unread(world: Store, route: Identity, at: Position) -> tuple[RenderedRule, ...]:
-    """The same for requests whose bodies need not be read, in tables where models are matched."""
-    found: list[RenderedRule] = []
-    for each in world.get(rendered, route, at):
-        json = tuple(_unread(one) for one in each.json)
-        body = b"".join(map(encode.route, json))
-        found.append(replace(each, json=json, body=body))
-    return tuple(found)
-
-
-def _unread(route: Json) -> Json:
-    own = route.get("typed_per_filter_config", {})
-    return {**route, "typed_per_filter_config": {**own, **model_routing.switched_off()}}
-
-
-def host_rules(world: Store, dataplane: Dataplane, name: str, domain: str) -> list[RenderedRule]:
-    """The Envoy routes of one host of a table, in order; where models are matched, with what answers last."""
-    at = position(world, world.get(table, dataplane, name))
-    places = world.get(hosts.host, dataplane, name, domain).rules
-    found = [world.get(rendered, each.route, at)[each.number] for each in places]
-    if not world.get(some_rule, dataplane, name, "by_model"):
-        return found
-    matches = [each.match for each in found]
-    needed = model_routing.must_be_read(matches)
-    found = [
-        each if read else world.get(rendered_unread, place.route, at)[place.number]
-        for place, each, read in zip(places, found, needed, strict=True)
-    ]
-    last = model_answers.last_routes(matches, world.get(base_models, dataplane))
-    first = _models(world, [world.get(planned, each.route).rules[each.number].rule for each in places], at)
-    return [*first, *found, *(_rendered(json["match"], (json,), frozenset()) for json in last)]
-
-
-def _host(world: Store, dataplane: Dataplane, name: str, domain: str) -> RenderedHost:
-    found = host_rules(world, dataplane, name, domain)
-    bodies = (*(each.before_body for each in found), *(each.body for each in found))
-    body = encode.host(_outer_host(world, dataplane, name, domain), bodies)
-    return RenderedHost(body, frozenset().union(*(each.clusters for each in found)))
-
-
-def _models(world: Store, rules: Sequence[ir.Rule], at: Position) -> Iterator[RenderedRule]:
-    """What lists the models of all pools of a host, before all else.
-
-    None where a rule leads that path away from pools.
-    """
-    pools: dict[str, ir.PoolBackend] = {}
-    for each in rules:
-        backends = backends_of(each)
-        of_pools = all(isinstance(one, ir.PoolBackend) for one in backends)
-        if each.match.path == routes.MODELS and not of_pools:
-            return
-        pools |= {
-            one.cluster: replace(one, fallback=None)
-            for one in backends
-            if isinstance(one, ir.PoolBackend) and one.pool.picker is None
-        }
-    if pools:
-        json = routes.models(tuple(pools.values()), at, settings(world))
-        yield _rendered(json["match"], (json,), frozenset((*pools, names.OWN_PICKER)))
-
-
-def _outer_host(world: Store, dataplane: Dataplane, name: str, domain: str) -> Json:
-    owner = world.get(hosts.host, dataplane, name, domain).owner
-    flow = None if owner is None else world.get(flows.of_listener, owner.gateway, owner.owner, owner.name)
-    return routes.host(domain, settings(world), world.get(who_may_call, dataplane, name, domain), flow)
-
-
-def who_may_call(world: Store, dataplane: Dataplane, name: str, domain: str) -> ir.Access | None:
-    """What holds for a host, where its routes say nothing.
-
-    Where models are matched, Envoy settles whether keys are looked at by its first choice of a route, before
-    it knows the model. So a host of which one route is for clients of its own is closed to all others there.
-    """
-    its_host = world.get(hosts.host, dataplane, name, domain)
-    owner = its_host.owner
-    found = None if owner is None else world.get(access.of_listener, owner.gateway, owner.owner, owner.name)
-    if found is None and world.get(some_rule, dataplane, name, "by_model"):
-        for each in its_host.rules:
-            if world.get(access.of_route, each.route) is not None:
-                return ir.Access("routes of their own")
-    return found
-
-
 def _route_resource(world: Store, dataplane: Dataplane, name: str) -> Resource:
     others = _misdirected(world, dataplane, name)
     found = _configuration(
@@ -331,12 +193,12 @@ def _scope_resource(world: Store, dataplane: Dataplane, name: str) -> Resource:
 
 def _configuration(
     world: Store, dataplane: Dataplane, name: str, domains: Iterable[str], others: Iterable[Json], outer: Json
-) -> RenderedHost:
+) -> virtual_hosts.RenderedHost:
     """A route configuration of hosts of a table, and of *others*, which are whole."""
-    found = [world.get(_host, dataplane, name, each) for each in domains]
+    found = [world.get(virtual_hosts.host, dataplane, name, each) for each in domains]
     hosts = (*(each.body for each in found), *(encode.host(each, ()) for each in others))
     named = frozenset[str]().union(*(each.clusters for each in found))
-    return RenderedHost(encode.configuration(outer, hosts), named)
+    return virtual_hosts.RenderedHost(encode.configuration(outer, hosts), named)
 
 
 def _of_body(kind: Kind, name: str, body: bytes, clusters: frozenset[str]) -> Resource:
@@ -371,50 +233,22 @@ def _configuration_json(
     world: Store, dataplane: Dataplane, name: str, domains: Iterable[str], others: Iterable[Json]
 ) -> Json:
     found = [
-        _outer_host(world, dataplane, name, domain)
-        | {"routes": _in_order(host_rules(world, dataplane, name, domain))}
+        virtual_hosts.outer_host(world, dataplane, name, domain)
+        | {"routes": _in_order(virtual_hosts.host_rules(world, dataplane, name, domain, True))}
         for domain in domains
     ]
     return {"virtual_hosts": [*found, *others]}
 
 
-def _in_order(rules: list[RenderedRule]) -> list[Json]:
+def _in_order(rules: list[virtual_hosts.RenderedRule]) -> list[Json]:
     before = [one for each in rules for one in each.before]
     return before + [one for each in rules for one in each.json]
 
 
 def _outer(world: Store, dataplane: Dataplane, name: str) -> Json:
-    modelled = world.get(some_rule, dataplane, name, "by_model")
-    fallbacks = world.get(some_rule, dataplane, name, "has_fallback")
-    return routes.configuration(name, modelled, world.get(base_models, dataplane), fallbacks)
-
-
-Trait = Literal["by_model", "has_fallback"]
-"""A property of a planned rule."""
-
-
-def some_rule(world: Store, dataplane: Dataplane, name: str, trait: Trait) -> bool:
-    """Whether some rule of a table's routes has a trait."""
-    return any(name in world.get(_tables_with, dataplane, number, trait) for number in range(BUCKETS))
-
-
-def _tables_with(world: Store, dataplane: Dataplane, number: int, trait: Trait) -> frozenset[str]:
-    """Tables on which a route of one part of all routes has a rule with the trait."""
-    return frozenset(
-        each.listener.table
-        for route in routes_of(world, number)
-        if any(getattr(rule, trait) for rule in world.get(planned, route).rules)
-        for each in world.get(attachments, route)
-    )
-
-
-def base_models(world: Store, dataplane: Dataplane) -> Mapping[str, str]:
-    """Name of a model → its base model, for the Gateways of an Envoy; that of the oldest first."""
-    found: dict[str, str] = {}
-    for namespace in dict.fromkeys(each.namespace for each in world.get(gateways_of, dataplane)):
-        for name, base in world.get(in_namespace, namespace).items():
-            found.setdefault(name, base)
-    return found
+    modelled = world.get(virtual_hosts.some_rule, dataplane, name, "by_model")
+    fallbacks = world.get(virtual_hosts.some_rule, dataplane, name, "has_fallback")
+    return routes.configuration(name, modelled, world.get(virtual_hosts.base_models, dataplane), fallbacks)
 
 
 def _misdirected(world: Store, dataplane: Dataplane, name: str) -> list[Json]:

@@ -32,7 +32,7 @@ def sentence(world: Store, kind: str, namespace: str, name: str, crossing: str =
     if broken(world, kind, namespace, name):
         return f"{kind} {namespace}/{name} is there, but wrong and not used (see there)"
     said = f"there is no {kind} {namespace}/{name}"
-    elsewhere = sorted({each.namespace for each in world.indexed("name", (kind, name))} - {namespace})
+    elsewhere = sorted({each.namespace for each in world.named(kind, name)} - {namespace})
     if elsewhere:
         remedy = crossing.replace("NAMESPACE", elsewhere[0])
         return f"{said}; there is one in namespace {elsewhere[0]}{remedy}"

@@ -68,11 +68,6 @@ def by_pair(each: KubeObject) -> Iterator[tuple[str, str, str]]:
             yield each.KIND, key, value
 
 
-def by_name(each: KubeObject) -> Iterator[tuple[str, str]]:
-    """(kind, name), in whatever namespace and API group."""
-    yield each.KIND, each.name
-
-
 def by_namespace(each: KubeObject) -> Iterator[tuple[str, str]]:
     """(kind, namespace), in whatever API group."""
     yield each.KIND, each.identity.namespace
@@ -102,7 +97,6 @@ def by_selector(each: KubeObject) -> Iterator[tuple[str, str, str]]:
 INDEXES: Mapping[str, Index] = {
     "label": by_label,
     "pair": by_pair,
-    "name": by_name,
     "namespace": by_namespace,
     "service": by_service,
     "pool": by_pool,

@@ -166,6 +166,10 @@ class Store(Tracker):
         """Identities of all objects of a kind, or of those in one namespace, ordered."""
         return self.indexed("kind", (cls.GROUP, cls.KIND, namespace))
 
+    def named(self, kind: str, name: str) -> tuple[Identity, ...]:
+        """Identities of all objects of a kind and a name, in whatever namespace and API group, ordered."""
+        return self.indexed("name", (kind, name))
+
     def bucket(self, cls: type[T], number: int) -> tuple[Identity, ...]:
         """Identities of one of `BUCKETS` parts of all objects of a kind, ordered."""
         return self.indexed("bucket", (cls.GROUP, cls.KIND, number))
@@ -179,10 +183,10 @@ class Store(Tracker):
     def located(self, problem: Problem) -> Problem:
         """*problem* with the file and the line where its object and field are written now."""
         where = problem.place
-        found = self._entries.get(("text", where.object))
-        if found is None:
-            return problem
-        return replace(problem, place=self.place(min(found.all), where.field))
+        kind, _, rest = where.object.partition(" ")
+        members = self._entries.get(("name", (kind, rest.rpartition("/")[2])))
+        found = () if members is None else [each for each in members.all if str(each) == where.object]
+        return replace(problem, place=self.place(min(found), where.field)) if found else problem
 
     def entry(self, table: str, key: Hashable) -> Any:
         """What a table has under *key*, or None."""
@@ -229,7 +233,7 @@ class Store(Tracker):
     def _keys(self, each: KubeObject) -> Iterator[tuple[str, Hashable]]:
         identity = each.identity
         yield "kind", (identity.group, identity.kind, None)
-        yield "text", str(identity)
+        yield "name", (identity.kind, identity.name)
         yield "bucket", (identity.group, identity.kind, bucket_of(identity))
         if identity.namespace:
             yield "kind", (identity.group, identity.kind, identity.namespace)

@@ -165,3 +165,14 @@ def test_what_is_sent_is_what_is_shown() -> None:
             sent = made.world.get(resources.one, (ALL, kind, name))
             message = protos.MESSAGES[kind].FromString(sent.body)
             assert message == protos.to_message(kind, shown), name
+
+
+def test_what_is_shown_to_people_is_not_remembered() -> None:
+    made = running(objects(3))
+    before = made.world.nodes
+    for kind, names in made.world.get(resources.names_of, ALL).items():
+        for name in names:
+            assert made.world.get(resources.as_json, (ALL, kind, name))
+    assert made.world.nodes > before
+    made.world.collect()
+    assert made.world.nodes == before
