@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.headgate-setup
 NATIVE := $(VENV)/.headgate-native
-NATIVE_SOURCES := $(wildcard native/src/*.rs native/src/*/*.rs native/Cargo.* native/pyproject.toml native/*.pyi)
+NATIVE_SOURCES := $(wildcard native/*.rs native/src/*.rs native/src/*/*.rs native/Cargo.* native/pyproject.toml native/*.pyi)
 FAST := tests/unit tests/golden tests/property
 # Tests of a file share what they start; files run side by side. Most of their time is waiting, so more than the cores.
 SIDE_BY_SIDE := -n $(or $(TEST_PROCESSES),3) --dist loadfile

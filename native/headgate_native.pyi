@@ -8,6 +8,8 @@ from os import PathLike
 from typing import Any, Final, TypeAlias, final
 
 __version__: str
+SOURCES: Final[str]
+"""Digest of the sources that the module was built from: see `headgate.io.extproc.native.sources`."""
 
 ARRIVED: Final[int]
 """`(ARRIVED, stream, pool, id, api, path, model, streaming, blocks, prompt_bytes, max_tokens, subset, objective,

@@ -440,6 +440,7 @@ fn read_log<'py>(
 #[pymodule]
 pub fn headgate_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("SOURCES", env!("HEADGATE_SOURCES"))?;
     module.add_class::<Server>()?;
     module.add_class::<Dialogue>()?;
     module.add_class::<crate::prefix::PrefixIndex>()?;

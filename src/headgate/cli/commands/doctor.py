@@ -100,7 +100,7 @@ def _wire() -> dict[str, Any]:
     """`use` is `native`, `portable`, or None when the one asked for cannot be had."""
     import os
 
-    from headgate.io.extproc.native import VARIABLE, MissingError, load
+    from headgate.io.extproc.native import VARIABLE, MissingError, lacking, load
 
     asked = os.environ.get(VARIABLE) or "auto"
     found: dict[str, Any] = {"asked": asked, "use": None, "native_version": None}
@@ -111,8 +111,7 @@ def _wire() -> dict[str, Any]:
     if module is not None:
         version = module.__version__
         return found | {"use": "native", "native_version": version, "reason": f"headgate-native {version}"}
-    reason = "asked for" if asked == "portable" else "headgate-native is not installed"
-    return found | {"use": "portable", "reason": reason}
+    return found | {"use": "portable", "reason": "asked for" if asked == "portable" else lacking()}
 
 
 def _core() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from headgate.io.extproc.native import VARIABLE, load
+from headgate.io.extproc.native import VARIABLE, MissingError, is_stale, load, sources
 from headgate.io.extproc.tls import self_signed
 from headgate.wire.extproc import Settings
 from headgate.wire.native import native_settings
@@ -100,6 +100,31 @@ else:
     raise SystemExit("not refused")
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_a_module_of_other_sources_is_not_used(tmp_path: Path) -> None:
+    """After a change of the sources without a build: the two sides of the border may not fit."""
+    assert not is_stale(native), "the module here is built from the sources here"
+    (tmp_path / "src" / "deep").mkdir(parents=True)
+    for name in ("Cargo.toml", "Cargo.lock", "build.rs", "src/lib.rs", "src/deep/more.rs"):
+        (tmp_path / name).write_text(name)
+    before = sources(tmp_path)
+    (tmp_path / "src" / "deep" / "more.rs").write_text("another")
+    assert sources(tmp_path) != before
+    assert is_stale(native, tmp_path)
+    (tmp_path / "Cargo.toml").unlink()
+    assert not is_stale(native, tmp_path), "installed without a checkout: nothing to compare"
+
+
+def test_a_stale_module_is_told_of_and_refused_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(native, "SOURCES", "0" * 16)
+    with caplog.at_level("WARNING"):
+        assert load("auto") is None
+    assert "built from other sources; `make setup`" in caplog.text
+    with pytest.raises(MissingError, match="make setup"):
+        load("native")
 
 
 def test_certificates_that_cannot_be_used_are_refused() -> None:
