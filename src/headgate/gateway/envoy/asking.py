@@ -2,29 +2,32 @@
 
 from headgate.gateway.envoy import names
 from headgate.gateway.envoy.names import Json, typed
+from headgate.gateway.envoy.wire import Constant
 from headgate.model import headers
 from headgate.model.endpoints import Pool
 
 _EXT_PROC_PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
 
-BUFFERED_MODE: Json = {
-    "request_header_mode": "SEND",
-    "request_body_mode": "BUFFERED",
-    "request_trailer_mode": "SKIP",
-    "response_header_mode": "SEND",
-    "response_body_mode": "STREAMED",
-    "response_trailer_mode": "SKIP",
-}
+BUFFERED_MODE: Json = Constant(
+    {
+        "request_header_mode": "SEND",
+        "request_body_mode": "BUFFERED",
+        "request_trailer_mode": "SKIP",
+        "response_header_mode": "SEND",
+        "response_body_mode": "STREAMED",
+        "response_trailer_mode": "SKIP",
+    }
+)
 """Our own picker: with a buffered body, message timeout and fail-open really work."""
 
-UNCHANGED_MODE: Json = BUFFERED_MODE | {"response_header_mode": "SKIP"}
+UNCHANGED_MODE: Json = Constant(BUFFERED_MODE | {"response_header_mode": "SKIP"})
 """The same for a pool that renames no model: its answers never need a change.
 
 While the picker looks at response headers, Envoy holds them back and can no longer retry: a server that died
 in that moment would cost the request.
 """
 
-BODYLESS_MODE: Json = UNCHANGED_MODE | {"request_body_mode": "NONE", "response_body_mode": "NONE"}
+BODYLESS_MODE: Json = Constant(UNCHANGED_MODE | {"request_body_mode": "NONE", "response_body_mode": "NONE"})
 """Our own picker asked about a connection that becomes a WebSocket."""
 
 DUPLEX_MODE: Json = {
@@ -41,6 +44,10 @@ LATE_MODE: Json = BUFFERED_MODE | {"request_body_mode": "STREAMED", "response_bo
 """A picker of the mode `streamed`."""
 
 
+_LEAN: Json = Constant({"key": headers.LEAN, "value": "1"})
+_OWN_PICKER: Json = Constant(names.grpc(names.OWN_PICKER))
+
+
 def picker_cluster(pool: Pool) -> str:
     """The cluster of the pool's picker."""
     return names.OWN_PICKER if pool.picker is None else names.picker(pool.picker.service)
@@ -55,11 +62,11 @@ def ask(pool: Pool, mode: Json | None = None) -> Json:
     own = pool.picker is None
     told = [{"key": headers.POOL, "value": pool.key}]
     if own:
-        told.append({"key": headers.LEAN, "value": "1"})
+        told.append(_LEAN)
     return typed(
         _EXT_PROC_PER_ROUTE,
         overrides={
-            "grpc_service": names.grpc(picker_cluster(pool)),
+            "grpc_service": _OWN_PICKER if own else names.grpc(picker_cluster(pool)),
             "grpc_initial_metadata": told,
             "failure_mode_allow": own or pool.failure_mode == "FailOpen",
             "processing_mode": mode or _mode(pool),

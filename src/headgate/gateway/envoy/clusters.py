@@ -6,6 +6,7 @@ from headgate.gateway import ir
 from headgate.gateway.envoy import names, second_chance
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, extension, typed
+from headgate.gateway.envoy.wire import Constant
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
 from headgate.model.api_keys import ApiKey
@@ -28,19 +29,11 @@ def pool(backend: ir.PoolBackend, settings: GatewaySettings, key: ApiKey | None 
 
     Its servers are called with *key*, where there is one.
     """
-    fallback = _ROUND_ROBIN if backend.pool.failure_mode == "FailOpen" else _NOBODY
-    override = extension(
-        "envoy.load_balancing_policies.override_host",
-        f"{_LB}.override_host.v3.OverrideHost",
-        override_host_sources=[{"metadata": _metadata_key(headers.LB_NAMESPACE, headers.DESTINATION)}],
-        selected_host_key=_metadata_key(headers.LB_NAMESPACE, headers.SERVED),
-        fallback_policy={"policies": [{"typed_extension_config": fallback}]},
-    )
-    options = _server_http(
-        backend.pool.app_protocol == "h2c", second_chance.filters(), headers.NEVER_TO_SERVERS, key
+    options = (
+        _POOL_HTTP[backend.pool.app_protocol] if key is None else _pool_http(backend.pool.app_protocol, key)
     )
     cluster = _eds(backend, options, settings)
-    return cluster | {"load_balancing_policy": {"policies": [{"typed_extension_config": override}]}}
+    return cluster | {"load_balancing_policy": _AS_PICKED[backend.pool.failure_mode]}
 
 
 def hosts(backend: ir.HostsBackend, settings: GatewaySettings, key: ApiKey | None = None) -> Json:
@@ -140,7 +133,7 @@ _DROP_OWN: list[Json] = [
 """Response headers that only the gateway and its picker may set, dropped from what a server says."""
 
 _TLS = "envoy.extensions.transport_sockets.tls.v3"
-_EDS: Json = {"eds_config": {"ads": {}, "resource_api_version": "V3"}}
+_EDS: Json = Constant({"eds_config": {"ads": {}, "resource_api_version": "V3"}})
 _ROUND_ROBIN = extension("envoy.load_balancing_policies.round_robin", f"{_LB}.round_robin.v3.RoundRobin")
 _NOBODY = extension(
     "envoy.load_balancing_policies.subset",
@@ -156,21 +149,40 @@ def _metadata_key(namespace: str, key: str) -> Json:
     return {"key": namespace, "path": [{"key": key}]}
 
 
+def _as_picked(fallback: Json) -> Json:
+    override = extension(
+        "envoy.load_balancing_policies.override_host",
+        f"{_LB}.override_host.v3.OverrideHost",
+        override_host_sources=[{"metadata": _metadata_key(headers.LB_NAMESPACE, headers.DESTINATION)}],
+        selected_host_key=_metadata_key(headers.LB_NAMESPACE, headers.SERVED),
+        fallback_policy={"policies": [{"typed_extension_config": fallback}]},
+    )
+    return Constant({"policies": [{"typed_extension_config": override}]})
+
+
+_AS_PICKED = {"FailOpen": _as_picked(_ROUND_ROBIN), "FailClose": _as_picked(_NOBODY)}
+"""By the pool's failure mode."""
+
+
 def _base(name: str, settings: GatewaySettings) -> Json:
-    limits = {
-        "max_connections": LIMIT,
-        "max_pending_requests": LIMIT,
-        "max_requests": LIMIT,
-        "max_retries": LIMIT,
-    }
     return {
         "name": name,
         "connect_timeout": duration(settings.connect_timeout_s),
-        "circuit_breakers": {"thresholds": [limits]},
-        "upstream_connection_options": {
-            "tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 30, "keepalive_interval": 10}
-        },
+        "circuit_breakers": _MUCH,
+        "upstream_connection_options": _WATCHED,
     }
+
+
+_MUCH: Json = Constant(
+    {
+        "thresholds": [
+            dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), LIMIT)
+        ]
+    }
+)
+_WATCHED: Json = Constant(
+    {"tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 30, "keepalive_interval": 10}}
+)
 
 
 def _eds(backend: ir.Backend, options: Json, settings: GatewaySettings) -> Json:
@@ -290,3 +302,11 @@ def _server_http(
     if not h2c:
         options["common_http_protocol_options"] = {"idle_timeout": duration(IDLE_S)}
     return options
+
+
+def _pool_http(protocol: str, key: ApiKey | None = None) -> Json:
+    return _server_http(protocol == "h2c", second_chance.filters(), headers.NEVER_TO_SERVERS, key)
+
+
+_POOL_HTTP = {each: Constant(_pool_http(each)) for each in ("http", "h2c")}
+"""By the protocol of a pool whose servers want no key."""

@@ -1,7 +1,8 @@
 """Retry policies: what is sent again, where to, how often."""
 
 from headgate.gateway import ir
-from headgate.gateway.envoy.names import Json, duration, typed
+from headgate.gateway.envoy.names import Json, duration, extension
+from headgate.gateway.envoy.wire import Constant
 from headgate.gateway.settings import GatewaySettings
 
 ATTEMPTS = 3
@@ -9,6 +10,15 @@ ATTEMPTS = 3
 
 _LONGEST_BACKOFF = 10
 """Times the first pause."""
+
+
+_SHORT_PAUSES: Json = Constant({"base_interval": "0.005s", "max_interval": "0.050s"})
+_ANOTHER_HOST: Json = Constant(
+    extension(
+        "envoy.retry_host_predicates.previous_hosts",
+        "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+    )
+)
 
 
 def of_pools(settings: GatewaySettings) -> Json:
@@ -50,14 +60,9 @@ def _policy(retry_on: str, codes: tuple[int, ...]) -> Json:
     found: Json = {
         "retry_on": retry_on,
         "num_retries": ATTEMPTS,
-        "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.050s"},
+        "retry_back_off": _SHORT_PAUSES,
         "host_selection_retry_max_attempts": ATTEMPTS,
-        "retry_host_predicate": [
-            {
-                "name": "envoy.retry_host_predicates.previous_hosts",
-                "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
-            }
-        ],
+        "retry_host_predicate": [_ANOTHER_HOST],
     }
     if codes:
         found["retriable_status_codes"] = list(codes)

@@ -21,9 +21,10 @@ from headgate.gateway.envoy.asking import BODYLESS_MODE, ask, picker_cluster
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, typed
 from headgate.gateway.envoy.replies import MISDIRECTED, error_body
+from headgate.gateway.envoy.wire import Constant
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
-from headgate.model.endpoints import Pool
+from headgate.model.endpoints import ForeignPicker
 
 _HEADER_MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
 _BUFFER_PER_ROUTE = "envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
@@ -403,11 +404,7 @@ def _weighted(share: ir.Share, at: Position, settings: GatewaySettings, mark: st
             return {"name": names.RELAY, "weight": share.weight} | _changes(relayed.then(effect))
         case ir.PoolBackend(cluster=cluster, pool=pool):
             entry: Json = {"name": cluster, "weight": share.weight}
-            told = (
-                header(headers.REASON, second_chance.REASON, "ADD_IF_ABSENT"),
-                header(headers.ENDPOINT, _metadata(headers.LB_NAMESPACE, headers.SERVED), "ADD_IF_ABSENT"),
-                header(headers.DECISION, _decision(pool), "ADD_IF_ABSENT"),
-            )
+            told = (_REASON, _ENDPOINT, _OWN_DECISION if pool.picker is None else _decision(pool.picker))
             pickers = {picker: ask(pool)}
             if share.fallback is not None:
                 pickers = dict(fallback.switched_on(ask(pool), mark))
@@ -430,18 +427,23 @@ def _whole_body(settings: GatewaySettings) -> Json:
     return typed(_BUFFER_PER_ROUTE, buffer={"max_request_bytes": settings.body_limit_bytes})
 
 
-def _decision(pool: Pool) -> str:
-    """What our picker wrote down, or `fallback`; of a foreign picker only that it picked is known."""
-    if pool.picker is None:
-        return _metadata(headers.OWN_NAMESPACE, "decision")
+def _decision(picker: ForeignPicker) -> Json:
+    """Of a foreign picker only that it picked is known, or `fallback`."""
     known = "metadata.filter_metadata"
     namespace, key = headers.LB_NAMESPACE, headers.DESTINATION
     picked = f"'{namespace}' in {known} && '{key}' in {known}['{namespace}']"
-    return f"%CEL({picked} ? 'picked by {pool.picker.service}' : 'fallback')%"
+    text = f"%CEL({picked} ? 'picked by {picker.service}' : 'fallback')%"
+    return header(headers.DECISION, text, "ADD_IF_ABSENT")
 
 
-def _metadata(namespace: str, key: str) -> str:
-    return f"%DYNAMIC_METADATA({namespace}:{key})%"
+def _of_metadata(name: str, namespace: str, key: str) -> Json:
+    return Constant(header(name, f"%DYNAMIC_METADATA({namespace}:{key})%", "ADD_IF_ABSENT"))
+
+
+_REASON: Json = Constant(header(headers.REASON, second_chance.REASON, "ADD_IF_ABSENT"))
+_ENDPOINT = _of_metadata(headers.ENDPOINT, headers.LB_NAMESPACE, headers.SERVED)
+_OWN_DECISION = _of_metadata(headers.DECISION, headers.OWN_NAMESPACE, "decision")
+"""What our picker wrote down, or `fallback`."""
 
 
 def _changes(effect: Effect) -> Json:

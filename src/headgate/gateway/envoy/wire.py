@@ -33,6 +33,23 @@ class UnusualError(Exception):
     """Nothing that is written here: a wrong value, or a form that is left to json_format."""
 
 
+class Constant(dict[str, Any]):
+    """A message, or an Any, that stands in many others and is never changed: it is written once."""
+
+    __slots__ = ("_writer", "_written")
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        super().__init__(content)
+        self._writer: Write | None = None
+        self._written = b""
+
+    def written(self, write: Write) -> bytes:
+        """What *write* makes of it."""
+        if self._writer is not write:
+            self._written, self._writer = write(dict(self)), write
+        return self._written
+
+
 def varint(value: int) -> bytes:
     """A number that is not negative."""
     if value < 0x80:
@@ -107,8 +124,11 @@ class Writers:
             fields.update({each.json_name: fields[each.name] for each in descriptor.fields})
 
         def write(content: Any) -> bytes:
-            if type(content) is not dict and not isinstance(content, Mapping):
-                raise UnusualError
+            if type(content) is not dict:
+                if type(content) is Constant:
+                    return content.written(write)
+                if not isinstance(content, Mapping):
+                    raise UnusualError
             if not fields:
                 learn()
             if len(content) == 1:  # as most are that stand inside others
@@ -135,8 +155,11 @@ class Writers:
         return write
 
     def _any(self, content: Any) -> bytes:
-        if type(content) is not dict and not isinstance(content, Mapping):
-            raise UnusualError
+        if type(content) is not dict:
+            if type(content) is Constant:
+                return content.written(self._of["google.protobuf.Any"])
+            if not isinstance(content, Mapping):
+                raise UnusualError
         if not content:
             return b""
         url = content.get("@type")

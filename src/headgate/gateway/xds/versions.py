@@ -89,7 +89,7 @@ def resource(kind: Kind, name: str, content: Json, body: bytes) -> Resource:
     clusters: set[str] = set()
     routes: set[str] = set()
     fields: set[str] = set()
-    if kind not in ("endpoint", "secret"):
+    if kind not in ("endpoint", "secret", "cluster"):  # these name nobody
         _names(content, clusters, routes, fields)
     return Resource(
         kind=kind,

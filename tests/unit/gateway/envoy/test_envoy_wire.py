@@ -56,3 +56,25 @@ def test_numbers_of_any_length(value: int) -> None:
         read |= (byte & 0x7F) << (7 * place)
     assert read == value
     assert all(byte & 0x80 for byte in found[:-1]) and not found[-1] & 0x80
+
+
+def test_a_constant_is_written_as_any_other_and_once() -> None:
+    anything = {"@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer"}
+    plain = {"name": "r", "typed_per_filter_config": {"b": {**anything, "max_request_bytes": 1}}}
+    constant = wire.Constant({**anything, "max_request_bytes": 1})
+    for _ in range(2):
+        assert write({"name": "r", "typed_per_filter_config": {"b": constant}}) == write(plain)
+    host: dict[str, Any] = {"name": "a", "domains": ["*"]}
+    whole = wire.Constant(host)
+    assert write({"virtual_hosts": [whole, whole]}) == write({"virtual_hosts": [host, host]})
+    name = wire.Constant({"name": "a"})  # a message of another type the second time
+    for content in ({"virtual_hosts": [name]}, name):
+        assert write(content) == write({key: [{"name": "a"}] if key != "name" else "a" for key in content})
+
+
+def test_a_constant_that_is_wrong_is_told_by_protobuf() -> None:
+    content = {"virtual_hosts": [wire.Constant({"nam": "x"})]}
+    with pytest.raises(wire.UnusualError):
+        write(content)
+    with pytest.raises(json_format.ParseError):
+        protos.serialized("route", content)
