@@ -2,7 +2,8 @@
 
     python -m benchmarks.flow [--queued 10000] [--flows 1000] [--rounds 20000]
 
-Every round one request arrives, one goes, and one in ten of those that wait leaves; `slowest` shows stalls.
+Every round one request arrives, one goes, and one in ten of those that wait leaves. `slowest` shows stalls: the
+longest is when a heap of 20,000 entries drops the half that waits no more, once in 10,000 requests.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import random
 import statistics
 import time
 
+from headgate.app.picker.process import set_garbage_collection
 from headgate.compiled import in_use
 from headgate.flow.control import FlowControl
 from headgate.flow.fairness.round_robin import RoundRobin
@@ -87,6 +89,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20_000)
     options = parser.parse_args()
     print(f"{options.queued} queued in {options.flows} flows, {in_use()} core; µs")
+    set_garbage_collection()
     for name, band in POLICIES.items():
         for what, times in measure(band, options.queued, options.flows, options.rounds).items():
             p99 = statistics.quantiles(times, n=100)[98]

@@ -461,17 +461,22 @@ class Picker:
                 await asyncio.wait_for(self._at_once.wait(), 0.05)
 
 
+def set_garbage_collection() -> None:
+    """What lives now lives as long as the process; requests leave nothing in cycles, so looking for some is
+    seldom worth while (measured: 8 % of the picker's CPU with Python's own thresholds).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
 def serve(options: PickerOptions, started: Callable[[Status], None] | None = None) -> None:
     """Runs a picker process until it is told to stop; raises as `Picker.run` does."""
 
     async def main() -> None:
         await Picker(options).run(started)
 
-    # What lives now lives as long as the process; requests leave nothing in cycles, so looking for some is
-    # seldom worth while (measured: 8 % of the picker's CPU with Python's own thresholds).
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    set_garbage_collection()
     sys.setswitchinterval(SWITCH_S)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
