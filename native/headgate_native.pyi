@@ -13,10 +13,10 @@ SOURCES: Final[str]
 
 ARRIVED: Final[int]
 """`(ARRIVED, stream, pool, id, api, path, model, streaming, blocks, prompt_bytes, max_tokens, subset, objective,
-fairness_id, slo_ttft_ms, slo_tpot_ms, session, body_bytes, unseen, media_tokens, tools_first)`: a request is complete;
+fairness_id, slo_ttft_ms, slo_tpot_ms, sessions, body_bytes, unseen, media_tokens, tools_first)`: a request is complete;
 the two SLO values are header texts, `blocks` and `tools_first` 8 bytes per hash, little-endian."""
 UNREAD: Final[int]
-"""`(UNREAD, stream, pool, headers, body, subset, unseen)`: a complete request whose body must be read in Python."""
+"""`(UNREAD, stream, pool, headers, body, subset, unseen, client, lean)`: a complete request whose body must be read in Python."""
 TOO_LARGE: Final[int]
 """`(TOO_LARGE, stream, pool, request_id)`: the body is above the limit; the answer is written in Python."""
 UNKNOWN_POOL: Final[int]
@@ -83,6 +83,9 @@ class Server:
 
     def set_pools(self, served: Sequence[str], unnamed: str | None) -> None:
         """The pools that are served, and the one of streams that name none."""
+
+    def set_sessions(self, headers: Sequence[str], cookies: Sequence[str], body: Sequence[str]) -> None:
+        """What may name the session of requests from now on: headers (lower case), cookies, fields of bodies."""
 
     def set_ready(self, ready: bool) -> None:
         """What the health service says of everything but `liveness`."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from headgate.model.ids import EndpointId
 from headgate.model.load import ModelCard
+from headgate.model.sessions import USUAL, Sources
 from headgate.wire import answers
 from headgate.wire.api import BadRequest
 from headgate.wire.digest import digest
@@ -31,9 +32,17 @@ class NativeConversation:
     """The native conversation with the interface of `wire.extproc.Conversation`."""
 
     def __init__(
-        self, settings: Settings, number: int, *, lean: bool = False, fallbacks: bool = False
+        self,
+        settings: Settings,
+        number: int,
+        *,
+        lean: bool = False,
+        fallbacks: bool = False,
+        sessions: Sources = USUAL,
     ) -> None:
-        self._talk = native.Conversation(native_settings(settings), number, lean=lean, fallbacks=fallbacks)
+        given = native_settings(settings, sessions=sessions)
+        self._talk = native.Conversation(given, number, lean=lean, fallbacks=fallbacks)
+        self._sessions = sessions
         self._settings = settings
         self._number = number
         self._request_id = ""
@@ -72,7 +81,7 @@ class NativeConversation:
             self._waits = True
             return [RequestArrived(row[1], request)]
         if row[0] == native.UNREAD:
-            _, _, _, headers, body, subset, unseen, client = row
+            _, _, _, headers, body, subset, unseen, client, lean = row
             self._request_id = cut(headers.get("x-request-id", ""), LONGEST_ID) or self._settings.keys.name(
                 self._number
             )
@@ -83,7 +92,9 @@ class NativeConversation:
                 subset=subset,
                 unseen=unseen,
                 odd_limit=self._settings.odd_body_limit,
+                own_envoy=lean,
                 client=client,
+                sessions=self._sessions,
             )
             self._waits = True
             if isinstance(read, BadRequest):

@@ -35,7 +35,10 @@ KINDS: tuple[tuple[type[KubeObject], str], ...] = (
     (ModelServer, "modelservers"),
 )
 
-_KEPT = ("type", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems")
+_KEPT = (
+    *("type", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
+    *("minProperties", "maxProperties"),
+)
 
 CONDITIONS = {
     "type": "array",
@@ -100,7 +103,8 @@ def crd(cls: type[KubeObject], plural: str) -> Mapping[str, Any]:
 def structural(schema: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON schema in Kubernetes' form: without references, every node with its type."""
     if "$ref" in schema:
-        return structural(known[schema["$ref"]], known)
+        beside = {key: schema[key] for key in schema if key != "$ref"}
+        return structural({**known[schema["$ref"]], **beside}, known)
     if "anyOf" in schema:
         present = [each for each in schema["anyOf"] if each.get("type") != "null"]
         return structural({**present[0], **{key: schema[key] for key in schema if key != "anyOf"}}, known)

@@ -18,6 +18,7 @@ pub mod proto;
 pub mod rewrite;
 pub mod scan;
 pub mod server;
+mod sessions;
 pub mod shape;
 mod stored;
 pub mod text;

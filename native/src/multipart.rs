@@ -404,6 +404,7 @@ impl Scanner {
             tools_first: Vec::new(),
             spans,
             prior: None,
+            sessions: Vec::new(),
         })
     }
 }
@@ -461,6 +462,7 @@ mod tests {
             },
             need: Vec::new(),
             limits: 0,
+            sessions: Vec::new(),
             cached: false,
             tools: None,
         };

@@ -1,5 +1,7 @@
 //! A shape flattened for execution: rules refer to each other by number.
 
+use std::sync::Arc;
+
 use crate::shape::{ChoiceRule, Kinds, ObjectRule, Piece, Rule, Shape};
 
 /// A rule of the compiled shape, flattened so that frames can name it by index.
@@ -9,6 +11,7 @@ pub enum Node {
     Stream,
     Salt,
     Prior(usize),
+    Session(usize),
     Limit(usize),
     Text {
         before: Vec<u8>,
@@ -60,6 +63,8 @@ pub struct Program {
     pub root: usize,
     pub need: Vec<(usize, Kinds)>,
     pub limits: usize,
+    /// Fields that may name the session.
+    pub sessions: Vec<Arc<str>>,
     pub cached: bool,
     pub tools: Option<usize>,
     /// Slot of the field whose first turn may be the lead.
@@ -82,6 +87,7 @@ impl Program {
             root: SKIP,
             need: shape.need.clone(),
             limits: shape.limits,
+            sessions: shape.sessions.clone(),
             cached: shape.cached,
             tools: shape.tools,
             turns: shape
@@ -123,6 +129,7 @@ impl Program {
             Rule::Stream => Node::Stream,
             Rule::Salt => Node::Salt,
             Rule::Prior(index) => Node::Prior(*index),
+            Rule::Session(index) => Node::Session(*index),
             Rule::Limit(index) => Node::Limit(*index),
             Rule::Text { before, after } => Node::Text {
                 before: before.clone(),

@@ -2,6 +2,8 @@
 //!
 //! The language is described in `headgate/wire/shape.py`, which executes the same values.
 
+use std::sync::Arc;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
@@ -38,6 +40,8 @@ pub enum Rule {
     Salt,
     /// An id of what the request continues; the first one that is there counts.
     Prior(usize),
+    /// What may name the session.
+    Session(usize),
     Limit(usize),
     Text {
         before: Vec<u8>,
@@ -67,6 +71,8 @@ pub struct Shape {
     pub need: Vec<(usize, Kinds)>,
     /// How many limit fields there are; the first usable one counts.
     pub limits: usize,
+    /// Fields that may name the session.
+    pub sessions: Vec<Arc<str>>,
     /// The prompt stays in the engine's KV cache.
     pub cached: bool,
     /// Slot of the field that some models have before the system text.
@@ -133,7 +139,7 @@ fn put(all: &mut Vec<(Vec<u8>, Rule)>, place: &str, rule: Rule) -> PyResult<()> 
     match (known, rule) {
         (None, rule) => all.push((field.as_bytes().to_vec(), rule)),
         (Some(Rule::Object(object)), Rule::Object(new)) => object.fields.extend(new.fields),
-        (Some(known @ Rule::Prior(_)), new @ Rule::Object(_)) => {
+        (Some(known @ (Rule::Prior(_) | Rule::Session(_))), new @ Rule::Object(_)) => {
             *known = Rule::Choice(ChoiceRule {
                 string: Some(Box::new(known.clone())),
                 list: None,
@@ -227,6 +233,10 @@ impl Shape {
         for (index, place) in priors.iter().enumerate() {
             put(&mut all, place, Rule::Prior(index))?;
         }
+        let sessions: Vec<String> = get("sessions")?.extract()?;
+        for (index, place) in sessions.iter().enumerate() {
+            put(&mut all, place, Rule::Session(index))?;
+        }
         let count = limits.len();
         for (index, place) in limits.iter().enumerate() {
             put(&mut all, place, Rule::Limit(index))?;
@@ -238,6 +248,7 @@ impl Shape {
             },
             need,
             limits: count,
+            sessions: sessions.into_iter().map(Arc::from).collect(),
             cached: get("cached")?.extract()?,
             tools,
         })

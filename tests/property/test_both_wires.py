@@ -13,6 +13,7 @@ from tests.wires import NativeConversation, cases
 
 from headgate.model.headers import POOL_ATTRIBUTES
 from headgate.model.load import ModelCard
+from headgate.model.sessions import Sources, sources
 from headgate.wire.accesslog import read_entries
 from headgate.wire.extproc import Conversation, Settings, WireError
 from headgate.wire.native import logged, native_settings
@@ -34,6 +35,16 @@ STARTED = b'data: {"response":{"model":"t"},"message":{"usage":{"input_tokens":7
 
 TOTAL = b'data: {"meta_info":{"prompt_tokens":7,"cached_tokens":1},"usage":{"total_tokens":9}}\n\n'
 
+COOKIES = ("sid", "=", ";", " ", "\t", "b", "é")
+NAMED = (
+    "header:x-session-id",
+    "header:cookie",
+    "cookie:sid",
+    "cookie:b",
+    "body:user",
+    "body:metadata.user_id",
+)
+_WANTED = st.sets(st.sampled_from([*NAMED, "body:prompt_cache_key", "body:safety_identifier"])).map(sources)
 _HEADERS = st.fixed_dictionaries(
     {":method": st.sampled_from(["POST", "POST", "POST", "GET"])},
     optional={
@@ -69,6 +80,7 @@ _HEADERS = st.fixed_dictionaries(
         "content-length": st.sampled_from(["10", "401", "99999999999999999999999", "x"]),
         "x-request-id": st.text("ab", max_size=300),
         "X-Session-Id": st.text(max_size=3),
+        "cookie": st.text(max_size=3) | st.lists(st.sampled_from(COOKIES), max_size=5).map("".join),
         "x-gateway-inference-objective": st.text(max_size=3),
         "x-slo-ttft-ms": st.sampled_from(["5", "-1", "x", "1e2", " 7_0 "]),
         "x-gateway-destination-endpoint": st.just("1.2.3.4:5"),
@@ -93,6 +105,9 @@ GOING_ON = (
     b'"conversation":{"id":"c"},"conversation":[{"id":"d"}]',
     b'"conversation":{"id":"' + b"x" * 513 + b'"},"previous_response_id":"' + b"y" * 513 + b'"',
     b'"previous_response_id":"' + b"y" * 513 + b'","conversation":"\\ud83d"',
+    b'"user":"u","metadata":{"user_id":"v"},"user":"w","prompt_cache_key":""',
+    b'"metadata":{"user_id":"v","user_id":["w"]},"safety_identifier":"\\ud83d\\ude00"',
+    b'"metadata":{"user_id":"v"},"metadata":7,"prompt_cache_key":"' + "é".encode() * 50 + b'"',
 )
 _BODY = st.sampled_from(
     [
@@ -227,12 +242,22 @@ def _answer(talk: Any, verb: str, *rest: Any) -> list[Any]:
     fallbacks=st.booleans(),
     answered=st.booleans(),
     waits=st.booleans(),
+    wanted=_WANTED,
 )
 def test_a_conversation_is_the_same(
-    messages: list[Any], answer: tuple[Any, ...], lean: bool, fallbacks: bool, answered: bool, waits: bool
+    messages: list[Any],
+    answer: tuple[Any, ...],
+    lean: bool,
+    fallbacks: bool,
+    answered: bool,
+    waits: bool,
+    wanted: Sources,
 ) -> None:
     how = Settings("nonce", body_limit=700, odd_body_limit=200)
-    talks = [make(how, 3, lean=lean, fallbacks=fallbacks) for make in (Conversation, NativeConversation)]
+    talks = [
+        make(how, 3, lean=lean, fallbacks=fallbacks, sessions=wanted)
+        for make in (Conversation, NativeConversation)
+    ]
     for message in messages:
         ours, theirs = (_step(talk, message) for talk in talks)
         assert theirs == ours

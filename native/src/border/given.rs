@@ -1,6 +1,6 @@
 //! What Python gives: settings once, answers in batches.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 use pyo3::exceptions::PyValueError;
@@ -13,6 +13,7 @@ use crate::format::{Format, Reads};
 use crate::hub::Answer;
 use crate::multipart::{self, Fields};
 use crate::program::{Measures, Program};
+use crate::sessions::Sources;
 use crate::shape::Shape;
 
 fn text_list(value: &Bound<'_, PyDict>, name: &str) -> PyResult<Vec<String>> {
@@ -56,7 +57,6 @@ fn names(value: &Bound<'_, PyDict>, longest_details: usize) -> PyResult<Names> {
         fairness_id: text_list(value, "fairness_id")?,
         slo_ttft_ms: text_list(value, "slo_ttft_ms")?,
         slo_tpot_ms: text_list(value, "slo_tpot_ms")?,
-        session: text_list(value, "session")?,
         stripped,
         longest_details,
     })
@@ -118,6 +118,10 @@ pub fn settings(value: &Bound<'_, PyDict>) -> PyResult<Settings> {
         longest_endpoint: number("longest_endpoint")?,
         most_subset: number("most_subset")?,
         subset_filter: item(value, "subset_filter")?.extract()?,
+        sessions: {
+            let (headers, cookies, body) = item(value, "sessions")?.extract()?;
+            RwLock::new(Arc::new(Sources::new(headers, cookies, body)))
+        },
     })
 }
 

@@ -19,6 +19,7 @@ use crate::answers::Answers;
 use crate::conversation::{Conversation, PREFIX_BYTES};
 use crate::hub::{Answer, Hub, lock};
 use crate::server::{Limits, Services, Tls};
+use crate::sessions::Sources;
 use crate::threads::{Address, Threads};
 use crate::usage::UsageReader;
 
@@ -143,6 +144,13 @@ impl Server {
             .unwrap_or_else(PoisonError::into_inner);
         pools.served = served.into_iter().map(Arc::from).collect();
         pools.unnamed = unnamed.map(Arc::from);
+    }
+
+    /// What may name the session of requests from now on: headers, cookies, fields of bodies.
+    fn set_sessions(&self, headers: Vec<String>, cookies: Vec<String>, body: Vec<String>) {
+        self.hub
+            .settings
+            .read_sessions(Sources::new(headers, cookies, body));
     }
 
     fn set_ready(&self, ready: bool) {

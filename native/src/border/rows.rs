@@ -88,6 +88,15 @@ fn arrived<'py>(
         Some(list) => Some(PyTuple::new(py, list)?),
         None => None,
     };
+    let mut sessions = Vec::new();
+    for (source, digest) in &arrival.sessions {
+        sessions.push((words.get(py, source), digest).into_pyobject(py)?);
+    }
+    let sessions = if sessions.is_empty() {
+        PyTuple::empty(py)
+    } else {
+        PyTuple::new(py, sessions)?
+    };
     let items: [Bound<'py, PyAny>; 25] = [
         kind::ARRIVED.into_pyobject(py)?.into_any(),
         stream.into_pyobject(py)?.into_any(),
@@ -117,7 +126,7 @@ fn arrived<'py>(
         arrival.fairness_id.as_ref().map(text).into_pyobject(py)?,
         arrival.slo_ttft_ms.as_ref().map(text).into_pyobject(py)?,
         arrival.slo_tpot_ms.as_ref().map(text).into_pyobject(py)?,
-        arrival.session.as_ref().map(text).into_pyobject(py)?,
+        sessions.into_any(),
         arrival.body_bytes.into_pyobject(py)?.into_any(),
         arrival.unseen.into_pyobject(py)?.to_owned().into_any(),
         arrival.media_tokens.into_pyobject(py)?.into_any(),
@@ -152,6 +161,7 @@ pub fn said_row<'py>(
             subset,
             unseen,
             client,
+            lean,
         } => {
             let all = PyDict::new(py);
             for (name, value) in headers {
@@ -170,6 +180,7 @@ pub fn said_row<'py>(
                 subset,
                 *unseen,
                 client,
+                *lean,
             )
                 .into_pyobject(py)
         }

@@ -6,7 +6,7 @@
 //! not be seen, the pick is made on the headers. Errors and model lists are written in Python: they come as bytes.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use prost::Message;
@@ -18,6 +18,7 @@ use crate::format::{Format, Reader};
 use crate::proto::{HttpBody, ProcessingRequest, Request, body_mode};
 use crate::rewrite::Restorer;
 use crate::scan::Reading;
+use crate::sessions::Sources;
 use crate::stored::IdReader;
 use crate::usage::{Usage, UsageReader};
 
@@ -62,7 +63,6 @@ pub struct Names {
     pub fairness_id: Vec<String>,
     pub slo_ttft_ms: Vec<String>,
     pub slo_tpot_ms: Vec<String>,
-    pub session: Vec<String>,
     /// Request header of our own Envoy: further pools whose models a list is to hold.
     pub pools: String,
     /// Request header of our own Envoy: the policy of the route or listener.
@@ -95,6 +95,23 @@ pub struct Settings {
     /// Entries of a subset hint that are looked at.
     pub most_subset: usize,
     pub subset_filter: bool,
+    /// What may name a request's session; Python may change it.
+    pub sessions: RwLock<Arc<Sources>>,
+}
+
+impl Settings {
+    /// From now on this may name a request's session.
+    pub fn read_sessions(&self, sources: Sources) {
+        *self
+            .sessions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(sources);
+    }
+
+    fn wanted(&self) -> Arc<Sources> {
+        let known = self.sessions.read();
+        known.unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The peer broke the protocol: its stream is closed, others are not concerned.
@@ -113,7 +130,8 @@ pub struct Arrival {
     pub fairness_id: Option<Bytes>,
     pub slo_ttft_ms: Option<Bytes>,
     pub slo_tpot_ms: Option<Bytes>,
-    pub session: Option<Bytes>,
+    /// What may name its session: sources and digests.
+    pub sessions: Vec<(Arc<str>, String)>,
     /// Further pools whose models a list is to hold.
     pub pools: Option<Bytes>,
     /// Who the client is, as the data plane has verified.
@@ -137,6 +155,8 @@ pub enum Said {
         subset: Option<Vec<String>>,
         unseen: bool,
         client: Option<String>,
+        /// It comes from our own Envoy.
+        lean: bool,
     },
     /// The body is larger than allowed: the answer is written in Python.
     TooLarge {

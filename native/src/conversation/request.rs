@@ -265,6 +265,7 @@ impl Conversation {
                 subset: self.subset.clone(),
                 unseen,
                 client: self.client.clone(),
+                lean: self.lean,
             }];
         }
         let names = &self.settings.names;
@@ -283,6 +284,11 @@ impl Conversation {
         if let Some(reading) = &mut reading {
             self.spans = Some(std::mem::take(&mut reading.spans));
         }
+        let headers = self.headers.iter();
+        let sessions = self.settings.wanted().told(
+            headers.map(|(name, value)| (name.as_ref(), value.as_ref())),
+            reading.as_ref().map_or(&[], |reading| &reading.sessions),
+        );
         let arrival = Arrival {
             id: self.request_id.clone(),
             api,
@@ -292,7 +298,7 @@ impl Conversation {
             fairness_id: self.first(&names.fairness_id),
             slo_ttft_ms: self.first(&names.slo_ttft_ms),
             slo_tpot_ms: self.first(&names.slo_tpot_ms),
-            session: self.first(&names.session),
+            sessions,
             pools: if lists_models && self.lean {
                 find(&self.headers, &names.pools).cloned()
             } else {
@@ -457,7 +463,7 @@ impl Conversation {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, RwLock};
 
     use bytes::Bytes;
     use prost::Message;
@@ -479,6 +485,7 @@ mod tests {
             },
             need: Vec::new(),
             limits: 0,
+            sessions: Vec::new(),
             cached: false,
             tools: None,
         };
@@ -507,6 +514,7 @@ mod tests {
             longest_endpoint: 9,
             most_subset: 9,
             subset_filter: true,
+            sessions: RwLock::default(),
         })
     }
 

@@ -32,7 +32,9 @@ impl Scanner {
                 Node::Salt => self.salt = None,
                 _ => self.told.forget(&self.program.nodes, self.node),
             }
-        } else if let Node::Limit(_) | Node::Prior(_) = self.program.nodes[self.node] {
+        } else if let Node::Limit(_) | Node::Prior(_) | Node::Session(_) =
+            self.program.nodes[self.node]
+        {
             self.told.forget(&self.program.nodes, self.node);
         }
         if let Node::Choice {
@@ -63,6 +65,7 @@ impl Scanner {
             Node::Model => Sink::Name(Some(Vec::new())),
             Node::Salt => Sink::Salt(Box::new(Xxh3::new())),
             Node::Prior(_) => Sink::Prior(Some(Vec::new())),
+            Node::Session(_) => Sink::Session(Box::new(Xxh3::new()), true),
             _ if matches!(self.stack.last(), Some(Frame::Media { key: Some(_), .. })) => {
                 Sink::Media(Digest::default())
             }
@@ -142,6 +145,12 @@ impl Scanner {
             Sink::Prior(prior) => {
                 if let Node::Prior(index) = self.program.nodes[self.node] {
                     self.told.priors.push((index, prior));
+                }
+                self.done(None);
+            }
+            Sink::Session(hash, empty) => {
+                if let (Node::Session(index), false) = (&self.program.nodes[self.node], empty) {
+                    self.told.sessions.push((*index, hash.digest128()));
                 }
                 self.done(None);
             }

@@ -46,6 +46,8 @@ pub struct Reading {
     pub spans: Vec<(usize, usize)>,
     /// The id of what the request continues.
     pub prior: Option<String>,
+    /// Fields that may name the session, with digests of what they say.
+    pub sessions: Vec<(Arc<str>, u128)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +81,8 @@ enum Sink {
     Salt(Box<Xxh3>),
     /// An id; longer than a model's name may be: None.
     Prior(Option<Vec<u8>>),
+    /// What may name the session, and whether it is empty.
+    Session(Box<Xxh3>, bool),
 }
 
 enum Frame {
@@ -117,6 +121,8 @@ struct Told {
     limits: Vec<Option<i64>>,
     /// Those that were met, by their numbers; longer than allowed: None.
     priors: Vec<(usize, Option<Vec<u8>>)>,
+    /// The same of those that may name the session, with digests.
+    sessions: Vec<(usize, u128)>,
 }
 
 impl Told {
@@ -125,6 +131,7 @@ impl Told {
         match &nodes[node] {
             Node::Limit(index) => self.limits[*index] = None,
             Node::Prior(index) => self.priors.retain(|(known, _)| known != index),
+            Node::Session(index) => self.sessions.retain(|(known, _)| known != index),
             Node::Object { fields, .. } => {
                 for (_, inner) in fields {
                     self.forget(nodes, *inner);
@@ -254,6 +261,7 @@ impl Scanner {
             told: Told {
                 limits: vec![None; limits],
                 priors: Vec::new(),
+                sessions: Vec::new(),
             },
             met: vec![false; needs],
             start: 0,
@@ -318,6 +326,12 @@ impl Scanner {
             tools_first: others.map_or_else(Vec::new, |order| hashes(&order)),
             spans: self.spans,
             prior: self.told.prior(),
+            sessions: self
+                .told
+                .sessions
+                .iter()
+                .map(|(index, digest)| (program.sessions[*index].clone(), *digest))
+                .collect(),
             model,
         };
         for piece in layout {

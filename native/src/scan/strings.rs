@@ -69,6 +69,10 @@ impl Scanner {
                 }
             }
             Sink::Salt(hash) => hash.update(piece),
+            Sink::Session(hash, empty) => {
+                hash.update(piece);
+                *empty &= piece.is_empty();
+            }
         }
     }
 

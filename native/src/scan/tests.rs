@@ -68,6 +68,7 @@ fn program() -> Arc<Program> {
             },
         )],
         limits: 1,
+        sessions: Vec::new(),
         cached: true,
         tools: Some(2),
     };

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,6 +51,7 @@ fn settings() -> Settings {
         longest_endpoint: 64,
         most_subset: 100,
         subset_filter: true,
+        sessions: RwLock::default(),
     }
 }
 

@@ -5,12 +5,13 @@ Each takes an object and yields (field path, sentence) pairs.
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from headgate.manifests import route_rules
 from headgate.manifests.route_rules import Broken
+from headgate.model.headers import reserved
 from headgate.model.meta import GATEWAY_GROUP, KubeObject
 from headgate.model.objects import (
     AccessPolicy,
@@ -25,6 +26,7 @@ from headgate.model.objects import (
     ModelServer,
     PortTls,
 )
+from headgate.model.objects.flow import SessionSource
 
 
 def broken_rules(each: KubeObject) -> list[tuple[str, str]]:
@@ -167,6 +169,7 @@ def _flow(policy: FlowPolicy) -> Broken:
         for part in msgspec.structs.fields(spec):
             if part.name in _OF_POOLS and getattr(spec, part.name) != part.default:
                 yield f"spec.{part.encode_name}", "it counts for pools: add one to targetRefs, or remove it"
+    yield from _sessions(spec.sessions or ())
     lists = (
         ("clients", "name", [each.name for each in spec.clients]),
         ("flows", "id", [each.id for each in spec.flows]),
@@ -178,6 +181,19 @@ def _flow(policy: FlowPolicy) -> Broken:
             if each in seen:
                 yield f"spec.{field}[{index}].{key}", f"{each} is named twice; remove one"
             seen.add(each)
+
+
+def _sessions(sources: Sequence[SessionSource]) -> Broken:
+    seen: set[str] = set()
+    for index, each in enumerate(sources):
+        here = f"spec.sessions[{index}]"
+        if [each.header, each.cookie, each.body].count(None) != 2:
+            yield here, "write one of header, cookie and body"
+        elif each.header is not None and (why := reserved(each.header)) is not None:
+            yield f"{here}.header", f"{each.header} names no session of a client: {why}; name another header"
+        elif each.named() in seen:
+            yield here, f"{each.named().replace(':', ' ')} is named twice; remove one"
+        seen.add(each.named())
 
 
 def _pool(pool: InferencePool) -> Broken:

@@ -3,7 +3,7 @@
 MODEL_NAME_BYTES = 512
 """Name of a model or adapter, from a client's body, a server's list or its metrics."""
 HEADER_VALUE_BYTES = 256
-"""Value of a header that is kept: request id, objective, fairness id, session."""
+"""Value of a header that is kept: request id, objective, fairness id."""
 PATH_BYTES = 1024
 """A request's path, as records show it."""
 BOUNDARY_BYTES = 70

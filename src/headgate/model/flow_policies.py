@@ -57,6 +57,7 @@ def rules(world: Store, identity: Identity) -> FlowRules:
     return FlowRules(
         object=name_of(identity),
         trusted=None if spec.trust_headers is None else frozenset(spec.trust_headers),
+        sessions=None if spec.sessions is None else tuple([each.named() for each in spec.sessions]),
         fairness_id=spec.requests.fairness_id,
         priority=spec.requests.priority,
         detector=spec.detector,

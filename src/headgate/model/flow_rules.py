@@ -15,12 +15,14 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class FlowRules(msgspec.Struct, frozen=True):
-    """A policy; of one for routes or listeners, `trusted`, `callers`, `fairness_id` and `priority` count."""
+    """One policy; one for routes says `trusted`, `sessions`, `callers`, `fairness_id`, `priority`."""
 
     object: str
     """`namespace/name` of the FlowPolicy."""
     trusted: frozenset[str] | None = None
     """What is believed of clients' headers, of `fairness`, `objective` and `slo`; None: as configured."""
+    sessions: tuple[str, ...] | None = None
+    """Sources of `model.sessions`, the first one that has a value names the session; None: the usual ones."""
     fairness_id: str | None = None
     """Of requests that nothing else tells of."""
     priority: int | None = None

@@ -53,8 +53,8 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     fairness_id: str | None = None
     slo_ttft_ms: float | None = None
     slo_tpot_ms: float | None = None
-    session: str | None = None
-    """Digest of what names the session that it belongs to."""
+    sessions: tuple[tuple[str, str], ...] = ()
+    """What may name its session: sources of `model.sessions` with digests of what they say, by name."""
     body_bytes: int = 0
     unseen: bool = False
     """Nothing of the answer will be told but its end: the data plane does not show the response phase."""

@@ -26,6 +26,7 @@ class Case:
         "prior",
         "priority",
         "request",
+        "session",
         "stream",
         "ticket",
         "who",
@@ -42,6 +43,8 @@ class Case:
         """The name that engines know."""
         self.listed: frozenset[int] | None = None
         """As `Ask.listed`."""
+        self.session: str | None = None
+        """Digest of what names its session; None: nothing does."""
         self.bound: EndpointId | None = None
         """Where its session was sent last; None: it names none, or nobody knows."""
         self.ceiling = inf

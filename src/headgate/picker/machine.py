@@ -238,6 +238,7 @@ class PoolMachine:
         """The answer; None: there is none yet, or `_let_go` gives it."""
         request = targets.believed(request, targets.trusted(self.pool, request, self._settings.trusted))
         case = Case(stream, request, now, targets.priority(self.pool, request))
+        case.session = targets.session(self.pool, request)
         waiting = self._waiting
         if stream in self._ledger.requests or (waiting is not None and waiting.holds(stream)):
             raise ValueError(f"stream {stream} is already in the pool's hands")
@@ -248,7 +249,7 @@ class PoolMachine:
             return ListModels(stream, self.models())
         if request.api == "models" and ((listed := self.models()) or self.pool.models):
             return ListModels(stream, listed)
-        target = targets.target(self.pool, request, self._rng)
+        target = targets.target(self.pool, request, case.session, self._rng)
         if isinstance(target, targets.Nameless):
             message = f"you must provide a model parameter; {targets.there_are(self.models())}"
             return self._reject(case, 400, "bad-request", message)
@@ -357,7 +358,7 @@ class PoolMachine:
         holder = None if case.holder is None else fleet.members[case.holder].state.slot
         doubtful = fleet.doubts.of(case.kind, case.now)
         well = not fleet.concerns.unwell and not fleet.concerns.full and case.ceiling == inf
-        case.bound = None if request.session is None else self._sessions.get(request.session, case.now)
+        case.bound = None if case.session is None else self._sessions.get(case.session, case.now)
         home = None if case.bound is None else fleet.members.get(case.bound)
         session_slot = None if home is None else home.state.slot
         ask = Ask(
@@ -432,9 +433,9 @@ class PoolMachine:
             ticket=case.ticket,
         )
         session: SessionResult | None = None
-        if request.session is not None:
+        if case.session is not None:
             session = "new" if case.bound is None else "kept" if case.bound == state.id else "moved"
-            self._sessions.put(request.session, state.id, now)
+            self._sessions.put(case.session, state.id, now)
         choice = Choice(
             request.id,
             self.pool.key,

@@ -10,6 +10,7 @@ from headgate.model.flow_rules import Caller, FlowRules
 from headgate.model.load import ModelCard, bases_first
 from headgate.model.randomness import Rng
 from headgate.model.requests import InferenceRequest
+from headgate.model.sessions import DEFAULT
 
 NAMED = 20
 LONGEST_NAME = 200
@@ -66,17 +67,17 @@ def rewrite_of(pool: Pool, model: str | None) -> Rewrite | None:
     return None
 
 
-def _drawn(rule: ModelRule | Rewrite, request: InferenceRequest, rng: Rng) -> str | None:
+def _drawn(rule: ModelRule | Rewrite, session: str | None, rng: Rng) -> str | None:
     """A target by weight, always the same one for a session; None: all weights are 0."""
     total = sum(choice.weight for choice in rule.targets)
     if total <= 0:
         return None
     if len(rule.targets) == 1:
         return rule.targets[0].name
-    if request.session is None:
+    if session is None:
         part = rng.random()
     else:
-        drawn = sha256(f"{rule.object}\n{rule.model_name}\n{request.session}".encode()).digest()
+        drawn = sha256(f"{rule.object}\n{rule.model_name}\n{session}".encode()).digest()
         part = int.from_bytes(drawn[:7], "big") / 256**7
     ticket = part * total
     for choice in rule.targets:
@@ -86,8 +87,10 @@ def _drawn(rule: ModelRule | Rewrite, request: InferenceRequest, rng: Rng) -> st
     return next(choice.name for choice in reversed(rule.targets) if choice.weight)
 
 
-def target(pool: Pool, request: InferenceRequest, rng: Rng) -> str | Nameless | NoSuchModel | NoTarget | None:
-    """The model to ask an engine for; None when the request names none.
+def target(
+    pool: Pool, request: InferenceRequest, session: str | None, rng: Rng
+) -> str | Nameless | NoSuchModel | NoTarget | None:
+    """The model to ask an engine for; None when the request names none. *session*: of `session`.
 
     A target forced by a trusted header wins, then the weighted draw of an InferenceModelRewrite, then that of
     the InferenceModel; else the name.
@@ -99,7 +102,7 @@ def target(pool: Pool, request: InferenceRequest, rng: Rng) -> str | Nameless | 
         return request.target_model
     rewrite = rewrite_of(pool, request.model)
     if rewrite is not None:
-        return _drawn(rewrite, request, rng)
+        return _drawn(rewrite, session, rng)
     if not pool.models:
         return request.model
     if request.model is None:
@@ -107,7 +110,7 @@ def target(pool: Pool, request: InferenceRequest, rng: Rng) -> str | Nameless | 
     rule = rule_of(pool, request.model)
     if rule is None:
         return NoSuchModel(request.model)
-    return _drawn(rule, request, rng) or NoTarget(rule)
+    return _drawn(rule, session, rng) or NoTarget(rule)
 
 
 def policies(pool: Pool, request: InferenceRequest) -> Sequence[FlowRules]:
@@ -120,6 +123,16 @@ def policies(pool: Pool, request: InferenceRequest) -> Sequence[FlowRules]:
 def trusted(pool: Pool, request: InferenceRequest, otherwise: frozenset[str]) -> frozenset[str]:
     """What is believed of the request's headers; *otherwise*: where no policy says it."""
     return next((each.trusted for each in policies(pool, request) if each.trusted is not None), otherwise)
+
+
+def session(pool: Pool, request: InferenceRequest) -> str | None:
+    """Digest of the request's session: what the first source says that has a value, of those that the first
+    FlowPolicy names which says anything of sessions."""
+    if not request.sessions:
+        return None
+    said = (each.sessions for each in policies(pool, request) if each.sessions is not None)
+    told = dict(request.sessions)
+    return next((told[each] for each in next(said, DEFAULT) if each in told), None)
 
 
 def caller(pool: Pool, request: InferenceRequest) -> Caller | None:

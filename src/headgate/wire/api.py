@@ -39,6 +39,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     prior: str | None = None
     """Id of the answer or the conversation that it goes on with."""
+    sessions: tuple[tuple[str, str], ...] = ()
+    """Fields that may name the session that it belongs to, with what they say."""
     salt: str = ""
     """Part of the cache's key, as the client asked."""
 
@@ -120,6 +122,7 @@ class Format(msgspec.Struct, frozen=True):
             media_tokens=media_tokens(text),
             max_tokens=first_count(shape["limits"], found.fields),
             prior=next((id_ for _, id_ in texts(shape["prior"], found.fields) if _fits(id_)), None),
+            sessions=tuple(texts(shape["sessions"], found.fields)),
             salt=(string(found.fields.get(shape["salt"])) or "") if shape["salt"] else "",
         )
 

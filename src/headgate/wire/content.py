@@ -84,3 +84,6 @@ TURN = (
 
 TURNS = ("turns", TURN, SYSTEM)
 TOOLS = ("raw", (b"null", b"[]"))
+
+SESSIONS = ("prompt_cache_key", "safety_identifier", "user")
+"""Fields of OpenAI's APIs that may name a session, where a policy says so."""

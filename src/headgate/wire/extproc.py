@@ -22,6 +22,7 @@ from headgate.model import headers as names
 from headgate.model.ids import EndpointId, StreamId
 from headgate.model.load import ModelCard
 from headgate.model.requests import Ending
+from headgate.model.sessions import USUAL, Sources
 from headgate.wire import answers
 from headgate.wire.answering import (
     LONGEST_BEGINNING,
@@ -170,6 +171,7 @@ class Conversation:
         "_request_id",
         "_response_bodyless",
         "_response_duplex",
+        "_sessions",
         "_settings",
         "_streaming",
         "_subset",
@@ -181,12 +183,20 @@ class Conversation:
     )
 
     def __init__(
-        self, settings: Settings, number: int, *, lean: bool = False, fallbacks: bool = False
+        self,
+        settings: Settings,
+        number: int,
+        *,
+        lean: bool = False,
+        fallbacks: bool = False,
+        sessions: Sources = USUAL,
     ) -> None:
         """*number* is the stream's within this process; *lean*: our own Envoy (see `headers.LEAN`);
-        *fallbacks*: another one that walks lists of endpoints (see `headers.FALLBACKS`).
+        *fallbacks*: another one that walks lists of endpoints (see `headers.FALLBACKS`); *sessions*: what may
+        name the request's session.
         """
         self._settings = settings
+        self._sessions = sessions
         self._number = StreamId(number)
         self._lean = lean
         self._lists = lean or fallbacks
@@ -362,6 +372,7 @@ class Conversation:
             odd_limit=self._settings.odd_body_limit,
             own_envoy=self._lean,
             client=self._client,
+            sessions=self._sessions,
         )
         if isinstance(request, BadRequest):
             self._refuse(400, "bad-request", request.message, request.param, None)

@@ -12,12 +12,12 @@ from headgate.model import bounds
 from headgate.model import headers as names
 from headgate.model.ids import EndpointId, StreamId
 from headgate.model.requests import BLOCK_BYTES, MEDIA_TOKENS, MOST_MEDIA, InferenceRequest, Usage
+from headgate.model.sessions import USUAL, Sources
 from headgate.wire import multipart
 from headgate.wire.accesslog import LONGEST_DETAILS
 from headgate.wire.answering import LONGEST_ENDPOINT
 from headgate.wire.api import LONGEST_MODEL, Format
 from headgate.wire.blocks import HORIZON_BLOCKS
-from headgate.wire.digest import digest
 from headgate.wire.extproc import MOST_SUBSET, STRIPPED, Settings
 from headgate.wire.parse import FORMATS, LONGEST_ID, LONGEST_PATH, MODELS_SUFFIX, number
 from headgate.wire.said import RequestEnded
@@ -48,7 +48,6 @@ _NAMES: Mapping[str, Any] = {
     "fairness_id": names.FAIRNESS_ID,
     "slo_ttft_ms": names.SLO_TTFT_MS,
     "slo_tpot_ms": names.SLO_TPOT_MS,
-    "session": names.SESSION,
     "stripped": sorted(STRIPPED),
     "models_suffix": MODELS_SUFFIX,
     "pools": names.POOLS,
@@ -56,12 +55,20 @@ _NAMES: Mapping[str, Any] = {
 }
 
 
-def native_settings(settings: Settings, formats: Sequence[Format] = FORMATS) -> dict[str, Any]:
+def session_lists(wanted: Sources) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+    """What the native `Server` takes: headers, cookies and fields of bodies that may name a session."""
+    return sorted(wanted.headers), sorted(wanted.cookies), sorted(wanted.body)
+
+
+def native_settings(
+    settings: Settings, formats: Sequence[Format] = FORMATS, sessions: Sources = USUAL
+) -> dict[str, Any]:
     """What the native `Server` and `Conversation` take."""
     return {
         "names": dict(_NAMES),
         "formats": [(each.api, list(each.suffixes), each.shape, each.body) for each in formats],
         "answers": [each.answers.declared() for each in formats],
+        "sessions": session_lists(sessions),
         "longest_boundary": bounds.BOUNDARY_BYTES,
         "most_parts": bounds.MOST_PARTS,
         "longest_part_headers": bounds.PART_HEADERS_BYTES,
@@ -89,11 +96,10 @@ def request_of(row: Row) -> InferenceRequest:
     """An ARRIVED row's request: from its fourth entry on, a row has the order of the fields."""
     prior = row[23] if len(row) > 23 else None
     path = row[5]
-    if row[14] is row[15] is row[16] is prior is None and PATHS[0] not in path and PATHS[1] not in path:
+    if row[14] is row[15] is prior is None and PATHS[0] not in path and PATHS[1] not in path:
         return InferenceRequest(*row[3:])
     ttft_ms, tpot_ms = (None if text is None else number(text) for text in row[14:16])
-    session = None if row[16] is None else digest(row[16])
-    fields: Row = (*row[3:14], ttft_ms, tpot_ms, session, *row[17:])
+    fields: Row = (*row[3:14], ttft_ms, tpot_ms, *row[16:])
     found = InferenceRequest(*fields)
     meant = prior_of(found.path, prior)
     return found if meant == prior else msgspec.structs.replace(found, prior=meant)

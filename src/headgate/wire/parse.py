@@ -9,12 +9,13 @@ from headgate import registry
 from headgate.model import headers as names
 from headgate.model.ids import RequestId
 from headgate.model.requests import InferenceRequest
+from headgate.model.sessions import USUAL, Sources
 from headgate.wire import formats, multipart
 from headgate.wire.api import BadRequest, BodyKind, Format, Reading
 from headgate.wire.blocks import chain
-from headgate.wire.digest import digest
 from headgate.wire.numbers import cut
 from headgate.wire.rewrite import replace_model
+from headgate.wire.sessions import sessions_of
 from headgate.wire.stored import prior_of
 
 FORMATS: tuple[Format, ...] = registry.values(formats, Format)
@@ -28,8 +29,7 @@ A larger one is routed without being understood, so that no client costs more th
 decides. A body in good form is read whatever its size.
 """
 LONGEST_ID = 256
-"""Bytes of a client's `x-request-id`, objective, fairness id and session that are kept; the rest is cut
-off."""
+"""Bytes of a client's `x-request-id`, objective and fairness id that are kept; the rest is cut off."""
 LONGEST_PATH = 1024
 """Bytes of a path that are kept; the rest is cut off."""
 LONGEST_NUMBER = 32
@@ -138,11 +138,6 @@ def _first(headers: Mapping[str, str], keys: tuple[str, ...]) -> str | None:
     return None
 
 
-def _session(headers: Mapping[str, str]) -> str | None:
-    named = _first(headers, names.SESSION)
-    return None if named is None else digest(named)
-
-
 def understand(
     headers: Mapping[str, str],
     body: bytes | None,
@@ -153,6 +148,7 @@ def understand(
     odd_limit: int = ODD_BODY_BYTES,
     own_envoy: bool = False,
     client: str | None = None,
+    sessions: Sources = USUAL,
 ) -> InferenceRequest | BadRequest:
     """One request as the picker's machine wants it.
 
@@ -160,7 +156,7 @@ def understand(
     seen, and the request is then routed without being understood. *fallback_id* names a request that
     came without `x-request-id`; *unseen*: its answer will not be seen. *odd_limit*: see `read_body`;
     *own_envoy*: it comes from our own gateway, whose headers are believed. *client*: who sent it, as the data
-    plane has verified.
+    plane has verified; *sessions*: what may name its session.
 
     A body on a path that no format claims is refused only for a model's name that is too long.
     """
@@ -188,7 +184,7 @@ def understand(
         fairness_id=_first(headers, names.FAIRNESS_ID),
         slo_ttft_ms=number(_first(headers, names.SLO_TTFT_MS)),
         slo_tpot_ms=number(_first(headers, names.SLO_TPOT_MS)),
-        session=_session(headers),
+        sessions=sessions_of(headers, reading.sessions if reading else (), sessions),
         body_bytes=len(body) if body is not None else 0,
         media_tokens=reading.media_tokens if reading else 0,
         tools_first=chain(reading.tools_first, reading.model, reading.salt) if reading else b"",

@@ -8,6 +8,7 @@ shape is a dictionary:
   within the object at a field; the first usable one counts
 * `prior`: fields with the id of an answer or a conversation that the request goes on with, such names or
   `FIELD.NAME`, where `FIELD` may stand before it for a string there; the first one that has one counts
+* `sessions`: fields that may name the session that it belongs to, such names or `FIELD.NAME`
 * `need`: top-level field → kinds of value (`string`, `list`); a body that has none of them is refused.
   Empty: no body is refused, and one that cannot be read is routed without being understood
 * `cached`: whether the engine keeps the prompt in its KV cache, so that it has blocks

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from tests import manifests as manifest
 from tests.manifests import Manifest
 from tests.resolved import world
@@ -90,6 +91,44 @@ def test_what_is_named_twice_or_out_of_bounds_is_refused() -> None:
     assert field == "spec.flows[0].weight"
     [(field, _)] = reasons(flows=[{"id": "a", "quota": {"tokensPerMinute": -1}}])
     assert field == "spec.flows[0].quota.tokensPerMinute"
+
+
+def test_sessions_are_named_in_order_and_by_one_thing_each() -> None:
+    sources = [{"header": "X-Team"}, {"cookie": "SID"}, {"body": "metadata.user_id"}]
+    store = world(
+        manifest.snapshot(
+            manifest.pool("chat"),
+            manifest.pool("other"),
+            policy("a", sessions=sources),
+            policy("b", pool="other", sessions=[]),
+        )
+    )
+    for key, expected in (
+        (KEY, ("header:x-team", "cookie:SID", "body:metadata.user_id")),
+        (PoolKey("default/other"), ()),
+    ):
+        found = store.get(flow_policies.rules_of, key)
+        assert found is not None and found.sessions == expected
+
+
+@pytest.mark.parametrize(
+    ("sources", "field", "words"),
+    [
+        ([{}], "[0]", "write one of header, cookie and body"),
+        ([{"header": "a"}, {"header": "b", "body": "user"}], "[1]", "write one of header, cookie and body"),
+        ([{"header": "X-A"}, {"header": "x-a"}], "[1]", "header x-a is named twice; remove one"),
+        ([{"header": "x-headgate-client"}], "[0].header", "the gateway's own"),
+        ([{"header": "Connection"}], "[0].header", "names no session"),
+        ([{"header": ":path"}], "[0].header", "must be a header"),
+        ([{"cookie": "a b"}], "[0].cookie", "must be a header or parameter name"),
+        ([{"body": "messages"}], "[0].body", "prompt_cache_key"),
+        ([{"body": "user"}] * 9, "", "8"),
+    ],
+)
+def test_a_source_that_cannot_count_is_refused(sources: list[Any], field: str, words: str) -> None:
+    found = decode(policy("p", sessions=sources), "", lambda _: 0).problems
+    assert found[0].place.field == f"spec.sessions{field}"
+    assert words in found[0].message
 
 
 def for_route(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import xxhash
 from tests.blocks import packed
 
+from headgate.model import sessions
 from headgate.model.endpoints import Endpoint, ModelRule, Pool
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId, endpoint_id
 from headgate.model.load import Load, ModelCard
@@ -57,7 +58,7 @@ def blocks(text: str) -> bytes:
 
 
 def arrives(stream: int, prompt: str = "", **fields: object) -> RequestArrived:
-    """A streamed chat request; each letter of *prompt* is one block of 128 bytes, about 32 tokens."""
+    """A streamed chat request, its *session* by the usual header; each letter of *prompt* is one block of 128 bytes, about 32 tokens."""
     values: dict[str, object] = {
         "api": "chat",
         "model": "m",
@@ -65,6 +66,8 @@ def arrives(stream: int, prompt: str = "", **fields: object) -> RequestArrived:
         "prompt_bytes": 128 * len(prompt),
         "blocks": blocks(prompt),
     }
+    if (session := fields.pop("session", None)) is not None:
+        values["sessions"] = ((sessions.DEFAULT[0], session),)
     values |= fields
     return RequestArrived(
         StreamId(stream),

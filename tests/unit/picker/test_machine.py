@@ -27,6 +27,7 @@ from tests.unit.picker.picker_builders import (
 )
 
 from headgate.model.endpoints import ModelRule, TargetModel
+from headgate.model.flow_rules import FlowRules
 from headgate.model.headers import HEALTH_PATH
 from headgate.model.ids import StreamId
 from headgate.model.load import ModelCard
@@ -650,6 +651,29 @@ def test_a_session_is_forgotten_in_time() -> None:
     assert session_of(machine, 4, "t", 21.0)[1] == "new"
     assert session_of(machine, 5, "u", 22.0)[1] == "new"
     assert session_of(machine, 6, "s", 23.0)[1] == "new"
+    machine.check()
+
+
+@pytest.mark.parametrize("source", ["header:x-a", "cookie:sid", "body:user", "body:prompt_cache_key"])
+def test_a_session_by_any_source_keeps_its_endpoint_and_its_target(source: str) -> None:
+    targets = (TargetModel("x", 1), TargetModel("y", 1))
+    machine = a_machine("abc")
+    rules = FlowRules("d/p", sessions=("header:x-none", source))
+    pool = a_pool("abc", models=[ModelRule("m", "d/m", 0, targets)]).pool
+    machine.handle(PoolChanged(msgspec.structs.replace(pool, flow=rules)), 0.0)
+    ways = set()
+    for number in range(20):
+        told = (("header:x-session-id", f"other-{number}"), (source, "s"))
+        route = routed(machine, arrives(number, sessions=tuple(sorted(told))), float(number))
+        ways.add((route.endpoints[0], route.target_model))
+        machine.handle(ends(number), number + 0.5)
+    assert len(ways) == 1
+    machine.handle(PoolChanged(msgspec.structs.replace(pool, flow=FlowRules("d/p", sessions=()))), 30.0)
+    strangers = [
+        routed(machine, arrives(100 + number, sessions=((source, "s"),)), 31.0) for number in range(20)
+    ]
+    assert all(route.decision.session is None for route in strangers)
+    assert {route.target_model for route in strangers} == {"x", "y"}
     machine.check()
 
 

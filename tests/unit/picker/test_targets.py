@@ -18,6 +18,7 @@ from headgate.picker.targets import (
     fairness_id,
     listing,
     priority,
+    session,
     target,
     there_are,
     trusted,
@@ -34,7 +35,7 @@ def asks(model: str | None, **fields: str) -> InferenceRequest:
 
 def test_shares_follow_the_weights_and_weight_zero_is_never_drawn() -> None:
     dice = random.Random(3)
-    drawn = Counter(target(POOL, asks("chat"), dice) for _ in range(1000))
+    drawn = Counter(target(POOL, asks("chat"), None, dice) for _ in range(1000))
     assert set(drawn) == {"a", "c"}
     assert 200 < drawn["a"] < 300
 
@@ -50,7 +51,7 @@ def test_shares_follow_the_weights_and_weight_zero_is_never_drawn() -> None:
     ],
 )
 def test_edges(request_: InferenceRequest, expected: object) -> None:
-    assert target(POOL, request_, random.Random(0)) == expected
+    assert target(POOL, request_, None, random.Random(0)) == expected
 
 
 @pytest.mark.parametrize(
@@ -123,19 +124,19 @@ REWRITES = (
 def test_a_rewrite_of_the_name_counts_before_that_of_every_name_and_both_before_inference_models() -> None:
     pool = Pool(KEY, models=(CRITICAL,), rewrites=REWRITES)
     dice = random.Random(3)
-    drawn = Counter(target(pool, asks("chat"), dice) for _ in range(1000))
+    drawn = Counter(target(pool, asks("chat"), None, dice) for _ in range(1000))
     assert set(drawn) == {"x", "y"}
     assert 450 < drawn["x"] < 550
-    assert target(pool, asks("whatever"), dice) == "z"
-    assert target(Pool(KEY, rewrites=REWRITES[:1]), asks("whatever"), dice) == "whatever"
-    assert target(Pool(KEY, rewrites=REWRITES), asks(None), dice) is None
+    assert target(pool, asks("whatever"), None, dice) == "z"
+    assert target(Pool(KEY, rewrites=REWRITES[:1]), asks("whatever"), None, dice) == "whatever"
+    assert target(Pool(KEY, rewrites=REWRITES), asks(None), None, dice) is None
 
 
 @pytest.mark.parametrize("pool", [POOL, Pool(KEY, rewrites=REWRITES)], ids=["model", "rewrite"])
 def test_a_session_keeps_its_target_and_sessions_are_shared_by_weight(pool: Pool) -> None:
     dice = random.Random(3)
     drawn = {
-        name: {target(pool, asks("chat", session=name), dice) for _ in range(3)}
+        name: {target(pool, asks("chat"), name, dice) for _ in range(3)}
         for name in (f"session-{number}" for number in range(4000))
     }
     assert all(len(found) == 1 for found in drawn.values())
@@ -192,3 +193,37 @@ def test_headers_are_believed_as_the_first_policy_says_that_says_anything() -> N
     assert trusted(pool, asks("chat"), otherwise) == {"slo"}
     assert trusted(pool, asks("chat", flow_policy="d/route"), otherwise) == {"slo"}
     assert trusted(pool, asks("chat", flow_policy="d/loose"), otherwise) == frozenset()
+
+
+SAID = (("body:user", "u"), ("cookie:sid", "c"), ("header:x-session-id", "s"))
+
+
+@pytest.mark.parametrize(
+    ("of_pool", "of_route", "told", "expected"),
+    [
+        (None, None, SAID, "s"),
+        (None, None, SAID[:2], None),
+        (("body:user", "cookie:sid"), None, SAID, "u"),
+        (("cookie:sid", "body:user"), None, SAID, "c"),
+        (("header:x-a", "body:user"), None, SAID, "u"),
+        (("header:x-a",), None, SAID, None),
+        ((), None, SAID, None),
+        (("cookie:sid",), ("body:user",), SAID, "u"),
+        (("cookie:sid",), ("body:user",), SAID[1:], None),
+        (("cookie:sid",), (), SAID, None),
+        (None, ("cookie:sid",), SAID, "c"),
+        (("cookie:sid",), None, (), None),
+    ],
+)
+def test_the_first_source_that_has_a_value_names_the_session(
+    of_pool: tuple[str, ...] | None,
+    of_route: tuple[str, ...] | None,
+    told: tuple[tuple[str, str], ...],
+    expected: str | None,
+) -> None:
+    routes = {"d/route": FlowRules("d/route", sessions=of_route)}
+    pool = Pool(KEY, flow=FlowRules("d/pool", sessions=of_pool), flows_of_routes=routes)
+    request_ = InferenceRequest(
+        id=RequestId("r"), api="chat", sessions=told, flow_policy="d/route" if of_route is not None else None
+    )
+    assert session(pool, request_) == expected

@@ -12,6 +12,7 @@ SHAPE = {
     "stream": "stream",
     "salt": "salt",
     "prior": (),
+    "sessions": (),
     "limits": ("most", "more"),
     "need": {},
     "cached": True,

@@ -5,7 +5,6 @@ from tests.blocks import packed
 
 from headgate.model.ids import EndpointId, StreamId
 from headgate.model.requests import InferenceRequest, Usage
-from headgate.wire.digest import digest
 from headgate.wire.extproc import Settings
 from headgate.wire.native import logged, native_settings, request_of, usage_of
 from headgate.wire.parse import FORMATS
@@ -37,7 +36,7 @@ def test_a_request(slo: tuple[str | None, str | None], ttft_ms: float | None, tp
         "gold",
         "team",
         *slo,
-        "s",
+        (("header:x-session-id", "digest"),),
         400,
         True,
         1024,
@@ -61,7 +60,7 @@ def test_a_request(slo: tuple[str | None, str | None], ttft_ms: float | None, tp
         fairness_id="team",
         slo_ttft_ms=ttft_ms,
         slo_tpot_ms=tpot_ms,
-        session=digest("s"),
+        sessions=(("header:x-session-id", "digest"),),
         body_bytes=400,
         unseen=True,
         media_tokens=1024,
@@ -73,7 +72,7 @@ def test_a_request(slo: tuple[str | None, str | None], ttft_ms: float | None, tp
 
 
 def test_a_request_has_as_many_entries_as_a_row_from_the_fourth_on() -> None:
-    told = (None, None, None, None, None, None, 400, False)
+    told = (None, None, None, None, None, (), 400, False)
     found = request_of((KIND, STREAM, POOL, "id", *READ, *told))
     assert (found.body_bytes, found.unseen, found.tools_first) == (400, False, b"")
 

@@ -5,6 +5,7 @@ import pytest
 from headgate.model.headers import FAIRNESS_ID, OBJECTIVE
 from headgate.model.requests import InferenceRequest
 from headgate.wire.api import BadRequest
+from headgate.wire.digest import digest
 from headgate.wire.parse import LONGEST_ID, LONGEST_PATH, ODD_BODY_BYTES, understand
 
 CHAT = {":method": "POST", ":path": "/v1/chat/completions?x=1", "content-type": "application/json"}
@@ -99,7 +100,7 @@ def test_what_is_kept_of_headers_is_bounded_in_bytes() -> None:
     long = dict.fromkeys(("x-request-id", "x-session-id", OBJECTIVE[0], FAIRNESS_ID[0]), "é" * 10000)
     found = request({**CHAT, **long, ":path": "/" + "é" * 10_000 + "/v1/chat/completions"}, GOOD)
     assert found.api == "chat"
-    assert len(found.session or "") == 32
+    assert found.sessions == (("header:x-session-id", digest("é" * 10000)),)
     for value in (found.id, found.objective, found.fairness_id):
         assert value is not None
         assert len(value.encode()) == LONGEST_ID

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -15,6 +16,7 @@ from headgate.io.extproc.hub import Hub
 from headgate.io.scrape import Scraper
 from headgate.io.scrape.client import DEFAULT, NONE
 from headgate.io.trust import Trust
+from headgate.model import sessions
 from headgate.model.endpoints import Endpoint, Pool
 from headgate.model.ids import EndpointId, PoolKey
 from headgate.model.load import ModelCard
@@ -51,6 +53,20 @@ def fixed_pool(key: PoolKey, endpoints: Iterable[EndpointId]) -> Pool:
         host, _, port = each.rpartition(":")
         found.append(Endpoint(id=each, ip=host.strip("[]"), port=int(port), name=each))
     return Pool(key=key, endpoints=tuple(found))
+
+
+def _session_sources(pool: Pool | None) -> Iterator[str]:
+    """What the pool's policies name, with repeats."""
+    if pool is not None:
+        for rules in (pool.flow, *pool.flows_of_routes.values()):
+            yield from (rules and rules.sessions) or ()
+
+
+def _same_rules(one: Pool | None, other: Pool | None) -> bool:
+    """Whether both have the same policies."""
+    if one is None or other is None:
+        return False
+    return one.flow is other.flow and one.flows_of_routes is other.flows_of_routes
 
 
 class Pools:
@@ -96,6 +112,8 @@ class Pools:
         """Pools that have the endpoint, the first of which says how it is reached."""
         self._health: dict[PoolKey, HealthChanges] = {}
         """Of pools that had an endpoint that was not up."""
+        self._sources = Counter(sessions.DEFAULT)
+        """What names sessions, by how many policies of how many pools."""
         hub.relist = self._relist
         hub.models_of = self._models_of
 
@@ -129,6 +147,7 @@ class Pools:
         """Serve *pool* from now on; None: serve it no longer."""
         before = self._pools.pop(key, None)
         self._watch(key, before, pool)
+        self._read_sessions(before, pool)
         if pool is None:
             self._health.pop(key, None)
             if self._machines.pop(key, None) is not None:
@@ -142,6 +161,15 @@ class Pools:
             self._hub.add_pool(key, machine)
         self._tell_members(before, pool)
         self._hub.tell(key, PoolChanged(pool))
+
+    def _read_sessions(self, before: Pool | None, pool: Pool | None) -> None:
+        """The wires look for what any policy of any pool names."""
+        if _same_rules(before, pool):
+            return
+        self._sources.update(_session_sources(pool))
+        self._sources.subtract(_session_sources(before))
+        self._sources += Counter()  # without those at 0
+        self._hub.read_sessions(sessions.sources(self._sources))
 
     def _tell_members(self, before: Pool | None, pool: Pool) -> None:
         was = {endpoint.id for endpoint in before.endpoints} if before is not None else set()

@@ -13,6 +13,7 @@ from headgate.model.decisions import Decision
 from headgate.model.ids import PoolKey, RequestId, StreamId
 from headgate.model.load import ModelCard
 from headgate.model.requests import LOST_PEER, InferenceRequest, Outcome
+from headgate.model.sessions import USUAL, Sources
 from headgate.picker.actions import Action, Conclude, ListModels, Reject, Relist, Route, WakeAt
 from headgate.picker.choice import Choice
 from headgate.picker.events import (
@@ -105,6 +106,8 @@ class Hub:
         """Asks a pool's endpoints for their model lists soon."""
         self.models_of: Callable[[PoolKey], tuple[ModelCard, ...]] = _no_models
         """What a pool serves; nothing for one that is not there."""
+        self.sessions: Sources = USUAL
+        """What may name a request's session, in any pool."""
         self._pools_changed: Callable[[], None] = _nobody
         self._observer = observer
         self._clock = clock
@@ -153,8 +156,14 @@ class Hub:
         """The pools that have a machine here."""
         return tuple(self._machines)
 
+    def read_sessions(self, wanted: Sources) -> None:
+        """This may name the session of a request that comes from now on."""
+        if wanted != self.sessions:
+            self.sessions = wanted
+            self._pools_changed()
+
     def watch_pools(self, changed: Callable[[], None]) -> None:
-        """Calls *changed* now and whenever a pool comes or goes."""
+        """Calls *changed* now and whenever a pool comes or goes, or `sessions` changes."""
         self._pools_changed = changed
         changed()
 

@@ -22,7 +22,7 @@ from headgate.wire import answers
 from headgate.wire.api import BadRequest
 from headgate.wire.digest import digest
 from headgate.wire.extproc import Settings
-from headgate.wire.native import Row, logged, native_settings, request_of, usage_of
+from headgate.wire.native import Row, logged, native_settings, request_of, session_lists, usage_of
 from headgate.wire.numbers import cut
 from headgate.wire.parse import LONGEST_ID, understand
 
@@ -225,7 +225,7 @@ class NativeWire:
         self._forget(row[1])
 
     def _unread(self, row: Row) -> None:
-        _, stream, pool, headers, body, subset, unseen, client = row
+        _, stream, pool, headers, body, subset, unseen, client, lean = row
         fallback = self._settings.keys.name(stream)
         request = understand(
             headers,
@@ -234,7 +234,9 @@ class NativeWire:
             subset=subset,
             unseen=unseen,
             odd_limit=self._settings.odd_body_limit,
+            own_envoy=lean,
             client=client,
+            sessions=self._hub.sessions,
         )
         if isinstance(request, BadRequest):
             request_id = cut(headers.get("x-request-id", ""), LONGEST_ID) or fallback
@@ -276,6 +278,7 @@ class NativeWire:
 
     def _pools_changed(self) -> None:
         self._server.set_pools(list(self._hub.pools), self._hub.unnamed() or None)
+        self._server.set_sessions(*session_lists(self._hub.sessions))
 
     def _certify(self, material: Material) -> None:
         assert self._certificates is not None

@@ -73,7 +73,9 @@ class Session:
         self._named = pool is not None
         self._pool = hub.unnamed() if pool is None else pool
         self.stream = hub.enter(self, self._pool)
-        self._talk = Conversation(settings, self.stream, lean=lean, fallbacks=fallbacks)
+        self._talk = Conversation(
+            settings, self.stream, lean=lean, fallbacks=fallbacks, sessions=hub.sessions
+        )
         self._writing = False
         self._busy = False
         self._left = False

@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from headgate.model.meta import HEADGATE_GROUP, Duration, KubeObject, Line, Name
+from headgate.model.meta import HEADGATE_GROUP, Duration, HeaderName, KubeObject, Line, Name
+from headgate.model.sessions import BODY, COOKIE, HEADER
 
 FairnessId = Annotated[Line, msgspec.Meta(min_length=1, max_length=253)]
 Priority = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
@@ -110,10 +111,31 @@ class DetectorSpec(msgspec.Struct, frozen=True, rename="camel"):
     """Of `Utilization`: use of the cache, 0..1."""
 
 
+class SessionSource(msgspec.Struct, frozen=True, rename="camel"):
+    """What names the session of a request: one of the three. Without a value it names none."""
+
+    header: HeaderName | None = None
+    cookie: HeaderName | None = None
+    body: Literal["prompt_cache_key", "safety_identifier", "user", "metadata.user_id"] | None = None
+    """A field of the JSON body: the first three of OpenAI's APIs, the last of Anthropic Messages."""
+
+    def named(self) -> str:
+        """As `model.sessions` has it; empty for none."""
+        if self.header is not None:
+            return HEADER + self.header.lower()
+        if self.cookie is not None:
+            return COOKIE + self.cookie
+        return "" if self.body is None else BODY + self.body
+
+
+ONE_SOURCE = msgspec.Meta(extra_json_schema={"minProperties": 1, "maxProperties": 1})
+
+
 class FlowPolicySpec(msgspec.Struct, frozen=True, rename="camel"):
     """Fair use of the pools that are named, and who counts as whom on routes, listeners and Gateways.
 
-    Of those, `trustHeaders`, `clients` and `requests` count, before what the pool's policy says of them.
+    Of those, `trustHeaders`, `sessions`, `clients` and `requests` count, before what the pool's policy
+    says of them.
     """
 
     target_refs: Annotated[tuple[FlowTarget, ...], msgspec.Meta(min_length=1, max_length=16)]
@@ -121,6 +143,11 @@ class FlowPolicySpec(msgspec.Struct, frozen=True, rename="camel"):
         Annotated[tuple[Literal["fairness", "objective", "slo"], ...], msgspec.Meta(max_length=3)] | None
     ) = None
     """What is believed of clients' headers; without: what the command line says."""
+    sessions: (
+        Annotated[tuple[Annotated[SessionSource, ONE_SOURCE], ...], msgspec.Meta(max_length=8)] | None
+    ) = None
+    """What names the session of a request, the first one that has a value; without: the header
+    `x-session-id`; empty: nothing does."""
     requests: RequestsSpec = RequestsSpec()
     detector: DetectorSpec = DetectorSpec()
     hold_empty: Duration | None = None

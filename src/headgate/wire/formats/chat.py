@@ -1,7 +1,7 @@
 """OpenAI chat completions: the system turn, the tools, then the other turns are the prompt."""
 
 from headgate.wire.api import Format
-from headgate.wire.content import TOOLS, TURN_ENDS, TURNS
+from headgate.wire.content import SESSIONS, TOOLS, TURN_ENDS, TURNS
 from headgate.wire.counts import OPENAI, Answers
 from headgate.wire.shape import LEAD
 
@@ -10,6 +10,7 @@ SHAPE = {
     "stream": "stream",
     "salt": "cache_salt",
     "prior": (),
+    "sessions": SESSIONS,
     "limits": ("max_completion_tokens", "max_tokens"),
     "need": {"messages": ("list",)},
     "cached": True,

@@ -1,6 +1,7 @@
 """OpenAI completions: the prompt is text, a list of texts, token ids or lists of token ids, or embeddings."""
 
 from headgate.wire.api import Format
+from headgate.wire.content import SESSIONS
 from headgate.wire.counts import OPENAI, Answers
 
 _EMBEDS = ("media", ())
@@ -14,6 +15,7 @@ FORMAT = Format(
         "stream": "stream",
         "salt": "cache_salt",
         "prior": (),
+        "sessions": SESSIONS,
         "limits": ("max_tokens",),
         "need": {"prompt": _KINDS, "prompt_embeds": _KINDS},
         "cached": True,

@@ -11,6 +11,7 @@ FORMAT = Format(
         "stream": "stream",
         "salt": None,
         "prior": (),
+        "sessions": (),
         "limits": (),
         "need": {},
         "cached": False,

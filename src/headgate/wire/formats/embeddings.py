@@ -1,7 +1,7 @@
 """Embeddings and classes: prompts that are computed, but leave nothing in the KV cache."""
 
 from headgate.wire.api import Format
-from headgate.wire.content import TURNS
+from headgate.wire.content import SESSIONS, TURNS
 from headgate.wire.counts import OPENAI, TOTAL, Answers
 from headgate.wire.shape import LEAD
 
@@ -16,6 +16,7 @@ FORMAT = Format(
         "stream": "stream",
         "salt": None,
         "prior": (),
+        "sessions": SESSIONS,
         "limits": (),
         "need": {},
         "cached": False,

@@ -1,7 +1,7 @@
 """The engines' own generating paths: vLLM's and SGLang's `generate`, and SageMaker's `invocations`."""
 
 from headgate.wire.api import Format
-from headgate.wire.content import TOOLS, TURN_ENDS, TURNS
+from headgate.wire.content import SESSIONS, TOOLS, TURN_ENDS, TURNS
 from headgate.wire.counts import OPENAI, SGLANG, Answers
 from headgate.wire.shape import LEAD
 
@@ -17,6 +17,7 @@ FORMAT = Format(
         "stream": "stream",
         "salt": "cache_salt",
         "prior": (),
+        "sessions": SESSIONS,
         "limits": (
             "max_completion_tokens",
             "max_tokens",

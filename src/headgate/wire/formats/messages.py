@@ -13,6 +13,7 @@ FORMAT = Format(
         "stream": "stream",
         "salt": "cache_salt",
         "prior": (),
+        "sessions": ("metadata.user_id",),
         "limits": ("max_tokens",),
         "need": {},
         "cached": True,

@@ -12,6 +12,7 @@ FORMAT = Format(
         "stream": "stream",
         "salt": None,
         "prior": (),
+        "sessions": (),
         "limits": (),
         "need": {},
         "cached": False,

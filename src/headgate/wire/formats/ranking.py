@@ -1,7 +1,7 @@
 """Scores and ranks: a question and the texts that are held against it; nothing stays in the KV cache."""
 
 from headgate.wire.api import Format
-from headgate.wire.content import CONTENT, TURNS
+from headgate.wire.content import CONTENT, SESSIONS, TURNS
 from headgate.wire.counts import OPENAI, TOTAL, Answers
 from headgate.wire.shape import LEAD
 
@@ -28,6 +28,7 @@ FORMAT = Format(
         "stream": "stream",
         "salt": None,
         "prior": (),
+        "sessions": SESSIONS,
         "limits": (),
         "need": {},
         "cached": False,

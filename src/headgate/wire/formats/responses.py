@@ -1,7 +1,7 @@
 """OpenAI Responses: instructions, tools and input items are the prompt, with the bytes of the same chat."""
 
 from headgate.wire.api import Format
-from headgate.wire.content import SYSTEM, TOOLS, TURN_ENDS, TURNS
+from headgate.wire.content import SESSIONS, SYSTEM, TOOLS, TURN_ENDS, TURNS
 from headgate.wire.counts import RESPONSES, Answers
 from headgate.wire.shape import LEAD
 
@@ -13,6 +13,7 @@ FORMAT = Format(
         "stream": "stream",
         "salt": "cache_salt",
         "prior": ("previous_response_id", "conversation", "conversation.id"),
+        "sessions": SESSIONS,
         "limits": ("max_output_tokens",),
         "need": {},
         "cached": True,

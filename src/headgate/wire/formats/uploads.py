@@ -11,6 +11,7 @@ FORMAT = Format(
         "stream": "stream",
         "salt": None,
         "prior": (),
+        "sessions": (),
         "limits": ("max_completion_tokens",),
         "need": {},
         "cached": False,

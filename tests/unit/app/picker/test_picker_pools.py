@@ -11,8 +11,10 @@ from headgate.app.picker.pools import Pools, fixed_pool
 from headgate.io.extproc.hub import Hub
 from headgate.model.decisions import Decision
 from headgate.model.endpoints import ForeignPicker, Pool
+from headgate.model.flow_rules import FlowRules
 from headgate.model.ids import EndpointId, PoolKey, StreamId
 from headgate.model.requests import InferenceRequest, Outcome
+from headgate.model.sessions import DEFAULT, USUAL, Sources, sources
 from headgate.picker.choice import Choice
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.prefix import BlockIndex, PrefixIndex
@@ -167,3 +169,22 @@ def test_what_is_due_already_is_done_on_the_pickers_own_loop(hub: Hub) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+async def test_the_wires_look_for_what_any_policy_names(hub: Hub) -> None:
+    work = pools(hub)
+    told: list[Sources] = []
+    hub.watch_pools(lambda: told.append(hub.sessions))
+    routes = {"d/r": FlowRules("d/r", sessions=("cookie:sid",)), "d/q": FlowRules("d/q")}
+    one = replace(fixed_pool(A, ADDRESSES), flow=FlowRules("d/p", sessions=("body:user",)))
+    work.update([one, replace(fixed_pool(B, ADDRESSES), flows_of_routes=routes)])
+    assert hub.sessions == told[-1] == sources([*DEFAULT, "body:user", "cookie:sid"])
+    work.update([replace(one, flow=FlowRules("d/p", sessions=("cookie:sid",)))])
+    await asyncio.sleep(2 * SETTLE_S)
+    assert hub.sessions == told[-1] == sources([*DEFAULT, "cookie:sid"])
+    work.update([], [B])
+    await asyncio.sleep(2 * SETTLE_S)
+    assert hub.sessions == sources([*DEFAULT, "cookie:sid"])
+    work.update([], [A])
+    await asyncio.sleep(2 * SETTLE_S)
+    assert hub.sessions == told[-1] == USUAL
