@@ -1,5 +1,5 @@
-"""The tracker's law over the gateway half: whatever happened to its objects, what is served, what is wrong and
-what became of each object is the same as from scratch."""
+"""The tracker's law over the gateway half: whatever happened to its objects, what is served, what is wrong,
+what became of each object and what Gateways are to be run by is the same as from scratch."""
 
 import functools
 import random
@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from tests.live.harness.certificates import Authority
 
 from headgate.gateway import resources
-from headgate.gateway.half import GatewayHalf
-from headgate.gateway.plan.classes import dataplanes
+from headgate.gateway.half import GatewayHalf, Update
+from headgate.gateway.plan.classes import Dataplane, dataplanes
+from headgate.gateway.provision.settings import ProvisionSettings
 from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.translate import translate
+from headgate.gateway.xds.linger import LINGER_S
+from headgate.gateway.xds.versions import Kind
 from headgate.manifests.decode import decode
+from headgate.model.meta import Identity
 from headgate.model.objects import Object
 from headgate.model.snapshot import Snapshot, difference, take
 
@@ -70,12 +74,29 @@ def gateway(namespace: str, name: str, dice: Dice) -> Manifest:
     spec: Manifest = {"gatewayClassName": dice.choice(["headgate", "headgate", "other"])}
     spec["listeners"] = [listener(each, dice) for each in range(dice.randrange(1, 3))]
     spec["allowedListeners"] = {"namespaces": {"from": dice.choice(["All", "Same", "None"])}}
+    if dice.random() < 0.3:
+        spec["infrastructure"] = {"parametersRef": parameters_ref(dice)}
     return written(f"{GROUP}/v1", "Gateway", namespace, name, dice, spec=spec)
 
 
 def gateway_class(namespace: str, name: str, dice: Dice) -> Manifest:
-    spec = {"controllerName": dice.choice(["headgate.dev/gateway-controller", "example.com/other"])}
-    return {"apiVersion": f"{GROUP}/v1", "kind": "GatewayClass", "metadata": {"name": "other"}, "spec": spec}
+    spec: Manifest = {"controllerName": dice.choice(["headgate.dev/gateway-controller", "example.com/other"])}
+    if dice.random() < 0.5:
+        spec["parametersRef"] = parameters_ref(dice) | {"namespace": dice.choice(SPACES)}
+    metadata = {"name": dice.choice(["other", "headgate"])}
+    return {"apiVersion": f"{GROUP}/v1", "kind": "GatewayClass", "metadata": metadata, "spec": spec}
+
+
+def parameters_ref(dice: Dice) -> Manifest:
+    kind = dice.choice(["GatewayParameters", "GatewayParameters", "ConfigMap"])
+    return {"group": "headgate.dev", "kind": kind, "name": dice.choice(["n0", "n1"])}
+
+
+def gateway_parameters(namespace: str, name: str, dice: Dice) -> Manifest:
+    spec: Manifest = {"replicas": dice.randrange(1, 4), "envoy": {"concurrency": dice.randrange(1, 3)}}
+    if dice.random() < 0.3:
+        spec["autoscaling"] = {"maxReplicas": dice.randrange(3, 6)}
+    return written("headgate.dev/v1alpha1", "GatewayParameters", namespace, name, dice, spec=spec)
 
 
 def listener_set(namespace: str, name: str, dice: Dice) -> Manifest:
@@ -89,7 +110,8 @@ def listener_set(namespace: str, name: str, dice: Dice) -> Manifest:
 def backend(dice: Dice) -> Manifest:
     found: Manifest = {"name": dice.choice(["n0", "n1"]), "weight": dice.choice([0, 1, 2])}
     if (of := dice.random()) < 0.4:
-        found |= {"group": "inference.networking.k8s.io", "kind": "InferencePool"}
+        group = dice.choice(["inference.networking.k8s.io", "inference.networking.k8s.io", IMPORT_GROUP])
+        found |= {"group": group, "kind": "InferencePool"}
     elif of < 0.5:
         found |= {"group": IMPORT_GROUP, "kind": "InferencePoolImport"}
     else:
@@ -100,7 +122,7 @@ def backend(dice: Dice) -> Manifest:
 
 
 def http_route(namespace: str, name: str, dice: Dice) -> Manifest:
-    rules = []
+    rules: list[Manifest] = []
     for _ in range(dice.randrange(1, 3)):
         match: Manifest = {"path": {"value": dice.choice(["/", "/v1"])}}
         if dice.random() < 0.3:
@@ -111,6 +133,7 @@ def http_route(namespace: str, name: str, dice: Dice) -> Manifest:
         unknown = {"type": "ExtensionRef"}
         rules.append(
             {
+                "name": f"r{len(rules)}",
                 "matches": [match],
                 "backendRefs": [backend(dice) for _ in range(dice.randrange(3))],
                 "filters": dice.choice([[], [], [mirror], [cors], [unknown]]),
@@ -188,6 +211,15 @@ def pool(namespace: str, name: str, dice: Dice) -> Manifest:
     return written(api, "InferencePool", namespace, name, dice, metadata=metadata, spec=spec)
 
 
+def old_pool(namespace: str, name: str, dice: Dice) -> Manifest:
+    spec = {
+        "selector": {"app": dice.choice("xy")},
+        "targetPortNumber": dice.choice([8000, 8001]),
+        "extensionRef": {"name": dice.choice(["n0", "n1", "headgate-picker"])},
+    }
+    return written(f"{IMPORT_GROUP}/v1alpha2", "InferencePool", namespace, name, dice, spec=spec)
+
+
 def pool_import(namespace: str, name: str, dice: Dice) -> Manifest:
     clusters = [{"name": each} for each in ("east", "west") if dice.random() < 0.5]
     status = {"controllers": [{"name": "example.com/hub", "exportingClusters": clusters}]}
@@ -222,6 +254,22 @@ def access_policy(namespace: str, name: str, dice: Dice) -> Manifest:
     target = {"kind": dice.choice(["Gateway", "HTTPRoute"]), "name": dice.choice(["n0", "n1"])}
     spec = {"targetRefs": [target], "apiKeys": {"secretRefs": [{"name": dice.choice(["n0", "n1"])}]}}
     return written("headgate.dev/v1alpha1", "AccessPolicy", namespace, name, dice, spec=spec)
+
+
+def flow_policy(namespace: str, name: str, dice: Dice) -> Manifest:
+    kinds = ["InferencePool", "InferencePool", "HTTPRoute", "GRPCRoute", "Gateway", "ListenerSet"]
+    targets = []
+    for _ in range(dice.randrange(1, 3)):
+        target = {"kind": dice.choice(kinds), "name": dice.choice(["n0", "n1"])}
+        if target["kind"] == "InferencePool" and dice.random() < 0.3:
+            target["group"] = IMPORT_GROUP
+        if target["kind"] != "InferencePool" and dice.random() < 0.5:
+            target["sectionName"] = dice.choice(["l0", "l1", "l7", "r0", "r1"])
+        targets.append(target)
+    spec = {"targetRefs": targets, "requests": {"fairnessId": dice.choice(["one", "two"])}}
+    if dice.random() < 0.3:
+        spec |= {"flows": [{"id": "one", "weight": dice.randrange(1, 3)}], "trustHeaders": ["fairness"]}
+    return written("headgate.dev/v1alpha1", "FlowPolicy", namespace, name, dice, spec=spec)
 
 
 def backend_auth(namespace: str, name: str, dice: Dice) -> Manifest:
@@ -265,6 +313,7 @@ MAKERS = (
     gateway,
     gateway,
     gateway_class,
+    gateway_parameters,
     listener_set,
     http_route,
     http_route,
@@ -276,10 +325,13 @@ MAKERS = (
     service,
     endpoint_slice,
     pool,
+    old_pool,
     pool_import,
     model_server,
     backend_tls,
     access_policy,
+    flow_policy,
+    flow_policy,
     backend_auth,
 )
 
@@ -314,13 +366,31 @@ def served(half: GatewayHalf) -> Mapping[str, Any]:
     return {str(key[1:]): world.get(resources.as_json, key) for key in keys}
 
 
+Published = dict[tuple[Dataplane, Kind, str], str]
+"""Version of each resource that Envoys were sent."""
+
+
+def took(published: Published, provisioned: dict[Identity, Any], update: Update) -> None:
+    """Apply what was new."""
+    for dataplane, changes in update.changes.items():
+        for kind, name in changes.removed:
+            published.pop((dataplane, kind, name), None)
+        published.update({(dataplane, each.kind, each.name): each.version for each in changes.changed})
+    provisioned.update(update.provisioned)
+
+
 @settings(max_examples=EXAMPLES, deadline=None)
-@given(STORY)
-def test_what_is_served_and_said_is_the_same_as_from_scratch(story: list[tuple[int, str, str, int]]) -> None:
-    told = GatewaySettings()
-    half = GatewayHalf(told)
+@given(STORY, st.booleans())
+def test_what_is_served_and_said_is_the_same_as_from_scratch(
+    story: list[tuple[int, str, str, int]], per_gateway: bool
+) -> None:
+    told = GatewaySettings(per_gateway=per_gateway)
+    provision = ProvisionSettings(xds_host="xds.example") if per_gateway else None
+    half = GatewayHalf(told, provision=provision)
     before = Snapshot(())
     objects: dict[Any, Object] = {}
+    published: Published = {}
+    provisioned: dict[Identity, Any] = {}
     for step, (maker, namespace, name, number) in enumerate(story):
         found = variant(maker, namespace, name, max(number, 0))
         if number < 0:
@@ -329,12 +399,24 @@ def test_what_is_served_and_said_is_the_same_as_from_scratch(story: list[tuple[i
             objects[found.identity] = found
         snapshot = Snapshot(tuple(objects.values()))
         take(half.world, difference(before, snapshot))
-        half.refresh(float(step))
+        took(published, provisioned, half.refresh(float(step)))
         before = snapshot
-    scratch = translate(before, told, with_secrets=True)
-    expected = {
-        str((kind, name)): each for kind, some in scratch.resources.items() for name, each in some.items()
-    }
-    assert served(half) == expected
-    assert half.results() == scratch.results
-    assert half.problems == scratch.problems
+    took(published, provisioned, half.refresh(float(len(story)) + 2 * LINGER_S))
+    assert half.due is None
+    anew = GatewayHalf(told, provision=provision)
+    take(anew.world, difference(Snapshot(()), before))
+    at_once: Published = {}
+    wanted: dict[Identity, Any] = {}
+    took(at_once, wanted, anew.refresh(0.0))
+    assert published == at_once
+    assert {each: found for each, found in provisioned.items() if found is not None} == wanted
+    assert half.results() == anew.results()
+    assert half.problems == anew.problems
+    if not per_gateway:
+        scratch = translate(before, told, with_secrets=True)
+        expected = {
+            str((kind, name)): each for kind, some in scratch.resources.items() for name, each in some.items()
+        }
+        assert served(half) == expected
+        assert half.results() == scratch.results
+        assert half.problems == scratch.problems
