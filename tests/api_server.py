@@ -41,6 +41,13 @@ Key = tuple[str, str, str, str]
 """apiVersion, plural, namespace, name."""
 
 
+class Hold:
+    """An answer that is made and not sent yet."""
+
+    def __init__(self) -> None:
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+
 class ApiServer:
     """Objects in memory. `url` is set while `running`."""
 
@@ -62,6 +69,7 @@ class ApiServer:
         """So many writes are refused as if somebody else had been faster."""
         self.asked: list[tuple[str, str, Mapping[str, str]]] = []
         """Method, path, query."""
+        self._held: dict[str, Hold] = {}
         self.url = ""
         self._changed = asyncio.Event()
         self._watches: set[asyncio.Task[Any]] = set()
@@ -101,6 +109,11 @@ class ApiServer:
         self.compacted = self.version
         self.log.clear()
         self.end_watches()
+
+    def hold(self, parameter: str) -> "Hold":
+        """Keep the answer to the next list with that parameter back, once it is made."""
+        self._held[parameter] = held = Hold()
+        return held
 
     def end_watches(self) -> None:
         """Break every watch off."""
@@ -181,7 +194,12 @@ class ApiServer:
         if request.method == "GET" and not name:
             if request.query.get("watch"):
                 return await self._watch(request, api, plural, namespace)
-            return self._list(request, api, plural, namespace)
+            answer = self._list(request, api, plural, namespace)
+            for each in self._held.keys() & request.query.keys():
+                held = self._held.pop(each)
+                held.reached.set()
+                await held.go_on.wait()
+            return answer
         return await self._one(request, (api, plural, namespace, name), sub)
 
     async def _review(self, request: web.Request) -> web.Response:
@@ -202,7 +220,13 @@ class ApiServer:
         return key[:2] == (api, plural) and namespace in ("", key[2]) and wanted in ("", key[3])
 
     def _list(self, request: web.Request, api: str, plural: str, namespace: str) -> web.Response:
-        keys = sorted(key for key in self.objects if self._matches(request, key, api, plural, namespace))
+        labels = dict(each.split("=") for each in request.query.get("labelSelector", "").split(",") if each)
+        keys = sorted(
+            key
+            for key, each in self.objects.items()
+            if self._matches(request, key, api, plural, namespace)
+            and labels.items() <= each["metadata"].get("labels", {}).items()
+        )
         first = int(request.query.get("continue", "0"))
         limit = int(request.query.get("limit", "500"))
         meta = {"resourceVersion": str(self.version)}

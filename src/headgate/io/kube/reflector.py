@@ -81,8 +81,9 @@ class Reflector:
         self._collection: Collection | None = None
         self._watching: asyncio.Task[None] | None = None
         self._failures = 0
-        self.lists = 0
-        """How often all of it was listed."""
+        self._listing = False
+        self._meanwhile: set[Identity] | None = None
+        """What was told of while `count_more` waits for its list, which may be older."""
 
     @property
     def collection(self) -> Collection | None:
@@ -96,10 +97,42 @@ class Reflector:
         return f"{kind} in {self._namespace}" if self._namespace else kind
 
     def again(self) -> None:
-        """What counts is another: list anew."""
+        """What counts is another: list all of it anew."""
         self._stale = True
         if self._watching is not None:
             self._watching.cancel()
+
+    async def count_more(self, labels: str) -> None:
+        """What has *labels* (a label selector) counts now, too: list that alone, beside the watch.
+
+        Raises ApiError; then what there is is not known.
+        """
+        collection = self._collection
+        if self._listing or not self.synced or collection is None:
+            self.again()
+            return
+        newer: set[Identity] = set()
+        self._meanwhile = newer
+        try:
+            params = {**self._params(), "labelSelector": labels}
+            async for page, _ in self._client.pages(collection.path(self._namespace), params):
+                for identity, seen in await asyncio.to_thread(self._read_all, collection, page):
+                    if identity not in newer:
+                        self._known.add(identity)
+                        self._told(identity, seen)
+        finally:
+            self._meanwhile = None
+        self._changed()
+
+    def count_less(self, still: Callable[[Identity], bool]) -> None:
+        """Of what was told of, only what *still* says counts."""
+        if self._listing:
+            self.again()
+        for each in sorted(self._known):
+            if not still(each):
+                self._known.discard(each)
+                self._told(each, None)
+        self._changed()
 
     async def run(self) -> None:
         """Follow, whatever happens."""
@@ -108,9 +141,10 @@ class Reflector:
         while True:
             try:
                 if self._stale or clock() >= resync:
-                    self._stale = False
                     await self._list()
                     resync = clock() + RESYNC_S * (0.67 + random.random() / 1.5)
+                    if self._stale:  # what counts became another meanwhile
+                        continue
                 began = clock()
                 await self._watch()
                 if clock() - began < SHORT_S and not self._stale:
@@ -156,6 +190,16 @@ class Reflector:
             self._changed()
 
     async def _list(self) -> None:
+        self._listing, self._stale = True, False
+        try:
+            await self._list_all()
+        except ApiError:
+            self._stale = True
+            raise
+        finally:
+            self._listing = False
+
+    async def _list_all(self) -> None:
         collection = self._collection or await self._found()
         there: set[Identity] = set()
         params = self._params()
@@ -164,11 +208,12 @@ class Reflector:
             version = listed
             for identity, seen in await asyncio.to_thread(self._read_all, collection, page):
                 there.add(identity)
+                self._note(identity)
                 self._told(identity, seen)
         for gone in sorted(self._known - there):
+            self._note(gone)
             self._told(gone, None)
         self._collection, self._known, self._version = collection, there, version
-        self.lists += 1
         self._well()
         self.synced = True
         self._changed()
@@ -229,6 +274,7 @@ class Reflector:
 
     def _take(self, collection: Collection, kind: str, raw: Mapping[str, Any]) -> None:
         found = None if kind == "DELETED" else self._read(collection, raw)
+        self._note(identity_of(self.followed, raw))
         if found is not None:
             self._known.add(found[0])
             self._told(*found)
@@ -238,3 +284,7 @@ class Reflector:
         else:
             return
         self._changed()
+
+    def _note(self, identity: Identity) -> None:
+        if self._meanwhile is not None:
+            self._meanwhile.add(identity)

@@ -9,7 +9,7 @@ from typing import Any
 from headgate.io.kube.client import ApiError, Collection, KubeClient
 from headgate.io.kube.kinds import PODS, REFERRED, REQUIRED, WHOLE, Followed
 from headgate.io.kube.reflector import Reflector, Seen
-from headgate.io.kube.wanted import REFERRING, Reference, Selectors, references, selected, selectors
+from headgate.io.kube.wanted import REFERRING, Reference, Selector, Selectors, references, selected, selectors
 from headgate.model.kept import Kept
 from headgate.model.meta import Identity, KubeObject
 from headgate.model.objects import InferencePool
@@ -24,6 +24,9 @@ TOGETHER_S = 0.005
 
 SETTLE_S = 1.0
 """What tells of an object that names a Secret, or of a pool, waits so long for the Secret, or the Pods."""
+
+MOST_LISTS = 8
+"""New pools of a namespace up to which the pods of each are listed; all pods of it, when there are more."""
 
 LOOK_AGAIN_S = 5.0
 """What `complete` adds may be another after so long: addresses of host names."""
@@ -165,15 +168,40 @@ class KubeSource:
         for key in sorted(wanted - set(self._further)):
             self._further[key] = self._begin(self._needed(key))
             fresh.append(self._further[key])
-        for namespace, some in chosen.items():
-            known = before.get(namespace, frozenset())
-            if known and some != known:
-                self._further["Pod", namespace, ""].again()
+        await asyncio.gather(
+            *(
+                self._select_anew(namespace, before[namespace], some)
+                for namespace, some in chosen.items()
+                if namespace in before and some != before[namespace]
+            )
+        )
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 while any(not each.synced for each in fresh):
                     await self._dirty.wait()
                     self._dirty.clear()
+
+    async def _select_anew(
+        self, namespace: str, before: frozenset[Selector], now: frozenset[Selector]
+    ) -> None:
+        """The pools of a namespace select other pods: only those that come and go with that are asked for."""
+        pods = self._further["Pod", namespace, ""]
+        if before - now:
+            pods.count_less(lambda each: self._is_still_selected(namespace, each))
+        try:
+            if len(now - before) > MOST_LISTS:
+                pods.again()
+                return
+            async with asyncio.timeout(SETTLE_S):
+                for labels in sorted(now - before):
+                    await pods.count_more(",".join(f"{key}={value}" for key, value in labels))
+        except (ApiError, TimeoutError):
+            pods.again()
+
+    def _is_still_selected(self, namespace: str, pod: Identity) -> bool:
+        """One that cannot be read stays until it is another, or listed anew."""
+        found = self._kept.objects.get(pod)
+        return found is None or selected(self._selectors.get(namespace, ()), found.metadata.labels)
 
     def _needed(self, key: Reference) -> Reflector:
         kind, namespace, name = key

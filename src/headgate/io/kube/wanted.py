@@ -27,8 +27,11 @@ Reference = tuple[str, str, str]
 REFERRING = (Gateway, ListenerSet, BackendTLSPolicy, AccessPolicy, BackendAuthPolicy, ModelServer)
 """Kinds that name Secrets and ConfigMaps."""
 
-Selectors = Mapping[str, frozenset[tuple[tuple[str, str], ...]]]
-"""Namespace → labels of pods, sorted, of each pool there."""
+Selector = tuple[tuple[str, str], ...]
+"""Labels of pods, sorted."""
+
+Selectors = Mapping[str, frozenset[Selector]]
+"""Namespace → those of each pool there."""
 
 
 def references(objects: Iterable[KubeObject]) -> frozenset[Reference]:
@@ -63,7 +66,7 @@ def _in(value: Any, namespace: str) -> Iterator[Reference]:
 
 def selectors(objects: Iterable[KubeObject]) -> Selectors:
     """What pools select by."""
-    found: dict[str, set[tuple[tuple[str, str], ...]]] = {}
+    found: dict[str, set[Selector]] = {}
     for each in objects:
         if isinstance(each, InferencePool):
             labels = tuple(sorted(each.spec.selector.match_labels.items()))
@@ -71,6 +74,6 @@ def selectors(objects: Iterable[KubeObject]) -> Selectors:
     return {namespace: frozenset(some) for namespace, some in found.items()}
 
 
-def selected(wanted: Iterable[tuple[tuple[str, str], ...]], labels: Labels) -> bool:
+def selected(wanted: Iterable[Selector], labels: Labels) -> bool:
     """Whether a pool selects a pod with these labels."""
     return any(has_labels(labels, dict(each)) for each in wanted)

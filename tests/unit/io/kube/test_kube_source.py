@@ -135,6 +135,81 @@ async def test_only_needed_secrets_and_pods_are_kept_and_no_foreign_annotation(a
         await found.until(lambda: found.names("Pod") == [])
 
 
+def lists_of_pods(api: ApiServer) -> list[str]:
+    """The label selector of each."""
+    return [
+        query.get("labelSelector", "")
+        for _, path, query in api.asked
+        if path.endswith("/pods") and "watch" not in query
+    ]
+
+
+async def test_a_new_pool_asks_for_its_own_pods_and_a_gone_one_for_none(api: ApiServer) -> None:
+    for each in (pod("a", app="p"), pod("b", app="q"), pod("c", app="r"), pod("d", app="q", tier="x")):
+        api.put(each)
+    api.put(manifest.pool("p"))
+    async with following(api) as found:
+        await found.until(lambda: found.names("Pod") == ["a"])
+        assert lists_of_pods(api) == [""]
+        taken = found.taken
+        api.put(manifest.pool("q"))
+        await found.until(lambda: found.names("InferencePool") == ["p", "q"])
+        assert found.taken == taken + 1 and found.names("Pod") == ["a", "b", "d"], "they come together"
+        api.remove(manifest.pool("p"))
+        await found.until(lambda: found.names("Pod") == ["b", "d"])
+        narrower: Any = manifest.pool("q")
+        narrower["spec"]["selector"]["matchLabels"] = {"app": "q", "tier": "x"}
+        api.put(narrower)
+        await found.until(lambda: found.names("Pod") == ["d"])
+        assert lists_of_pods(api) == ["", "app=q", "app=q,tier=x"]
+        api.put(pod("e", app="q", tier="x"))
+        api.remove(pod("d"))
+        await found.until(lambda: found.names("Pod") == ["e"])
+
+
+async def test_many_new_pools_ask_once_for_all_pods(api: ApiServer) -> None:
+    api.put(manifest.pool("p"))
+    async with following(api) as found:
+        await found.until(lambda: found.last)
+        names = [f"n{number}" for number in range(3 * source_module.MOST_LISTS)]
+        for each in names:
+            api.put(pod(each, app=each))
+            api.put(manifest.pool(each))
+        await found.until(lambda: found.names("Pod") == sorted(names))
+        assert len(lists_of_pods(api)) < len(names)
+
+
+async def test_what_the_watch_says_while_a_new_pools_pods_are_listed_counts(api: ApiServer) -> None:
+    for each in (manifest.pool("p"), pod("a", app="q"), pod("b", app="q")):
+        api.put(each)
+    async with following(api) as found:
+        await found.until(lambda: found.last)
+        listed = api.hold("labelSelector")
+        api.put(manifest.pool("q"))
+        await listed.reached.wait()  # the server has made its answer, and keeps it
+        api.remove(pod("a"))
+        api.put(pod("b", app="q", new="yes"))
+        pods = found.source._further["Pod", "default", ""]
+        await found.until(lambda: pods._meanwhile is not None and len(pods._meanwhile) == 2)
+        listed.go_on.set()
+        await found.until(lambda: found.names("Pod") == ["b"])
+        assert found.last is not None
+        kept = next(each for each in found.last.objects if isinstance(each, Pod))
+        assert kept.metadata.labels == {"app": "q", "new": "yes"}
+
+
+async def test_pods_of_a_new_pool_that_cannot_be_listed_are_asked_for_again(api: ApiServer) -> None:
+    for each in (manifest.pool("p"), pod("a", app="q")):
+        api.put(each)
+    async with following(api) as found:
+        await found.until(lambda: found.last)
+        api.refused["pods"] = 500
+        api.put(manifest.pool("q"))
+        await found.until(lambda: "app=q" in lists_of_pods(api))
+        del api.refused["pods"]
+        await found.until(lambda: found.names("Pod") == ["a"])
+
+
 def routes_listed(api: ApiServer) -> int:
     return sum(path.endswith("/httproutes") and "watch" not in query for _, path, query in api.asked)
 
