@@ -4,7 +4,8 @@
 
 Interactive requests come at random times and are so large a part of what the engines can do; twice as many batch
 clients as there are seats ask without a pause, at priority -10. Runs: interactive alone; both without flow control,
-where everything goes to an engine at once; both with it, for each ceiling of the batch. Ratios are to interactive
+where everything goes to an engine at once; both with it, for each ceiling of the batch; both with a ceiling of 1 for
+either, so that nobody waits in an engine. Ratios are to interactive
 alone (TTFT) and to no flow control (tokens). Nothing depends on the speed of the machine: equal seeds, equal figures.
 """
 
@@ -35,16 +36,27 @@ def engine_s(seats: int, tokens: int) -> float:
 
 
 def run(
-    seats: int, share: float, *, batch: bool, flow: bool, ceiling: float | None = None, seed: int = 3
+    seats: int,
+    share: float,
+    *,
+    batch: bool,
+    flow: bool,
+    ceiling: float | None = None,
+    others: float | None = None,
+    seed: int = 3,
 ) -> list[Answer]:
-    """All answers of one run."""
+    """All answers of one run; *ceiling* is the batch's, *others* the interactive requests'."""
     engine = msgspec.structs.replace(ENGINE, max_seqs=seats)
     replicas = 4 if seats < 100 else 1
     simulation = Simulation(
         "default",
         [engine] * replicas,
         seed,
-        flow=FlowSettings(bands={-10: BandSettings(ceiling=ceiling)}) if flow else None,
+        flow=FlowSettings(
+            bands={-10: BandSettings(ceiling=ceiling)}, other_bands=BandSettings(ceiling=others)
+        )
+        if flow
+        else None,
         objectives={"batch": -10 if flow else 1},  # without flow control a negative one would be refused
     )
     arrivals, prompts, batches = random.Random(seed), random.Random(seed + 1), random.Random(seed + 2)
@@ -94,6 +106,7 @@ def compare(seats: int, share: float, ceilings: list[float | None]) -> list[dict
     for ceiling in ceilings:
         name = "flow control" if ceiling is None else f"ceiling {ceiling:g}"
         rows.append({"run": name, **figures(run(seats, share, batch=True, flow=True, ceiling=ceiling))})
+    rows.append({"run": "ceiling 1 for all", **figures(run(seats, share, batch=True, flow=True, others=1.0))})
     most = free["interactive_tokens_per_s"] + free["batch_tokens_per_s"]
     for row in rows:
         tokens = row["interactive_tokens_per_s"] + row["batch_tokens_per_s"]
