@@ -5,6 +5,7 @@ namespaces; the images of the chart stand for the programs of this checkout. It 
 `nsenter`; building it from nothing needs Go and some ten minutes, once.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -23,6 +24,9 @@ NAMESPACE = render_chart.NAMESPACE
 GATEWAY_CLASS = "headgate"
 
 PATIENCE = "--timeout=120s"
+
+FORMER = "sigs.k8s.io/gateway-api-inference-extension@v0.3.0"
+"""Its CRDs are those of InferencePools of v1alpha2."""
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "lwepp", "echo-basic")
 
@@ -45,6 +49,19 @@ def programs() -> Path:
     """Where the lab keeps what it built."""
     home = os.environ.get("KLAB_HOME")
     return (Path(home) if home else Path.home() / ".cache" / "kubelab") / "bin"
+
+
+def go_module(name: str) -> Path:
+    """A Go module, `path@version`, in Go's cache; it is fetched where it is not there. Raises LabError."""
+    if shutil.which("go") is None:
+        raise LabError(f"the Go module {name} cannot be found without go")
+    done = subprocess.run(["go", "env", "GOMODCACHE"], capture_output=True, text=True, check=False)
+    at = Path(done.stdout.strip()) / name
+    if done.returncode == 0 and not at.is_dir():
+        done = subprocess.run(["go", "mod", "download", name], capture_output=True, text=True, check=False)
+    if done.returncode or not at.is_dir():
+        raise LabError(f"the Go module {name} is not there: {done.stderr.strip()}")
+    return at
 
 
 def own_images(picker: str | None = None) -> dict[str, dict[str, object]]:
@@ -146,6 +163,8 @@ class Lab:
             if not all((programs() / each).exists() for each in PROGRAMS):
                 say("building the lab (about ten minutes, once) ...")
                 self._script("build.sh", "building the lab failed")
+            with contextlib.suppress(LabError):  # who needs it says so
+                go_module(FORMER)  # in the lab nothing can be fetched
             say("starting the lab ...")
             self._script("up.sh", "the lab did not come up", quiet=True)
 

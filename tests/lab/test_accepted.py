@@ -9,7 +9,9 @@ from tests.live.harness.processes import run_headgate
 from tests.live.test_migrating_pages import PAGES, manifests
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted({each.parent for each in (ROOT / "examples").rglob("*.yaml")})
+FORMER = ROOT / "examples" / "kubernetes-v1alpha2"
+"""The lab has no CRD for its pool; the guide about it is a test of its own."""
+EXAMPLES = sorted({each.parent for each in (ROOT / "examples").rglob("*.yaml")} - {FORMER})
 
 
 def refused(text: str, namespace: str) -> str:

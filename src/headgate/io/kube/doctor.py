@@ -167,6 +167,9 @@ class Doctor:
             state: State = "error" if bad else "note"
             names = ", ".join(each.kind for each in missing)
             help_ = BROUGHT_BY.get(group, "they are needed only where you use them")
+            former = {FORMER.get((group, each.plural)) for each in missing}
+            if former <= found.keys():
+                help_ = f"those of {', '.join(each[0] for each in former if each)} are, and are served"
             yield Finding(what, state, f"not there: {names}{bundle}; {help_}")
 
     async def _plurals(self, root: str) -> set[str]:
