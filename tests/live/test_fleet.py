@@ -99,6 +99,16 @@ def test_sigterm_drains_and_exits_cleanly() -> None:
         assert fleet.child.end(5) == 0
 
 
+def test_told_to_end_it_may_take_requests_for_a_while() -> None:
+    with replicas(1, "--model", "m", "--speed", "50", "--drain-delay", "60s") as fleet:
+        fleet.child.signal(signal.SIGTERM)
+        time.sleep(0.5)
+        with asking(fleet) as client:
+            assert client.completions.create(model="m", prompt="x", max_tokens=2).choices
+        fleet.child.signal(signal.SIGTERM)
+        assert fleet.child.end(2) == -signal.SIGTERM
+
+
 def test_a_second_signal_ends_it_at_once() -> None:
     with (
         replicas(1, "--model", "m", "--drain-s", "30") as fleet,

@@ -49,6 +49,12 @@ def fleet(
             "Longest wait for running answers at the end.", "--drain-timeout", "--drain-s", default=10.0
         ),
     ] = 10.0,
+    drain_delay: Annotated[
+        float,
+        duration_option(
+            "Told to end, take requests for so long more, as a Pod with a preStop sleep does.", default=0.0
+        ),
+    ] = 0.0,
     output: Annotated[Output, typer.Option(help="How to print the servers.")] = "text",
     die_with_parent: Annotated[
         bool, typer.Option("--die-with-parent", help="End when the process that started this ends (Linux).")
@@ -99,13 +105,13 @@ def fleet(
             drain_s=drain_timeout,
             faults=tuple(read_fault(text) for text in fault or ()),
         )
-        _serve(settings, output)
+        _serve(settings, output, drain_delay)
     except (ValueError, PortTakenError) as problem:
         say(f"headgate fleet: {problem}", err=True)
         raise typer.Exit(1) from None
 
 
-def _serve(settings: "FleetSettings", output: Output) -> None:
+def _serve(settings: "FleetSettings", output: Output, drain_delay_s: float) -> None:
     import asyncio
     import signal
 
@@ -127,6 +133,7 @@ def _serve(settings: "FleetSettings", output: Output) -> None:
         async with running_fleet(settings) as running:
             _announce(running, settings, output)
             await stop.wait()
+            await asyncio.sleep(drain_delay_s)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve())
