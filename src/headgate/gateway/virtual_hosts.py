@@ -46,10 +46,10 @@ class RenderedHost(msgspec.Struct, frozen=True):
 
 def rendered(world: Store, route: Identity, at: Position, shown: bool) -> tuple[RenderedRule, ...]:
     """The Envoy routes of a route's planned rules, in their order; with their JSON only if *shown*."""
-    told, who = settings(world), world.get(access.of_route, route)
+    told, who = settings(world), access.of_route(world, route)
     found: list[RenderedRule] = []
     for each in world.get(planned, route).rules:
-        flow = world.get(flows.of_rule, route, each.rule.metadata.get("rule"))
+        flow = flows.of_rule(world, route, each.rule.metadata.get("rule"))
         json = routes.routes(each.rule, at, told, who, flow)
         match = routes.match(each.rule.match)
         before = routes.fallbacks(each.rule, at, told, who, flow)
@@ -141,7 +141,7 @@ def _models(world: Store, rules: Sequence[ir.Rule], at: Position, shown: bool) -
 def outer_host(world: Store, dataplane: Dataplane, name: str, domain: str) -> Json:
     owner = world.get(hosts.host, dataplane, name, domain).owner
     flow = None if owner is None else world.get(flows.of_listener, owner.gateway, owner.owner, owner.name)
-    return routes.host(domain, settings(world), world.get(who_may_call, dataplane, name, domain), flow)
+    return routes.host(domain, settings(world), who_may_call(world, dataplane, name, domain), flow)
 
 
 def who_may_call(world: Store, dataplane: Dataplane, name: str, domain: str) -> ir.Access | None:
@@ -155,7 +155,7 @@ def who_may_call(world: Store, dataplane: Dataplane, name: str, domain: str) -> 
     found = None if owner is None else world.get(access.of_listener, owner.gateway, owner.owner, owner.name)
     if found is None and world.get(some_rule, dataplane, name, "by_model"):
         for each in its_host.rules:
-            if world.get(access.of_route, each.route) is not None:
+            if access.of_route(world, each.route) is not None:
                 return ir.Access("routes of their own")
     return found
 

@@ -103,7 +103,7 @@ def decode(raw: object, file: str, line_of: LineOf) -> Decoded:
     if cls is ModelServer:
         data = _without_key(data)
     identity = _identity(cls, data)
-    origin = Origin(file, {_dotted(path): line_of(path) for path in _paths(raw)})
+    origin = Origin(file, {dotted: line_of(path) for dotted, path in _paths(raw)} if file else {})
 
     shown = str(identity) if identity is not None else f"{kind} {_named(data) or 'without a name'}"
 
@@ -258,8 +258,10 @@ def _did_you_mean(near: str | None) -> str:
 
 def _plain(value: Any) -> Any:
     """Nulls dropped, as the API server does; YAML's own timestamps back to RFC 3339 text."""
-    match value:
-        case Mapping():
+    match value:  # the most frequent first, and a dict before all that Mappings may be
+        case str() | int() | float():
+            return value
+        case dict() | Mapping():
             return {key: _plain(each) for key, each in value.items() if each is not None}
         case list():
             return [_plain(each) for each in value]
@@ -272,21 +274,18 @@ def _plain(value: Any) -> Any:
             return value
 
 
-def _paths(value: object, path: Path = ()) -> Iterator[Path]:
-    yield path
+def _paths(value: object, path: Path = (), dotted: str = "") -> Iterator[tuple[str, Path]]:
+    """Of *value* and all below it."""
+    yield sys.intern(dotted), path  # the same few for all objects of a kind
     match value:
-        case Mapping():
+        case str() | int() | float():
+            pass
+        case dict() | Mapping():
             for key, each in value.items():
-                yield from _paths(each, (*path, key))
+                part = f"[{key}]" if isinstance(key, int) else f".{key}" if dotted else str(key)
+                yield from _paths(each, (*path, key), dotted + part)
         case list():
             for index, each in enumerate(value):
-                yield from _paths(each, (*path, index))
+                yield from _paths(each, (*path, index), f"{dotted}[{index}]")
         case _:
             pass
-
-
-def _dotted(path: Path) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return sys.intern(text.removeprefix("."))  # the same few for all objects of a kind

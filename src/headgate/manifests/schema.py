@@ -241,7 +241,7 @@ def _metas(type_: Any) -> tuple[msgspec.Meta, ...]:
 
 def _strange(type_: Any, value: object, path: str) -> Iterator[Strange]:
     match _bare(type_), value:
-        case (type() as cls, Mapping()) if issubclass(cls, msgspec.Struct):
+        case (type() as cls, dict() | Mapping()) if issubclass(cls, msgspec.Struct):
             yield from _strange_members(cls, value, path)
         case ((element, _), list()):
             for index, each in enumerate(value):
@@ -266,7 +266,8 @@ def _strange_members(cls: type[msgspec.Struct], value: Mapping[Any, object], pat
         elif key in ON_CLUSTERS.get(cls, ()):
             yield here, CLUSTER_ONLY, f"{key} has an effect on a cluster only"
         elif key in known:
-            yield from _strange(known[key], each, here)
+            if type(each) is not str:  # as most are
+                yield from _strange(known[key], each, here)
         elif key not in SILENT.get(cls, ()):
             if key in _below_spec(known):
                 yield here, "UnknownField", f"unknown field {key}, ignored; write it below spec"
@@ -286,6 +287,7 @@ def _below_spec(known: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(_members(spec))
 
 
+@cache
 def _bare(type_: Any) -> Any:
     """The struct, or `(element, ...)` of a homogeneous tuple, inside Annotated and `| None`."""
     origin = get_origin(type_)

@@ -51,7 +51,9 @@ def placeholders(value: object, path: str = "") -> Iterator[tuple[str, str]]:
             found = placeholder(value)
             if found is not None:
                 yield path, found
-        case Mapping():
+        case int() | float():
+            pass
+        case dict() | Mapping():
             for key, each in value.items():
                 if key not in ("annotations", "status"):
                     yield from placeholders(each, f"{path}.{key}" if path else str(key))

@@ -101,7 +101,7 @@ def problems_of(world: Store, identity: Identity) -> tuple[Problem, ...]:
         case "InferencePool":
             return world.get(pool_problems, identity)
         case "ModelServer":
-            return world.get(server_problems, identity.namespace, identity.name)
+            return server_problems(world, identity.namespace, identity.name)
         case "Service":
             return world.get(service_problems, identity.namespace, identity.name)
         case _:
@@ -147,7 +147,7 @@ def pool(world: Store, key: PoolKey) -> Pool | None:
     found = world.get(pool_settings, key)
     if found is None:
         return None
-    return replace(found, endpoints=world.get(pool_endpoints, key), flows_of_routes=world.get(of_routes))
+    return replace(found, endpoints=pool_endpoints(world, key), flows_of_routes=world.get(of_routes))
 
 
 def pool_servers(world: Store, key: PoolKey) -> tuple[ModelServer, ...]:
@@ -191,7 +191,7 @@ def _selection(world: Store, key: PoolKey) -> Selection:
         problems += wrong
     for server in world.get(pool_servers, key):
         if not server.spec.drain:
-            for each in world.get(server_endpoints, server.namespace, server.name):
+            for each in server_endpoints(world, server.namespace, server.name):
                 endpoints[each.id] = each
     return tuple(endpoints[each] for each in sorted(endpoints)), tuple(problems)
 

@@ -270,7 +270,9 @@ class Tracker:
 
 def _add_reader(read: _Read, node: _Kept) -> None:
     readers = read.readers
-    if isinstance(readers, set):
+    if not readers:
+        read.readers = (node,)
+    elif isinstance(readers, set):
         readers.add(node)
     elif len(readers) < FEW:
         read.readers = (*readers, node)

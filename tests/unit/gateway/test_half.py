@@ -60,7 +60,7 @@ def test_an_endpoint_change_touches_one_endpoint_resource(count: int) -> None:
     found[3] = manifest.model_server("n0", "10.9.9.9:8000", app="n0")
     names, runs = changed(made, found)
     assert names == {"endpoint": ["pool/default/n0"]}
-    assert runs == 12
+    assert runs == 9
 
 
 def test_an_endpoint_change_leaves_the_routes_to_its_pool_alone() -> None:
@@ -71,7 +71,7 @@ def test_an_endpoint_change_leaves_the_routes_to_its_pool_alone() -> None:
         found.append(route)
     made = running(found)
     found[3] = manifest.model_server("n0", "10.9.9.9:8000", app="n0")
-    assert changed(made, found) == ({"endpoint": ["pool/default/n0"]}, 12)
+    assert changed(made, found) == ({"endpoint": ["pool/default/n0"]}, 9)
 
 
 def test_what_leaves_goes_together_and_nothing_is_computed_for_it() -> None:

@@ -45,4 +45,4 @@ class InferencePoolBackend(BackendPlugin):
     @classmethod
     def endpoints(cls, world: Store, rest: str) -> tuple[Endpoint, ...]:
         """Those of the pool."""
-        return world.get(topology.pool_endpoints, PoolKey(rest))
+        return topology.pool_endpoints(world, PoolKey(rest))

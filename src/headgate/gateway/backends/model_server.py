@@ -40,4 +40,4 @@ class ModelServerBackend(BackendPlugin):
     def endpoints(cls, world: Store, rest: str) -> tuple[Endpoint, ...]:
         """The addresses of the server's URL."""
         namespace, _, name = rest.partition("/")
-        return world.get(topology.server_endpoints, namespace, name)
+        return topology.server_endpoints(world, namespace, name)

@@ -126,7 +126,7 @@ def _of_pool(world: Store, pool: InferencePool) -> Iterator[Problem]:
 
 
 def _of_server(world: Store, server: ModelServer) -> Iterator[Problem]:
-    yield from world.get(topology.server_problems, server.namespace, server.name)
+    yield from topology.server_problems(world, server.namespace, server.name)
 
 
 def _of_member(world: Store, member: InferenceModel | InferenceObjective) -> Iterator[Problem]:
