@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.live.harness.certificates import Authority
@@ -379,6 +380,7 @@ def took(published: Published, provisioned: dict[Identity, Any], update: Update)
     provisioned.update(update.provisioned)
 
 
+@pytest.mark.timeout(400)
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(STORY, st.booleans())
 def test_what_is_served_and_said_is_the_same_as_from_scratch(
