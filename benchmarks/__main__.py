@@ -4,7 +4,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-FIRST = ("machine", "decision", "flow", "sharing", "scrape", "picker_cost", "routing", "controlplane", "soak")
+FIRST = (
+    "machine",
+    "decision",
+    "flow",
+    "leaving",
+    "sharing",
+    "scrape",
+    "picker_cost",
+    "routing",
+    "controlplane",
+    "soak",
+)
 
 
 def main() -> None:
