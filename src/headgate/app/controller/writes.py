@@ -19,7 +19,7 @@ from headgate.gateway.settings import CONTROLLER
 from headgate.io.kube.apply import Applier, Owned
 from headgate.io.kube.client import Collection, KubeClient
 from headgate.io.kube.config import Access
-from headgate.io.kube.lease import Election, lease_of
+from headgate.io.kube.lease import Election, controllers_lease
 from headgate.io.kube.merging import Json
 from headgate.io.kube.status import StatusWriter
 from headgate.model.meta import GATEWAY_GROUP, Identity
@@ -46,7 +46,7 @@ class ClusterWrites:
         controller: str = CONTROLLER,
     ) -> None:
         """*collection*: see `StatusWriter`. *lease_namespace*: empty: the one of *access*.
-        *release*: see `lease_of` and `authority_of`. *provision*: how
+        *release*: see `controllers_lease` and `authority_of`. *provision*: how
         Envoys are made for Gateways; None: others do that. *address*: of every Gateway then; empty: none.
         *controller*: whose entries of lists in statuses are ours."""
         self._client = KubeClient(access)
@@ -55,7 +55,7 @@ class ClusterWrites:
         self.provision = provision
         me = f"{socket.gethostname()}_{os.getpid()}_{os.urandom(4).hex()}"
         namespace = lease_namespace or access.namespace
-        self._election = Election(self._client, namespace, lease_of(release), me, self._lead)
+        self._election = Election(self._client, namespace, controllers_lease(release), me, self._lead)
         self._applier = Applier(self._client, self._before)
         host = "" if provision is None else provision.xds_host
         self.certificates = Certificates(self._client, namespace, host, self._anew, authority_of(release))

@@ -15,7 +15,7 @@ WORDS = (
 )
 
 
-def lease_of(namespace: str, pool: str) -> str:
+def pickers_lease(namespace: str, pool: str) -> str:
     """The Lease that llm-d's pickers of the pool hold, `namespace/name`."""
     return f"{namespace}/epp-{namespace}-{pool}.llm-d.ai"
 

@@ -326,7 +326,7 @@ def picker(
     """
     from headgate.app.cluster.source import access_to
     from headgate.app.picker.admin import Status
-    from headgate.app.picker.leading import lease_of
+    from headgate.app.picker.leading import pickers_lease
     from headgate.app.picker.metrics_port import MetricsPort
     from headgate.app.picker.process import PickerOptions, Tls, serve
     from headgate.app.processes.parent import die_with_parent as end_with_parent
@@ -438,7 +438,7 @@ def picker(
             client_ca=metrics_client_ca_file,
             access=access if metrics_endpoint_auth else None,
         ),
-        lease=lease_of(pool_namespace, pool_name) if ha_enable_leader_election else "",
+        lease=pickers_lease(pool_namespace, pool_name) if ha_enable_leader_election else "",
         admin_socket=admin_socket,
         admin_port=port(admin_port),
         tls=Tls(folder=cert_path, reload=enable_cert_reload, min_version=lowest, client_ca=tls_client_ca)

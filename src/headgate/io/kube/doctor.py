@@ -7,7 +7,7 @@ import msgspec
 
 from headgate.io.kube.client import ApiError, Collection, KubeClient
 from headgate.io.kube.kinds import OF_PICKER, PODS, REFERRED, REQUIRED, WHOLE
-from headgate.io.kube.lease import LEASES, lease_of
+from headgate.io.kube.lease import LEASES, controllers_lease
 from headgate.model import meta
 
 NAMESPACE = "headgate-system"
@@ -270,7 +270,7 @@ class Doctor:
     async def _lease(self) -> Finding:
         what = "Lease"
         try:
-            found = await self._client.get(LEASES.path(self._namespace, lease_of(self._release)))
+            found = await self._client.get(LEASES.path(self._namespace, controllers_lease(self._release)))
         except ApiError as error:
             if error.status == 404:
                 nobody = "no controller holds it, so nobody writes status"

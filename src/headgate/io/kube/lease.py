@@ -24,7 +24,7 @@ RENEW_S = 10.0
 TRY_S = 2.0
 
 
-def lease_of(release: str) -> str:
+def controllers_lease(release: str) -> str:
     """Name of the Lease of an installation."""
     return f"{release}-controller"
 

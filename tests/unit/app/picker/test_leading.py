@@ -5,7 +5,7 @@ import contextlib
 
 from tests.api_server import ApiServer
 
-from headgate.app.picker.leading import Leading, lease_of
+from headgate.app.picker.leading import Leading, pickers_lease
 from headgate.io.kube.config import Access
 
 
@@ -17,7 +17,7 @@ async def until(leading: Leading) -> None:
 
 async def test_one_leads_and_the_next_takes_over() -> None:
     told: list[str] = []
-    lease = lease_of("ns", "pool")
+    lease = pickers_lease("ns", "pool")
     assert lease == "ns/epp-ns-pool.llm-d.ai"
     async with ApiServer().running() as api:
         access = Access(server=api.url)
