@@ -93,12 +93,8 @@ class Serving:
 
     async def _settled(self) -> None:
         async with asyncio.timeout(SETTLED_S):
-            while not self._is_settled():  # noqa: ASYNC110 - nothing tells
+            while not self._controller.xds.settled:  # noqa: ASYNC110 - nothing tells; a status costs more
                 await asyncio.sleep(0.02)
-
-    def _is_settled(self) -> bool:
-        status = self._controller.status()
-        return bool(status["translated"] and status["settled"])
 
     async def add_route(self, number: str, one_host: bool) -> float:
         """One more route; answers at once."""

@@ -47,12 +47,12 @@ def grouped(world: Store, dataplane: Dataplane, name: str) -> bool:
 def domains_in(world: Store, dataplane: Dataplane, name: str, group: int) -> frozenset[str]:
     """The exact host names in a group that need rules of their own."""
     its_table = world.get(table, dataplane, name)
-    found = {each for each in its_table.hostnames if _is_in(each, group)}
+    names = set(its_table.hostnames)
     for route in world.indexed("host_group", group):
         for each in world.get(attachments, route):
             if each.listener.table == name:
-                found.update(one for one in each.hostnames if _is_in(one, group))
-    return not_elsewhere(its_table, found)
+                names.update(each.hostnames)  # thousands of routes may have one
+    return not_elsewhere(its_table, {each for each in names if _is_in(each, group)})
 
 
 def wildcards(world: Store, dataplane: Dataplane, name: str) -> frozenset[str]:
