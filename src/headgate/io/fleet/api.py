@@ -1,7 +1,8 @@
 """OpenAI request bodies to what an engine must do; a client's mistake is a value."""
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -9,7 +10,9 @@ from headgate.io.fleet import text
 from headgate.sim.presets import Preset
 from headgate.sim.tokens import TOKEN_BYTES, count
 
-Kind = Literal["chat", "completions"]
+T = TypeVar("T")
+
+Kind = Literal["chat", "completions", "responses"]
 
 
 class ApiError(msgspec.Struct, frozen=True):
@@ -26,11 +29,15 @@ class ApiError(msgspec.Struct, frozen=True):
         return msgspec.json.encode({"error": error})
 
 
-class _StreamOptions(msgspec.Struct):
+class StreamOptions(msgspec.Struct):
+    """What a stream tells besides its text."""
+
     include_usage: bool | None = None
 
 
-class _Message(msgspec.Struct):
+class Message(msgspec.Struct):
+    """A turn."""
+
     role: str
     content: str | list[dict[str, Any]] | None = None
     tool_calls: list[Any] | None = None
@@ -41,29 +48,31 @@ class _Message(msgspec.Struct):
             said = self.content
         else:
             parts = self.content or []
-            said = "".join(p["text"] if isinstance(p.get("text"), str) else _json(p) for p in parts)
-        return said + (_json(self.tool_calls) if self.tool_calls else "")
+            said = "".join(p["text"] if isinstance(p.get("text"), str) else as_json(p) for p in parts)
+        return said + (as_json(self.tool_calls) if self.tool_calls else "")
 
 
-class _Sampling(msgspec.Struct, kw_only=True):
+class Sampling(msgspec.Struct, kw_only=True):
+    """What bodies of every kind may say."""
+
     model: str | None = None
     max_tokens: int | None = None
     min_tokens: int = 0
     n: Annotated[int, msgspec.Meta(ge=1, le=128)] | None = 1
     stop: str | list[str] | None = None
     stream: bool | None = False
-    stream_options: _StreamOptions | None = None
+    stream_options: StreamOptions | None = None
     seed: int | None = None
     ignore_eos: bool = False
 
 
-class _ChatBody(_Sampling):
-    messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
+class _ChatBody(Sampling):
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
     max_completion_tokens: int | None = None
     tools: list[Any] | None = None
 
 
-class _CompletionBody(_Sampling):
+class _CompletionBody(Sampling):
     prompt: str | list[Any]
 
 
@@ -111,28 +120,42 @@ class Server(msgspec.Struct, frozen=True):
 
 def read_call(kind: Kind, body: bytes, server: Server) -> Call | ApiError:
     """What *body* asks for, or what is wrong with it."""
-    try:
-        asked = _decode(kind, body)
-    except msgspec.ValidationError as problem:
-        return ApiError(400, str(problem), param=_field(str(problem)))
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-        return ApiError(400, f"There was an error parsing the body: {problem}")
-    model = asked.model or server.preset.model
-    if model != server.preset.model and model not in server.adapters:
-        return ApiError(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
+    asked = read_body(body, _ChatBody) if kind == "chat" else read_body(body, _CompletionBody)
+    if isinstance(asked, ApiError):
+        return asked
+    if (unknown := unknown_model(asked, server)) is not None:
+        return unknown
     prompts = _prompts(asked)
     if isinstance(prompts, ApiError):
         return prompts
-    limits = [_answer_limit(asked, kind, count(prompt), server.preset) for prompt in prompts]
+    limit = asked.max_tokens
+    if isinstance(asked, _ChatBody) and asked.max_completion_tokens is not None:
+        limit = asked.max_completion_tokens
+    return make_call(kind, asked, prompts, limit, server)
+
+
+def unknown_model(asked: Sampling, server: Server) -> ApiError | None:
+    """What is wrong with the model's name."""
+    model = asked.model or server.preset.model
+    if model == server.preset.model or model in server.adapters:
+        return None
+    return ApiError(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
+
+
+def make_call(
+    kind: Kind, asked: Sampling, prompts: Sequence[bytes], limit: int | None, server: Server
+) -> Call | ApiError:
+    """An answer of at most *limit* tokens to each prompt; None: of no limit that is said."""
+    limits = [_answer_limit(limit, kind, count(prompt), server.preset) for prompt in prompts]
     choices: list[Choice] = []
     n = asked.n or 1
-    for number, (prompt, limit) in enumerate(zip(prompts, limits, strict=True)):
-        if isinstance(limit, ApiError):
-            return limit
-        choices += [_choice(asked, prompt, limit, number * n + i, i, server) for i in range(n)]
+    for number, (prompt, most) in enumerate(zip(prompts, limits, strict=True)):
+        if isinstance(most, ApiError):
+            return most
+        choices += [_choice(asked, prompt, most, number * n + i, i, server) for i in range(n)]
     return Call(
         kind,
-        model,
+        asked.model or server.preset.model,
         bool(asked.stream),
         bool(asked.stream_options and asked.stream_options.include_usage),
         tuple(choices),
@@ -141,17 +164,21 @@ def read_call(kind: Kind, body: bytes, server: Server) -> Call | ApiError:
     )
 
 
-def _decode(kind: Kind, body: bytes) -> _ChatBody | _CompletionBody:
-    if kind == "chat":
-        return msgspec.json.decode(body, type=_ChatBody)
-    return msgspec.json.decode(body, type=_CompletionBody)
+def read_body(body: bytes, kind: type[T]) -> T | ApiError:
+    """A body of JSON."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as problem:
+        return ApiError(400, str(problem), param=_field(str(problem)))
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        return ApiError(400, f"There was an error parsing the body: {problem}")
 
 
 def _prompts(asked: _ChatBody | _CompletionBody) -> list[bytes] | ApiError:
     if isinstance(asked, _ChatBody):
         messages = [(message.role, message.text()) for message in asked.messages]
         if asked.tools:
-            messages.insert(0, ("tools", _json(asked.tools)))
+            messages.insert(0, ("tools", as_json(asked.tools)))
         return [text.chat_tokens(messages)]
     prompt = asked.prompt
     if isinstance(prompt, str):
@@ -170,33 +197,34 @@ def _are_ids(values: list[Any]) -> bool:
     return all(type(value) is int and value >= 0 for value in values)
 
 
-def _answer_limit(
-    asked: _ChatBody | _CompletionBody, kind: Kind, prompt: int, preset: Preset
-) -> int | ApiError:
+_PROMPTS: Mapping[Kind, tuple[str, str]] = {
+    "chat": ("messages", "max_tokens"),
+    "completions": ("prompt", "max_tokens"),
+    "responses": ("input", "max_output_tokens"),
+}
+"""The fields of the prompt and of the token limit."""
+
+
+def _answer_limit(limit: int | None, kind: Kind, prompt: int, preset: Preset) -> int | ApiError:
     """Most tokens the answer may have."""
-    limit = asked.max_tokens
-    if isinstance(asked, _ChatBody) and asked.max_completion_tokens is not None:
-        limit = asked.max_completion_tokens
     longest = preset.max_model_len
+    where, field = _PROMPTS[kind]
     if limit is not None and limit < 1:
-        return ApiError(400, f"max_tokens must be at least 1, got {limit}.", param="max_tokens")
+        return ApiError(400, f"{field} must be at least 1, got {limit}.", param=field)
     if limit is None:
         limit = 16 if kind == "completions" else max(1, longest - prompt)
     if prompt + limit > longest:
-        where = "messages" if kind == "chat" else "prompt"
         return ApiError(
             400,
             f"This model's maximum context length is {longest} tokens. However, you requested "
             f"{prompt + limit} tokens ({prompt} in the {where}, {limit} in the completion). "
             f"Please reduce the length of the {where} or completion.",
-            param="messages" if kind == "chat" else "prompt",
+            param=where,
         )
     return limit
 
 
-def _choice(
-    asked: _ChatBody | _CompletionBody, prompt: bytes, limit: int, index: int, nth: int, server: Server
-) -> Choice:
+def _choice(asked: Sampling, prompt: bytes, limit: int, index: int, nth: int, server: Server) -> Choice:
     about = f"{server.seed}\0{asked.model or server.preset.model}\0{asked.seed}\0{nth}\0"
     key = about.encode() + prompt
     natural = max(text.answer_length(key, server.answer_tokens), asked.min_tokens)
@@ -212,7 +240,8 @@ def _choice(
     return Choice(index, prompt, answer, at, needed, "stop", stop)
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """What is not text counts by this."""
     return msgspec.json.encode(value).decode()
 
 

@@ -22,13 +22,22 @@ def usage(prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> dic
 
 
 class Frames:
-    """The SSE frames of one answer."""
+    """One answer, in SSE frames or whole."""
+
+    begin = b""
+    """Before the first token."""
+    end = DONE
+    """Behind the last frame."""
 
     def __init__(self, call: Call, id: str, created: int) -> None:  # noqa: A002 - the API's word
+        self._call, self._id, self._created = call, id, created
         self._chat = call.kind == "chat"
         kind = "chat.completion.chunk" if self._chat else "text_completion"
         head = {"id": id, "object": kind, "created": created, "model": call.model}
         self._head = b"data: " + _encode(head)[:-1]
+
+    def keep(self, kept: object, counts: dict[str, Any]) -> None:
+        """Nothing is kept of these answers."""
 
     def role(self, choice: Choice) -> bytes:
         """The frame that opens a chat answer; nothing for completions."""
@@ -59,22 +68,21 @@ class Frames:
         """The frame with the token counts, for clients that asked for it."""
         return self._head + b',"choices":[],"usage":' + _encode(counts) + b"}\n\n"
 
-
-def whole(call: Call, id: str, created: int, counts: dict[str, Any]) -> bytes:  # noqa: A002 - the API's word
-    """The body of an answer that is not streamed."""
-    chat = call.kind == "chat"
-    body = {
-        "id": id,
-        "object": "chat.completion" if chat else "text_completion",
-        "created": created,
-        "model": call.model,
-        "choices": [_chat_choice(choice) if chat else _text_choice(choice) for choice in call.choices],
-        "service_tier": None,
-        "system_fingerprint": None,
-        "usage": counts,
-        "kv_transfer_params": None,
-    }
-    return _encode(body)
+    def whole(self, counts: dict[str, Any]) -> bytes:
+        """The body of an answer that is not streamed."""
+        call, chat = self._call, self._chat
+        body = {
+            "id": self._id,
+            "object": "chat.completion" if chat else "text_completion",
+            "created": self._created,
+            "model": call.model,
+            "choices": [_chat_choice(choice) if chat else _text_choice(choice) for choice in call.choices],
+            "service_tier": None,
+            "system_fingerprint": None,
+            "usage": counts,
+            "kv_transfer_params": None,
+        }
+        return _encode(body)
 
 
 def _chat_choice(choice: Choice) -> dict[str, Any]:

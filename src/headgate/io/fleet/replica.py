@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from headgate.io.fleet import frames
-from headgate.io.fleet.api import ApiError, Kind, Server, read_call
+from headgate.io.fleet import frames, responses
+from headgate.io.fleet.api import ApiError, Call, Kind, Server, read_call
 from headgate.io.fleet.clock import FleetClock
 from headgate.io.fleet.control import read_fault_body
 from headgate.io.fleet.driver import Answer, EngineDriver
@@ -21,6 +21,8 @@ from headgate.io.fleet.faults import Kind as FaultKind
 from headgate.io.fleet.settings import FleetSettings, engine_preset
 from headgate.io.fleet.sockets import base_url, bind
 from headgate.sim.engine import EngineModel
+
+Writer = frames.Frames | responses.Frames
 
 BODY_LIMIT = 256 * 1024 * 1024
 """Largest request body, bytes."""
@@ -44,6 +46,7 @@ class Replica:
         self._rng = random.Random(f"{settings.seed}/{index}")
         self._clock = FleetClock(settings.speed, time.monotonic())
         self._driver = EngineDriver(self._new_engine, self._clock, self._preset.model, loop)
+        self._kept = responses.Kept()
         self._healed = asyncio.Condition()
         self._expiries: dict[FaultKind, asyncio.Task[None]] = {}
         self._stale_page = ""
@@ -152,6 +155,7 @@ class Replica:
             if connection.transport is not None and connection.transport is not spare:
                 connection.transport.abort()
         self._driver.restart()
+        self._kept.clear()
 
     def _new_engine(self) -> EngineModel:
         return EngineModel(self._preset, self._rng, max_adapters=self._settings.max_loras)
@@ -162,6 +166,13 @@ class Replica:
         app = web.Application(client_max_size=BODY_LIMIT, middlewares=[self._errors])
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/completions", self._completions)
+        app.router.add_post("/v1/responses", self._responses)
+        app.router.add_get("/v1/responses/{id}", self._kept_one)
+        app.router.add_delete("/v1/responses/{id}", self._kept_one)
+        app.router.add_post("/v1/responses/{id}/cancel", self._cancel)
+        app.router.add_post("/v1/conversations", self._begin_conversation)
+        app.router.add_get("/v1/conversations/{id}", self._kept_one)
+        app.router.add_delete("/v1/conversations/{id}", self._kept_one)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_get("/version", self._version)
@@ -192,6 +203,33 @@ class Replica:
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         return await self._generate(request, "completions")
 
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        return await self._generate(request, "responses")
+
+    async def _kept_one(self, request: web.Request) -> web.Response:
+        """An answer or conversation that is kept, shown or forgotten."""
+        await self._while_struck("hang-all", 0.0)
+        id_ = request.match_info["id"]
+        shown = self._kept.shown(id_)
+        if isinstance(shown, ApiError):
+            return self._failure(shown)
+        if request.method == "DELETE":
+            self._kept.forget(id_)
+            shown = {"id": id_, "object": f"{shown['object']}.deleted", "deleted": True}
+        return _json(shown)
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        shown = self._kept.shown(request.match_info["id"])
+        if isinstance(shown, ApiError):
+            return self._failure(shown)
+        return self._failure(ApiError(400, "Cannot cancel a synchronous response.", "invalid_request_error"))
+
+    async def _begin_conversation(self, _: web.Request) -> web.Response:
+        await self._while_struck("hang-all", 0.0)
+        shown = responses.new_conversation(int(_unix_time()))
+        self._kept.put(shown["id"], shown, ())
+        return _json(shown)
+
     async def _generate(self, request: web.Request, kind: Kind) -> web.StreamResponse:
         body = await request.read()
         async with self._healed:
@@ -205,44 +243,57 @@ class Replica:
             response = self._failure(ApiError(429, "Too many requests", "RateLimitError"))
             response.headers["Retry-After"] = "1"
             return response
-        server = Server(
-            self._preset, frozenset(self._adapters), self._settings.seed, self._settings.answer_tokens
-        )
-        call = read_call(kind, body, server)
-        if isinstance(call, ApiError):
-            return self._failure(call)
+        found = self._read(kind, body, request.headers.get("x-request-id"))
+        if isinstance(found, ApiError):
+            return self._failure(found)
+        call, writer = found
         try:
             answer = self._driver.submit(call)
         except ValueError as problem:
             return self._failure(ApiError(400, str(problem)))
-        given = request.headers.get("x-request-id") or uuid.uuid4().hex
-        request_id = ("chatcmpl-" if kind == "chat" else "cmpl-") + given
         try:
             if call.stream:
-                return await self._stream(request, answer, request_id, roll)
-            return await self._answer_whole(answer, request_id, roll)
+                return await self._stream(request, answer, writer, roll)
+            return await self._answer_whole(answer, writer, roll)
         finally:
             self._driver.cancel(answer)
 
-    async def _answer_whole(self, answer: Answer, request_id: str, roll: float) -> web.Response:
+    def _read(self, kind: Kind, body: bytes, given: str | None) -> tuple[Call, Writer] | ApiError:
+        """What is to be computed and how the answer is written; *given*: the request's id."""
+        server = Server(
+            self._preset, frozenset(self._adapters), self._settings.seed, self._settings.answer_tokens
+        )
+        created = int(_unix_time())
+        if kind == "responses":
+            asked = responses.read_response(body, server, self._kept)
+            return asked if isinstance(asked, ApiError) else (asked.call, responses.Frames(asked, created))
+        call = read_call(kind, body, server)
+        if isinstance(call, ApiError):
+            return call
+        request_id = ("chatcmpl-" if kind == "chat" else "cmpl-") + (given or uuid.uuid4().hex)
+        return call, frames.Frames(call, request_id, created)
+
+    async def _answer_whole(self, answer: Answer, writer: Writer, roll: float) -> web.Response:
         while not answer.done:
             await answer.changed.wait()
             answer.changed.clear()
         await self._while_struck("hang-mid-stream", roll)
-        body = frames.whole(answer.call, request_id, int(_unix_time()), _usage(answer))
-        return web.Response(body=body, content_type="application/json")
+        counts = _usage(answer)
+        writer.keep(self._kept, counts)
+        return web.Response(body=writer.whole(counts), content_type="application/json")
 
     async def _stream(
-        self, request: web.Request, answer: Answer, request_id: str, roll: float
+        self, request: web.Request, answer: Answer, writer: Writer, roll: float
     ) -> web.StreamResponse:
         """Headers at once, as vLLM does; then frames as tokens come."""
         response = web.StreamResponse(headers={"x-inference-pod": self.name, "cache-control": "no-cache"})
         response.content_type = "text/event-stream"
         response.charset = "utf-8"
         await response.prepare(request)
-        writer = frames.Frames(answer.call, request_id, int(_unix_time()))
         sent = [-1] * len(answer.choices)  # letters; -1: not opened, more than there are: closed
         try:
+            if writer.begin:
+                await response.write(writer.begin)
             while True:
                 finished = answer.done
                 if any(letters >= 0 for letters in sent):
@@ -254,14 +305,16 @@ class Replica:
                     break
                 await answer.changed.wait()
                 answer.changed.clear()
-            tail = writer.usage(_usage(answer)) if answer.call.include_usage else b""
-            await response.write(tail + frames.DONE)
+            counts = _usage(answer)
+            writer.keep(self._kept, counts)
+            tail = writer.usage(counts) if answer.call.include_usage else b""
+            await response.write(tail + writer.end)
             await response.write_eof()
         except (ConnectionError, asyncio.IncompleteReadError):
             return response  # the client is gone
         return response
 
-    def _news(self, answer: Answer, index: int, writer: frames.Frames, sent: list[int]) -> bytes:
+    def _news(self, answer: Answer, index: int, writer: Writer, sent: list[int]) -> bytes:
         """The frames of a choice that the client has not seen; empty when there is nothing new."""
         running = answer.choices[index]
         choice = running.choice

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from headgate.io.fleet.api import Call, Choice, Kind
-from headgate.io.fleet.frames import Frames, usage, whole
+from headgate.io.fleet.frames import Frames, usage
 
 CHOICE = Choice(0, b"abcd", 'one "two" x', 11, 3, "length", None)
 
@@ -61,7 +61,7 @@ def test_the_usage_frame_has_no_choices() -> None:
 @pytest.mark.parametrize("kind", ["chat", "completions"])
 def test_a_whole_answer_shows_what_is_before_the_stop_string(kind: Kind) -> None:
     stopped = Choice(1, b"abcd", "one two", 3, 2, "stop", " two")
-    body = msgspec.json.decode(whole(call(kind, CHOICE, stopped), "id-1", 17, usage(1, 5, 0)))
+    body = msgspec.json.decode(Frames(call(kind, CHOICE, stopped), "id-1", 17).whole(usage(1, 5, 0)))
     first, second = body["choices"]
     texts = [c["message"]["content"] if kind == "chat" else c["text"] for c in (first, second)]
     assert texts == ['one "two" x', "one"]

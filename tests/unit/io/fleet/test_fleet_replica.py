@@ -333,3 +333,36 @@ async def test_a_sleeping_engine_says_so_forgets_its_cache_and_lets_requests_wai
     assert status == 200
     assert not (answered["usage"]["prompt_tokens_details"] or {}).get("cached_tokens")
     assert not (await load()).asleep
+
+
+async def test_answers_are_kept_until_the_server_ends(replica: Replica, http: aiohttp.ClientSession) -> None:
+    asked = {"input": "hello", "max_output_tokens": 5}
+    status, first = await post(http, "/v1/responses", asked)
+    assert (status, first["object"]) == (200, "response")
+    status, second = await post(http, "/v1/responses", {**asked, "previous_response_id": first["id"]})
+    assert status == 200
+    assert second["usage"]["input_tokens"] > first["usage"]["input_tokens"]
+    path = f"/v1/responses/{first['id']}"
+    assert msgspec.json.decode((await get(http, path))[1]) == first
+    assert (await post(http, path + "/cancel", {}))[0] == 400
+    async with http.delete(path) as answer:
+        assert (await answer.json())["deleted"] is True
+    assert (await get(http, path))[0] == 404
+    assert (await post(http, path + "/cancel", {}))[0] == 404
+    await replica.apply(Fault(kind="crash"))
+    await replica.apply(Fault(kind="recover"))
+    async with aiohttp.ClientSession(replica.url) as fresh:
+        assert (await post(fresh, "/v1/responses", {**asked, "previous_response_id": second["id"]}))[0] == 404
+
+
+async def test_a_streamed_answer_is_kept_before_its_end_is_told(http: aiohttp.ClientSession) -> None:
+    _, begun = await post(http, "/v1/conversations", {})
+    asked = {"input": "hello", "max_output_tokens": 5, "stream": True, "conversation": begun["id"]}
+    for _ in range(2):
+        async with http.post("/v1/responses", json=asked) as answer:
+            raw = await answer.read()
+        last = msgspec.json.decode(raw.rpartition(b"data: ")[2])["response"]
+        assert raw.startswith(b"event: response.created\n")
+        assert last["conversation"] == {"id": begun["id"]}
+        assert msgspec.json.decode((await get(http, f"/v1/responses/{last['id']}"))[1]) == last
+    assert (await get(http, f"/v1/conversations/{begun['id']}"))[0] == 200
