@@ -85,6 +85,7 @@ _HEADERS = st.fixed_dictionaries(
         "x-slo-ttft-ms": st.sampled_from(["5", "-1", "x", "1e2", " 7_0 "]),
         "x-gateway-destination-endpoint": st.just("1.2.3.4:5"),
         "x-headgate-pool": st.just("forged"),
+        "x-headgate-flow": st.just("d/p"),
         "accept-encoding": st.just("gzip"),
     },
 )

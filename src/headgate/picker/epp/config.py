@@ -7,6 +7,7 @@ import msgspec
 
 from headgate.flow.settings import FlowSettings
 from headgate.model.endpoints import Pool
+from headgate.model.flow_rules import FlowRules
 from headgate.model.problems import Place, Problem
 from headgate.picker.epp import sessions
 from headgate.picker.epp.fields import Fields, LineOf, Path, nearest, short
@@ -55,6 +56,8 @@ class Adopted(msgspec.Struct, frozen=True, kw_only=True):
     """Of the labels of endpoints that may serve."""
     flow_control: bool | None = None
     flow: Flow = Flow()
+    sessions: tuple[str, ...] | None = None
+    """What names a session, as `FlowRules.sessions`."""
     scrape_interval_s: float | None = None
     problems: tuple[Problem, ...] = ()
     """Errors: it cannot be followed, and nothing else counts. Warnings: what is not done. Notes: what is done
@@ -68,7 +71,7 @@ class Adopted(msgspec.Struct, frozen=True, kw_only=True):
     def applied_to(self, pool: Pool) -> Pool:
         """*pool* as it is served: endpoints without the labels are left out, and the flow rules count where
         no FlowPolicy says anything."""
-        if not self.required and self.flow.rules is None:
+        if not self.required and self.flow.rules is None and self.sessions is None:
             return pool
         endpoints = pool.endpoints
         if self.required:
@@ -76,6 +79,8 @@ class Adopted(msgspec.Struct, frozen=True, kw_only=True):
                 each for each in endpoints if all(one.met_by(each.labels) for one in self.required)
             )
         rules = self.flow.rules if pool.flow is None else pool.flow
+        if self.sessions is not None and (rules is None or rules.sessions is None):
+            rules = msgspec.structs.replace(rules or FlowRules(""), sessions=self.sessions)
         return msgspec.structs.replace(pool, endpoints=endpoints, flow=rules)
 
     def settings(self, given: MachineSettings) -> MachineSettings:
@@ -139,9 +144,19 @@ def adopt(raw: object, file: str, line_of: LineOf) -> Adopted:
         required=tuple(one for each in profile for one in _required(fields, each)),
         flow_control=gates.get("flowControl"),
         flow=flow,
+        sessions=_sessions(fields, plugins),
         scrape_interval_s=_interval(fields, plugins),
         problems=tuple(fields.problems),
     )
+
+
+def _sessions(fields: Fields, plugins: Mapping[str, Named]) -> tuple[str, ...] | None:
+    """Whatever their plugins know sessions by, in order; None: they know none."""
+    found = [
+        sessions.sources_of(fields, each.type, each.parameters, (*each.path, "parameters"))
+        for each in plugins.values()
+    ]
+    return tuple(dict.fromkeys(source for each in found for source in each)) or None
 
 
 def _check_version(fields: Fields, found: Mapping[str, Any]) -> None:
@@ -220,7 +235,6 @@ def _tell_plugins(fields: Fields, plugins: Mapping[str, Named]) -> None:
             case "mapped" if each.known.role == "scorer":
                 message = f"{called} is followed by prediction, not by its own score: {each.known.here}"
                 fields.note((*each.path, "type"), "PluginBuiltIn", message, "note")
-        sessions.check(fields, each.type, each.parameters, (*each.path, "parameters"))
         if each.known.role == "picker" and each.parameters.get("maxNumOfEndpoints", 1) > 1:
             message = (
                 f"maxNumOfEndpoints of {called} has no effect: a list is answered to gateways that ask "

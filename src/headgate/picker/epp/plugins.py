@@ -42,8 +42,8 @@ _NO_STAGES = (
     "requests go to decode endpoints, which prefill for themselves; nothing is sent to prefill or encode"
 )
 _SESSIONS = (
-    "a session that x-session-id names prefers the server of its last request, by predicted seconds; "
-    "it is not bound to it"
+    "a session prefers the server of its last request, by predicted seconds; it is not bound to it; "
+    "headers and cookies that name one are followed"
 )
 _HELD_BACK = "a band's requests go only to endpoints that are no fuller than its ceiling"
 _PARSED = "every API that Headgate knows is read, by its path"

@@ -1,34 +1,51 @@
-"""How other pickers know a session → what of it is followed here: its name in one header."""
+"""How other pickers know a session → the sources that name one here; what of it is not followed is named."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from headgate.model.headers import reserved
+from headgate.model.sessions import COOKIE, DEFAULT, HEADER
 from headgate.picker.epp.fields import Fields, Path, short
 
-HEADER = "x-session-id"
-_NAME_IT = f"clients name their session in {HEADER}"
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}")
 
 
-def check(fields: Fields, kind: str, parameters: Mapping[str, Any], path: Path) -> None:
-    """Warn where a plugin of this type knows sessions by something else. *path*: of its parameters."""
-
-    def left_out(at: Path, what: str) -> None:
-        fields.note(at, "PluginLeftOut", f"{what} has no effect: {_NAME_IT}", "warning")
-
+def sources_of(fields: Fields, kind: str, parameters: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """What a plugin of this type knows sessions by, as `model.sessions` has it. *path*: of its parameters."""
     if kind == "session-id-producer":
         if "cookieName" in parameters:
-            left_out((*path, "cookieName"), f"the cookie {short(parameters['cookieName'])}")
-        if str(parameters.get("headerName", HEADER)).lower() != HEADER:
-            left_out((*path, "headerName"), f"the header {short(parameters['headerName'])}")
-    elif kind in ("session-affinity-scorer", "session-affinity-filter"):
-        strategy = parameters.get("strategy", "encoded_endpoint_header")
-        if strategy != "session_id":
-            left_out((*path, "strategy"), f"strategy {short(str(strategy))}")
-            return
-        configured = parameters.get("sessionIdConfig")
-        sources = configured.get("sources") if isinstance(configured, Mapping) else None
-        for number, each in enumerate(sources if isinstance(sources, list) else ()):
-            header = each.get("header") if isinstance(each, Mapping) else None
-            if header is not None and str(header).lower() != HEADER:
-                at = (*path, "sessionIdConfig", "sources", number, "header")
-                left_out(at, f"the header {short(str(header))}")
+            return _source(fields, COOKIE, parameters["cookieName"], (*path, "cookieName"))
+        return _source(fields, HEADER, parameters.get("headerName", "x-session-id"), (*path, "headerName"))
+    if kind not in ("session-affinity-scorer", "session-affinity-filter"):
+        return ()
+    strategy = parameters.get("strategy", "encoded_endpoint_header")
+    if strategy != "session_id":
+        message = (
+            f"strategy {short(str(strategy))} has no effect: no endpoint is named to clients; use session_id"
+        )
+        fields.note((*path, "strategy"), "PluginLeftOut", message, "warning")
+        return ()
+    configured = parameters.get("sessionIdConfig")
+    listed = configured.get("sources") if isinstance(configured, Mapping) else None
+    if not isinstance(listed, list) or not listed:
+        return DEFAULT
+    found: list[str] = []
+    for number, each in enumerate(listed):
+        if isinstance(each, Mapping) and "header" in each:
+            at = (*path, "sessionIdConfig", "sources", number, "header")
+            found += _source(fields, HEADER, each["header"], at)
+    return tuple(found)
+
+
+def _source(fields: Fields, kind: str, name: object, path: Path) -> tuple[str, ...]:
+    why = None
+    if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        why = "it is no name of a header or cookie"
+    elif kind == HEADER:
+        why = reserved(name)
+    if why is not None:
+        message = f"{short(str(name))} names no session of a client: {why}"
+        fields.note(path, "PluginLeftOut", message, "warning")
+        return ()
+    return (kind + (str(name).lower() if kind == HEADER else str(name)),)

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from headgate.flow.settings import FlowSettings
 from headgate.model.endpoints import Endpoint, Pool
@@ -253,6 +254,25 @@ def test_whatever_is_adopted_kept_answers_stay_with_their_servers() -> None:
         filters = {type(each) for each in PROFILES[found.policy or "default"].filters}
         assert {KeepsAnswer, ModelListed, Healthy} <= filters
     assert all(KeepsAnswer() in each.filters for each in PROFILES.values())
+
+
+def test_sessions_are_named_as_the_plugins_say_where_no_policy_does() -> None:
+    by_id = {"strategy": "session_id", "sessionIdConfig": {"sources": [{"header": "X-A"}, {"header": "x-b"}]}}
+    found = read(
+        config(
+            {"type": "session-id-producer", "parameters": {"cookieName": "sid"}},
+            {"type": "session-affinity-scorer", "parameters": by_id},
+        )
+    )
+    assert found.usable and not said(found, "warning")
+    named = ("cookie:sid", "header:x-a", "header:x-b")
+    rules = found.applied_to(pool()).flow
+    assert rules is not None and rules.sessions == named
+    other = FlowRules("d/p", priority=3)
+    assert found.applied_to(pool(flow=other)).flow == replace(other, sessions=named)
+    silent = FlowRules("d/p", sessions=())
+    assert found.applied_to(pool(flow=silent)).flow == silent, "a FlowPolicy goes before"
+    assert read(config("queue-scorer")).sessions is None
 
 
 def test_what_waits_for_ever_there_waits_for_an_hour_here() -> None:
