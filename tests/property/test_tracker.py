@@ -18,6 +18,7 @@ from headgate.model.meta import Identity, KubeObject, Meta
 from headgate.model.objects import (
     EndpointPickerRef,
     EndpointSlice,
+    FlowPolicy,
     InferenceModel,
     InferenceModelSpec,
     InferenceObjective,
@@ -37,6 +38,7 @@ from headgate.model.objects import (
     ServicePort,
     ServiceSpec,
 )
+from headgate.model.objects.flow import FlowPolicySpec, FlowTarget, RequestsSpec
 from headgate.model.objects.kubernetes import (
     EndpointConditions,
     PodCondition,
@@ -118,6 +120,13 @@ def an_objective(namespace: str, name: str, dice: Dice) -> KubeObject:
     return InferenceObjective(metadata=meta(namespace, name, dice), spec=spec)
 
 
+def a_flow_policy(namespace: str, name: str, dice: Dice) -> KubeObject:
+    to_pools = tuple(FlowTarget(dice.choice(NAMES)) for _ in range(dice.randrange(1, 3)))
+    targets = dice.choice([to_pools, to_pools, (FlowTarget(dice.choice(NAMES), "HTTPRoute"),)])
+    spec = FlowPolicySpec(targets, requests=RequestsSpec(dice.choice(["one", "two"])))
+    return FlowPolicy(metadata=meta(namespace, name, dice), spec=spec)
+
+
 def a_service(namespace: str, name: str, dice: Dice) -> KubeObject:
     ports = (ServicePort(80, "http"), ServicePort(81, "grpc"))[: dice.randrange(1, 3)]
     annotations = dice.choice([{}, {PICKER_TLS: "false"}])
@@ -145,6 +154,7 @@ MAKERS: tuple[Callable[[str, str, Dice], KubeObject], ...] = (
     a_pool,
     a_model,
     an_objective,
+    a_flow_policy,
     a_service,
     a_slice,
 )

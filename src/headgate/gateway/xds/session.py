@@ -18,7 +18,7 @@ The work of an event is proportional to what it is about, not to what there is.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import assert_never
 
 from headgate.gateway.xds.events import Event, Published, Requested, Response, Ticked
@@ -281,10 +281,9 @@ class DeltaSession:
 
     def _nothing(self, subscription: Subscription) -> Response | None:
         """An empty first response, when Envoy waits for one and nothing is on its way."""
-        waits = subscription.pending or any(
-            kind == subscription.kind for some in self._blocked.values() for kind, _ in some
-        )
-        if not subscription.owed or waits:
+        if not subscription.owed or subscription.pending:
+            return None
+        if any(kind == subscription.kind for some in self._blocked.values() for kind, _ in some):
             return None
         return self._response(subscription.kind)
 
@@ -322,7 +321,7 @@ class DeltaSession:
         )
 
     def _removals(self, subscription: Subscription, now: float) -> Response | None:
-        gone: Iterable[str] = ()
+        gone: Collection[str] = ()
         match subscription.kind:
             case "listener":
                 gone = subscription.leaving
@@ -335,9 +334,9 @@ class DeltaSession:
                 gone = subscription.lacking
             case _:
                 assert_never(subscription.kind)
-        some = tuple(sorted(gone)[:MAX_RESOURCES])
-        if not some:
+        if not gone:
             return None
+        some = tuple(sorted(gone)[:MAX_RESOURCES])
         if subscription.kind in _NAMING:
             for name in some:
                 held = subscription.held.get(name)
