@@ -3,7 +3,8 @@
 Headgate as the chart installs it, two controllers, Envoy and picker as Pods of the lab (`tools/lab.py`), a
 Gateway of ours, its routes and pools written through the API: watches, statuses and mutual TLS included. The
 rows add up in one namespace. `new route`: from sending an HTTPRoute to the API server until its first good
-request, whose pool others lead to already; asked for every millisecond. `50 changes/s`: the readiness of a Pod
+request, whose pool others lead to already; asked for every millisecond. `since it is there`: from when a watch
+tells of it, so without what kubectl and the API server take before. `50 changes/s`: the readiness of a Pod
 changes. `start`: another controller, from its first instruction until it has translated all. `Gateway writes`:
 changes of the Gateway's status while the row's routes were made. Pods of pools are objects that nobody runs.
 """
@@ -53,6 +54,8 @@ FIGURES = {
     "new_route_p99_ms": "p99 ms",
     "kubectl_p50_ms": "with kubectl p50 ms",
     "kubectl_p99_ms": "p99 ms",
+    "there_p50_ms": "since it is there p50 ms",
+    "there_p99_ms": "p99 ms",
     "pod_change_cpu_ms": "Pod change CPU ms",
     "core_percent": "50 changes/s % of a core",
     "envoy_core_percent": "Envoy %",
@@ -83,12 +86,32 @@ class Written:
                         self.last = time.monotonic()
 
 
+class Appeared:
+    """When new routes of `LIVE` came to be there, as a watch tells it."""
+
+    def __init__(self, api: KubeClient) -> None:
+        self._api, self._path = api, ROUTES.path(LIVE)
+        self.at: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            version = (await self._api.get(self._path, {"limit": "1"}))["metadata"]["resourceVersion"]
+            with suppress(ApiError):
+                async for event in self._api.watch(self._path, {"resourceVersion": version}, 3600):
+                    if event.type == "ADDED":
+                        self.at[event.object["metadata"]["name"]] = time.monotonic()
+
+
 class Cluster:
     """What is measured."""
 
     def __init__(self, api: KubeClient, address: str) -> None:
         self.api, self.client = api, Client(80, address)
         self.gateways, self.routes = Written(api, GATEWAYS), Written(api, ROUTES)
+        self.appeared = Appeared(api)
+        self.since_there: list[float] = []
+        """Milliseconds of each new route since then."""
         self.made = 0
         self.marked: set[int] = set()
         """Pools whose first Pod is not ready."""
@@ -148,6 +171,9 @@ class Cluster:
             else:
                 await self._make(ROUTES, made, LIVE)
             took.append(await answer)
+            answered = time.monotonic()
+            there_at = self.appeared.at.pop(f"r{number}", answered)
+            self.since_there.append((answered - there_at) * 1000)
             await self.api.delete(ROUTES.path(LIVE, f"r{number}"))
             await asyncio.sleep(random.uniform(0.3, 0.5))
         return took
@@ -247,7 +273,8 @@ async def measure(routes: int, samples: int, changes: int) -> dict[str, dict[str
         address = there.address(NAMESPACE, GATE)
         async with KubeClient(read_kubeconfig(Path(os.environ["KUBECONFIG"]))) as api:
             cluster = Cluster(api, address)
-            watching = [asyncio.create_task(each.run()) for each in (cluster.gateways, cluster.routes)]
+            counting = (cluster.gateways, cluster.routes, cluster.appeared)
+            watching = [asyncio.create_task(each.run()) for each in counting]
             await asyncio.to_thread(cluster.client.answered_after_ms, objects.host_name("first"), "/v1")
             for name, count in (
                 ("few routes", objects.ROUTES_TO_A_POOL),
@@ -258,12 +285,15 @@ async def measure(routes: int, samples: int, changes: int) -> dict[str, dict[str
                 pids = controller_pid(), envoy_pid()
                 took = await cluster.new_routes(samples, kubectl=False)
                 by_kubectl = await cluster.new_routes(samples, kubectl=True)
+                since, cluster.since_there = cluster.since_there, []
                 controller, envoy = await cluster.changes(changes, objects.CHANGES_A_SECOND, pids)
                 found[name] = {
                     "new_route_p50_ms": statistics.median(took),
                     "new_route_p99_ms": worst(took),
                     "kubectl_p50_ms": statistics.median(by_kubectl),
                     "kubectl_p99_ms": worst(by_kubectl),
+                    "there_p50_ms": statistics.median(since),
+                    "there_p99_ms": worst(since),
                     "pod_change_cpu_ms": controller * 10 / objects.CHANGES_A_SECOND,
                     "core_percent": controller,
                     "envoy_core_percent": envoy,

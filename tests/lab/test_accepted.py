@@ -7,6 +7,7 @@ import yaml
 from tests.lab import cluster as lab
 from tests.live.harness.processes import run_headgate
 from tests.live.test_migrating_pages import PAGES, manifests
+from tools.render_chart import PLAIN
 
 ROOT = Path(__file__).parents[2]
 FORMER = ROOT / "examples" / "kubernetes-v1alpha2"
@@ -14,9 +15,12 @@ FORMER = ROOT / "examples" / "kubernetes-v1alpha2"
 EXAMPLES = sorted({each.parent for each in (ROOT / "examples").rglob("*.yaml")} - {FORMER})
 
 
-def refused(text: str, namespace: str) -> str:
-    """What the server says against these manifests, which it would otherwise take; nothing is kept."""
-    args = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "-n", namespace, "-f", "-")
+def refused(text: str, *namespace: str) -> str:
+    """What the server says against these manifests, which it would otherwise take; nothing is kept. Without a
+    *namespace* each of them says its own."""
+    where = [part for each in namespace for part in ("-n", each)]
+    how = ("--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict")
+    args = ("apply", *how, *where, "-f", "-")
     try:
         said = lab.kubectl(*args, text=text)
     except AssertionError as error:
@@ -36,6 +40,10 @@ def test_what_export_prints_is_taken(example: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda each: each.stem)
 def test_what_the_pages_about_moving_say_is_taken(page: Path) -> None:
     assert not refused(yaml.safe_dump_all(manifests(page, "after")), "default")
+
+
+def test_the_manifests_without_helm_are_taken() -> None:
+    assert not refused(PLAIN.read_text())
 
 
 def test_it_would_say_so() -> None:

@@ -20,7 +20,7 @@ from headgate.model.words import counted
 log = logging.getLogger(__name__)
 
 TOGETHER_S = 0.005
-"""Changes that come within so long are told together."""
+"""What comes within so long after something was told is told together; what comes later, at once."""
 
 SETTLE_S = 1.0
 """What tells of an object that names a Secret, or of a pool, waits so long for the Secret, or the Pods."""
@@ -92,6 +92,7 @@ class KubeSource:
                 for namespace in (self._namespaces if each.namespaced else ("",))
             ]
             await self._read_once()
+            clock = asyncio.get_running_loop().time
             while True:
                 self._dirty.clear()
                 await self._follow_needs()
@@ -101,10 +102,11 @@ class KubeSource:
                 news = self._kept.news(beside)
                 if news is not None:
                     yield news
+                told_at = clock()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_AGAIN_S):
                         await self._dirty.wait()
-                await asyncio.sleep(TOGETHER_S)
+                await asyncio.sleep(max(0.0, told_at + TOGETHER_S - clock()))
         finally:
             await self._stop(list(self._tasks))
 
