@@ -10,11 +10,14 @@ import pytest
 from tests import crd_documents as documents
 from tests.crd_bases import BASES
 from tools import crd_judge
+from tools.generate_crds import FOLDER
 
 from headgate.manifests import schema
 from headgate.manifests.decode import decode
 
 pytestmark = pytest.mark.live
+
+FLOW_POLICIES = FOLDER / "flowpolicies.yaml"
 
 MIXED = 400
 """Documents per base with several things changed."""
@@ -101,3 +104,32 @@ def test_check_decides_as_the_api_server_does(files: list[Path], number: int) ->
             different.append(f"refused at {where} for {ours[0]}, but the API server takes it")
     assert len(tried) > 200 and 0 < sum(map(bool, verdicts)) < len(verdicts)
     assert different == []
+
+
+@pytest.mark.parametrize(
+    ("sources", "sound"),
+    [
+        ([], True),
+        ([{"header": "x-session-id"}, {"cookie": "SID"}, {"body": "metadata.user_id"}], True),
+        ([{}], False),
+        ([{"header": "x-a", "body": "user"}], False),
+        ([{"header": "a b"}], False),
+        ([{"cookie": ""}], False),
+        ([{"body": "messages"}], False),
+        ([{"header": f"x-{number}"} for number in range(9)], False),
+    ],
+)
+def test_our_own_crd_takes_sources_of_sessions_as_check_does(
+    sources: list[dict[str, str]], sound: bool
+) -> None:
+    document = {
+        "apiVersion": "headgate.dev/v1alpha1",
+        "kind": "FlowPolicy",
+        "metadata": {"name": "p", "namespace": "default"},
+        "spec": {"targetRefs": [{"name": "chat"}], "sessions": sources},
+    }
+    try:
+        (said,) = crd_judge.judged([document], [FLOW_POLICIES])
+    except LookupError as error:
+        pytest.skip(str(error))
+    assert (said == [], refused(document) == []) == (sound, sound), said

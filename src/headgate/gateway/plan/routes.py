@@ -215,7 +215,7 @@ class _Planner:
         if any(isinstance(each.backend, ir.PoolBackend) for each in shares):
             message = (
                 "the picker of an InferencePool keeps sessions together by itself, so this is ignored; "
-                "clients name their session by the header x-session-id"
+                "clients name their session by the header x-session-id, or as sessions of a FlowPolicy say"
             )
             self._problem(field, "UnsupportedValue", message, warning=True)
             return None
