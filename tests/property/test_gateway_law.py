@@ -75,21 +75,22 @@ def gateway(namespace: str, name: str, dice: Dice) -> Manifest:
     spec: Manifest = {"gatewayClassName": dice.choice(["headgate", "headgate", "other"])}
     spec["listeners"] = [listener(each, dice) for each in range(dice.randrange(1, 3))]
     spec["allowedListeners"] = {"namespaces": {"from": dice.choice(["All", "Same", "None"])}}
-    if dice.random() < 0.3:
+    if dice.random() < 0.5:
         spec["infrastructure"] = {"parametersRef": parameters_ref(dice)}
     return written(f"{GROUP}/v1", "Gateway", namespace, name, dice, spec=spec)
 
 
 def gateway_class(namespace: str, name: str, dice: Dice) -> Manifest:
-    spec: Manifest = {"controllerName": dice.choice(["headgate.dev/gateway-controller", "example.com/other"])}
+    ours, others = "headgate.dev/gateway-controller", "example.com/other"
+    spec: Manifest = {"controllerName": dice.choice([ours, ours, ours, others])}
     if dice.random() < 0.5:
         spec["parametersRef"] = parameters_ref(dice) | {"namespace": dice.choice(SPACES)}
-    metadata = {"name": dice.choice(["other", "headgate"])}
+    metadata = {"name": dice.choice(["other", "headgate", "headgate"])}
     return {"apiVersion": f"{GROUP}/v1", "kind": "GatewayClass", "metadata": metadata, "spec": spec}
 
 
 def parameters_ref(dice: Dice) -> Manifest:
-    kind = dice.choice(["GatewayParameters", "GatewayParameters", "ConfigMap"])
+    kind = dice.choice([*["GatewayParameters"] * 5, "ConfigMap"])
     return {"group": "headgate.dev", "kind": kind, "name": dice.choice(["n0", "n1"])}
 
 
@@ -258,13 +259,13 @@ def access_policy(namespace: str, name: str, dice: Dice) -> Manifest:
 
 
 def flow_policy(namespace: str, name: str, dice: Dice) -> Manifest:
-    kinds = ["InferencePool", "InferencePool", "HTTPRoute", "GRPCRoute", "Gateway", "ListenerSet"]
+    kinds = ["InferencePool", "HTTPRoute", "HTTPRoute", "GRPCRoute", "Gateway", "ListenerSet"]
     targets = []
     for _ in range(dice.randrange(1, 3)):
         target = {"kind": dice.choice(kinds), "name": dice.choice(["n0", "n1"])}
         if target["kind"] == "InferencePool" and dice.random() < 0.3:
             target["group"] = IMPORT_GROUP
-        if target["kind"] != "InferencePool" and dice.random() < 0.5:
+        if target["kind"] != "InferencePool" and dice.random() < 0.3:
             target["sectionName"] = dice.choice(["l0", "l1", "l7", "r0", "r1"])
         targets.append(target)
     spec = {"targetRefs": targets, "requests": {"fairnessId": dice.choice(["one", "two"])}}
@@ -314,6 +315,8 @@ MAKERS = (
     gateway,
     gateway,
     gateway_class,
+    gateway_class,
+    gateway_parameters,
     gateway_parameters,
     listener_set,
     http_route,
