@@ -5,7 +5,8 @@
 Interactive requests come at random times and are so large a part of what the engines can do; twice as many batch
 clients as there are seats ask without a pause, at priority -10. Runs: interactive alone; both without flow control,
 where everything goes to an engine at once; both with it, for each ceiling of the batch; both with a ceiling of 1 for
-either, so that nobody waits in an engine. Ratios are to interactive
+either, so that nobody waits in an engine; both with it, where batch requests, which are not streamed, may be ended
+for others (`evict`), once each, and come again a second later. Ratios are to interactive
 alone (TTFT) and to no flow control (tokens). Nothing depends on the speed of the machine: equal seeds, equal figures.
 """
 
@@ -43,6 +44,7 @@ def run(
     flow: bool,
     ceiling: float | None = None,
     others: float | None = None,
+    evict: bool = False,
     seed: int = 3,
 ) -> list[Answer]:
     """All answers of one run; *ceiling* is the batch's, *others* the interactive requests'."""
@@ -53,7 +55,7 @@ def run(
         [engine] * replicas,
         seed,
         flow=FlowSettings(
-            bands={-10: BandSettings(ceiling=ceiling)}, other_bands=BandSettings(ceiling=others)
+            bands={-10: BandSettings(ceiling=ceiling, evict=evict)}, other_bands=BandSettings(ceiling=others)
         )
         if flow
         else None,
@@ -68,7 +70,7 @@ def run(
 
     def client() -> None:
         tokens = max(16, int(batches.lognormvariate(5.1, 0.6)))
-        simulation.ask(text(batches, PROMPT_TOKENS), tokens, client, objective="batch")
+        simulation.ask(text(batches, PROMPT_TOKENS), tokens, client, objective="batch", streaming=not evict)
 
     at = 0.0
     while (at := at + arrivals.expovariate(rate)) < SECONDS:
@@ -95,6 +97,7 @@ def figures(answers: list[Answer]) -> dict[str, float]:
         "ttft_p95_s": statistics.quantiles(first, n=20)[-1],
         "interactive_tokens_per_s": tokens_per_s(None),
         "batch_tokens_per_s": tokens_per_s("batch"),
+        "evicted": sum(answer.evicted for answer in answers),
     }
 
 
@@ -107,6 +110,7 @@ def compare(seats: int, share: float, ceilings: list[float | None]) -> list[dict
         name = "flow control" if ceiling is None else f"ceiling {ceiling:g}"
         rows.append({"run": name, **figures(run(seats, share, batch=True, flow=True, ceiling=ceiling))})
     rows.append({"run": "ceiling 1 for all", **figures(run(seats, share, batch=True, flow=True, others=1.0))})
+    rows.append({"run": "evict", **figures(run(seats, share, batch=True, flow=True, evict=True))})
     most = free["interactive_tokens_per_s"] + free["batch_tokens_per_s"]
     for row in rows:
         tokens = row["interactive_tokens_per_s"] + row["batch_tokens_per_s"]

@@ -99,7 +99,7 @@ class Server:
     def answer(self, rows: list[Row]) -> None:
         """Answers streams: `(stream, endpoints, target_model, decision, read, headers)` routes, *read* being
         `(model, streaming)` of a body that was read in Python, else None, *headers* those of `Route.headers` (may be
-        left out); `(stream, message)` ends with a serialised message, `(stream, message, None)` sends it to our own Envoy before the answer, `(stream, None)` resets. Streams that have gone are passed over."""
+        left out), and `Route.stays` (may be left out); `(stream, message)` ends with a serialised message, a routed request that stays too, `(stream, message, None)` sends it to our own Envoy before the answer, `(stream, None)` resets. Streams that have gone are passed over."""
 
     def drain(self) -> None:
         """Accepts no new connections and asks peers to open no new streams."""
@@ -121,8 +121,8 @@ class Conversation:
         """Takes a serialised `ProcessingRequest`; the events it makes, their pool empty. Raises ValueError when
         the peer broke the protocol."""
 
-    def answer(self, row: Row) -> None:
-        """See `Server.answer`."""
+    def answer(self, row: Row) -> Row | None:
+        """See `Server.answer`; the OVER event, when that ended a routed request."""
 
     def refuse_stream(self, message: bytes) -> None:
         """Ends the stream with a serialised message, whatever was asked."""

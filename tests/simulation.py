@@ -6,6 +6,7 @@ Tokens are four bytes, as `headgate.sim.tokens` has them. What a gateway adds (h
 import heapq
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -14,7 +15,7 @@ from headgate.model.endpoints import Endpoint, Pool
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId, endpoint_id
 from headgate.model.load import Load
 from headgate.model.requests import BLOCK_BYTES, InferenceRequest, Usage
-from headgate.picker.actions import Reject, Route, WakeAt
+from headgate.picker.actions import Evict, Reject, Route, WakeAt
 from headgate.picker.events import (
     Event,
     FirstToken,
@@ -49,7 +50,8 @@ class Answer(msgspec.Struct):
     """None: refused, or still waiting."""
     first_at: float | None = None
     ended_at: float | None = None
-    """None: refused, or under way when the simulation ended."""
+    """None: refused, ended for another one, or under way when the simulation ended."""
+    evicted: bool = False
 
     @property
     def good(self) -> bool:
@@ -98,6 +100,7 @@ class Simulation:
         endpoints = tuple(Endpoint(endpoint_id(ip, 8000), ip, 8000, ip) for ip in ips)
         self._asked: dict[int, tuple[EngineRequest, bytes, Callable[[], None]]] = {}
         """Requests without an answer: what an engine is asked, the prompt, and what happens afterwards."""
+        self._unstreamed: set[StreamId] = set()
         self._tell(PoolChanged(Pool(KEY, endpoints, objectives=objectives or {})))
         self._scrape()
 
@@ -113,6 +116,7 @@ class Simulation:
         then: Callable[[], None] = lambda: None,
         *,
         objective: str | None = None,
+        streaming: bool = True,
     ) -> None:
         """A client asks now; *then* happens when it has its answer, or a second after a refusal."""
         number = len(self.answers)
@@ -122,13 +126,15 @@ class Simulation:
             id=RequestId(str(number)),
             api="chat",
             model="m",
-            streaming=True,
+            streaming=streaming,
             blocks=b"".join([block.to_bytes(8, "little") for block in chain]),
             prompt_bytes=len(prompt),
             max_tokens=output_tokens,
             objective=objective,
         )
         tokens = len(prompt) // TOKEN_BYTES
+        if not streaming:
+            self._unstreamed.add(StreamId(number))
         self._asked[number] = (
             EngineRequest(id=number, prompt_tokens=tokens, output_tokens=output_tokens),
             prompt,
@@ -161,6 +167,8 @@ class Simulation:
             answer, stream = self.answers[event.id], StreamId(event.id)
             if isinstance(event, EngineFirstToken):
                 answer.first_at = event.at
+                if stream in self._unstreamed:
+                    continue
                 self._tell(ResponseStarted(stream, 200, name))
                 self._tell(FirstToken(stream))
             elif isinstance(event, Finished):
@@ -192,8 +200,26 @@ class Simulation:
                 self.at(self.now + 1.0, then)
             elif isinstance(action, Route):
                 self._route(action)
+            elif isinstance(action, Evict):
+                self.at(self.now, partial(self._evict, action.stream))
             elif isinstance(action, WakeAt):
                 self.at(max(action.at, self.now), lambda: self._tell(Woken()))
+
+    def _evict(self, stream: StreamId) -> None:
+        """The request is ended, unless it was answered just now; its client sends the same a second later."""
+        number = int(stream)
+        if number not in self._asked:
+            return
+        asked, prompt, then = self._asked.pop(number)
+        answer = self.answers[number]
+        answer.evicted = True
+        assert answer.endpoint is not None
+        self._engines[answer.endpoint].cancel(number)
+        self._tell(RequestEnded(stream, "evicted", 429))
+        more = partial(
+            self.ask, prompt, asked.output_tokens, then, objective=answer.objective, streaming=False
+        )
+        self.at(self.now + 1.0, more)
 
     def _route(self, action: Route) -> None:
         number, endpoint = int(action.stream), action.endpoints[0]

@@ -113,10 +113,11 @@ class NativeConversation:
             return [AnswerStored(row[1], digest(row[3]), row[4])]
         return [FirstToken(row[1])] if row[0] == native.FIRST_BYTES else [_over(row)]
 
-    def _answer(self, *rest: Any) -> None:
+    def _answer(self, *rest: Any) -> Row | None:
         self._waits = False
-        self._talk.answer((self._number, *rest))
+        over = self._talk.answer((self._number, *rest))
         self.outbox += self._talk.outbox()
+        return over
 
     def _end(self, status: int, reason: str, text: str, param: str | None, retry: int | None) -> None:
         request_id = self._request_id
@@ -129,8 +130,17 @@ class NativeConversation:
         target_model: str | None,
         decision: str,
         headers: Sequence[tuple[str, str]] = (),
+        *,
+        stays: bool = False,
     ) -> None:
-        self._answer(",".join(endpoints), target_model, decision, self._read, tuple(headers))
+        self._answer(",".join(endpoints), target_model, decision, self._read, tuple(headers), stays)
+
+    def evict(self, message: str, retry_after_s: int) -> RequestEnded | None:
+        answer = answers.error(
+            429, "evicted", message, request_id=self._request_id, retry_after_s=retry_after_s
+        )
+        over = self._answer(answer)
+        return None if over is None else _over(over)
 
     def wait(self) -> None:
         self._talk.answer((self._number, answers.MORE_TIME, None))

@@ -18,6 +18,8 @@ pub enum Ending {
     Aborted,
     Failed,
     Lost,
+    /// By us, for a more important request; no access log says so.
+    Evicted,
 }
 
 impl Ending {
@@ -27,6 +29,7 @@ impl Ending {
             Ending::Aborted => "aborted",
             Ending::Failed => "failed",
             Ending::Lost => "lost",
+            Ending::Evicted => "evicted",
         }
     }
 }

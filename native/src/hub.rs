@@ -70,6 +70,9 @@ pub enum Answer {
         read: Option<(Option<String>, bool)>,
         /// Request headers for the server that answers.
         headers: Vec<(String, String)>,
+        /// The request may be asked for back by a `Last`; where that comes, the lane adds.
+        stays: bool,
+        next: Option<oneshot::Receiver<Answer>>,
     },
     /// A serialised message that ends the stream.
     Last(Bytes),
@@ -324,6 +327,15 @@ impl Lane {
                 let Some(sender) = expected.remove(&stream) else {
                     continue;
                 };
+                let mut answer = answer;
+                if let Answer::Route {
+                    stays: true, next, ..
+                } = &mut answer
+                {
+                    let (sender, receiver) = oneshot::channel();
+                    expected.insert(stream, sender);
+                    *next = Some(receiver);
+                }
                 let answer = match answer {
                     // A sender that is dropped tells its stream that nothing will come.
                     Answer::Fail => continue,

@@ -28,7 +28,7 @@ from headgate.model.flow_rules import FlowRules
 from headgate.model.ids import EndpointId, StreamId
 from headgate.model.objects.flow import BandSpec, DetectorSpec, QuotaSpec, ShareSpec
 from headgate.model.requests import Usage
-from headgate.picker.actions import Conclude, ListModels, Reject, Route, WakeAt
+from headgate.picker.actions import Conclude, Evict, ListModels, Reject, Route, WakeAt
 from headgate.picker.choice import Choice
 from headgate.picker.events import AnswerStored, Event, PoolChanged, RequestArrived, RequestEnded, Woken
 from headgate.picker.machine import PoolMachine
@@ -43,7 +43,7 @@ FLOWS = (
     FlowSettings(),
     FlowSettings(
         other_bands=BandSettings(ordering=EarliestDeadline(), ttl_s=3.0, most_requests=4),
-        bands={-1: BandSettings(fairness=RoundRobin(), ttl_s=3.0)},
+        bands={-1: BandSettings(fairness=RoundRobin(), ttl_s=3.0, evict=True)},
         other_shares=Share(quota=Quota(tokens_per_minute=60_000)),
         most_requests=6,
         ageing_s=1.0,
@@ -63,7 +63,7 @@ POLICIES: tuple[FlowRules | None, ...] = (
     FlowRules(
         "d/fair",
         other_shares=ShareSpec(weight=2.0, quota=QuotaSpec(6000.0, 300.0), max_queued=2),
-        bands={-1: BandSpec("1s", 1, 1000, "RoundRobin", "EarliestDeadline")},
+        bands={-1: BandSpec("1s", 1, 1000, "RoundRobin", "EarliestDeadline", evict=True)},
     ),
 )
 
@@ -92,6 +92,8 @@ class Machine(RuleBasedStateMachine):
         self.open: set[int] = set()
         self.ended: list[int] = []
         self.wake_at: float | None = None
+        self.asked_back: dict[int, bool] = {}
+        """Streams that may be asked for back, and whether they were."""
         self.records: list[tuple[Choice, Decision]] = []
         self.change_pool(picked, "pod")
 
@@ -110,6 +112,8 @@ class Machine(RuleBasedStateMachine):
                     assert action.decision.chosen == endpoints
                     assert {one.endpoint for one in action.decision.candidates} == self.members
                     self.open.add(stream)
+                    if action.stays:
+                        self.asked_back[stream] = False
                     answered.append(stream)
                     assert action.decision.waited_s == self.now - self.waiting[stream]
                     self.records.append((action.decision, action.decision.written()))
@@ -121,6 +125,11 @@ class Machine(RuleBasedStateMachine):
                     assert outcome.duration_s >= 0
                     self.open.remove(stream)
                     self.ended.append(stream)
+                case Evict(stream):
+                    assert self.asked_back[stream] is False
+                    assert stream in self.open
+                    self.asked_back[stream] = True
+                    hypothesis_event("evicts")
                 case WakeAt(at):
                     assert self.now < at <= self.now + 0.2
                     self.wake_at = at
@@ -199,6 +208,12 @@ class Machine(RuleBasedStateMachine):
         usage = Usage(100, 10, 50) if ending == "complete" else None
         status = 200 if ending == "complete" else None
         self.feed(ends(self.some_stream(n), ending, status, usage, served))  # type: ignore[arg-type]
+
+    @rule(n=st.integers(0))
+    def evicted(self, n: int) -> None:
+        asked = [stream for stream, really in self.asked_back.items() if really and stream in self.open]
+        if asked:
+            self.feed(RequestEnded(StreamId(asked[n % len(asked)]), "evicted", 429))
 
     @rule(
         picked=st.sets(names),

@@ -146,6 +146,8 @@ pub fn answers(rows: &Bound<'_, PyList>) -> PyResult<Vec<(u64, Answer)>> {
                         0..=5 => Vec::new(),
                         _ => row.get_item(5)?.extract()?,
                     },
+                    stays: row.len() > 6 && row.get_item(6)?.extract()?,
+                    next: None,
                 },
             };
             Ok((stream, answer))

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::accesslog::read_entries;
 use crate::answers::Answers;
-use crate::conversation::{Conversation, PREFIX_BYTES};
+use crate::conversation::{Conversation, PREFIX_BYTES, Said};
 use crate::hub::{Answer, Hub, lock};
 use crate::server::{Limits, Services, Tls};
 use crate::sessions::Sources;
@@ -227,6 +227,17 @@ pub struct Dialogue {
     words: Words,
 }
 
+impl Dialogue {
+    fn row<'py>(
+        &mut self,
+        py: Python<'py>,
+        said: Option<Said>,
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        said.map(|said| said_row(py, &mut self.words, self.number, "", &said))
+            .transpose()
+    }
+}
+
 #[pymethods]
 impl Dialogue {
     #[new]
@@ -261,8 +272,11 @@ impl Dialogue {
         Ok(rows)
     }
 
-    fn answer(&mut self, row: Bound<'_, PyTuple>) -> PyResult<()> {
-        let rows = PyList::new(row.py(), [row])?;
+    /// The OVER event, when that ended a routed request.
+    fn answer<'py>(&mut self, row: Bound<'py, PyTuple>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let py = row.py();
+        let rows = PyList::new(py, [row])?;
+        let mut over = None;
         for (_, answer) in given::answers(&rows)? {
             match answer {
                 Answer::Route {
@@ -271,15 +285,17 @@ impl Dialogue {
                     decision,
                     read,
                     headers,
+                    stays,
+                    next: _,
                 } => self
                     .talk
-                    .route(&endpoints, target, &decision, read, &headers),
-                Answer::Last(message) => self.talk.answer(&message),
+                    .route(&endpoints, target, &decision, read, &headers, stays),
+                Answer::Last(message) => over = self.talk.answer(&message),
                 Answer::Wait(message, _) => self.talk.wait(&message),
                 Answer::Fail => {}
             }
         }
-        Ok(())
+        self.row(py, over)
     }
 
     fn refuse_stream(&mut self, message: &[u8]) {
@@ -287,10 +303,8 @@ impl Dialogue {
     }
 
     fn closed<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        match self.talk.closed() {
-            Some(said) => Ok(Some(said_row(py, &mut self.words, self.number, "", &said)?)),
-            None => Ok(None),
-        }
+        let over = self.talk.closed();
+        self.row(py, over)
     }
 
     /// Serialised messages to send; they are handed out once.

@@ -30,6 +30,7 @@ pub use messages::{Headers, PREFIX_BYTES, framed, text};
 use messages::{cut, find, not_a_request};
 use response::is_local;
 
+const EVICTED_STATUS: u64 = 429;
 const SEAL_BYTES: usize = 8;
 const HEX: [char; 16] = [
     '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
@@ -235,6 +236,8 @@ pub struct Conversation {
     request_id: Bytes,
     asked_model: Option<String>,
     streaming: bool,
+    /// The routed request may be asked for back, until its answer begins.
+    stays: bool,
     target: Option<String>,
     chosen: String,
     decision: String,
@@ -314,6 +317,7 @@ impl Conversation {
             request_id: Bytes::new(),
             asked_model: None,
             streaming: false,
+            stays: false,
             target: None,
             chosen: String::new(),
             decision: String::new(),
@@ -453,10 +457,24 @@ impl Conversation {
         Some(self.over(ending, status, usage, served))
     }
 
-    /// Ends the stream with an answer written in Python; nothing when the client has gone.
-    pub fn answer(&mut self, message: &[u8]) {
-        if matches!(self.phase, Phase::Picking | Phase::Refusing) {
-            self.end_with(message);
+    /// The request was sent to an endpoint.
+    pub fn routed(&self) -> bool {
+        matches!(self.phase, Phase::Routed | Phase::Started)
+    }
+
+    /// Ends the stream with an answer written in Python; nothing when the client has gone. Of a request that was
+    /// routed: unless its answer has begun, and it is over then.
+    pub fn answer(&mut self, message: &[u8]) -> Option<Said> {
+        match self.phase {
+            Phase::Picking | Phase::Refusing => {
+                self.end_with(message);
+                None
+            }
+            Phase::Routed if self.stays => {
+                self.end_with(message);
+                Some(self.over(Ending::Evicted, Some(EVICTED_STATUS), Usage::None, None))
+            }
+            _ => None,
         }
     }
 

@@ -344,7 +344,7 @@ impl Conversation {
     }
 
     /// Answers with a pick; nothing when the client has gone. `read`: model and streaming of a body read in Python;
-    /// `headers`: for the server, in place of the client's.
+    /// `headers`: for the server, in place of the client's; `stays`: the request may be asked for back.
     pub fn route(
         &mut self,
         endpoints: &str,
@@ -352,11 +352,13 @@ impl Conversation {
         decision: &str,
         read: Option<(Option<String>, bool)>,
         headers: &[(String, String)],
+        stays: bool,
     ) {
         if self.phase != Phase::Picking {
             return;
         }
         self.phase = Phase::Routed;
+        self.stays = stays;
         self.chosen = endpoints.split(',').next().unwrap_or_default().to_owned();
         let told = if self.lists {
             endpoints.to_owned()
@@ -448,7 +450,8 @@ impl Conversation {
         let answers = self.answers();
         self.id =
             (answers.stored && !self.response_bodyless).then(|| IdReader::new(&answers.within));
-        self.leaving = self.lean && !self.streaming && self.target.is_none() && self.id.is_none();
+        let plain = !self.streaming && self.target.is_none() && self.id.is_none();
+        self.leaving = self.lean && plain && !stays;
     }
 
     fn send_body_back(&mut self, rewritten: Option<Vec<u8>>) {

@@ -63,6 +63,7 @@ impl Conversation {
             Phase::Routed => {}
         }
         self.phase = Phase::Started;
+        self.stays = false;
         // A stream that could have been left already is seen through.
         self.leaving = false;
         let end = message.end_of_stream;
@@ -143,6 +144,7 @@ impl Conversation {
         if message.body.is_empty() && !message.end_of_stream {
             return Vec::new();
         }
+        self.stays = false;
         let mut said: Vec<Said> = self
             .look_for_id(&message.body, served.clone())
             .into_iter()

@@ -99,7 +99,8 @@ impl Session {
                             };
                             waiting = self.answered(answer)?;
                             self.flush(reader, writer).await?;
-                            return waiting.map_or(Ok(()), |_| Err(Stop::Closed));
+                            let answered = waiting.is_none() || self.talk.routed();
+                            return answered.then_some(()).ok_or(Stop::Closed);
                         }
                         message => message,
                     },
@@ -213,16 +214,25 @@ impl Session {
                 decision,
                 read,
                 headers,
+                stays,
+                next,
             } => {
                 self.talk
-                    .route(&endpoints, target, &decision, read, &headers);
+                    .route(&endpoints, target, &decision, read, &headers, stays);
                 if self.talk.leaving {
                     self.leave();
                 }
+                return Ok(next);
             }
             Answer::Last(message) => {
-                self.ended = true;
-                self.talk.answer(&message);
+                let routed = self.talk.routed();
+                let over = self.talk.answer(&message);
+                // A routed request whose answer has begun goes on.
+                self.ended |= !routed || over.is_some();
+                if let Some(said) = over {
+                    let (stream, pool) = (self.number, self.pool.clone());
+                    self.lane.tell(Event::Said { stream, pool, said });
+                }
             }
             Answer::Wait(message, next) => {
                 self.talk.wait(&message);

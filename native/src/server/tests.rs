@@ -164,6 +164,8 @@ fn route(stream: u64) -> Vec<(u64, Answer)> {
         decision: "why".into(),
         read: None,
         headers: Vec::new(),
+        stays: false,
+        next: None,
     };
     vec![(stream, answer)]
 }

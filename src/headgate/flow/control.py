@@ -37,7 +37,7 @@ class FlowControl:
         """Those without a request; the one for which that is true longest is the first."""
         self._bands: dict[int, Band] = {}
         """By priority; with something waiting."""
-        self._lanes = Lanes(self._band_settings)
+        self._lanes = Lanes(self.band)
         self._expiry = Heap()
         self._drain = DrainRate()
         self.drops = 0
@@ -178,7 +178,7 @@ class FlowControl:
             self._lanes.remove(ticket)
         self._lanes.clear()
         for band in self._bands.values():
-            band.settings = self._band_settings(band.priority)
+            band.settings = self.band(band.priority)
         for ticket in tickets:
             ticket.waiting = True
             self._lanes.add(ticket, None)
@@ -205,6 +205,14 @@ class FlowControl:
     def ahead_of(self, priority: int) -> int:
         """How many wait whom a newcomer of *priority* would not precede."""
         return sum([band.queued for band in self._bands.values() if band.priority >= priority])
+
+    def foremost(self) -> Ticket | None:
+        """One of the most important that wait: the newest."""
+        return self._bands[max(self._bands)].newest.head() if self._bands else None
+
+    def retry_after_s(self) -> int:
+        """When a request that everybody precedes has a chance to go."""
+        return self._seconds(self._drain.wait_s(max(1, self.waiting)))
 
     def view(self, now: float) -> QueueView:
         """Everything as it is at *now*; changes nothing."""
@@ -324,7 +332,7 @@ class FlowControl:
 
     def _wait(self, ticket: Ticket, account: Account, now: float) -> None:
         band = self._bands.get(ticket.priority)
-        settings = self._band_settings(ticket.priority) if band is None else band.settings
+        settings = self.band(ticket.priority) if band is None else band.settings
         full = self._full(ticket, account, band, settings)
         if full is None:
             full = self._make_place(ticket, now)
@@ -439,7 +447,8 @@ class FlowControl:
                 self._lanes.forget(flow)
             del self._accounts[name]
 
-    def _band_settings(self, priority: int) -> BandSettings:
+    def band(self, priority: int) -> BandSettings:
+        """What counts for requests of *priority*."""
         return self.settings.bands.get(priority, self.settings.other_bands)
 
     def _flow_views(self, now: float) -> list[FlowView]:

@@ -55,6 +55,8 @@ class BandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ceiling: float | None = None
     """With its requests no more than this part of a full load is anywhere, above 0 and up to 1. None: for
     priorities below 0 it is 1, which leaves no request of theirs waiting in an engine; others have none."""
+    evict: bool = False
+    """Running requests of it, when it is below 0, may be ended for more important ones."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a ceiling that says nothing."""

@@ -67,3 +67,5 @@ class QueueView(msgspec.Struct, frozen=True, kw_only=True):
     """Reason → requests dropped since the start."""
     ended: tuple[EndedView, ...] = ()
     waits: tuple[WaitsView, ...] = ()
+    evicted: dict[int, int] = {}
+    """Priority → running requests that were ended for more important ones, since the start."""

@@ -67,6 +67,8 @@ def _end(outcome: Outcome) -> str:
         case "aborted":
             when = "after its first token" if outcome.ttft_s is not None else "before any token was seen"
             return f"the client went away {when}" + (f" ({meant})" if meant else "")
+        case "evicted":
+            return "ended with 429 before its answer began: a more important request needed its place"
         case "lost":
             return f"nobody told how it ended: {_LOST.get(details, 'nothing was heard of it any more')}"
 

@@ -84,8 +84,9 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: int | None = None
 
 
-Ending = Literal["complete", "aborted", "failed", "lost"]
-"""How a request ended: answered whole; the client went away; the upstream failed; nobody told us."""
+Ending = Literal["complete", "aborted", "failed", "lost", "evicted"]
+"""How a request ended: answered whole; the client went away; the upstream failed; nobody told us; before its
+answer began it was ended, because a more important one needed its place."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from headgate.model.decisions import Decision
-from headgate.model.ids import EndpointId, StreamId
+from headgate.model.ids import EndpointId, RequestId, StreamId
 from headgate.model.load import ModelCard
 from headgate.model.requests import Outcome
 from headgate.picker.choice import Choice
@@ -15,6 +15,7 @@ Reason = Literal[
     "over-quota",  # 429: its fairness id has used up its tokens
     "queue-full",  # 429: as many wait here as may
     "displaced",  # 429: it waited, and a more important request needed its place
+    "evicted",  # 429: it ran, and a more important request needed its place
     "ttl-expired",  # 429: it waited as long as a request may
     "deadline",  # 429: its first token can no longer come by its deadline
     "no-endpoints",  # 503: the pool has no endpoint, or none is allowed by the subset hint
@@ -38,6 +39,8 @@ class Route(msgspec.Struct, frozen=True, gc=False, tag=True):
     headers: tuple[tuple[str, str], ...] = ()
     """Request headers for the server that answers, such as where another stage of the request ran. Names in
     small letters; in place of the client's."""
+    stays: bool = False
+    """`Evict` may follow: the stream is kept until the answer begins."""
 
 
 class Reject(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -49,6 +52,18 @@ class Reject(msgspec.Struct, frozen=True, gc=False, tag=True):
     message: str
     retry_after_s: int | None
     decision: Decision
+
+
+class Evict(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """End a routed request with 429, unless its answer has begun: then nothing is done.
+
+    That it was done, `RequestEnded` tells.
+    """
+
+    stream: StreamId
+    request_id: RequestId
+    message: str
+    retry_after_s: int
 
 
 class ListModels(msgspec.Struct, frozen=True, tag=True):
@@ -75,4 +90,4 @@ class WakeAt(msgspec.Struct, frozen=True, gc=False, tag=True):
     at: float
 
 
-Action = Route | Reject | ListModels | Conclude | Relist | WakeAt
+Action = Route | Reject | Evict | ListModels | Conclude | Relist | WakeAt

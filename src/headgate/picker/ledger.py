@@ -176,7 +176,7 @@ class Ledger:
             tracked.status = event.status
             self._served(tracked, event.served, now)
         self._verdict(tracked, event.ending, now)
-        if booking.member is not None and event.ending != "lost":
+        if booking.member is not None and event.ending not in ("lost", "evicted"):
             booking.member.reconciler.took(now - booking.sent_at)
         if event.ending == "complete" and event.usage is not None and (tracked.status or 200) < 400:
             self._learn(tracked, event.usage)
@@ -313,7 +313,7 @@ class Ledger:
         member = booking.member
         if member is not None and tracked.unseen and ending == "lost" and not tracked.judged:
             member.health.answered(booking.sent_at, now)
-        if member is None or ending in ("aborted", "lost"):
+        if member is None or ending in ("aborted", "lost", "evicted"):
             return
         if ending == "complete":
             member.signed(booking, now)
@@ -350,8 +350,9 @@ class Ledger:
     def _close(self, tracked: Tracked, event: RequestEnded, now: float) -> Conclude:
         del self.requests[tracked.stream]
         if self._waiting is not None and tracked.ticket is not None:
-            failed = event.ending == "failed" or (tracked.status or 0) >= 400
+            failed = event.ending in ("failed", "evicted") or (tracked.status or 0) >= 400
             self._waiting.ended(tracked.ticket, event.usage, failed, now)
+            self._waiting.evicting.ended(tracked, event.ending == "evicted", now)
         if tracked.prefix:
             left = self.sharers.pop(tracked.prefix) - 1
             if left:

@@ -66,7 +66,9 @@ class PoolMachine:
         self._fleet = Fleet(settings, index)
         self._waiting: Waiting | None = None
         if settings.flow is not None:
-            self._waiting = Waiting(settings.flow, self._fleet, settings.hold_empty_s)
+            self._waiting = Waiting(
+                settings.flow, self._fleet, settings.costs.prefill_token_s, settings.hold_empty_s
+            )
         self._ledger = Ledger(self._fleet, settings.costs, self._waiting)
         self._sessions = Bindings(settings.most_sessions, settings.session_idle_s)
         self._kept = KeptAnswers(Bindings(settings.most_answers, settings.answer_idle_s), self._fleet)
@@ -95,6 +97,10 @@ class PoolMachine:
             made = [*given_up, *self._handle(event, now)]
             if self._waiting is not None and self._waiting.stirs:
                 self._let_go(self._waiting, made, now)
+            if self._waiting is not None and (
+                self._waiting.evicting.running or self._waiting.evicting.wanted
+            ):
+                made += self._waiting.evict(now)
             if self._relist:
                 self._ask_for_lists(made, now)
             if self._wake_at is None or self._wake_at <= now:
@@ -111,6 +117,7 @@ class PoolMachine:
         self._ledger.check()
         if self._waiting is not None:
             self._waiting.check()
+            self._waiting.evicting.check(self._ledger.requests)
         self._scheduler.check(self._fleet.states)
         self._sessions.check()
         self._kept.check()
@@ -152,7 +159,7 @@ class PoolMachine:
             policy=self._scheduler.profile.name,
             endpoints=fleet.views(now),
             saturation=saturation(fleet.members.values(), self._settings.admission),
-            queue=None if self._waiting is None else self._waiting.control.view(now),
+            queue=None if self._waiting is None else self._waiting.view(now),
             in_flight=len(ledger.requests),
             decided=self._decided,
             refused=self._refused,
@@ -455,12 +462,15 @@ class PoolMachine:
         self._decided += 1
         self._decided_at = now
         self._ledger.book(tracked, self._fleet.members[state.id], now)
+        stays = self._waiting is not None and self._waiting.may_end(case)
+        if self._waiting is not None:
+            self._waiting.placed(case, tracked, stays)
         self._scheduler.sent(ask, state)
         if ask.adapter is not None:
             self._fleet.members[state.id].use_adapter(ask.adapter)
         if blocks and not ask.matched:
             state.cold_turn = self._decided
-        return Route(stream, choice.chosen, choice.target_model, choice)
+        return Route(stream, choice.chosen, choice.target_model, choice, stays=stays)
 
     def _saturated(self, case: Case, message: str, retry_after_s: int) -> Reject:
         why = crowding(self._fleet.members.values(), self._settings.admission, case.now)

@@ -46,4 +46,5 @@ def _band(said: BandSpec, longest_s: float) -> BandSettings:
         most_requests=said.max_queued,
         most_bytes=said.max_queued_bytes,
         ceiling=said.ceiling,
+        evict=said.evict,
     )

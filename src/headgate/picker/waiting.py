@@ -1,19 +1,26 @@
 """The requests that wait in the picker because every endpoint that may serve them has its fill."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from math import inf
+
+from msgspec.structs import replace
 
 from headgate.flow.api import Dropped
 from headgate.flow.control import FlowControl
 from headgate.flow.queue import Ticket
 from headgate.flow.settings import FlowSettings
+from headgate.flow.view import QueueView
 from headgate.model.flow_rules import FlowRules
 from headgate.model.ids import StreamId
 from headgate.model.requests import Usage
+from headgate.picker.actions import Evict
 from headgate.picker.case import Case
+from headgate.picker.evicting import Evicting, at
 from headgate.picker.fleet import Fleet
+from headgate.picker.member import Member
 from headgate.picker.policy import with_rules
-from headgate.scheduling.api import DOWN
+from headgate.picker.tracked import Tracked
+from headgate.scheduling.api import DOWN, SUSPECT
 from headgate.scheduling.filters.subset_hint import addresses, is_among
 
 NOBODY = "-"
@@ -23,7 +30,9 @@ NOBODY = "-"
 class Waiting:
     """Flow control over the members of a fleet."""
 
-    def __init__(self, settings: FlowSettings, fleet: Fleet, hold_empty_s: float = 0.0) -> None:
+    def __init__(
+        self, settings: FlowSettings, fleet: Fleet, prefill_token_s: float = 0.0, hold_empty_s: float = 0.0
+    ) -> None:
         """*hold_empty_s*: see there; a FlowPolicy may say otherwise."""
         self.control = FlowControl(settings)
         self.hold_empty_s = hold_empty_s
@@ -34,6 +43,9 @@ class Waiting:
         self._tickets: dict[StreamId, Ticket] = {}
         """Of the requests that wait."""
         self._collected = fleet.collected
+        self.evicting = Evicting(prefill_token_s)
+        self._evicts = evicts(settings)
+        """Some band does: then nobody waits in an engine, since a seat may be made anywhere."""
 
     def __len__(self) -> int:
         return self.control.waiting
@@ -53,6 +65,7 @@ class Waiting:
         said = None if rules is None else rules.hold_empty_s
         self.hold_empty_s = self._usual_hold_s if said is None else said
         self.control.configure(with_rules(self._settings, rules), now)
+        self._evicts = evicts(self.control.settings)
         self.control.regroup(self._regrouped)
 
     def arrive(self, case: Case, tokens: int, within_s: float | None) -> bool:
@@ -117,10 +130,44 @@ class Waiting:
             tokens = 0.0
         self.control.ended(ticket, tokens, now)
 
+    def may_end(self, case: Case) -> bool:
+        """Whether the request may be ended while it runs."""
+        return self.control.band(case.priority or 0).evict and self.evicting.may_end(case)
+
+    def placed(self, case: Case, tracked: Tracked, stays: bool) -> None:
+        """The request was sent to an endpoint. If others have all its seats, one of them may have to go."""
+        evicting, member = self.evicting, tracked.booking.member
+        if stays:
+            evicting.routed(case, tracked)
+        elif evicting.running and member is not None:
+            state = member.state
+            excess = state.in_flight + state.extra_requests - state.seats
+            if excess > evicting.under_way(member):
+                self._evict(case.priority or 0, at(state.id), case.now)
+
+    def evict(self, now: float) -> list[Evict]:
+        """Whom to end for those that wait, one for each of them at most, and for those that were placed."""
+        control, evicting = self.control, self.evicting
+        while evicting.running and (ticket := control.foremost()) is not None:
+            if len(evicting.asked) >= control.ahead_of(ticket.priority):
+                break
+            if not self._evict(ticket.priority, self._fitting(ticket.kind), now):
+                break
+        wanted, evicting.wanted = evicting.wanted, []
+        return wanted
+
+    def _evict(self, priority: int, fits: Callable[[Member], bool], now: float) -> bool:
+        retry_after_s = self.control.retry_after_s()
+        return self.evicting.want(priority, fits, retry_after_s, now) is not None
+
     def stop(self, now: float) -> None:
         """Nobody will serve those that wait; they are told by whoever removes the pool."""
         self.control.stop(now)
         self.dropped()
+
+    def view(self, now: float) -> QueueView:
+        """Everything that waits at *now*, and what was ended; changes nothing."""
+        return replace(self.control.view(now), evicted=dict(sorted(self.evicting.counts.items())))
 
     def check(self) -> None:
         """Assert that those that wait are those that flow control has, and that nobody waits in vain."""
@@ -145,10 +192,9 @@ class Waiting:
         return (listed, case.request.subset, case.ceiling)
 
     def _ceiling(self, priority: int) -> float:
-        settings = self.control.settings
-        ceiling = settings.bands.get(priority, settings.other_bands).ceiling
+        ceiling = self.control.band(priority).ceiling
         if ceiling is None:
-            return inf if priority >= 0 else 1.0
+            return inf if priority >= 0 and not self._evicts else 1.0
         return ceiling
 
     def _regrouped(self, ticket: Ticket) -> Hashable:
@@ -158,15 +204,23 @@ class Waiting:
         case.ceiling = self._ceiling(case.priority or 0)
         return self._kind(case)
 
+    def _fitting(self, kind: Hashable) -> Callable[[Member], bool]:
+        """Whether a member may serve requests of this kind."""
+        listed, allowed, _ = _parts(kind)
+        members = self._fleet.members
+
+        def fits(member: Member) -> bool:
+            state = member.state
+            may = listed is None or state.slot in listed
+            here = members.get(state.id) is member and state.severity < SUSPECT
+            return here and may and (allowed is None or is_among(state, allowed))
+
+        return fits
+
     def _room(self, kind: Hashable) -> bool:
         """Whether one of the least unwell endpoints that may serve has room; also when none may serve."""
         fleet = self._fleet
-        listed: frozenset[int] | None = None
-        allowed: frozenset[str] | None = None
-        ceiling = inf
-        if isinstance(kind, tuple):
-            listed, subset, ceiling = kind
-            allowed = None if subset is None else addresses(subset)
+        listed, allowed, ceiling = _parts(kind)
         if not fleet.members or (ceiling == inf and not fleet.concerns.full):
             return bool(fleet.members)
         found, best = True, DOWN + 1
@@ -180,3 +234,16 @@ class Waiting:
                 best, found = state.severity, False
             found = found or state.has_room(ceiling)
         return found
+
+
+def evicts(settings: FlowSettings) -> bool:
+    """Whether requests of some band may be ended while they run."""
+    return settings.other_bands.evict or any(band.evict for band in settings.bands.values())
+
+
+def _parts(kind: Hashable) -> tuple[frozenset[int] | None, frozenset[str] | None, float]:
+    """Slots of endpoints that may serve a kind, the addresses that it allows, and its ceiling."""
+    if not isinstance(kind, tuple):
+        return None, None, inf
+    listed, subset, ceiling = kind
+    return listed, None if subset is None else addresses(subset), ceiling

@@ -46,6 +46,7 @@ _DROPPED: Mapping[str, str] = {
     "over-quota": "rejected-saturated",
     "queue-full": "rejected-saturated",
     "displaced": "evicted-queue-pressure",
+    "evicted": "evicted",
     "ttl-expired": "rejected-ttl-expired",
     "deadline": "rejected-ttl-expired",
 }

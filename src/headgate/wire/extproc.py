@@ -44,6 +44,7 @@ from headgate.wire.stream_key import StreamKeys
 BODY_LIMIT_BYTES = 64 * 1024 * 1024
 """Request bodies above this are refused with 413."""
 
+EVICTED_STATUS = 429
 MOST_SUBSET = 4096
 """Entries of a subset hint that are looked at."""
 
@@ -173,6 +174,7 @@ class Conversation:
         "_response_duplex",
         "_sessions",
         "_settings",
+        "_stays",
         "_streaming",
         "_subset",
         "_target",
@@ -222,6 +224,7 @@ class Conversation:
         self._asked_model: str | None = None
         self._target: str | None = None
         self._streaming = False
+        self._stays = False
         self._chosen = ""
         self._decision = ""
         self._beginning = b""
@@ -393,6 +396,7 @@ class Conversation:
         if self._phase is not _Phase.ROUTED:
             return self._unrouted_response()
         self._phase = _Phase.STARTED
+        self._stays = False
         self._answering = Answering(
             self._number, self.outbox, self._format, duplex=self._response_duplex, lean=self._lean
         )
@@ -447,6 +451,7 @@ class Conversation:
         pass_body(self.outbox, piece.body, piece.end_of_stream, duplex=self._response_duplex)
         if not piece.body and not piece.end_of_stream:
             return []
+        self._stays = False
         said = self._look_for_id(message)
         self._beginning += piece.body[:LONGEST_BEGINNING]
         events = begins_events(self._beginning)
@@ -504,6 +509,11 @@ class Conversation:
         """Whether the machine's answer is awaited."""
         return self._phase is _Phase.PICKING
 
+    @property
+    def hears(self) -> bool:
+        """Whether the machine may have something to say now."""
+        return self._phase is _Phase.PICKING or (self._stays and self._phase is _Phase.ROUTED)
+
     def wait(self) -> None:
         """Tells our own Envoy that the answer takes longer; others have long timeouts."""
         if self._phase is _Phase.PICKING and self._lean:
@@ -515,16 +525,18 @@ class Conversation:
         target_model: str | None,
         decision: str,
         headers: Sequence[tuple[str, str]] = (),
+        *,
+        stays: bool = False,
     ) -> None:
         """Answers with a pick, *decision* describing it in a few words; nothing when the client has gone.
 
-        *endpoints* are the pick and its fallbacks, in order; *headers*: as `Route.headers`.
+        *endpoints* are the pick and its fallbacks, in order; *headers*, *stays*: as in `Route`.
         """
         if self._phase is not _Phase.PICKING:
             return
         if not self._lists:
             endpoints = endpoints[:1]
-        self._phase = _Phase.ROUTED
+        self._phase, self._stays = _Phase.ROUTED, stays
         self._chosen, self._decision, self._target = endpoints[0], decision, target_model
         body, changed = b"".join(self._body), False
         if target_model is not None and not self._picks_on_headers:
@@ -557,7 +569,15 @@ class Conversation:
         answers_ = self._format.answers
         if self._lean and answers_.stored and not self._response_bodyless:
             self._id = IdReader(answers_.within)
-        self.leaving = self._lean and not self._streaming and target_model is None and self._id is None
+        plain = not self._streaming and target_model is None and self._id is None
+        self.leaving = self._lean and plain and not stays
+
+    def evict(self, message: str, retry_after_s: int) -> RequestEnded | None:
+        """Ends the routed request with 429, unless its answer has begun: None then, and nothing is done."""
+        if not self._stays or self._phase is not _Phase.ROUTED:
+            return None
+        self._refuse(EVICTED_STATUS, "evicted", message, None, retry_after_s)
+        return RequestEnded(self._number, "evicted", EVICTED_STATUS)
 
     def refuse(self, status: int, reason: str, message: str, retry_after_s: int | None) -> None:
         """Answers with an error. Does nothing when the client has gone."""

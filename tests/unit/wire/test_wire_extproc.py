@@ -397,6 +397,60 @@ def test_our_own_envoy_may_send_the_body_without_the_headers() -> None:
     assert stream.talk.awaits_log()
 
 
+@pytest.mark.parametrize("lean", [True, False])
+def test_a_request_that_stays_is_ended_while_its_answer_has_not_begun(lean: bool) -> None:
+    stream = Stream(lean=lean)
+    stream.tell(request(modes=(BUFFERED, STREAMED) if lean else (DUPLEX, DUPLEX)))
+    stream.tell(body(BODY))
+    stream.talk.route([A, B], None, "why", stays=True)
+    stream.answers()
+    assert not stream.left()
+    ended = stream.talk.evict("others need it", 7)
+    assert ended == RequestEnded(SEVEN, "evicted", 429)
+    status, headers, told = error(stream)
+    assert (status, told["code"], told["message"]) == (429, "evicted", "others need it")
+    assert (headers["retry-after"], headers["x-headgate-reason"]) == ("7", "evicted")
+    assert headers["x-llm-d-request-dropped-reason"] == "evicted"
+    assert stream.left()
+    assert not stream.talk.awaits_log()
+    assert stream.talk.evict("again", 7) is None
+    assert stream.talk.closed() is None
+    assert stream.answers() == []
+
+
+def test_an_answer_that_has_begun_goes_on() -> None:
+    stream = Stream()
+    stream.tell(request(modes=(DUPLEX, DUPLEX)))
+    stream.tell(body(BODY))
+    stream.talk.route([A], None, "why", stays=True)
+    stream.tell(response(PLAIN))
+    stream.answers()
+    assert stream.talk.evict("others need it", 7) is None
+    assert stream.answers() == []
+    assert stream.tell(chunk(b"{}", end=True))[-1].ending == "complete"
+
+
+def test_our_own_envoys_first_bytes_end_the_stay() -> None:
+    stream = Stream(lean=True)
+    stream.tell(request(modes=(BUFFERED, STREAMED)))
+    stream.tell(body(BODY))
+    stream.talk.route([A], None, "why", stays=True)
+    stream.tell(chunk(b'{"id":'))
+    stream.answers()
+    assert stream.left()
+    assert stream.talk.awaits_log()
+    assert stream.talk.evict("others need it", 7) is None
+    assert stream.answers() == []
+
+
+def test_one_that_does_not_stay_is_left_alone() -> None:
+    stream = Stream()
+    stream.tell(request(modes=(DUPLEX, DUPLEX)))
+    stream.routed(body(BODY))
+    assert stream.talk.evict("others need it", 7) is None
+    assert stream.answers() == []
+
+
 PIECES = [
     [b"\n", b"data: {}\n\n"],
     [b"da", b"ta: {}"],

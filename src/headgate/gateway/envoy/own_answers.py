@@ -51,7 +51,7 @@ _UNSEEN = f"{_OURS} && !({_ROUTED}) && !({_REFUSED})"
 OF_PICKER = (
     *("saturated", "no-endpoints", "unknown-model", "no-target-model", "unknown-pool"),
     *("bad-request", "too-large"),
-    *("over-quota", "queue-full", "displaced", "ttl-expired", "deadline"),
+    *("over-quota", "queue-full", "displaced", "evicted", "ttl-expired", "deadline"),
 )
 """Reasons of our picker's refusals."""
 

@@ -14,7 +14,7 @@ from headgate.model.ids import PoolKey, RequestId, StreamId
 from headgate.model.load import ModelCard
 from headgate.model.requests import LOST_PEER, InferenceRequest, Outcome
 from headgate.model.sessions import USUAL, Sources
-from headgate.picker.actions import Action, Conclude, ListModels, Reject, Relist, Route, WakeAt
+from headgate.picker.actions import Action, Conclude, Evict, ListModels, Reject, Relist, Route, WakeAt
 from headgate.picker.choice import Choice
 from headgate.picker.events import (
     Event,
@@ -61,8 +61,11 @@ class Observer(Protocol):
 class Peer(Protocol):
     """A stream that a machine can answer."""
 
-    def act(self, action: Route | Reject | ListModels) -> None:
-        """Sends the answer, now or as soon as the stream is free."""
+    def act(self, action: Route | Reject | Evict | ListModels) -> None:
+        """Sends the answer, now or as soon as the stream is free.
+
+        `Evict` is passed over when it comes too late; otherwise the machine is told, after this has returned.
+        """
         ...
 
     def wait(self, stream: StreamId) -> None:
@@ -216,6 +219,9 @@ class Hub:
             self._wake_at(key, action.at)
         elif isinstance(action, Relist):
             self.relist(key)
+        elif isinstance(action, Evict):
+            if found := self._peers.get(action.stream):
+                found[0].act(action)
         else:
             stream = action.stream
             own = isinstance(event, RequestArrived) and event.stream == stream

@@ -16,12 +16,12 @@ from headgate.io.extproc.tls import Certificates, Material
 from headgate.io.unix import private_socket, remove_socket
 from headgate.model.ids import PoolKey, RequestId, StreamId
 from headgate.model.requests import InferenceRequest
-from headgate.picker.actions import ListModels, Reject, Route
+from headgate.picker.actions import Evict, ListModels, Reject, Route
 from headgate.picker.events import AnswerStored, FirstToken, RequestArrived, RequestEnded, ResponseStarted
 from headgate.wire import answers
 from headgate.wire.api import BadRequest
 from headgate.wire.digest import digest
-from headgate.wire.extproc import Settings
+from headgate.wire.extproc import EVICTED_STATUS, Settings
 from headgate.wire.native import Row, logged, native_settings, request_of, session_lists, usage_of
 from headgate.wire.numbers import cut
 from headgate.wire.parse import LONGEST_ID, understand
@@ -149,7 +149,7 @@ class NativeWire:
             out, self._out = self._out, []
             self._server.answer(out)
 
-    def act(self, action: Route | Reject | ListModels) -> None:
+    def act(self, action: Route | Reject | Evict | ListModels) -> None:
         """See `hub.Peer`."""
         stream = action.stream
         match action:
@@ -157,12 +157,23 @@ class NativeWire:
                 read = self._read.pop(stream, None) if self._read else None
                 endpoints = ",".join(action.endpoints)
                 summary = action.decision.summary()
-                self._out.append((stream, endpoints, action.target_model, summary, read, action.headers))
+                self._out.append(
+                    (stream, endpoints, action.target_model, summary, read, action.headers, action.stays)
+                )
             case Reject():
                 request_id = action.decision.request_id
                 param = "model" if action.reason in answers.ABOUT_THE_MODEL else None
                 retry = action.retry_after_s
                 self._refuse(stream, action.status, action.reason, action.message, request_id, param, retry)
+            case Evict():  # the stream says whether it came in time
+                answer = answers.error(
+                    EVICTED_STATUS,
+                    "evicted",
+                    action.message,
+                    request_id=action.request_id,
+                    retry_after_s=action.retry_after_s,
+                )
+                self._out.append((stream, answer))
             case ListModels():
                 asked = self._listing.get(stream, "")
                 self._out.append((stream, answers.model_list(action.models, request_id=asked)))

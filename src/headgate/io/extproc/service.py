@@ -15,7 +15,7 @@ from headgate.io.bounded_log import BoundedLog
 from headgate.io.extproc.hub import Hub
 from headgate.model import headers as names
 from headgate.model.ids import PoolKey, RequestId, StreamId
-from headgate.picker.actions import ListModels, Reject, Route
+from headgate.picker.actions import Evict, ListModels, Reject, Route
 from headgate.wire.accesslog import read_entries
 from headgate.wire.extproc import Conversation, Settings, WireError
 from headgate.wire.said import RequestArrived
@@ -84,14 +84,21 @@ class Session:
         self._wake: asyncio.Future[None] | None = None
         """Ends the wait for the peer's next message, when a late answer ends the stream."""
 
-    def act(self, action: Route | Reject | ListModels) -> None:
+    def act(self, action: Route | Reject | Evict | ListModels) -> None:
         """The machine's answer to this stream's request."""
         match action:
             case Route():
                 summary = action.decision.summary()
-                self._talk.route(action.endpoints, action.target_model, summary, action.headers)
+                self._talk.route(
+                    action.endpoints, action.target_model, summary, action.headers, stays=action.stays
+                )
             case Reject():
                 self._talk.refuse(action.status, action.reason, action.message, action.retry_after_s)
+            case Evict():
+                ended = self._talk.evict(action.message, action.retry_after_s)
+                if ended is None:
+                    return
+                asyncio.get_running_loop().call_soon(self._hub.tell, self._pool, ended)
             case ListModels():
                 self._talk.list_models(action.models)
             case _:
@@ -181,7 +188,7 @@ class Session:
         talk, read = self._talk, self._context.read
         try:
             while not leaving:
-                data: Any = await (self._read_or_leave() if talk.picking else read())
+                data: Any = await (self._read_or_leave() if talk.hears else read())
                 if data is None:
                     await self._flush()
                     break

@@ -39,7 +39,8 @@ Handler = Callable[[Mapping[str, str]], Awaitable[Reply]]
 
 def reply(content: Any, status: int = 200) -> Reply:
     """*content* as JSON that steers no terminal."""
-    return Reply(status, printable_json(msgspec.json.encode(content, order="deterministic")).encode())
+    plain = msgspec.to_builtins(content, str_keys=True)  # priorities are keys, too
+    return Reply(status, printable_json(msgspec.json.encode(plain, order="deterministic")).encode())
 
 
 def failure(status: int, code: str, message: str) -> Reply:

@@ -27,6 +27,7 @@ CLIENTS_FAULT = frozenset(
         "bad-request",
         "deadline",
         "displaced",
+        "evicted",
         "over-quota",
         "queue-full",
         "saturated",

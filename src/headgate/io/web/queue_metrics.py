@@ -21,6 +21,7 @@ def families(pools: Sequence[PoolView]) -> Iterable[Metric]:
     queues = [(pool.pool, pool.queue) for pool in pools if pool.queue is not None]
     yield _held(queues)
     yield _quota(queues)
+    yield _evicted(queues)
     for prefix in PREFIXES:
         yield from _of_requests(prefix, queues)
         saturation = GaugeMetricFamily(
@@ -50,6 +51,18 @@ def _quota(queues: Sequence[tuple[str, QueueView]]) -> Metric:
         found = {each.id: each.quota_left for each in queue.flows if each.quota_left is not None}
         for who, left in found.items():
             family.add_metric((pool, who), left)
+    return family
+
+
+def _evicted(queues: Sequence[tuple[str, QueueView]]) -> Metric:
+    family = CounterMetricFamily(
+        "headgate_flow_evicted_requests",
+        "Running requests that were ended for more important ones",
+        labels=("pool", "priority"),
+    )
+    for pool, queue in queues:
+        for priority, count in queue.evicted.items():
+            family.add_metric((pool, str(priority)), count)
     return family
 
 

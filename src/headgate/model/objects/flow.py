@@ -89,6 +89,9 @@ class BandSpec(msgspec.Struct, frozen=True, rename="camel"):
     ceiling: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
     """One of its requests goes only to a server of which no more than this part is taken then; the rest stays
     free for other priorities. Without: 1 below 0, so that none waits in a server; others may wait there."""
+    evict: bool = False
+    """Below 0: a running request whose answer has not begun is ended with 429 when a more important one needs
+    its place. Only of requests that are not streamed, each once; little work is lost so."""
 
 
 class NamedBandSpec(BandSpec, frozen=True, kw_only=True, rename="camel"):

@@ -10,7 +10,7 @@ from headgate.io.extproc.hub import Hub, Link
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId
 from headgate.model.requests import LOST_PEER, InferenceRequest, Outcome
-from headgate.picker.actions import Action, Conclude, ListModels, Reject, Relist, Route, WakeAt
+from headgate.picker.actions import Action, Conclude, Evict, ListModels, Reject, Relist, Route, WakeAt
 from headgate.picker.choice import Choice
 from headgate.picker.events import (
     Event,
@@ -57,11 +57,11 @@ class Notes:
 
 class Stream:
     def __init__(self) -> None:
-        self.actions: list[Route | Reject | ListModels] = []
+        self.actions: list[Route | Reject | Evict | ListModels] = []
         self.refused: list[tuple[StreamId, PoolKey, RequestId]] = []
         self.waits = 0
 
-    def act(self, action: Route | Reject | ListModels) -> None:
+    def act(self, action: Route | Reject | Evict | ListModels) -> None:
         self.actions.append(action)
 
     def wait(self, stream: StreamId) -> None:
@@ -374,7 +374,7 @@ def test_a_request_that_waits_is_refused_when_its_pool_goes(hub: Hub) -> None:
 
 def test_a_fault_in_one_answer_does_not_keep_back_the_others(hub: Hub) -> None:
     class Faulty(Stream):
-        def act(self, action: Route | Reject | ListModels) -> None:
+        def act(self, action: Route | Reject | Evict | ListModels) -> None:
             raise RuntimeError("a fault")
 
     good, bad = Stream(), Faulty()

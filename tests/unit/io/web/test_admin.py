@@ -79,6 +79,11 @@ def test_the_name_in_a_host_header(host: str, name: str) -> None:
     assert host_name(host) == name
 
 
+def test_numbers_may_be_keys() -> None:
+    """As the priorities of a FlowPolicy's bands are."""
+    assert json.loads(reply({"bands": {-10: {2: None}}}).body) == {"bands": {"-10": {"2": None}}}
+
+
 def test_an_answer_steers_no_terminal() -> None:
     body = reply({"model": "\x1b[2J\x9b2J\u202e"}).body
     assert body.decode().isprintable()

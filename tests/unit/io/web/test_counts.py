@@ -148,6 +148,7 @@ def test_every_refusal_has_the_class_of_its_status() -> None:
         "over-quota": "4xx",
         "queue-full": "4xx",
         "displaced": "4xx",
+        "evicted": "4xx",
         "ttl-expired": "4xx",
         "deadline": "4xx",
         "no-endpoints": "5xx",

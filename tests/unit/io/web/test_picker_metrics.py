@@ -68,6 +68,7 @@ QUEUE = QueueView(
     bands=(),
     flows=(FlowView(id="a", band=0, queued=1, bytes=10, tokens=5.0, quota_left=7.0),),
     dropped={},
+    evicted={-10: 1},
     ended=(EndedView(outcome="Dispatched", band=0, count=1),),
     waits=(WaitsView(id="a", band=0, outcome="Dispatched", counts=(1, *[0] * len(BOUNDS)), total_s=0.001),),
 )
@@ -190,6 +191,7 @@ FAMILIES = {
     "headgate_pool_prefix_hit_rate": "gauge",
     "headgate_pool_queued_requests": "gauge",
     "headgate_flow_quota_left_tokens": "gauge",
+    "headgate_flow_evicted_requests": "counter",
     "inference_extension_flow_control_queue_size": "gauge",
     "inference_extension_flow_control_queue_bytes": "gauge",
     "inference_extension_flow_control_requests": "counter",
