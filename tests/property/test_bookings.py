@@ -4,6 +4,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from tests.unit.picker.picker_builders import (
+    address,
     an_endpoint,
     blocks,
     booking,
@@ -16,6 +17,8 @@ from tests.unit.picker.picker_builders import (
 )
 from tests.unit.picker.picker_builders import arrives as arrival
 
+from headgate.model.ids import StreamId
+from headgate.picker.events import StageEnded
 from headgate.picker.fleet import Fleet
 from headgate.picker.ledger import Ledger
 from headgate.picker.settings import MachineSettings
@@ -127,7 +130,21 @@ class Books(RuleBasedStateMachine):
             assert stage.member is None and not stage.pending and not stage.expected
         self.check()
 
-    @rule(n=st.integers(0), ending=st.sampled_from(["complete", "aborted", "failed", "lost"]))
+    @rule(n=st.integers(0), name=names, computed=st.booleans())
+    def a_server_says_that_its_stage_is_over(self, n: int, name: str, computed: bool) -> None:
+        stream = self.some_stream(n)
+        tracked = self.ledger.requests.get(stream)  # type: ignore[call-overload]
+        before = () if tracked is None else tracked.stages
+        self.ledger.stage_ended(StageEnded(StreamId(stream), address(name), computed), self.now)
+        if tracked is not None:
+            here = [each for each in before if each not in tracked.stages]
+            assert all(each.member is None and not each.expected for each in here)
+            assert all(each.member is not None for each in tracked.stages)
+            assert not any(each.member.state.id == address(name) for each in tracked.stages)
+            assert tracked.booking.stream in self.ledger.requests, "the answer is still to come"
+        self.check()
+
+    @rule(n=st.integers(0), ending=st.sampled_from(["complete", "aborted", "failed", "lost", "evicted"]))
     def ends(self, n: int, ending: str) -> None:
         stream = self.some_stream(n)
         self.ledger.ended(ends(stream, ending), self.now)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from tests.unit.picker.picker_builders import (
     address,
     an_endpoint,
     arrives,
+    booking,
     ends,
     no_scrape,
     scrape,
@@ -30,9 +31,19 @@ from headgate.model.objects.flow import BandSpec, DetectorSpec, QuotaSpec, Share
 from headgate.model.requests import Usage
 from headgate.picker.actions import Conclude, Evict, ListModels, Reject, Route, WakeAt
 from headgate.picker.choice import Choice
-from headgate.picker.events import AnswerStored, Event, PoolChanged, RequestArrived, RequestEnded, Woken
+from headgate.picker.events import (
+    AnswerStored,
+    Event,
+    PoolChanged,
+    ProfileChanged,
+    RequestArrived,
+    RequestEnded,
+    StageEnded,
+    Woken,
+)
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
+from headgate.picker.tracked import Role
 from headgate.scheduling.profiles import PROFILES
 
 NAMES = "abcde"
@@ -209,11 +220,49 @@ class Machine(RuleBasedStateMachine):
         status = 200 if ending == "complete" else None
         self.feed(ends(self.some_stream(n), ending, status, usage, served))  # type: ignore[arg-type]
 
+    @rule(count=st.integers(2, 5))
+    def batch_fills_a_server(self, count: int) -> None:
+        """And something more important comes."""
+        self.change_pool({"a"}, "pod", POLICIES[-1])
+        self.queues("a", 1)
+        self.scraped("a", 0, 0, None)
+        for number in range(count + 1):
+            self.next_stream += 1
+            model = "cheap" if number < count else "m"
+            self.feed(arrives(self.next_stream, model=model, streaming=False, body_bytes=self.next_stream))
+
     @rule(n=st.integers(0))
     def evicted(self, n: int) -> None:
         asked = [stream for stream, really in self.asked_back.items() if really and stream in self.open]
         if asked:
             self.feed(RequestEnded(StreamId(asked[n % len(asked)]), "evicted", 429))
+
+    @rule(policy=policies)
+    def change_profile(self, policy: str) -> None:
+        self.feed(ProfileChanged(PROFILES[policy]))
+        assert self.machine.view(self.now).policy == PROFILES[policy].name
+
+    @rule(
+        n=st.integers(0),
+        member=st.integers(0),
+        own=st.integers(0, 500),
+        role=st.sampled_from(["prefill", "decode"]),
+    )
+    def another_stage(self, n: int, member: int, own: int, role: Role) -> None:
+        """As a profile with stages will book it; it ends in one of the ways that a request has."""
+        ledger, fleet = self.machine._ledger, self.machine._fleet
+        tracked = ledger.requests.get(StreamId(self.some_stream(n)))
+        if tracked is None or not fleet.members:
+            return
+        other = list(fleet.members.values())[member % len(fleet.members)]
+        if tracked.stream not in other.bookings.held:
+            part = booking(tracked.stream, own_tokens=own, context_tokens=own, role=role, silent=True)
+            ledger.book_stage(tracked, part, other, self.now)
+        self.machine.check()
+
+    @rule(n=st.integers(0), name=names, computed=st.booleans())
+    def stage_ends(self, n: int, name: str, computed: bool) -> None:
+        self.feed(StageEnded(StreamId(self.some_stream(n)), address(name), computed))
 
     @rule(
         picked=st.sets(names),

@@ -6,8 +6,9 @@ What the wires say of requests stands in `wire.said`.
 import msgspec
 
 from headgate.model.endpoints import Pool
-from headgate.model.ids import EndpointId
+from headgate.model.ids import EndpointId, StreamId
 from headgate.model.load import Load, ModelCard
+from headgate.scheduling.api import Profile
 from headgate.wire.said import AnswerStored, FirstToken, RequestArrived, RequestEnded, ResponseStarted, Said
 
 __all__ = [
@@ -17,10 +18,12 @@ __all__ = [
     "ModelsListed",
     "PoolChanged",
     "PoolRemoved",
+    "ProfileChanged",
     "RequestArrived",
     "RequestEnded",
     "ResponseStarted",
     "Scraped",
+    "StageEnded",
     "Woken",
 ]
 
@@ -47,6 +50,23 @@ class ModelsListed(msgspec.Struct, frozen=True, tag=True):
     error: str | None = None
 
 
+class StageEnded(msgspec.Struct, frozen=True, tag=True):
+    """The part in a request is over of an endpoint beside the one that answers; nothing where it has none.
+
+    *computed*: its cache has the prompt now.
+    """
+
+    stream: StreamId
+    endpoint: EndpointId
+    computed: bool = True
+
+
+class ProfileChanged(msgspec.Struct, frozen=True, tag=True):
+    """Requests are placed by this profile from now on; those that run go on."""
+
+    profile: Profile
+
+
 class PoolRemoved(msgspec.Struct, frozen=True, tag=True):
     """The pool is served no more. Every request in its hands is concluded as lost; no event follows."""
 
@@ -55,4 +75,4 @@ class Woken(msgspec.Struct, frozen=True, tag=True):
     """The time asked for by WakeAt has come."""
 
 
-Event = PoolChanged | Said | Scraped | ModelsListed | PoolRemoved | Woken
+Event = PoolChanged | ProfileChanged | Said | StageEnded | Scraped | ModelsListed | PoolRemoved | Woken

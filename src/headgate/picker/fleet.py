@@ -1,6 +1,6 @@
 """The pool's endpoints as the machine knows them: members, prefix index, what scrapes and time do to them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
 
 from headgate.model.endpoints import Endpoint
@@ -12,6 +12,7 @@ from headgate.picker.concerns import Concerns
 from headgate.picker.doubts import Doubts
 from headgate.picker.events import ModelsListed, Scraped
 from headgate.picker.headroom import LEARNED
+from headgate.picker.health import Condition
 from headgate.picker.listings import Listings, lengths
 from headgate.picker.member import Member
 from headgate.picker.pace import KEPT_S, Pace, fast_fifth
@@ -197,6 +198,24 @@ class Fleet:
     def restless(self) -> bool:
         """Something is under way that time alone may change."""
         return bool(self.concerns.awaiting or self.concerns.unwell)
+
+    def unwell(self) -> Mapping[EndpointId, tuple[Condition, str]]:
+        """The members that are not `up`, and why."""
+        return {
+            state.id: (member.health.condition, member.health.reason)
+            for state in self.concerns.unwell
+            if (member := self.members.get(state.id)) is not None
+            and member.state is state
+            and member.health.condition != "up"
+        }
+
+    def refusing(self) -> Mapping[EndpointId, str]:
+        """The members that refuse what others answer well, and what they say."""
+        refusing = self.doubts.refusing()
+        if not refusing:
+            return {}
+        states = [member.state for member in self.members.values()]
+        return {state.id: refusing[state.slot] for state in states if state.slot in refusing}
 
     def views(self, now: float) -> tuple[EndpointView, ...]:
         """The members as they are at *now*, then those that leave; changes nothing."""

@@ -8,7 +8,7 @@ from headgate.model.ids import EndpointId, StreamId
 from headgate.model.requests import LOST_BY_COUNT, Ending, Outcome, Usage
 from headgate.picker.actions import Conclude
 from headgate.picker.doubts import REFUSALS
-from headgate.picker.events import FirstToken, RequestEnded, ResponseStarted
+from headgate.picker.events import FirstToken, RequestEnded, ResponseStarted, StageEnded
 from headgate.picker.fleet import FIRST_PROMPT_SHARE, Fleet
 from headgate.picker.member import Member
 from headgate.picker.pace import FEWEST_TOKENS
@@ -95,6 +95,17 @@ class Ledger:
         """The part of a stage is over; *computed*: with the prompt in that endpoint's cache."""
         tracked.stages = tuple([each for each in tracked.stages if each is not booking])
         self._unbook(booking, computed=computed)
+
+    def stage_ended(self, event: StageEnded, now: float) -> None:
+        """Whoever had a part in the request is done with it; it has shown life."""
+        tracked = self.requests.get(event.stream)
+        if tracked is None:
+            return
+        for booking in tracked.stages:
+            member = booking.member
+            if member is not None and member.state.id == event.endpoint:
+                member.liveness.sign(now)
+                self.release(tracked, booking, computed=event.computed)
 
     def _unbook(self, booking: Booking, *, computed: bool) -> None:
         member = booking.member

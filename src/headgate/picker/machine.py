@@ -125,22 +125,11 @@ class PoolMachine:
 
     def unwell(self) -> Mapping[EndpointId, tuple[Condition, str]]:
         """The pool's endpoints that are not `up`, and why."""
-        members = self._fleet.members
-        return {
-            state.id: (member.health.condition, member.health.reason)
-            for state in self._fleet.concerns.unwell
-            if (member := members.get(state.id)) is not None
-            and member.state is state
-            and member.health.condition != "up"
-        }
+        return self._fleet.unwell()
 
     def refusing(self) -> Mapping[EndpointId, str]:
         """The pool's endpoints that refuse what others answer well, and what they say."""
-        refusing = self._fleet.doubts.refusing()
-        if not refusing:
-            return {}
-        members = self._fleet.members.values()
-        return {each.state.id: refusing[each.state.slot] for each in members if each.state.slot in refusing}
+        return self._fleet.refusing()
 
     def needs_watching(self, endpoint: EndpointId, now: float) -> bool:
         """Whether a newer scrape of *endpoint* may change what is decided."""
@@ -192,8 +181,12 @@ class PoolMachine:
                 over = self._fleet.scraped(event, now, *means)
                 self._kept.forget_restarted()
                 return self._ledger.give_up(over, now)
+            case events.StageEnded():
+                self._ledger.stage_ended(event, now)
             case events.PoolChanged():
                 self._pool_changed(event.pool, now)
+            case events.ProfileChanged():
+                self._profile_changed(event.profile)
             case events.ModelsListed():
                 self._fleet.listed(event)
             case events.PoolRemoved():
@@ -235,6 +228,12 @@ class PoolMachine:
         self.pool = pool
         recent = self._decided_at is not None and now - self._decided_at <= self._settings.idle_s
         self._fleet.change(pool.endpoints, now, serving=recent or bool(self._ledger.requests))
+
+    def _profile_changed(self, profile: Profile) -> None:
+        """Other filters and scorers from now on; what was learned is the pool's."""
+        self._scheduler = Scheduler(profile, self._rng)
+        for state in self._fleet.states:
+            state.look_again()
 
     def _flow_changed(self, rules: FlowRules | None, now: float) -> None:
         if self._waiting is not None:

@@ -199,6 +199,10 @@ class EndpointState:
             self.pace = pace
             self.seen = None
 
+    def look_again(self) -> None:
+        """Somebody else makes something of it from now on."""
+        self.seen = None
+
     def rename(self, endpoint: Endpoint) -> None:
         """What the pool says of it; the address is the same."""
         self.endpoint = endpoint

@@ -71,6 +71,7 @@ def test_every_change_forgets_what_was_made_of_the_state() -> None:
         "refill": lambda: state.refill(0.5),
         "compare": lambda: state.compare(2.0),
         "rename": lambda: state.rename(other),
+        "look_again": state.look_again,
     }
     methods = {name for name, value in vars(EndpointState).items() if callable(value) and name[0] != "_"}
     assert methods - {"has_room"} == changes.keys()
