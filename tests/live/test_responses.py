@@ -7,13 +7,21 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 from tests.live.harness.fleet import replicas
-from tests.live.harness.gateway import gateway
+from tests.live.harness.gateway import Gateway, gateway
+from tests.live.harness.processes import eventually
 
 pytestmark = pytest.mark.live
 
 MODEL = "base-model"
 TURNS = 8
 """Requests in a row: by chance they go to the same one of three servers once in 2,000 times."""
+
+
+def counted(gate: Gateway, endpoint: str) -> float:
+    """Tokens of an endpoint that the picker has seen: when they become fewer, it has started anew."""
+    [pool] = gate.pools()
+    [load] = [each["load"] for each in pool["endpoints"] if each["endpoint"] == endpoint]
+    return float(load["progress"])
 
 
 @pytest.mark.parametrize("wire", ["native", "portable"])
@@ -59,6 +67,7 @@ async def test_answers_and_conversations_go_on_where_they_are_kept(
             assert len(homes) == 1
             (home,) = homes
 
+            await asyncio.to_thread(eventually, lambda: counted(gate, home) > 0)
             number = [fleet.endpoint(each) for each in range(3)].index(home)
             await asyncio.to_thread(fleet.fault, number, "crash")
             for _ in range(200):
