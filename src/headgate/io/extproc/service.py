@@ -196,6 +196,7 @@ class Session:
                     break
                 leaving = self._take(data)
                 await self._flush()
+                leaving = leaving or talk.leaving  # an answer may have come while these were written
         finally:
             if talk.awaits_log():
                 self._leave()
