@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 from openai import AsyncOpenAI
 from tests import manifests as manifest
 from tests.live.harness.fleet import replicas
@@ -99,6 +100,9 @@ async def test_headers_cookies_and_fields_of_bodies(
                 ):
                     became, endpoints, models = await asker.turns(headers=headers, **fields)
                     assert (became, len(endpoints), len(models)) == (stays, 1, 1), (headers, fields)
+                lines = CIMultiDict([("cookie", f"sid={SECRET}"), ("cookie", "theme=dark")])
+                became, _, _ = await asker.turns(headers=lines)
+                assert became == {"kept": TURNS}, "a client may send several lines"
                 became, _, _ = await asker.turns("/by-user/v1/chat/completions", user="u")
                 assert became == stays
                 nobody = {"": TURNS}

@@ -45,6 +45,7 @@ NAMED = (
     "body:metadata.user_id",
 )
 _WANTED = st.sets(st.sampled_from([*NAMED, "body:prompt_cache_key", "body:safety_identifier"])).map(sources)
+_LINE = st.text(max_size=3) | st.lists(st.sampled_from(COOKIES), max_size=5).map("".join)
 _HEADERS = st.fixed_dictionaries(
     {":method": st.sampled_from(["POST", "POST", "POST", "GET"])},
     optional={
@@ -80,7 +81,9 @@ _HEADERS = st.fixed_dictionaries(
         "content-length": st.sampled_from(["10", "401", "99999999999999999999999", "x"]),
         "x-request-id": st.text("ab", max_size=300),
         "X-Session-Id": st.text(max_size=3),
-        "cookie": st.text(max_size=3) | st.lists(st.sampled_from(COOKIES), max_size=5).map("".join),
+        "cookie": _LINE,
+        "Cookie": _LINE,
+        "COOKIE": _LINE,
         "x-gateway-inference-objective": st.text(max_size=3),
         "x-slo-ttft-ms": st.sampled_from(["5", "-1", "x", "1e2", " 7_0 "]),
         "x-gateway-destination-endpoint": st.just("1.2.3.4:5"),

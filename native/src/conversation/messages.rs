@@ -43,11 +43,15 @@ pub(super) fn not_a_request() -> WireError {
     WireError("not a ProcessingRequest".to_owned())
 }
 
+/// The one header whose lines are one list (RFC 9113, 8.2.3).
+const COOKIE: &str = "cookie";
+
 pub(super) fn read_headers(message: HttpHeaders) -> Result<Headers, WireError> {
     let all = message.headers.unwrap_or_default().headers;
     let mut found: Headers = Vec::with_capacity(all.len());
     // Of a few names a walk is the quickest; of many it would cost their square.
     let mut places: Option<HashMap<Bytes, usize>> = (all.len() > MANY).then(HashMap::new);
+    let mut cookies: Vec<Bytes> = Vec::new();
     for header in all {
         if !is_text(&header.key) || !is_text(&header.value) {
             return Err(not_a_request());
@@ -64,6 +68,9 @@ pub(super) fn read_headers(message: HttpHeaders) -> Result<Headers, WireError> {
         } else {
             header.key
         };
+        if key == COOKIE {
+            cookies.push(value.clone());
+        }
         // A header that comes twice counts as its last value.
         let place = match &mut places {
             Some(places) => places.insert(key.clone(), found.len()),
@@ -78,6 +85,11 @@ pub(super) fn read_headers(message: HttpHeaders) -> Result<Headers, WireError> {
             }
             None => found.push((key, value)),
         }
+    }
+    if cookies.len() > 1
+        && let Some((_, value)) = found.iter_mut().find(|(key, _)| key == COOKIE)
+    {
+        *value = Bytes::from(cookies.join(&b"; "[..]));
     }
     Ok(found)
 }

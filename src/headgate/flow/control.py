@@ -183,6 +183,15 @@ class FlowControl:
             ticket.waiting = True
             self._lanes.add(ticket, None)
 
+    def unbind(self) -> None:
+        """Those that wait may do so as long as their bands say, whatever their arrival said. O(n)."""
+        tickets = self.tickets()
+        self._expiry = Heap()
+        for ticket in tickets:
+            settings = self.band(ticket.priority)
+            ticket.expires_at = min(ticket.arrived_at + settings.ttl_s, settings.ordering.latest(ticket))
+            self._expiry.add(ticket.expires_at, ticket)
+
     def regroup(self, kind: Callable[[Ticket], Hashable]) -> None:
         """The kinds of waiting requests may be others now. O(n)."""
         moved = [(ticket, new) for ticket in self.tickets() if (new := kind(ticket)) != ticket.kind]

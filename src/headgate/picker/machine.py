@@ -227,7 +227,10 @@ class PoolMachine:
             self._flow_changed(pool.flow, now)
         self.pool = pool
         recent = self._decided_at is not None and now - self._decided_at <= self._settings.idle_s
+        had = bool(self._fleet.members)
         self._fleet.change(pool.endpoints, now, serving=recent or bool(self._ledger.requests))
+        if self._waiting is not None and not had and self._fleet.members:
+            self._waiting.found_endpoints()
 
     def _profile_changed(self, profile: Profile) -> None:
         """Other filters and scorers from now on; what was learned is the pool's."""

@@ -68,6 +68,11 @@ class Waiting:
         self._evicts = evicts(self.control.settings)
         self.control.regroup(self._regrouped)
 
+    def found_endpoints(self) -> None:
+        """The pool had no endpoints and has some: those that were held wait for their turn, as others."""
+        if self.control.waiting:
+            self.control.unbind()
+
     def arrive(self, case: Case, tokens: int, within_s: float | None) -> bool:
         """Whether the request, which is expected to use so many tokens, goes at once.
 

@@ -42,11 +42,18 @@ def begins_events(beginning: bytes) -> bool | None:
 
 
 def read_headers(message: pb.HttpHeaders) -> dict[str, str]:
-    """Header values by lower-case name; `raw_value` counts where it is set."""
-    return {
-        h.key.lower(): h.raw_value.decode("utf-8", "replace") if h.raw_value else h.value
+    """Header values by lower-case name; `raw_value` counts where it is set.
+
+    Of a header that comes twice the last value counts; lines of `cookie` are one list (RFC 9113, 8.2.3).
+    """
+    lines = [
+        (h.key.lower(), h.raw_value.decode("utf-8", "replace") if h.raw_value else h.value)
         for h in message.headers.headers
-    }
+    ]
+    found = dict(lines)
+    if "cookie" in found:
+        found["cookie"] = "; ".join([value for name, value in lines if name == "cookie"])
+    return found
 
 
 def pass_body(outbox: deque[bytes], body: bytes, end: bool, *, duplex: bool) -> None:

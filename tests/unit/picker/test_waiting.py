@@ -387,6 +387,25 @@ def test_a_policy_says_whether_requests_wait_for_the_first_endpoint() -> None:
     assert rig.reject(1).reason == "no-endpoints"
 
 
+def test_who_was_held_waits_as_long_as_others_once_an_endpoint_is_there() -> None:
+    def pool(ids: str) -> PoolChanged:
+        detector = DetectorSpec("Concurrency", max_concurrency=2)
+        rules = FlowRules("default/p", hold_empty_s=10.0, detector=detector)
+        return PoolChanged(msgspec.structs.replace(a_pool(ids).pool, flow=rules))
+
+    rig = Rig(FlowSettings(other_bands=BandSettings(ttl_s=60.0)), pool(""))
+    for stream in range(1, 6):
+        assert rig.tell(arrives(stream)) == []
+    assert rig.tell(pool("a"), 9.0) == [1, 2]
+    assert rig.tell(Woken(), 6.0) == [], "they waited for an endpoint, and there is one"
+    assert rig.tell(ends(1)) == [3]
+    assert isinstance(rig.answers[3], Route)
+    assert rig.tell(pool(""), 1.0) == [] and rig.tell(arrives(7)) == []
+    assert rig.tell(Woken(), 10.5) == [7], "this one was held anew"
+    assert rig.reject(7).reason == "no-endpoints"
+    assert rig.tell(pool("ab")) == [4, 5]
+
+
 def test_with_a_fallback_nobody_waits_for_a_full_pool() -> None:
     rig = Rig(FlowSettings(), PoolChanged(msgspec.structs.replace(a_pool("a").pool, has_fallback=True)))
     for stream in range(1, 5):

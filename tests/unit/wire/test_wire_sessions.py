@@ -55,6 +55,13 @@ def make(request: pytest.FixtureRequest) -> Any:
         ({"cookie": 'sid="a=b"'}, {"cookie:sid": '"a=b"'}),
         ({"cookie": "SID=one; xsid=two; sid; =three"}, {}),
         ({"cookie": "; ;=;" * 2000 + "sid=é"}, {"cookie:sid": "é"}),
+        # Lines of one header: a client of HTTP/1.1 may send several.
+        ({"cookie": "sid=one", "Cookie": "a=b"}, {"cookie:sid": "one"}),
+        (
+            {"cookie": "a=b", "Cookie": "sid=one", "COOKIE": "sid=two;b=c"},
+            {"cookie:sid": "one", "cookie:b": "c"},
+        ),
+        ({"x-session-id": "one", "X-Session-Id": "two"}, {"header:x-session-id": "two"}),
     ],
 )
 def test_headers_and_cookies(make: Any, headers: dict[str, str], told: dict[str, str]) -> None:
