@@ -137,7 +137,7 @@ class Waiting:
 
     def may_end(self, case: Case) -> bool:
         """Whether the request may be ended while it runs."""
-        return self.control.band(case.priority or 0).evict and self.evicting.may_end(case)
+        return self._evicts and self.control.band(case.priority or 0).evict and self.evicting.may_end(case)
 
     def placed(self, case: Case, tracked: Tracked, stays: bool) -> None:
         """The request was sent to an endpoint. If others have all its seats, one of them may have to go."""

@@ -192,7 +192,7 @@ class Counts:
                 series.reused_tokens += usage.cached_tokens
         status = outcome.status or 0
         series.statuses[f"{status // 100}xx" if 100 <= status < 600 else "none"] += 1
-        if outcome.ending == "failed" or status >= 400:
+        if outcome.ending == "failed" or (status >= 400 and outcome.ending != "evicted"):
             series.errors["ModelServerError"] += 1
         if outcome.ending != "complete":
             series.ended[outcome.ending] += 1

@@ -112,6 +112,7 @@ def test_a_refused_request_never_runs() -> None:
         (Outcome("failed"), 1),
         (Outcome("aborted", 200), 0),
         (Outcome("lost"), 0),
+        (Outcome("evicted", 429), 0),
     ],
 )
 def test_a_servers_errors(outcome: Outcome, errors: int) -> None:
