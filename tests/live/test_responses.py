@@ -6,9 +6,11 @@ from pathlib import Path
 import openai
 import pytest
 from openai import AsyncOpenAI
+from tests import manifests as manifest
 from tests.live.harness.fleet import replicas
 from tests.live.harness.gateway import Gateway, gateway
 from tests.live.harness.processes import eventually
+from tests.manifests import write
 
 pytestmark = pytest.mark.live
 
@@ -88,3 +90,27 @@ async def test_answers_and_conversations_go_on_where_they_are_kept(
                     break
                 await asyncio.sleep(0.1)
             assert "prior=unknown" in decision, "its memory is gone with its counters"
+
+
+async def test_a_crash_that_nobody_has_noticed_where_the_pool_fails_closed(tmp_path: Path) -> None:
+    with replicas(3, "--speed", "20", "--model", MODEL) as fleet:
+        path = tmp_path / "w.yaml"
+        servers = manifest.model_servers(fleet.urls, app="first")
+        rules = manifest.route(manifest.rule("first"))
+        write(path, manifest.gateway(), rules, manifest.pool("first", "FailClose"), *servers)
+        with gateway("-f", str(path)) as gate:
+            async with AsyncOpenAI(base_url=gate.url + "/v1", api_key="unused", max_retries=0) as client:
+                raw = client.responses.with_raw_response
+                kept = await raw.create(model=MODEL, input="x", max_output_tokens=3)
+                home = kept.headers["x-headgate-endpoint"]
+                number = [fleet.endpoint(each) for each in range(3)].index(home)
+                await asyncio.to_thread(fleet.fault, number, "crash")
+                told = []
+                while not told or told[-1] == (503, "held"):
+                    with pytest.raises(openai.APIStatusError) as refused:
+                        await client.responses.create(
+                            model=MODEL, input="x", previous_response_id=kept.parse().id
+                        )
+                    prior = refused.value.response.headers["x-headgate-decision"].rpartition("prior=")[2]
+                    told.append((refused.value.status_code, prior))
+                assert told[-1] == (404, "down")
