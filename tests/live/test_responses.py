@@ -105,7 +105,7 @@ async def test_a_crash_that_nobody_has_noticed_where_the_pool_fails_closed(tmp_p
                 home = kept.headers["x-headgate-endpoint"]
                 number = [fleet.endpoint(each) for each in range(3)].index(home)
                 await asyncio.to_thread(fleet.fault, number, "crash")
-                told = []
+                told: list[tuple[int, str]] = []
                 while not told or told[-1] == (503, "held"):
                     with pytest.raises(openai.APIStatusError) as refused:
                         await client.responses.create(

@@ -24,7 +24,8 @@ def sources_of(fields: Fields, kind: str, parameters: Mapping[str, Any], path: P
         message = (
             f"strategy {short(str(strategy))} has no effect: no endpoint is named to clients; use session_id"
         )
-        fields.note((*path, "strategy"), "PluginLeftOut", message, "warning")
+        at = (*path, "strategy") if "strategy" in parameters else (*path[:-1], "type")
+        fields.note(at, "PluginLeftOut", message, "warning")
         return ()
     configured = parameters.get("sessionIdConfig")
     listed = configured.get("sources") if isinstance(configured, Mapping) else None
@@ -32,9 +33,12 @@ def sources_of(fields: Fields, kind: str, parameters: Mapping[str, Any], path: P
         return DEFAULT
     found: list[str] = []
     for number, each in enumerate(listed):
+        at = (*path, "sessionIdConfig", "sources", number)
         if isinstance(each, Mapping) and "header" in each:
-            at = (*path, "sessionIdConfig", "sources", number, "header")
-            found += _source(fields, HEADER, each["header"], at)
+            found += _source(fields, HEADER, each["header"], (*at, "header"))
+        elif not isinstance(each, Mapping) or "attribute" not in each:
+            message = f"{short(str(each))} names no session: a source has a header or an attribute"
+            fields.note(at, "PluginLeftOut", message, "warning")
     return tuple(found)
 
 

@@ -21,13 +21,14 @@ def by_id(*sources: Any) -> Mapping[str, Any]:
         ("session-id-producer", {}, ("header:x-session-id",), []),
         ("session-id-producer", {"headerName": "x-headgate-pool"}, (), ["parameters.headerName"]),
         ("session-id-producer", {"cookieName": "a b"}, (), ["parameters.cookieName"]),
-        ("session-affinity-scorer", {}, (), ["parameters.strategy"]),
+        ("session-affinity-scorer", {}, (), ["type"]),
+        ("session-affinity-scorer", {"strategy": "x"}, (), ["parameters.strategy"]),
         ("session-affinity-filter", {"strategy": "session_id"}, ("header:x-session-id",), []),
         (
             "session-affinity-scorer",
-            by_id({"header": "x-a"}, {"header": "x-b"}, {"attribute": "SessionID"}, 3),
+            by_id({"header": "x-a"}, {"header": "x-b"}, {"attribute": "SessionID"}, 3, {"cookie": "sid"}),
             ("header:x-a", "header:x-b"),
-            [],
+            ["parameters.sessionIdConfig.sources[3]", "parameters.sessionIdConfig.sources[4]"],
         ),
         (
             "session-affinity-scorer",
