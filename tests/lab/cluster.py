@@ -57,6 +57,16 @@ def until(what: str, reached: Callable[[], Any], patience_s: float = PATIENCE_S)
     return found
 
 
+def until_unheld(gateway_class: str) -> None:
+    """Wait until no Gateway keeps the class: one that is deleted with its controller would stay for ever."""
+
+    def held() -> list[str]:
+        found = get("gatewayclass", "", gateway_class)
+        return list(found["metadata"].get("finalizers", [])) if found else []
+
+    until(f"every Gateway of the class {gateway_class} to go", lambda: not held(), 180.0)
+
+
 @contextlib.contextmanager
 def namespace(name: str) -> Iterator[str]:
     """A namespace for a test, gone afterwards, once what drains in it has ended."""

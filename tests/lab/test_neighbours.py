@@ -96,6 +96,7 @@ def _other() -> Iterator[None]:
     try:
         lab.available(lab.SYSTEM)
         yield
+        lab.until_unheld("other")
     finally:
         helm("uninstall", "other", *where)
 

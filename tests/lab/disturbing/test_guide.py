@@ -62,6 +62,7 @@ def _environ(tmp_path: Path) -> Iterator[dict[str, str]]:
 
     values = tmp_path / "values.yaml"
     values.write_text(helm("get", "values", "headgate", "-o", "yaml"))
+    lab.until_unheld("headgate")  # Gateways of tests before this one may still be leaving
     helm("uninstall", "headgate")
     without_crds()
     with lab.namespace(NAMESPACE):
