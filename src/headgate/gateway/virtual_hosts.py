@@ -111,6 +111,7 @@ def host_rules(world: Store, dataplane: Dataplane, name: str, domain: str, shown
 
 
 def host(world: Store, dataplane: Dataplane, name: str, domain: str) -> RenderedHost:
+    """One host of a table, with the routes of its rules."""
     found = host_rules(world, dataplane, name, domain, False)
     bodies = (*(each.before_body for each in found), *(each.body for each in found))
     body = encode.host(outer_host(world, dataplane, name, domain), bodies)
@@ -139,6 +140,7 @@ def _models(world: Store, rules: Sequence[ir.Rule], at: Position, shown: bool) -
 
 
 def outer_host(world: Store, dataplane: Dataplane, name: str, domain: str) -> Json:
+    """The Envoy VirtualHost without its routes."""
     owner = world.get(hosts.host, dataplane, name, domain).owner
     flow = None if owner is None else world.get(flows.of_listener, owner.gateway, owner.owner, owner.name)
     return routes.host(domain, settings(world), who_may_call(world, dataplane, name, domain), flow)

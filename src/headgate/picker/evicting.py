@@ -60,6 +60,11 @@ class Evicting:
         self._spared: OrderedDict[int, float] = OrderedDict()
         """Likeness → until when, the soonest first."""
 
+    @property
+    def stirs(self) -> bool:
+        """Whether somebody may be ended, or is to be and was not handed out."""
+        return bool(self.running or self.wanted)
+
     def may_end(self, case: Case) -> bool:
         """Whether the request, whose band allows it, may be ended while it runs."""
         request = case.request

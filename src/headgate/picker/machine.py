@@ -97,9 +97,7 @@ class PoolMachine:
             made = [*given_up, *self._handle(event, now)]
             if self._waiting is not None and self._waiting.stirs:
                 self._let_go(self._waiting, made, now)
-            if self._waiting is not None and (
-                self._waiting.evicting.running or self._waiting.evicting.wanted
-            ):
+            if self._waiting is not None and self._waiting.evicting.stirs:
                 made += self._waiting.evict(now)
             if self._relist:
                 self._ask_for_lists(made, now)

@@ -22,7 +22,7 @@ from headgate.wire.extproc import MOST_SUBSET, STRIPPED, Settings
 from headgate.wire.parse import FORMATS, LONGEST_ID, LONGEST_PATH, MODELS_SUFFIX, number
 from headgate.wire.said import RequestEnded
 from headgate.wire.shape import MEDIA_BLOCKS
-from headgate.wire.stored import PATHS, prior_of
+from headgate.wire.stored import is_stored, prior_of
 from headgate.wire.stream_key import StreamKeys
 
 Row = Sequence[Any]
@@ -96,7 +96,7 @@ def request_of(row: Row) -> InferenceRequest:
     """An ARRIVED row's request: from its fourth entry on, a row has the order of the fields."""
     prior = row[23] if len(row) > 23 else None
     path = row[5]
-    if row[14] is row[15] is prior is None and PATHS[0] not in path and PATHS[1] not in path:
+    if row[14] is row[15] is prior is None and not is_stored(path):
         return InferenceRequest(*row[3:])
     ttft_ms, tpot_ms = (None if text is None else number(text) for text in row[14:16])
     fields: Row = (*row[3:14], ttft_ms, tpot_ms, *row[16:])

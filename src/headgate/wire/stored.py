@@ -20,6 +20,11 @@ HEAD_BYTES = 4096
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*+)"[ \t\r\n]*+(:?)|[{}\[\]"]', re.DOTALL)
 
 
+def is_stored(path: str) -> bool:
+    """Whether *path* names something that a server keeps."""
+    return any(each in path for each in PATHS)
+
+
 def prior_of(path: str, named: str | None) -> str | None:
     """Digest of the id that a request goes on with; None: it goes on with nothing.
 

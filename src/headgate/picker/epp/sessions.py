@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from headgate.model.headers import reserved
+from headgate.model.headers import SESSION, reserved
 from headgate.model.sessions import COOKIE, DEFAULT, HEADER
 from headgate.picker.epp.fields import Fields, Path, short
 
@@ -16,7 +16,7 @@ def sources_of(fields: Fields, kind: str, parameters: Mapping[str, Any], path: P
     if kind == "session-id-producer":
         if "cookieName" in parameters:
             return _source(fields, COOKIE, parameters["cookieName"], (*path, "cookieName"))
-        return _source(fields, HEADER, parameters.get("headerName", "x-session-id"), (*path, "headerName"))
+        return _source(fields, HEADER, parameters.get("headerName", SESSION[0]), (*path, "headerName"))
     if kind not in ("session-affinity-scorer", "session-affinity-filter"):
         return ()
     strategy = parameters.get("strategy", "encoded_endpoint_header")
