@@ -5,6 +5,9 @@ same conversation has the same blocks in chat completions, Responses and Anthrop
 are told apart by the fields they have: texts, media, tool results with parts of their own.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 TURN_BEGINS, TURN_ENDS = b"\x1f", b"\x1e"
 SYSTEM = (b"system\x1f", b"developer\x1f")
 """How a system turn begins."""
@@ -87,3 +90,18 @@ TOOLS = ("raw", (b"null", b"[]"))
 
 SESSIONS = ("prompt_cache_key", "safety_identifier", "user")
 """Fields of OpenAI's APIs that may name a session, where a policy says so."""
+
+MODEL_ALONE: Mapping[str, Any] = {
+    "model": "model",
+    "stream": "stream",
+    "salt": None,
+    "prior": (),
+    "sessions": (),
+    "limits": (),
+    "need": {},
+    "cached": False,
+    "fields": {},
+    "layout": (),
+    "tools": None,
+}
+"""Shape of a body of which nothing but the model's name is read."""

@@ -2,23 +2,12 @@
 alone."""
 
 from headgate.wire.api import Format
+from headgate.wire.content import MODEL_ALONE
 from headgate.wire.counts import ANY
 
 FORMAT = Format(
     "other",
     (),
-    {
-        "model": "model",
-        "stream": "stream",
-        "salt": None,
-        "prior": (),
-        "sessions": (),
-        "limits": (),
-        "need": {},
-        "cached": False,
-        "fields": {},
-        "layout": (),
-        "tools": None,
-    },
+    MODEL_ALONE,
     ANY,
 )
