@@ -35,7 +35,7 @@ $(NATIVE): $(STAMP) $(NATIVE_SOURCES)
 	@if [ "$(HEADGATE_WIRE)" = portable ]; then echo "native wire: not built, HEADGATE_WIRE=portable"; \
 	elif ! command -v cargo >/dev/null; then echo "native wire: not built, there is no cargo; the portable wire is used"; \
 	else echo "building the native wire (two to four minutes the first time) ..."; \
-	  CARGO_TARGET_DIR=native/target MATURIN_PEP517_ARGS=--locked $(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./native \
+	  CARGO_TARGET_DIR=$(CURDIR)/native/target MATURIN_PEP517_ARGS=--locked $(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./native \
 	    || { echo "native wire: it did not build; the portable wire is used"; test "$(HEADGATE_WIRE)" != native; }; fi
 	@touch $@
 

@@ -255,8 +255,9 @@ class Hub:
 
     @property
     def open_streams(self) -> int:
-        """ext_proc streams that are open now."""
-        return len(self._peers) if self.count_streams is None else self.count_streams()
+        """ext_proc streams that are open now, and those that closed but whose end was not yet handled here."""
+        counted = 0 if self.count_streams is None else self.count_streams()
+        return max(counted, len(self._peers))
 
     @property
     def left_streams(self) -> int:

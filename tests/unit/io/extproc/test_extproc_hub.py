@@ -389,3 +389,11 @@ def test_a_fault_in_one_answer_does_not_keep_back_the_others(hub: Hub) -> None:
     with pytest.raises(RuntimeError, match="a fault"):
         hub.tell(POOL, Woken())
     assert len(good.actions) == 1
+
+
+def test_a_stream_whose_end_was_not_handled_yet_counts_as_open(hub: Hub) -> None:
+    stream = hub.enter(Stream(), POOL)
+    hub.count_streams = lambda: 0  # its wire has closed it, and the end is on its way here
+    assert hub.open_streams == 1
+    hub.forget(stream)
+    assert hub.open_streams == 0
