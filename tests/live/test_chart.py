@@ -72,6 +72,7 @@ def test_the_plain_manifests_and_the_crds_are_up_to_date(helm: Path) -> None:
         *(
             "monitoring.serviceMonitor=often",
             "networkPolicies.pickerClients[0].pods=x",
+            "picker.pool=Llama",
             "gatewayClass.name=Ours",
         ),
     ],
@@ -148,6 +149,37 @@ def test_other_gateways_may_be_admitted_to_the_picker(helm: Path) -> None:
     assert ports['[{"namespaceSelector": {"matchLabels": {"team": "mesh"}}}]'] == [9002, 9003]
     plain = named(objects(helm), "NetworkPolicy", "headgate-picker")["spec"]["ingress"]
     assert len(plain) == len(rules) - 1
+
+
+def test_a_release_may_be_nothing_but_the_picker_of_one_pool(helm: Path) -> None:
+    """Behind another vendor's gateway, in the pool's namespace, with rights there and nowhere else."""
+    pool = ("--set", "picker.pool=llama")
+    found = objects(helm, *pool, release="llama")
+    assert {(each["kind"], each["metadata"]["name"]) for each in found} == {
+        *((kind, "llama-picker") for kind in ("Deployment", "Service", "ServiceAccount", "NetworkPolicy")),
+        *((kind, "llama-picker") for kind in ("Role", "RoleBinding")),
+    }
+    assert {each["metadata"]["namespace"] for each in found} == {render_chart.NAMESPACE}
+    args = arguments(found, "llama-picker")
+    assert {"--pool-name=llama", f"--pool-namespace={render_chart.NAMESPACE}"} <= set(args)
+    assert "--secure-serving=false" not in args, "gateways ask over TLS"
+    (port,) = named(found, "Service", "llama-picker")["spec"]["ports"]
+    assert (port["port"], port["appProtocol"]) == (9002, "http2")
+    who = named(found, "NetworkPolicy", "llama-picker")["spec"]["ingress"][0]
+    (gateways,) = who["from"]
+    expressions = gateways["podSelector"]["matchExpressions"]
+    assert [each["key"] for each in expressions] == ["gateway.networking.k8s.io/gateway-name"]
+    whole = allowed(objects(helm), "headgate-picker")
+    assert allowed(found, "llama-picker") == whole
+    replicas = (*pool, "--set", "picker.replicas=2,picker.extraArgs={--ha-enable-leader-election}")
+    lease = {("coordination.k8s.io", "leases", verb) for verb in ("get", "create", "update")}
+    assert allowed(objects(helm, *replicas, release="llama"), "llama-picker") == whole | lease
+    rule = named(
+        objects(helm, *pool, "--set", "picker.destinationRule=true", release="llama"),
+        "DestinationRule",
+        "llama-picker",
+    )
+    assert rule["spec"]["trafficPolicy"]["tls"] == {"mode": "SIMPLE", "insecureSkipVerify": True}
 
 
 def test_prometheus_may_ask_the_picker_by_a_service(helm: Path) -> None:
@@ -288,8 +320,8 @@ def arguments(found: list[dict[str, Any]], name: str) -> list[str]:
 def test_the_commands_take_the_arguments_that_the_chart_gives_them(helm: Path) -> None:
     from tests.live.harness.processes import run_headgate
 
-    for name in ("headgate-controller", "headgate-picker"):
-        args = named(objects(helm), "Deployment", name)["spec"]["template"]["spec"]["containers"][0]["args"]
+    alone = arguments(objects(helm, "--set", "picker.pool=llama"), "headgate-picker")
+    for args in (*(arguments(objects(helm), f"headgate-{each}") for each in ("controller", "picker")), alone):
         done = run_headgate(*args)
         assert done.returncode == 2 and "not in a Pod with a ServiceAccount" in done.stderr, done.stderr
 

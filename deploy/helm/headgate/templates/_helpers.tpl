@@ -114,6 +114,11 @@ affinity: {{- toYaml . | nindent 2 }}
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list, watch]
+{{- if has "--ha-enable-leader-election" .Values.picker.extraArgs }}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [get, create, update]
+{{- end }}
 {{- if .Values.picker.readSecrets }}
 - apiGroups: [""]
   resources: [secrets]
