@@ -255,7 +255,7 @@ class Hub:
 
     @property
     def open_streams(self) -> int:
-        """ext_proc streams that are open now, and those that closed but whose end was not yet handled here."""
+        """ext_proc streams that are open now, and closed ones whose end was not yet handled here."""
         counted = 0 if self.count_streams is None else self.count_streams()
         return max(counted, len(self._peers))
 
