@@ -77,6 +77,8 @@ def reason(answer: Answer, settings: GatewaySettings) -> str:
 WRONG: dict[str, tuple[str, int, str]] = {
     "no host": ("GET /v1/models HTTP/1.1\n\n", 400, "bad-host"),
     "a host that is none": ("GET /v1/models HTTP/1.1\nhost: a b\n\n", 400, "bad-host"),
+    "two hosts": ("GET /v1/models HTTP/1.1\nhost: a.example\nhost: b.example\n\n", 400, "bad-host"),
+    "a user at a host": ("GET /v1/models HTTP/1.1\nhost: a@b.example\n\n", 400, "bad-host"),
     "no such method": ("BREW /v1/models HTTP/1.1\nhost: x\n\n", 400, "bad-http"),
     "TLS": ("\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\n\n", 400, "bad-http"),
     "a name with a space": ("GET /v1/models HTTP/1.1\nhost: x\na b: c\n\n", 400, "bad-http"),
@@ -171,6 +173,15 @@ async def test_escaped_slashes_do_not_get_past_a_route(edge: Edge) -> None:
     ):
         assert response.status == 200
         assert response.url.raw_path_qs == "/v1/models/org/name?a=/"
+
+
+async def test_names_of_the_gateway_reach_no_server_whoever_sends_them(edge: Edge) -> None:
+    names = [headers.FLOW, headers.HOST_GROUP, headers.MODEL_NAME, headers.DESTINATION, "x-headgate-any"]
+    sent = "".join(f"{name}: 1\n{name.upper()}: 2\n{name.title()}: 3\n" for name in names)
+    assert (await edge.http1(f"GET /v1/x HTTP/1.1\nhost: x\n{sent}\n")).status == 200
+    assert (await edge.http2({**HTTP2, **dict.fromkeys(names, "1")})).status == 200
+    first, second = edge.server.headers
+    assert not set(names) & (first.keys() | second.keys())
 
 
 async def test_names_with_underscores_reach_no_server(edge: Edge) -> None:

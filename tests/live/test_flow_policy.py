@@ -8,9 +8,12 @@ from typing import Any
 import aiohttp
 import pytest
 from tests import manifests as manifest
+from tests.live.harness.echo import Seen, echoing, service
 from tests.live.harness.fleet import replicas
 from tests.live.harness.gateway import gateway
+from tests.live.harness.lab import lab
 from tests.live.harness.processes import eventually, run_headgate
+from tests.live.harness.scripted_picker import ScriptedPicker
 from tests.manifests import write
 
 pytestmark = pytest.mark.live
@@ -156,3 +159,55 @@ async def test_routes_rules_and_gateways_say_who_their_requests_count_as(
 
 def _moved(path: Path) -> None:
     path.write_text(path.read_text().replace("-10", "7"))
+
+
+async def test_servers_are_not_told_of_policies_and_fallbacks_are(tmp_path: Path) -> None:
+    """Services, pools of others' pickers and mirrors behind a Gateway and a rule with policies."""
+    picker = ScriptedPicker()
+    picker.mode = "duplex"
+    seen = Seen()
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "plain", "port": 80}}}
+    backed = manifest.pool("backed")
+    backed["metadata"]["annotations"] = {"headgate.dev/fallback": "InferencePool/own"}
+    async with echoing("plain", seen=seen) as port, picker.running():
+        picker.endpoints = [f"127.0.0.1:{port}"]
+        plain = {"name": "plain", "port": 80}
+        rules = [
+            {"matches": [{"path": {"value": "/plain"}}], "backendRefs": [plain]},
+            manifest.rule("own", path="/own", filters=[mirror]),
+            {**manifest.rule("backed", path="/backed"), "name": "backed"},
+        ]
+        mixed = manifest.rule("own", path="/mixed")
+        mixed["backendRefs"].append(plain)
+        rule = {"kind": "HTTPRoute", "name": "routes", "sectionName": "backed"}
+        objects = [
+            manifest.gateway(),
+            manifest.route(*rules, mixed),
+            *service("plain", port),
+            backed,
+            *manifest.foreign_picker("backed", picker.port, **{"headgate.dev/picker-tls": "false"}),
+            manifest.pool("own"),
+            *(manifest.model_server(each, f"127.0.0.1:{port}", each) for each in ("backed", "own")),
+            ours("FlowPolicy", "everybody", targetRefs=[GATE], requests={"priority": 1}),
+            ours("FlowPolicy", "backed", targetRefs=[rule], requests={"priority": 7}),
+        ]
+        async with lab(tmp_path, *objects) as made, aiohttp.ClientSession() as http:
+            seen.clear()
+
+            async def ask(path: str) -> str:
+                async with http.post(made.running.url + path, json={}) as answer:
+                    assert answer.status == 200, await answer.text()
+                    return answer.headers["x-request-id"]
+
+            for path in ("/plain", "/own", "/backed", *["/mixed"] * 8):
+                await ask(path)
+            picker.mode = "duplex-refuse"
+            fallen = await ask("/backed")
+            found = await asyncio.to_thread(made.running.decisions, 50)
+            [decision] = [each["decision"] for each in found if each["decision"]["request_id"] == fallen]
+            assert decision["priority"] == 7
+            async with asyncio.timeout(5):
+                while len(seen) < 13:
+                    await asyncio.sleep(0.02)
+    told = {name for each in seen for name in each["headers"] if name.startswith("x-headgate")}
+    assert not told, told

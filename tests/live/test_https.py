@@ -35,6 +35,7 @@ async def test_each_server_name_gets_its_certificate_and_its_hosts(tmp_path: Pat
             status, told = await made.ask("a.example", ca)
             assert (status, told["host"], told["headers"]["x-forwarded-proto"]) == (200, "a.example", "https")
             assert (await made.ask("x.wild.example", ca))[0] == 200
+            assert (await made.ask("a.example.", ca, sni="a.example"))[0] == 200
             status, told = await made.ask("x.wild.example", ca, sni="a.example")
             assert (status, told["error"]["code"]) == (421, "misdirected-request")
             assert (await made.ask("nowhere.example", ca, sni="a.example"))[0] == 404

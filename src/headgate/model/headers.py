@@ -108,7 +108,9 @@ NEVER_FROM_CLIENTS = (
 )
 """Request headers that steer routing: removed where a request enters, and never believed by the picker."""
 
-OWN_PREFIXES = ("x-headgate-", "x-gateway-")
+OWN_PREFIX = "x-headgate-"
+"""Beginning of the names that nobody but the gateway uses: none of a client's comes in."""
+OWN_PREFIXES = (OWN_PREFIX, "x-gateway-")
 """Beginnings of the names that belong to the gateway, in requests and in responses."""
 
 PROXY_PREFIXES = ("proxy-", "x-envoy-")

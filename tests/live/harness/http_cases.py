@@ -306,6 +306,8 @@ INTERSECTION = Group(
         Case("very.specific.example/s1", "one"),
         Case("very.specific.example:1234/s1", "one"),
         Case("VERY.specific.example/s1", "one"),
+        Case("very.specific.example./s1", "one"),
+        Case("Very.specific.example.:1234/s1", "one"),
         *(Case(f"{host}/s1", 404) for host in ("no.example", "foo.nowide.example", "foo.wide.example")),
         Case("very.specific.example/none", 404),
         Case("foo.wide.example/s2", "two"),

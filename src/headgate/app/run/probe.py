@@ -85,12 +85,13 @@ class Probe:
         return listed(answer[2]) if answer[0] == 200 else []
 
     async def _get(self, port: int, path: str) -> tuple[int, Mapping[str, str], Any] | None:
-        """Status, headers and JSON (None: none) of an answer; None when there is no answer."""
+        """Status, headers and JSON (None: none) of an answer; None when there is no answer. Where a redirect
+        leads is not looked at: it may be any server of the world."""
         url = f"http://{self._host}:{port}{path}"
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
-                session.get(url) as answer,
+                session.get(url, allow_redirects=False) as answer,
             ):
                 return answer.status, answer.headers, await _json(answer)
         except (aiohttp.ClientError, TimeoutError):

@@ -199,6 +199,7 @@ def _manager(chain: Chain, settings: GatewaySettings, tokens: Policies) -> Json:
         },
         "normalize_path": True,
         "merge_slashes": True,
+        "strip_trailing_host_dot": True,
         "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": HOST_OF_HTTP_10},
         "request_headers_timeout": duration(settings.headers_timeout_s),
@@ -217,7 +218,7 @@ def _manager(chain: Chain, settings: GatewaySettings, tokens: Policies) -> Json:
         "local_reply_config": replies.local_reply_config(settings),
         "access_log": _access_logs(chain, settings),
         "http_filters": [
-            _methods(),
+            _refusals(),
             _health(),
             *body_budget.filters(settings),
             *model_routing.filters(settings),
@@ -250,7 +251,7 @@ def _routes_of(chain: Chain) -> Json:
 def _of_websockets(settings: GatewaySettings, tokens: Policies) -> list[Json]:
     """HTTP filters of requests that become WebSockets: those of others that do not wait for a body."""
     return [
-        _methods(),
+        _refusals(),
         _route_headers(),
         *access.filters(tokens),
         _default_decision(),
@@ -265,25 +266,37 @@ def _router() -> Json:
 
 
 def _strip_on_entry() -> Json:
+    names = (*headers.NEVER_FROM_CLIENTS, *headers.FROM_BODY)
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[{"remove": name} for name in (*headers.NEVER_FROM_CLIENTS, *headers.FROM_BODY)],
+        mutations=[
+            {"remove_on_match": {"key_matcher": {"prefix": headers.OWN_PREFIX, "ignore_case": True}}},
+            *({"remove": name} for name in names if not name.startswith(headers.OWN_PREFIX)),
+        ],
     )
 
 
-def _methods() -> Json:
-    """Refuses what no server behind may be asked."""
-    refused = [
-        {"header": {"name": ":method", "string_match": {"exact": method}}}
-        for method in replies.REFUSED_METHODS
-    ]
-    policy = {"permissions": [{"or_rules": {"rules": refused}}], "principals": [{"any": True}]}
+def _refusals() -> Json:
+    """Refuses methods that no server behind may be asked by, and hosts that are no host names: two Host
+    headers, which Envoy joins by a comma and which each server would read in its own way, or a user's name.
+    """
+    methods = [(":method", {"exact": method}) for method in replies.REFUSED_METHODS]
+    hosts = [(":authority", {"contains": each}) for each in ",@"]
     return extension(
         "envoy.filters.http.rbac",
         f"{_FILTERS}.rbac.v3.RBAC",
-        rules={"action": "DENY", "policies": {replies.METHODS_REFUSED: policy}},
+        rules={
+            "action": "DENY",
+            "policies": {replies.METHODS_REFUSED: _anybody(methods), replies.HOSTS_REFUSED: _anybody(hosts)},
+        },
     )
+
+
+def _anybody(refused: Sequence[tuple[str, Json]]) -> Json:
+    """A policy for requests of which one of these headers has such a value."""
+    rules = [{"header": {"name": name, "string_match": value}} for name, value in refused]
+    return {"permissions": [{"or_rules": {"rules": rules}}], "principals": [{"any": True}]}
 
 
 def _health() -> Json:

@@ -64,11 +64,11 @@ def name(mark: str) -> str:
 
 
 def again(route: Json, mark: str) -> Json:
-    """The route of a fallback for requests that begin again: what the first route has done to them is not
-    done twice."""
+    """The route of a fallback for requests that begin again: what a backend of the first route has done to
+    them is not done twice."""
     action = {key: each for key, each in route["route"].items() if key != "request_mirror_policies"}
     clusters = [_unchanged(each) for each in action["weighted_clusters"]["clusters"]]
-    return _unchanged(route) | {
+    return route | {
         "name": name(mark),
         "request_headers_to_remove": [headers.RELAY, headers.RELAY_GROUP],
         "route": {**action, "weighted_clusters": {**action["weighted_clusters"], "clusters": clusters}},

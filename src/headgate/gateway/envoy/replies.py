@@ -48,6 +48,8 @@ ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 """What clients are told instead. Others pass, too."""
 METHODS_REFUSED = "methods-refused"
 """Name of the rule that refuses others; Envoy's details repeat it."""
+HOSTS_REFUSED = "hosts-refused"
+"""The same of hosts that are none."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -148,9 +150,14 @@ def _of_reading(settings: GatewaySettings) -> Iterator[Reply]:
     for details in ("http1.too_many_headers", "http1.headers_too_large"):
         yield _too_many_headers(details)
     yield _too_many_headers("header_mutation_result_exceeds_limit")
-    for details in ("missing_host_header", "http.invalid_authority"):
+    for details in ("missing_host_header", "http.invalid_authority", _by_rule(HOSTS_REFUSED)):
         yield Reply(
-            details, "bad-host", "The request's Host header is missing or is no host name.", bad, picked=False
+            details,
+            "bad-host",
+            "The request's Host header is missing, is no host name, or there are several.",
+            bad,
+            status=400,
+            picked=False,
         )
     for details in (
         "path_normalization_failed",
@@ -171,7 +178,7 @@ def _of_reading(settings: GatewaySettings) -> Iterator[Reply]:
         "request_headers_failed_strict_check", "bad-http", "A header that steers proxies is wrong.", bad
     )
     yield Reply(
-        f"rbac_access_denied_matched_policy[{METHODS_REFUSED}]",
+        _by_rule(METHODS_REFUSED),
         "method-not-allowed",
         f"The gateway does not serve {', '.join(REFUSED_METHODS[:-1])} or {REFUSED_METHODS[-1]}.",
         bad,
@@ -211,6 +218,11 @@ def _of_reading(settings: GatewaySettings) -> Iterator[Reply]:
         bad,
         picked=False,
     )
+
+
+def _by_rule(name: str) -> str:
+    """Envoy's details of what the rule *name* refuses."""
+    return f"rbac_access_denied_matched_policy[{name}]"
 
 
 def _of_access() -> Iterator[Reply]:

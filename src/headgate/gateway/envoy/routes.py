@@ -42,7 +42,7 @@ def configuration(
     read goes no further, as it may hold any text. *with_fallbacks*: some pool has one.
     """
     more: Json = {}
-    removed = [headers.DESTINATION, headers.FALLBACK]
+    removed = [headers.DESTINATION, headers.FALLBACK, headers.FLOW]
     if by_model:
         more["typed_per_filter_config"] = model_routing.switched_on(base_models)
         removed += headers.FROM_BODY
@@ -146,7 +146,7 @@ def fallbacks(
     others of their host."""
     if not isinstance(rule.action, ir.Forward):
         return ()
-    effect = _effect(rule.filters, at).then(_told(rule, flow))
+    effect, told = _effect(rule.filters, at), _told(rule, flow)
     found: list[Json] = []
     for share in rule.action.shares:
         backend = share.fallback
@@ -154,7 +154,8 @@ def fallbacks(
             continue
         action = replace(rule.action, shares=(replace(share, weight=1, backend=backend),))
         mark = _mark(rule.name, share)
-        forward = _forward(action, effect, at, settings, picker=fallback.SECOND)
+        done = replace(effect, request_add=(), request_remove=()) if share.is_relayed else effect
+        forward = _forward(action, done.then(told), at, settings, picker=fallback.SECOND)
         json = {"name": rule.name, "match": fallback.match(mark, _path(rule.match)), **forward}
         found.append(relay.again(json, mark) if share.is_relayed else json)
     return _for_clients(found, who)

@@ -6,6 +6,7 @@ from pathlib import Path
 from headgate.io.sources.api_keys import ApiKeys
 from headgate.io.sources.authorities import Authorities
 from headgate.io.sources.files import Files
+from headgate.io.sources.kept_pairs import KeptPairs
 from headgate.io.sources.reader import Reader
 from headgate.io.sources.secret_files import SecretFiles, names_files
 from headgate.model.kept import Kept
@@ -25,6 +26,7 @@ class Gathered:
         self._written: dict[Identity, Secret] = {}
         """Secrets with values in files, as they are written."""
         self._secret_files = SecretFiles()
+        self._pairs = KeptPairs()
         self._authorities = Authorities()
         self._keys = ApiKeys()
         for identity, each in self._fixed.items():
@@ -44,7 +46,7 @@ class Gathered:
                 self._written[identity] = found
             else:
                 self._written.pop(identity, None)
-                self.kept.put(identity, found)
+                self.kept.put(identity, self._pairs.sound(identity, found, self.kept.objects.get(identity)))
         secrets, unread = self._secret_files.read(self._written[each] for each in sorted(self._written))
         for secret in secrets:
             self.kept.put(secret.identity, secret)
@@ -53,5 +55,5 @@ class Gathered:
         authorities, more = self._authorities.read(naming)
         keyed = [kept.with_keys[each] for each in sorted(kept.with_keys)]
         keys, wrong = self._keys.read((*keyed, *kept.secrets.values()) if keyed else ())
-        found_problems = (*problems, *unread, *more, *wrong)
+        found_problems = (*problems, *unread, *self._pairs.problems, *more, *wrong)
         return Snapshot(problems=found_problems, authorities=authorities, api_keys=keys)

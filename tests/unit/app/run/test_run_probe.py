@@ -87,6 +87,7 @@ async def test_a_port_is_open_when_the_gateway_answers_for_its_health() -> None:
         (web.Response(status=404, headers={"x-headgate-reason": "no-route"}), []),
         (web.Response(status=503, headers={"x-headgate-reason": "connect-failure"}), []),
         (web.Response(status=200, text="no json"), []),
+        (web.Response(status=301, headers={"location": "https://127.0.0.1:1/v1/models"}), []),
         (web.Response(status=503, headers={"x-headgate-reason": "picker-failed"}), None),
         (web.json_response({"data": []}, headers={"x-headgate-decision": "fallback"}), None),
     ],

@@ -18,7 +18,6 @@ def test_what_was_done_to_the_request_is_not_done_again() -> None:
     changes = {"mutations": {"request_mutations": [1], "response_mutations": [2]}}
     entry = {"name": "x", "typed_per_filter_config": {"headgate.route_headers": changes, "other": 1}}
     route: Json = {
-        "typed_per_filter_config": {"headgate.route_headers": {"mutations": {"request_mutations": [1]}}},
         "route": {
             "request_mirror_policies": [1],
             "timeout": "1s",
@@ -31,7 +30,6 @@ def test_what_was_done_to_the_request_is_not_done_again() -> None:
         "timeout": "1s",
         "weighted_clusters": {"clusters": [{"name": "x", "typed_per_filter_config": kept}]},
     }
-    assert found["typed_per_filter_config"] == {}
     assert "request_mirror_policies" in route["route"]
 
 
