@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -155,17 +156,12 @@ def with_fallback(name: str, to_: str) -> Manifest:
 
 
 async def test_websockets_stay_with_the_pool_and_are_refused_without_it(tmp_path: Path) -> None:
-    picker = ScriptedPicker()
-    async with echoing("first") as first, echoing("plain") as plain, picker.running():
+    async with echoing("first") as first, echoing("plain") as plain:
         objects = [
             manifest.gateway(),
-            manifest.route(*(manifest.rule(each, path=f"/{each}") for each in ("there", "empty", "foreign"))),
-            *(with_fallback(each, "Service/plain:80") for each in ("there", "empty", "foreign")),
-            *manifest.foreign_picker("foreign", picker.port, **{"headgate.dev/picker-tls": "false"}),
-            *(
-                manifest.model_server(f"{each}-1", f"127.0.0.1:{first}", each)
-                for each in ("there", "foreign")
-            ),
+            manifest.route(*(manifest.rule(each, path=f"/{each}") for each in ("there", "empty"))),
+            *(with_fallback(each, "Service/plain:80") for each in ("there", "empty")),
+            manifest.model_server("there-1", f"127.0.0.1:{first}", "there"),
             *service("plain", plain),
         ]
         async with lab(tmp_path, *objects) as made, aiohttp.ClientSession() as http:
@@ -173,15 +169,64 @@ async def test_websockets_stay_with_the_pool_and_are_refused_without_it(tmp_path
             async with http.ws_connect(f"{made.running.url}/there/v1/realtime") as socket:
                 await socket.send_str("hello")
                 assert await socket.receive_str(timeout=5) == "first hello"
-            told = []
-            for pool in ("empty", "foreign"):
-                with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-                    await http.ws_connect(f"{made.running.url}/{pool}/v1/realtime")
-                assert refused.value.headers is not None
-                told.append((refused.value.status, refused.value.headers["x-headgate-reason"]))
-            assert told == [(503, "no-endpoints"), (403, "upgrade-refused")]
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await http.ws_connect(f"{made.running.url}/empty/v1/realtime")
+            assert refused.value.headers is not None
+            told = (refused.value.status, refused.value.headers["x-headgate-reason"])
+            assert told == (503, "no-endpoints")
             _, other = await served(http, f"{made.running.url}/empty", json={"model": "m"})
             assert other["name"] == "plain"  # requests go on to the fallback
+
+
+@pytest.mark.parametrize("mode", ["full-duplex", "streamed"])
+async def test_websockets_by_pickers_of_others(tmp_path: Path, mode: str) -> None:
+    """Those that pick by the headers, and those that wait for a body; with a fallback and without."""
+    picker = ScriptedPicker()
+    names = ("open", "closed", "backed")
+    async with echoing("one") as one, echoing("two") as two, echoing("plain") as plain, picker.running():
+        pools = [
+            manifest.pool("open", "FailOpen"),
+            manifest.pool("closed", "FailClose"),
+            with_fallback("backed", "Service/plain:80"),
+        ]
+        for each in pools:
+            each["metadata"].setdefault("annotations", {})["headgate.dev/picker-body-mode"] = mode
+        objects = [
+            manifest.gateway(),
+            manifest.route(*(manifest.rule(each, path=f"/{each}") for each in names)),
+            *pools,
+            *service("plain", plain),
+        ]
+        for name in names:
+            objects += manifest.foreign_picker(name, picker.port, **{"headgate.dev/picker-tls": "false"})
+            objects += manifest.model_servers([f"127.0.0.1:{one}", f"127.0.0.1:{two}"], name)
+        async with lab(tmp_path, *objects) as made, aiohttp.ClientSession() as http:
+
+            async def talk(pool: str) -> tuple[set[str], Mapping[str, str]]:
+                async with http.ws_connect(f"{made.running.url}/{pool}/v1/realtime?model=m") as socket:
+                    answered = set()
+                    for number in range(5):
+                        await socket.send_str(f"message {number}")
+                        answered.add((await socket.receive_str(timeout=5)).partition(" ")[0])
+                    return answered, socket._response.headers
+
+            picker.mode = "headers"
+            for picked, answering in ((one, {"one"}), (two, {"two"})):
+                picker.endpoints = [f"127.0.0.1:{picked}"]
+                for name in names:
+                    answered, told = await talk(name)
+                    assert answered == answering
+                    assert told["x-headgate-endpoint"] == f"127.0.0.1:{picked}"
+                    assert told["x-headgate-decision"] == f"picked by default/{name}-epp:9002"
+            picker.mode = "duplex"
+            answered, told = await talk("open")
+            assert len(answered) == 1 and told["x-headgate-decision"] == "fallback"
+            for name in ("closed", "backed"):
+                with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                    await talk(name)
+                assert refused.value.headers is not None
+                assert refused.value.headers["x-headgate-reason"] == "picker-failed"
+                assert refused.value.status == 503
 
 
 @pytest.mark.parametrize("by", ["path", "model"])

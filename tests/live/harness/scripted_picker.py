@@ -18,7 +18,7 @@ from headgate.model import headers
 class ScriptedPicker:
     """An ext_proc and access-log server that picks `endpoints`, refuses, hangs or waits as told by `mode`.
 
-    `duplex` does it as foreign pickers do, `late` as those of body mode `streamed`, with the whole body; either
+    `headers` picks before there is a body. `duplex` does it as foreign pickers do, `late` as those of body mode `streamed`, with the whole body; either
     with `-refuse` answers with status `refusal` then.
     """
 
@@ -92,7 +92,7 @@ class ScriptedPicker:
             if kind == "request_headers":
                 yield (
                     self._pick("request_headers")
-                    if message.request_headers.end_of_stream
+                    if message.request_headers.end_of_stream or self.mode == "headers"
                     else (ext_proc.ProcessingResponse(request_headers=ext_proc.HeadersResponse()))
                 )
             elif kind == "request_body":

@@ -28,7 +28,8 @@ in that moment would cost the request.
 """
 
 BODYLESS_MODE: Json = Constant(UNCHANGED_MODE | {"request_body_mode": "NONE", "response_body_mode": "NONE"})
-"""Our own picker asked about a connection that becomes a WebSocket."""
+"""Any picker asked about a connection that becomes a WebSocket. One that waits for a body all the same is
+waited for as long as for our own, and then the pool's failure mode counts."""
 
 DUPLEX_MODE: Json = {
     "request_header_mode": "SEND",

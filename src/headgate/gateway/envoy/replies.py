@@ -190,8 +190,7 @@ def _of_reading(settings: GatewaySettings) -> Iterator[Reply]:
         yield Reply(
             details,
             "upgrade-refused",
-            "The gateway does not upgrade this connection: it serves WebSockets, except from pools of other "
-            "vendors' pickers.",
+            "The gateway upgrades connections to WebSockets and to nothing else.",
             bad,
             picked=False,
         )
@@ -295,7 +294,11 @@ def _of_routing() -> Iterator[Reply]:
         picked=False,
     )
     yield Reply(
-        "ext_proc_error", "picker-failed", "The endpoint picker failed or cannot be reached.", picked=False
+        "ext_proc_error",
+        "picker-failed",
+        "The endpoint picker failed or cannot be reached.",
+        status=503,
+        picked=False,
     )
 
 

@@ -100,7 +100,8 @@ def routes(
     effect = _effect(rule.filters, at).then(_told(rule, flow))
     found = [
         {"name": each.name, "match": match(each.match) | upto, **action}
-        for each in _lists_apart(rule)
+        for part in _lists_apart(rule)
+        for each in _websockets_apart(part)
         for upto, action in _actions(each, effect, at, settings)
     ]
     if effect.preflights and (rule.match.method is not None or rule.match.headers):
@@ -223,14 +224,27 @@ def _lists_apart(rule: ir.Rule) -> tuple[ir.Rule, ...]:
     if wanted.kind == "regex" or not f"{MODELS}/".startswith(f"{wanted.path.rstrip('/')}/"):
         return (rule,)
     lists = replace(wanted, kind="exact", path=MODELS)
+    apart = replace(rule, match=lists, action=_without_fallbacks(action))
+    return (apart,) if lists == wanted else (apart, rule)
+
+
+def _websockets_apart(rule: ir.Rule) -> tuple[ir.Rule, ...]:
+    """The same for WebSockets, which cannot take the relay: there is nothing to begin again with."""
+    if not isinstance(rule.action, ir.Forward) or not any(each.is_relayed for each in rule.shares):
+        return (rule,)
+    handshake = ir.Condition("upgrade", "(?i)websocket", regex=True)
+    match = replace(rule.match, headers=(*rule.match.headers, handshake))
+    return replace(rule, match=match, action=_without_fallbacks(rule.action)), rule
+
+
+def _without_fallbacks(action: ir.Forward) -> ir.Forward:
     shares = tuple(
         replace(each, backend=replace(each.backend, fallback=None))
         if isinstance(each.backend, ir.PoolBackend)
         else each
         for each in action.shares
     )
-    apart = replace(rule, match=lists, action=replace(action, shares=shares))
-    return (apart,) if lists == wanted else (apart, rule)
+    return replace(action, shares=shares)
 
 
 def match(wanted: ir.Match) -> Json:
@@ -347,9 +361,6 @@ def _forward(
         "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR",
         "timeout": duration(action.timeouts.request_s or 0.0),
     }
-    if any(isinstance(each, ir.PoolBackend) and each.pool.picker is not None for each in backends):
-        # Pickers of others wait for a body, so that the handshake would hang.
-        forward["upgrade_configs"] = [{"upgrade_type": "websocket", "enabled": False}]
     if relayed:
         mirrors = {"request_mirror_policies": list(effect.mirrors)} if effect.mirrors else {}
         forward |= relay.redirected(_mark(name, share) for share in relayed) | mirrors
@@ -409,10 +420,9 @@ def _weighted(share: ir.Share, at: Position, settings: GatewaySettings, mark: st
             pickers = {picker: ask(pool)}
             if share.fallback is not None:
                 pickers = dict(fallback.switched_on(ask(pool), mark))
-            if pool.picker is None:
-                pickers[names.UPGRADE_EXT_PROC] = ask(pool, BODYLESS_MODE)
-            elif pool.picker.body_mode == "streamed":
+            if pool.picker is not None and pool.picker.body_mode == "streamed":
                 pickers = {names.WHOLE_BODY: _whole_body(settings), names.LATE_EXT_PROC: ask(pool)}
+            pickers[names.UPGRADE_EXT_PROC] = ask(pool, BODYLESS_MODE)
             asked = Effect(response_add=told, per_filter=pickers)
             return entry | _changes(asked.then(effect))
         case ir.HostsBackend(cluster=cluster):
