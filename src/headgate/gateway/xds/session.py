@@ -84,8 +84,9 @@ class DeltaSession:
     @property
     def settled(self) -> bool:
         """Whether Envoy acknowledged or refused every listener, route and scope, and all they name."""
-        listeners = self._wanted["listener"].values()
-        routes = self._of["route"]
+        routes, refused = self._of["route"], self._of["listener"].refused
+        # nobody asks for the routes of a listener that Envoy does not open
+        listeners = [each for name, each in self._wanted["listener"].items() if name not in refused]
         return (
             self._of["cluster"].asked
             and self._of["listener"].asked
@@ -102,7 +103,7 @@ class DeltaSession:
         found: list[Problem] = []
         for kind, subscription in self._of.items():
             for name, refusal in sorted(subscription.refused.items()):
-                message = f"{REFUSED}{refusal.message}"
+                message = f"{REFUSED}{refusal.message.strip()}"
                 found.append(Problem(Place(object=f"{kind} {name}"), "RefusedByEnvoy", message))
         return tuple(found)
 

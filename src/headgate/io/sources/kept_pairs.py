@@ -24,7 +24,7 @@ class KeptPairs:
         return tuple(self._problems[each] for each in sorted(self._problems))
 
     def sound(self, identity: Identity, found: Object | None, before: Object | None) -> Object | None:
-        """What counts as *identity*, of what its file says now (None: it is gone) and what counted *before*."""
+        """What counts as *identity* now: what its file says (None: it is gone), or what counted *before*."""
         self._problems.pop(identity, None)
         if not isinstance(found, Secret) or not isinstance(before, Secret) or not _meant_as_pair(found):
             return found

@@ -210,6 +210,24 @@ def test_a_name_inside_a_longer_name_is_not_blamed() -> None:
     assert [problem.place.object for problem in stream.session.problems] == ["cluster pool/a/b"]
 
 
+def test_the_routes_of_a_listener_that_is_refused_are_not_waited_for() -> None:
+    """One listener cannot have its port: Envoy asks for the routes of the other one alone."""
+    other: Json = {"filterChains": [{"filters": [{"typedConfig": {"rds": {"routeConfigName": "r2"}}}]}]}
+    content = {"listener": {"l": LISTENER, "other": other}, "route": {"r": route(), "r2": route()}}
+    stream = Stream(wanted_of(content))
+    stream.ask("cluster")
+    stream.ack("cluster")
+    assert stream.ask("listener") == ["listener l other"]
+    assert stream.ack("listener", error="other: cannot bind\n") == ["listener l"]
+    assert stream.ask("route", "r") == ["route r"]
+    assert stream.ack("route") == stream.ack("listener") == []
+    assert stream.session.settled
+    (problem,) = stream.session.problems
+    assert problem.place.object == "listener other" and problem.message.endswith("cannot bind")
+    stream.publish(wanted_of({**content, "listener": {"l": LISTENER, "other": {**other, "version": 2}}}))
+    assert not stream.session.settled  # it is tried again
+
+
 def test_a_returning_envoy_gets_only_the_differences() -> None:
     old, new = goal({"a": cluster(), "x": cluster()}, route("a")), goal({"a": cluster()}, route("a"))
     stream = Stream(new)

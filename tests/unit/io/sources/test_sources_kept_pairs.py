@@ -38,7 +38,9 @@ GOOD = pair(FIRST)
         (read(tls_crt=b"", tls_key=b""), "no PEM certificate"),
     ],
 )
-def test_a_broken_pair_leaves_the_one_before_and_is_told_until_it_is_mended(broken: Object, says: str) -> None:
+def test_a_broken_pair_leaves_the_one_before_and_is_told_until_it_is_mended(
+    broken: Object, says: str
+) -> None:
     kept = KeptPairs()
     assert kept.sound(GOOD.identity, broken, GOOD) is GOOD
     (problem,) = kept.problems
