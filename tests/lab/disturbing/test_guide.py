@@ -105,6 +105,7 @@ def with_files(command: str, folder: Path) -> str:
     return RELEASES.sub(file, command)
 
 
+@pytest.mark.timeout(600)  # every block of the page, the waits in it included
 @pytest.mark.parametrize("part", ["", "v1alpha2"])
 def test_the_page_holds_line_by_line(part: str, environ: dict[str, str], tmp_path: Path) -> None:
     done_steps = steps(part)
