@@ -21,6 +21,7 @@ from tests.live.harness.scripted_picker import ScriptedPicker
 from tests.live.harness.translated import translated_envoy
 from tests.manifests import Manifest
 
+from headgate.gateway.envoy.replies import RETRY_AFTER_S
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
 
@@ -98,6 +99,8 @@ def reason(response: Any, body: bytes) -> str:
     assert response.headers["content-type"] == "application/json"
     assert set(error) == {"message", "type", "param", "code"}
     assert error["code"] == response.headers[headers.REASON]
+    if response.status == 503:
+        assert int(response.headers["retry-after"]) == RETRY_AFTER_S
     return str(error["code"])
 
 

@@ -68,6 +68,8 @@ class EngineMetrics(msgspec.Struct, frozen=True, kw_only=True):
     progress: tuple[Metric, ...] = ()
     """Counters that are added to one sign of life. Only counters that move *during* a request belong here:
     one that moves at its end makes a busy engine look hung."""
+    started: tuple[Metric, ...] = (Metric("process_start_time_seconds"),)
+    """When its process began: what Prometheus' own libraries tell of every process, where they are let."""
 
     def names(self) -> tuple[str, ...]:
         """Every metric name that `load` reads."""
@@ -84,7 +86,7 @@ class EngineMetrics(msgspec.Struct, frozen=True, kw_only=True):
 
     def extractor(self) -> Extractor:
         """What finds this engine's series in a page."""
-        return Extractor(self.names())
+        return Extractor(self.names(), alone=[metric.name for metric in self.started])
 
     def load(self, samples: Samples) -> Load | None:
         """The load that *samples* tell; None when they are not this engine's."""
@@ -107,6 +109,7 @@ class EngineMetrics(msgspec.Struct, frozen=True, kw_only=True):
             kv_blocks=_count(kv_blocks, most_blocks) or None,
             asleep=0.0 in _first(self.awake, samples),
             progress=_finite(sum(progress)) if progress else None,
+            started=max(_first(self.started, samples), default=None),
         )
 
 

@@ -70,7 +70,12 @@ Python allows `_` in numbers, the format does not.
 class Extractor:
     """Finds the samples of the wanted *names* (one or more) in a page; fast when they share a prefix."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], alone: Iterable[str] = ()) -> None:
+        """*alone*: names that share no prefix with others, and of which a page has one line at most."""
+        self._alone = [
+            (b"\n" + name.encode(), re.compile(rb"\n(" + re.escape(name.encode()) + rb")" + _REST_OF_LINE))
+            for name in alone
+        ]
         wanted = sorted({name.encode() for name in names})
         prefix = _common_prefix(wanted[0], wanted[-1])
         rests = b"|".join(re.escape(name[len(prefix) :]) for name in wanted)
@@ -78,7 +83,13 @@ class Extractor:
 
     def lines(self, page: bytes) -> list[Line]:
         """The wanted lines of a page, in its order; timestamps, and lines beyond the bounds, are ignored."""
-        found: list[Line] = self._line.findall(page if page.startswith(b"#") else b"\n" + page)
+        if not page.startswith(b"#"):
+            page = b"\n" + page
+        found: list[Line] = self._line.findall(page)
+        for begin, line in self._alone:
+            at = page.find(begin + b" ")
+            if at >= 0 and (match := line.match(page, at)) is not None:
+                found.append((match[1], match[2] or b"", match[3]))
         if len(found) > MOST_LINES:
             del found[MOST_LINES:]
         if len(page) > LINE_BYTES:

@@ -18,6 +18,7 @@ DropReason = Literal[
     "queue-full",  # as many wait as may, and it is not more important than those
     "displaced",  # it waited, and a more important one needed its place
     "ttl-expired",  # it waited as long as a request may
+    "no-endpoints",  # it waited for somebody to be there as long as it may
     "deadline",  # its first token can no longer come in time
     "stopped",  # nobody will serve the queue any more
 ]

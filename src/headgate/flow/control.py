@@ -138,7 +138,8 @@ class FlowControl:
         while (ticket := self._expiry.head()) is not None and ticket.expires_at <= now:
             band = self._bands[ticket.priority]
             late = band.settings.ordering.latest(ticket) <= now
-            self._drop_waiting(ticket, "deadline" if late else "ttl-expired", now)
+            reason: DropReason = "deadline" if late else "ttl-expired"
+            self._drop_waiting(ticket, "no-endpoints" if ticket.bound else reason, now)
 
     def stop(self, now: float) -> None:
         """Drop everybody."""
@@ -183,13 +184,21 @@ class FlowControl:
             ticket.waiting = True
             self._lanes.add(ticket, None)
 
-    def unbind(self) -> None:
-        """Those that wait may do so as long as their bands say, whatever their arrival said. O(n)."""
+    def rebind(self, vacant: Callable[[Hashable], bool], until: float) -> None:
+        """Requests of a *vacant* kind, which nobody is there to serve, wait at most *until* then, or as was
+        said when they became bound; all others as long as their bands say. O(n).
+        """
+        moved = [ticket for ticket in self.tickets() if vacant(ticket.kind) != ticket.bound]
+        if not moved:
+            return
+        for ticket in moved:
+            ticket.bound = not ticket.bound
+            settings = self.band(ticket.priority)
+            ends_at = min(ticket.arrived_at + settings.ttl_s, settings.ordering.latest(ticket))
+            ticket.expires_at = min(ends_at, until) if ticket.bound else ends_at
         tickets = self.tickets()
         self._expiry = Heap()
         for ticket in tickets:
-            settings = self.band(ticket.priority)
-            ticket.expires_at = min(ticket.arrived_at + settings.ttl_s, settings.ordering.latest(ticket))
             self._expiry.add(ticket.expires_at, ticket)
 
     def regroup(self, kind: Callable[[Ticket], Hashable]) -> None:
@@ -491,6 +500,7 @@ class FlowControl:
 
 _WORDS: dict[str, str] = {
     "displaced": "a more important request needed the place of this one in the queue",
+    "no-endpoints": "no endpoint that may serve the request was there in the time that one may wait for it",
     "ttl-expired": "no endpoint had room for the request in the time that one may wait",
     "deadline": "the first token can no longer come by the request's deadline",
     "stopped": "the queue is served no more",

@@ -19,6 +19,7 @@ class Ticket:
         "account",
         "ahead",
         "arrived_at",
+        "bound",
         "bytes",
         "cargo",
         "charged",
@@ -64,6 +65,8 @@ class Ticket:
         self.arrived_at = 0.0
         self.expires_at = NEVER
         """It waits no longer; the caller may say when, and its band may shorten that."""
+        self.bound = False
+        """Nobody is there who could serve it: `expires_at` is sooner for that."""
         self.number = 0
         """Its place in the order of arrival."""
         self.ahead: int | None = None

@@ -22,6 +22,7 @@ OUTCOMES: dict[DropReason, Outcome] = {
     "queue-full": "RejectedCapacity",
     "displaced": "EvictedOther",
     "ttl-expired": "EvictedTTL",
+    "no-endpoints": "EvictedOther",
     "deadline": "EvictedOther",
     "stopped": "EvictedOther",
 }

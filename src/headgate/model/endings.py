@@ -41,6 +41,19 @@ _UNREACHED = "no_healthy_upstream"
 _BEFORE, _AFTER = "upstream_reset_before_response_started", "upstream_reset_after_response_started"
 
 
+def unconnected(details: str | None) -> bool:
+    """Whether no connection could be made to the endpoint that was tried last."""
+    kind, _, cause = (details or "").partition("{")
+    if kind == _BEFORE:
+        return "connection_failure" in cause or "connection_timeout" in cause
+    return kind == _UNREACHED and bool(cause)
+
+
+def connection_refused(details: str | None) -> bool:
+    """Whether nobody listened at the endpoint that was tried last."""
+    return unconnected(details) and "refused" in (details or "").lower()
+
+
 def why(decision: Decision, outcome: Outcome | None) -> str:
     """One line: what ended it and who served it; of a running request, what is known so far."""
     if decision.refused is not None:

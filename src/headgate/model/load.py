@@ -28,6 +28,8 @@ class Load(msgspec.Struct, frozen=True):
     """The engine was put to sleep: it keeps no KV cache and answers nothing until it is woken."""
     progress: float | None = None
     """A number that grows whenever the engine does any work (prompt + generated tokens so far)."""
+    started: float | None = None
+    """When its process began, by its own clock: seconds since 1970."""
 
 
 class ModelCard(msgspec.Struct, frozen=True):

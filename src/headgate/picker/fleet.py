@@ -65,13 +65,17 @@ class Fleet:
         self._free: list[int] = []
         self._slots = 0
 
-    def change(self, endpoints: Iterable[Endpoint], now: float, serving: bool) -> None:
-        """These are the endpoints now; *serving*: the pool has traffic, so that newcomers start slowly."""
+    def change(self, endpoints: Iterable[Endpoint], now: float, serving: bool, held: bool = False) -> None:
+        """These are the endpoints now. *serving*: the pool has traffic, so that newcomers start slowly.
+
+        Newcomers of a pool that has traffic, or whose requests are *held* for the first endpoint, are not
+        believed to be alive before they were seen.
+        """
         wanted = {endpoint.id: endpoint for endpoint in endpoints}
         before = self.members
         gone = [member for key, member in before.items() if key not in wanted]
         self.members = {
-            key: self._member(wanted[key], now, serving and bool(before)) for key in sorted(wanted)
+            key: self._member(wanted[key], now, serving and bool(before), held) for key in sorted(wanted)
         }
         for member in gone:
             self._forget_prompts(member)
@@ -156,13 +160,15 @@ class Fleet:
         self.adapters.update(member.state.adapters)
         return member.reconciler.scraped(event.load, member.bookings.held.values(), now)
 
-    def listed(self, event: ModelsListed) -> None:
+    def listed(self, event: ModelsListed, now: float) -> None:
         """An endpoint told which models it serves; what it told before stays where no list came."""
         member = self.members.get(event.endpoint)
         if member is None:
             return
         before = member.knows_models, member.models
         member.models_error = event.error
+        if event.error is None or event.error not in SILENT:
+            member.health.seen(now)
         if event.error is None:
             member.models = event.models
             member.lengths = lengths(event.models)
@@ -200,13 +206,13 @@ class Fleet:
         return bool(self.concerns.awaiting or self.concerns.unwell)
 
     def unwell(self) -> Mapping[EndpointId, tuple[Condition, str]]:
-        """The members that are not `up`, and why."""
+        """The members that are neither `up` nor `new`, and why."""
         return {
             state.id: (member.health.condition, member.health.reason)
             for state in self.concerns.unwell
             if (member := self.members.get(state.id)) is not None
             and member.state is state
-            and member.health.condition != "up"
+            and member.health.condition not in ("up", "new")
         }
 
     def refusing(self) -> Mapping[EndpointId, str]:
@@ -247,7 +253,7 @@ class Fleet:
             assert self.index.expected(member.state.slot) == expected, member.state.id
         self.index.check()
 
-    def _member(self, endpoint: Endpoint, now: float, slowly: bool) -> Member:
+    def _member(self, endpoint: Endpoint, now: float, slowly: bool, held: bool) -> Member:
         known = self.members.get(endpoint.id)
         if known is not None:
             known.state.rename(endpoint)
@@ -257,12 +263,14 @@ class Fleet:
             fills = self._settings.flow is not None
             member = Member(endpoint, self._slot(), self._settings.health, self.concerns, fills=fills)
             member.detect(self._detector)
+            if slowly or held:
+                member.health.join(now, slowly=slowly)
         else:
             member.state.rename(endpoint)
             self.concerns.returned(member.state, member.health.plain)
+            if slowly:
+                member.health.start_slowly(now)
         self.index.open(member.state.slot, self._capacity(DEFAULT_KV_TOKENS))
-        if slowly:
-            member.health.start_slowly(now)
         return member
 
     def detect(self, detector: DetectorSpec) -> None:
@@ -297,6 +305,11 @@ class Fleet:
             return heappop(self._free)
         self._slots += 1
         return self._slots - 1
+
+    def ended(self, member: Member) -> None:
+        """Nobody listened there: its process is gone, and its cache with it."""
+        if self.members.get(member.state.id) is member:
+            self._restarted(member)
 
     def _restarted(self, member: Member) -> None:
         self._forget_prompts(member)

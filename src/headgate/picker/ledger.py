@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from heapq import heappop, heappush
 
+from headgate.model.endings import connection_refused, unconnected
 from headgate.model.ids import EndpointId, StreamId
 from headgate.model.requests import LOST_BY_COUNT, Ending, Outcome, Usage
 from headgate.picker.actions import Conclude
@@ -71,7 +72,7 @@ class Ledger:
         if tracked.prefix:
             self.sharers[tracked.prefix] = self.sharers.get(tracked.prefix, 0) + 1
         member.book(booking, now)
-        member.health.sent(tracked.stream)
+        member.health.sent(tracked.stream, now)
         self._fleet.expect(tracked, booking)
         if not tracked.streaming or tracked.unseen:
             heappush(self._releases, (now + booking.predicted_s, tracked.stream))
@@ -186,7 +187,7 @@ class Ledger:
         if tracked.status is None:
             tracked.status = event.status
             self._served(tracked, event.served, now)
-        self._verdict(tracked, event.ending, now)
+        self._verdict(tracked, event.ending, event.details, now)
         if booking.member is not None and event.ending not in ("lost", "evicted"):
             booking.member.reconciler.took(now - booking.sent_at)
         if event.ending == "complete" and event.usage is not None and (tracked.status or 200) < 400:
@@ -315,7 +316,7 @@ class Ledger:
                 what = f"answered {status} for the model {tracked.model!r}"
                 self._fleet.doubts.refused(tracked.kind, member.state.slot, what, now)
 
-    def _verdict(self, tracked: Tracked, ending: Ending, now: float) -> None:
+    def _verdict(self, tracked: Tracked, ending: Ending, details: str | None, now: float) -> None:
         """What the end says of the endpoint's health; an abort or a loss says nothing.
 
         Except of an unseen answer: without it, a trial would never succeed.
@@ -330,11 +331,16 @@ class Ledger:
             member.signed(booking, now)
             if not tracked.judged:
                 self._judge(tracked, member, tracked.status or 200, now)
+        elif tracked.status is not None and tracked.status < 400:
+            member.health.broke_off(tracked.stream, now)
         elif tracked.judged:
-            if (tracked.status or 0) < 400:
-                member.health.erred(tracked.stream, "an answer broke off", now)
+            pass
         elif tracked.status is None:
             member.health.failed(now, "a request failed without an answer")
+        elif unconnected(details):
+            member.health.failed(now, "no connection could be made")
+            if connection_refused(details):
+                self._fleet.ended(member)
         else:
             self._judge(tracked, member, tracked.status, now)
 

@@ -1,5 +1,7 @@
 """Whether one endpoint shows signs of life: answers, and its engine's count of tokens."""
 
+from math import inf
+
 from headgate.picker.bookings import Bookings
 from headgate.picker.health import Health
 from headgate.picker.settings import HealthSettings
@@ -25,6 +27,7 @@ class Liveness:
         "_progress",
         "_progress_from",
         "_settings",
+        "_started",
         "_state",
         "_uncounted_from",
         "last_sign",
@@ -48,6 +51,8 @@ class Liveness:
         #: The progress counter when it was last told.
         self._progress_from = 0.0
         #: When it was first seen as it is now.
+        self._started: float | None = None
+        #: When its process began, as far as it tells; infinity: that went back, so several answer by turns.
         self._uncounted_from: float | None = None
         #: When the first token came that the progress counter does not show; None: it shows all.
         self._miscounts = False
@@ -71,8 +76,22 @@ class Liveness:
         if self.lateness > 1.0 and booking.predicted_s + booking.answer_s > self._settings.patience_s:
             self.lateness += SOONER * min(0.0, self._ratio(booking, now) - self.lateness)
 
-    def scraped(self, progress: float | None, now: float) -> bool:
-        """A scrape succeeded; True when the engine restarted: its progress went backwards."""
+    def scraped(self, progress: float | None, started: float | None, now: float) -> bool:
+        """A scrape succeeded; True when the engine restarted: its progress went backwards, or its process
+        began after the one before.
+        """
+        again = self._began_again(started)
+        return self._moved(progress, now) or again
+
+    def _began_again(self, started: float | None) -> bool:
+        before = self._started
+        if started is None or before in (started, inf):
+            return False
+        self._started = started if before is None or started > before else inf
+        return before is not None and self._started != inf
+
+    def _moved(self, progress: float | None, now: float) -> bool:
+        """Take in the progress counter; True when it went backwards."""
         before, self._progress = self._progress, progress
         counted, self._counted = self._counted, self._counted if progress is None else progress
         if progress == before:

@@ -186,7 +186,7 @@ class PoolMachine:
             case events.ProfileChanged():
                 self._profile_changed(event.profile)
             case events.ModelsListed():
-                self._fleet.listed(event)
+                self._fleet.listed(event, now)
             case events.PoolRemoved():
                 if self._waiting is not None:
                     self._waiting.stop(now)
@@ -225,10 +225,8 @@ class PoolMachine:
             self._flow_changed(pool.flow, now)
         self.pool = pool
         recent = self._decided_at is not None and now - self._decided_at <= self._settings.idle_s
-        had = bool(self._fleet.members)
-        self._fleet.change(pool.endpoints, now, serving=recent or bool(self._ledger.requests))
-        if self._waiting is not None and not had and self._fleet.members:
-            self._waiting.found_endpoints()
+        held = self._waiting is not None and self._waiting.hold_empty_s > 0
+        self._fleet.change(pool.endpoints, now, serving=recent or bool(self._ledger.requests), held=held)
 
     def _profile_changed(self, profile: Profile) -> None:
         """Other filters and scorers from now on; what was learned is the pool's."""
@@ -278,8 +276,7 @@ class PoolMachine:
             return self._saturated(case, message, 1)
         averages = self._ledger.estimator.of(target)
         tokens = averages.prompt_tokens(request) + averages.output_tokens(request)
-        within_s = None if self._fleet.members else waiting.hold_empty_s
-        return self._place(case) if waiting.arrive(case, tokens, within_s) else None
+        return self._place(case) if waiting.arrive(case, tokens) else None
 
     def _let_go(self, waiting: Waiting, made: list[Action], now: float) -> None:
         """Place the requests that may go now, and answer those that may not any more."""
@@ -291,15 +288,17 @@ class PoolMachine:
                 waiting.refused(case, now)
         for case, dropped in waiting.dropped():
             case.now = now
-            reason, retry_after_s = dropped.reason, dropped.retry_after_s
-            in_vain = not self._fleet.members and (reason == "ttl-expired" or reason == "deadline")
-            if reason == "stopped" or in_vain:
+            reason = dropped.reason
+            if reason == "stopped" or reason == "no-endpoints":
                 made.append(self._nobody(case))
             else:
-                made.append(self._reject(case, 429, reason, dropped.message, retry_after_s))
+                made.append(self._reject(case, 429, reason, dropped.message, dropped.retry_after_s))
 
     def _nobody(self, case: Case) -> Reject:
-        return self._no_endpoints(case, f"the pool {self.pool.key} has no endpoint", ())
+        message = f"the pool {self.pool.key} has no endpoint"
+        if self._fleet.members:
+            message = f"no endpoint of the pool {self.pool.key} that may serve the request can be reached"
+        return self._no_endpoints(case, message, ())
 
     def _unlisted(self, case: Case) -> Reject | None:
         """The refusal of a model that nobody has; None when somebody may have it."""

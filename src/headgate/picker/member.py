@@ -101,7 +101,7 @@ class Member:
 
     def scraped(self, load: Load, now: float, mean_own: float, mean_context: float) -> bool:
         """A scrape succeeded; True when the engine restarted. Of the means see `Correction.scraped`."""
-        restarted = self.liveness.scraped(load.progress, now)
+        restarted = self.liveness.scraped(load.progress, load.started, now)
         if load.lora_limit is not None:
             self._lora_limit = load.lora_limit
         for name in (*load.loras_waiting, *load.loras_running):

@@ -27,6 +27,12 @@ class HealthSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Answers under way while the progress counter stands still for so long: the engine is hanging."""
     latest: float = 32.0
     """An endpoint's first tokens are believed to come so many times later than predicted, at most."""
+    first_sight_s: float = 5.0
+    """A new endpoint of which nobody can say whether it is alive is tried after so long."""
+    doubt_s: float = 1.0
+    """After an answer that broke off nobody who can wait is sent there before a scrape, but for so long."""
+    trial_s: float = 5.0
+    """A trial request that was not refused for so long was taken by somebody."""
     ramp_s: float = 10.0
     """Length of a slow start."""
     ramp_start: float = 0.1

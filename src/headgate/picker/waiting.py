@@ -36,13 +36,17 @@ class Waiting:
         """*hold_empty_s*: see there; a FlowPolicy may say otherwise."""
         self.control = FlowControl(settings)
         self.hold_empty_s = hold_empty_s
-        """So long a request waits for the first endpoint; 0: it does not."""
+        """So long a request waits while no endpoint that may serve it is there; 0: it does not."""
         self._usual_hold_s = hold_empty_s
         self._settings = settings
         self._fleet = fleet
         self._tickets: dict[StreamId, Ticket] = {}
         """Of the requests that wait."""
         self._collected = fleet.collected
+        self._now = 0.0
+        """Of the last question."""
+        self._vacancy: object = None
+        """By what `_look` last decided whom nobody is there to serve; None: it has to look again."""
         self.evicting = Evicting(prefill_token_s)
         self._evicts = evicts(settings)
         """Some band does: then nobody waits in an engine, since a seat may be made anywhere."""
@@ -67,27 +71,24 @@ class Waiting:
         self.control.configure(with_rules(self._settings, rules), now)
         self._evicts = evicts(self.control.settings)
         self.control.regroup(self._regrouped)
+        self._vacancy = None
 
-    def found_endpoints(self) -> None:
-        """The pool had no endpoints and has some: those that were held wait for their turn, as others."""
-        if self.control.waiting:
-            self.control.unbind()
-
-    def arrive(self, case: Case, tokens: int, within_s: float | None) -> bool:
-        """Whether the request, which is expected to use so many tokens, goes at once.
-
-        *within_s*: it waits no longer than this; None: as long as others.
-        """
-        request, now = case.request, case.now
+    def arrive(self, case: Case, tokens: int) -> bool:
+        """Whether the request, which is expected to use so many tokens, goes at once."""
+        request = case.request
+        now = self._now = case.now
         slo_ms = request.slo_ttft_ms
         deadline = None if slo_ms is None else now + slo_ms / 1000
         case.ceiling = self._ceiling(case.priority or 0)
         kind = self._kind(case)
         ticket = Ticket(case.stream, case.priority or 0, tokens, request.body_bytes, kind, None, deadline)
         case.ticket = ticket
-        if within_s is not None:
-            ticket.expires_at = now + within_s
-        if self.control.arrive(ticket, case.who or NOBODY, now, room=self._room(kind)):
+        holds = self.hold_empty_s > 0
+        if self._vacant(kind):
+            ticket.bound = True
+            ticket.expires_at = now + self.hold_empty_s
+        room = self._room(kind) if holds else self._takes(kind)
+        if self.control.arrive(ticket, case.who or NOBODY, now, room=room):
             return True
         ticket.cargo = case
         if ticket.waiting:
@@ -95,9 +96,9 @@ class Waiting:
         return False
 
     def room(self, case: Case) -> bool:
-        """Whether an endpoint could take the request now."""
+        """Whether an endpoint could take the request now, were it alive."""
         case.ceiling = self._ceiling(case.priority or 0)
-        return self._room(self._kind(case))
+        return self._takes(self._kind(case))
 
     def forget(self, stream: StreamId, now: float) -> bool:
         """The client went away; whether its request waited."""
@@ -114,6 +115,8 @@ class Waiting:
         if self._collected != self._fleet.collected:
             self._collected = self._fleet.collected
             self.control.regroup(self._regrouped)
+        self._now = now
+        self._look()
         ticket = self.control.next(now, self._room, soonest_s)
         return None if ticket is None else self._taken(ticket)
 
@@ -180,6 +183,7 @@ class Waiting:
         waiting = self.control.tickets()
         assert {ticket.key: ticket for ticket in waiting} == self._tickets
         assert not any(self._room(ticket.kind) for ticket in waiting)
+        assert all(ticket.bound == self._vacant(ticket.kind) for ticket in waiting)
 
     def _taken(self, ticket: Ticket) -> Case:
         case = ticket.cargo
@@ -223,22 +227,81 @@ class Waiting:
         return fits
 
     def _room(self, kind: Hashable) -> bool:
-        """Whether one of the least unwell endpoints that may serve has room; also when none may serve."""
+        """Whether one who waits may go: to one of the least unwell endpoints that are there and may serve, if
+        it has room; also when none may serve.
+        """
+        return self._takes(kind, there=True)
+
+    def _takes(self, kind: Hashable, *, there: bool = False) -> bool:
+        """The same of endpoints that may be absent, too, unless they have to be *there*."""
         fleet = self._fleet
+        there = there and bool(fleet.concerns.unwell)
         listed, allowed, ceiling = _parts(kind)
-        if not fleet.members or (ceiling == inf and not fleet.concerns.full):
+        if not fleet.members or (ceiling == inf and not there and not fleet.concerns.full):
             return bool(fleet.members)
-        found, best = True, DOWN + 1
+        may, found, best = False, False, DOWN + 1
         for member in fleet.members.values():
             state = member.state
             if state.severity > best or (listed is not None and state.slot not in listed):
                 continue
             if allowed is not None and not is_among(state, allowed):
                 continue
+            may = True
+            if there and member.health.absent(self._now):
+                continue
             if state.severity < best:
                 best, found = state.severity, False
             found = found or state.has_room(ceiling)
+        return found or not may
+
+    def _vacant(self, kind: Hashable) -> bool:
+        """Whether nobody of those that may serve requests of this kind is there, or there are none at all."""
+        fleet = self._fleet
+        if not fleet.concerns.unwell:
+            return not fleet.members
+        listed, allowed, _ = _parts(kind)
+        found = not fleet.members
+        for member in fleet.members.values():
+            state = member.state
+            if listed is not None and state.slot not in listed:
+                continue
+            if allowed is not None and not is_among(state, allowed):
+                continue
+            if not self._away(member):
+                return False
+            found = True
         return found
+
+    def _away(self, member: Member) -> bool:
+        """Whether it does not count as there: where requests are held, an endpoint has to be seen first."""
+        health = member.health
+        return health.unreached if self.hold_empty_s > 0 else health.gone
+
+    def _look(self) -> None:
+        """Whoever waits for endpoints that have gone since waits as long as one may for an empty pool."""
+        fleet = self._fleet
+        members = fleet.members
+        away = frozenset(
+            [
+                state.slot
+                for state in fleet.concerns.unwell
+                if (member := members.get(state.id)) is not None
+                and member.state is state
+                and self._away(member)
+            ]
+        )
+        vacancy = fleet.collected, away
+        if vacancy == self._vacancy:
+            return
+        self._vacancy = vacancy
+        vacant: dict[Hashable, bool] = {}
+
+        def is_vacant(kind: Hashable) -> bool:
+            if kind not in vacant:
+                vacant[kind] = self._vacant(kind)
+            return vacant[kind]
+
+        self.control.rebind(is_vacant, self._now + self.hold_empty_s)
 
 
 def evicts(settings: FlowSettings) -> bool:

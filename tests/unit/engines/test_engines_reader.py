@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import hypothesis.strategies as st
+import msgspec
 import pytest
 from hypothesis import given
 
@@ -99,6 +100,28 @@ def test_a_load_that_did_not_change_is_the_same_one_whatever_else_moved() -> Non
     assert moved is not None
     assert load is not None
     assert moved.progress == (load.progress or 0) + 1
+
+
+@pytest.mark.parametrize(
+    ("line", "started"),
+    [
+        (b"process_start_time_seconds 1.75e+09", 1.75e9),
+        (b"process_start_time_seconds nan", None),
+        (b"process_start_time_seconds_of_others 7", None),
+        (b"", None),
+    ],
+)
+@pytest.mark.parametrize("name", ["vllm.txt", "sglang.txt", "trtllm.txt"])
+@pytest.mark.parametrize("first", [True, False])
+def test_when_the_process_began(name: str, line: bytes, started: float | None, first: bool) -> None:
+    page = b"".join(
+        each
+        for each in (DATA / name).read_bytes().splitlines(keepends=True)
+        if not each.startswith(b"process_start_time_seconds")
+    )
+    page = line + b"\n" + page if first else page + line + b"\n"
+    load, before = LoadReader().read(page), EXPECTED[name]
+    assert load == msgspec.structs.replace(before, started=started)
 
 
 NUMBERS = ["NaN", "+Inf", "-Inf", "-5", "0", "3", "1e30", "1.7e308", "1e300", "1e-300", "9" * 400, "x"]

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from headgate.model.decisions import Decision
-from headgate.model.endings import why
+from headgate.model.endings import unconnected, why
 from headgate.model.ids import EndpointId, PoolKey, RequestId
 from headgate.model.requests import (
     LOST_BY_COUNT,
@@ -107,3 +107,21 @@ def test_a_healthy_answer_of_the_first_choice_says_no_more() -> None:
 
 def test_a_refusal_says_its_reason() -> None:
     assert why(replace(DECISION, chosen=(), refused="saturated"), None) == "refused: saturated"
+
+
+@pytest.mark.parametrize(
+    ("details", "could_not_connect"),
+    [
+        ("upstream_reset_before_response_started{remote_connection_failure|Connection refused}", True),
+        ("upstream_reset_before_response_started{connection_timeout}", True),
+        ("no_healthy_upstream{delayed connect error: Connection refused}", True),
+        ("upstream_reset_before_response_started{connection_termination}", False),
+        ("no_healthy_upstream", False),
+        ("response_timeout", False),
+        (None, False),
+    ],
+)
+def test_a_connection_that_could_not_be_made_is_told_from_an_answer_that_did_not_come(
+    details: str | None, could_not_connect: bool
+) -> None:
+    assert unconnected(details) == could_not_connect

@@ -29,9 +29,11 @@ class Engine:
         self.bookings.add(made)
         return made
 
-    def scrape(self, progress: float | None, now: float, running: int = 1) -> bool:
+    def scrape(
+        self, progress: float | None, now: float, running: int = 1, started: float | None = None
+    ) -> bool:
         self.state.correct(Load("vllm", 0, running, progress=progress), now, 0, 0, 0)
-        restarted = self.liveness.scraped(progress, now)
+        restarted = self.liveness.scraped(progress, started, now)
         self.liveness.check()
         return restarted
 
@@ -44,6 +46,19 @@ def test_progress_that_goes_backwards_is_a_restart() -> None:
         False,
         True,
     ]
+
+
+def test_a_process_that_began_later_is_a_restart_whatever_its_counters_say() -> None:
+    engine = Engine()
+    told = [(0.0, 100.0), (50.0, 100.0), (50.0, None), (70.0, 100.0), (90.0, 130.0), (95.0, 130.0)]
+    found = [engine.scrape(progress, float(now), started=began) for now, (progress, began) in enumerate(told)]
+    assert found == [False, False, False, False, True, False]
+
+
+def test_several_processes_behind_one_address_are_no_restarts() -> None:
+    engine = Engine()
+    found = [engine.scrape(float(now), float(now), started=began) for now, began in enumerate([1.0, 2.0] * 4)]
+    assert found == [False, True] + [False] * 6, "one mistake, until the first comes again"
 
 
 def test_late_is_later_than_predicted_there() -> None:

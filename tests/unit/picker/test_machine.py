@@ -33,7 +33,7 @@ from headgate.model.ids import StreamId
 from headgate.model.load import ModelCard
 from headgate.model.requests import Usage
 from headgate.picker.actions import Conclude, Reject, WakeAt
-from headgate.picker.events import AnswerStored, Event, PoolChanged, RequestArrived, Woken
+from headgate.picker.events import AnswerStored, Event, PoolChanged, RequestArrived, RequestEnded, Woken
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
 from headgate.picker.view import HeldView
@@ -466,6 +466,49 @@ def test_an_engine_that_restarted_has_no_prefixes(machine: PoolMachine) -> None:
     machine.handle(scrape("a", progress=3.0), 0.4)
     assert machine.view(0.4).endpoints[0].prefix_blocks == 0
     assert machine.view(0.4).endpoints[0].ramp < 1.0
+
+
+@pytest.mark.parametrize(
+    ("details", "blocks"),
+    [
+        ("upstream_reset_before_response_started{remote_connection_failure|Connection refused}", 0),
+        ("no_healthy_upstream{delayed connect error: Connection refused}", 0),
+        ("upstream_reset_before_response_started{connection_timeout}", 4),
+        ("upstream_reset_before_response_started{connection_termination}", 4),
+    ],
+)
+def test_a_refused_connection_shows_that_the_engine_has_ended(
+    machine: PoolMachine, details: str, blocks: int
+) -> None:
+    run(
+        machine,
+        [
+            (0.0, scrape("a", progress=500.0), []),
+            (0.1, arrives(1, "abcd", subset=("10.0.0.1",)), ["route a"]),
+            (0.2, token(1), []),
+            (0.3, arrives(2, "xyz", subset=("10.0.0.1",)), ["route a"]),
+            (0.4, RequestEnded(StreamId(2), "failed", 503, details=details), ["failed 503"]),
+        ],
+    )
+    assert machine.view(0.4).endpoints[0].prefix_blocks == blocks
+
+
+def test_an_engine_that_restarted_within_a_scrape_interval_is_told_by_its_processs_age(
+    machine: PoolMachine,
+) -> None:
+    """It computes more than before the crash until it is scraped: its counters say nothing."""
+    run(
+        machine,
+        [
+            (0.0, scrape("a", progress=0.0, started=1.7e9), []),
+            (0.1, arrives(1, "abcd", subset=("10.0.0.1",)), ["route a"]),
+            (0.2, token(1), []),
+            (0.5, scrape("a", progress=100.0, started=1.7e9), []),
+        ],
+    )
+    assert machine.view(0.5).endpoints[0].prefix_blocks == 4
+    machine.handle(scrape("a", progress=100.0, started=1.7e9 + 3), 1.0)
+    assert machine.view(1.0).endpoints[0].prefix_blocks == 0
 
 
 def test_adapters_are_used_where_they_are_loaded(machine: PoolMachine) -> None:

@@ -16,6 +16,7 @@ from tests.unit.picker.picker_builders import (
 )
 
 from headgate.model.load import ModelCard
+from headgate.picker.events import ModelsListed, Scraped
 from headgate.picker.fleet import Fleet
 from headgate.picker.member import Member
 from headgate.picker.settings import MachineSettings
@@ -113,7 +114,43 @@ def test_newcomers_start_slowly_only_where_others_serve_already() -> None:
     change(made, "ab", now=1.0, serving=True)
     made.settle(1.0)
     assert made.members[address("a")].state.ramp == 1.0
+    assert made.members[address("b")].health.condition == "new"
+    made.scraped(scrape("b"), 2.0, 0.0, 0.0)
+    made.settle(2.0)
+    assert made.members[address("b")].health.condition == "up"
     assert made.members[address("b")].state.ramp < 1.0
+
+
+@pytest.mark.parametrize(
+    "sign", [scrape("a"), no_scrape("a", "http-404"), lists("a"), ModelsListed(address("a"), (), "http-500")]
+)
+def test_a_first_endpoint_is_believed_alive_unless_requests_are_held_for_it(
+    sign: Scraped | ModelsListed,
+) -> None:
+    made = Fleet(MachineSettings())
+    made.change([an_endpoint("a")], 0.0, serving=False)
+    assert made.members[address("a")].health.condition == "up"
+    made = Fleet(MachineSettings())
+    made.change([an_endpoint("a")], 0.0, serving=False, held=True)
+    health = made.members[address("a")].health
+    for silent in (
+        no_scrape("a", "timeout"),
+        no_scrape("a", "not-sent"),
+        ModelsListed(address("a"), (), "reset"),
+    ):
+        tell(made, silent)
+        assert health.condition == "new"
+    tell(made, sign)
+    assert health.condition == "up"
+    made.settle(0.0)
+    assert made.members[address("a")].state.ramp == 1.0, "nobody else bears the load meanwhile"
+
+
+def tell(fleet: Fleet, event: Scraped | ModelsListed) -> None:
+    if isinstance(event, Scraped):
+        fleet.scraped(event, 0.0, 0.0, 0.0)
+    else:
+        fleet.listed(event, 0.0)
 
 
 def test_a_restart_empties_the_index_of_that_endpoint_only(fleet: Fleet) -> None:
@@ -160,14 +197,14 @@ def test_scrapes_and_models_of_strangers_are_ignored(fleet: Fleet) -> None:
     fleet.scraped(scrape("z"), 1.0, 0.0, 0.0)
     fleet.scraped(no_scrape("z"), 1.0, 0.0, 0.0)
     event = lists("z", ModelCard("adapter", parent="base"))
-    fleet.listed(event)
+    fleet.listed(event, 0.0)
     assert not fleet.adapters
     fleet.check()
 
 
 def test_adapters_are_those_that_any_endpoint_lists_with_a_parent(fleet: Fleet) -> None:
     event = lists("a", ModelCard("base"), ModelCard("adapter", parent="base"))
-    fleet.listed(event)
+    fleet.listed(event, 0.0)
     assert fleet.adapters == {"adapter"}
     change(fleet, "b")
     assert not fleet.adapters

@@ -333,7 +333,7 @@ def test_conditions_in_order() -> None:
     assert condition_of(health) == "down", "an answer to a request sent before the failure proves nothing"
     health.refresh(3.1, overdue=False)
     assert condition_of(health) == "probing"
-    health.sent(StreamId(2))
+    health.sent(StreamId(2), 0.0)
     assert health.severity(3.2)[0] == SUSPECT
     health.answered(3.2, 3.3)
     assert condition_of(health) == "up"

@@ -11,6 +11,7 @@ from tests.unit.picker.picker_builders import (
     address,
     arrives,
     ends,
+    lists,
     no_scrape,
     scrape,
     starts,
@@ -25,7 +26,15 @@ from headgate.model.load import ModelCard
 from headgate.model.objects.flow import BandSpec, DetectorSpec, QuotaSpec, ShareSpec
 from headgate.model.requests import Usage
 from headgate.picker.actions import Action, Reject, Route
-from headgate.picker.events import Event, ModelsListed, PoolChanged, PoolRemoved, RequestArrived, Woken
+from headgate.picker.events import (
+    Event,
+    ModelsListed,
+    PoolChanged,
+    PoolRemoved,
+    RequestArrived,
+    RequestEnded,
+    Woken,
+)
 from headgate.picker.machine import PoolMachine
 from headgate.picker.settings import MachineSettings
 from headgate.scheduling.profiles import PROFILES
@@ -230,7 +239,7 @@ def test_an_engine_whose_metrics_fail_is_not_flooded() -> None:
     rig = full()
     rig.tell(arrives(4))
     rig.tell(arrives(5))
-    rig.tell(no_scrape("a"), 1.0)
+    rig.tell(no_scrape("a", "timeout"), 1.0)
     assert rig.tell(Woken(), 10.0) == []
     assert rig.tell(ends(1)) == [4]
 
@@ -340,7 +349,8 @@ def test_a_new_endpoint_takes_those_that_wait() -> None:
     rig = full()
     for stream in range(4, 10):
         rig.tell(arrives(stream))
-    went = [*rig.tell(a_pool("ab"))]
+    assert rig.tell(a_pool("ab")) == [], "nobody has seen it alive"
+    went = [*rig.tell(scrape("b"))]
     assert 1 <= len(went) <= 2, "it starts slowly"
     for _ in range(40):
         went += rig.tell(scrape("b", 0, len(went)), 0.25)
@@ -358,8 +368,9 @@ def test_a_pool_without_endpoints_refuses_unless_it_is_to_hold_requests() -> Non
     assert rig.tell(Woken(), 29.9) == []
     assert rig.tell(Woken(), 0.2) == [1]
     assert (rig.reject(1).status, rig.reject(1).reason) == (503, "no-endpoints")
-    assert rig.tell(a_pool("a"), 10.0) == [2]
-    assert rig.route(2).decision.waited_s == pytest.approx(40.1)
+    assert rig.tell(a_pool("a"), 10.0) == [], "nobody has seen it alive"
+    assert rig.tell(scrape("a"), 1.0) == [2]
+    assert rig.route(2).decision.waited_s == pytest.approx(41.1)
 
 
 def test_a_policy_says_whether_requests_wait_for_the_first_endpoint() -> None:
@@ -375,7 +386,8 @@ def test_a_policy_says_whether_requests_wait_for_the_first_endpoint() -> None:
     assert rig.tell(Woken(), 30.1) == [1]
     assert (rig.reject(1).status, rig.reject(1).reason) == (503, "no-endpoints")
     assert rig.tell(pool("", 30.0)) == [] and rig.tell(arrives(3)) == []
-    assert rig.tell(pool("a", 30.0), 10.0) == [3]
+    assert rig.tell(pool("a", 30.0), 10.0) == []
+    assert rig.tell(scrape("a")) == [3]
 
     rig = Rig(FlowSettings(), pool("", None), hold_empty_s=60.0)
     assert rig.tell(arrives(1)) == [], "as configured"
@@ -396,14 +408,225 @@ def test_who_was_held_waits_as_long_as_others_once_an_endpoint_is_there() -> Non
     rig = Rig(FlowSettings(other_bands=BandSettings(ttl_s=60.0)), pool(""))
     for stream in range(1, 6):
         assert rig.tell(arrives(stream)) == []
-    assert rig.tell(pool("a"), 9.0) == [1, 2]
+    assert rig.tell(pool("a"), 8.0) == []
+    assert rig.tell(scrape("a"), 1.0) == [1, 2]
     assert rig.tell(Woken(), 6.0) == [], "they waited for an endpoint, and there is one"
     assert rig.tell(ends(1)) == [3]
     assert isinstance(rig.answers[3], Route)
-    assert rig.tell(pool(""), 1.0) == [] and rig.tell(arrives(7)) == []
-    assert rig.tell(Woken(), 10.5) == [7], "this one was held anew"
-    assert rig.reject(7).reason == "no-endpoints"
-    assert rig.tell(pool("ab")) == [4, 5]
+    assert rig.tell(pool(""), 1.0) == [] and rig.tell(arrives(7), 5.0) == []
+    assert rig.tell(Woken(), 4.9) == []
+    assert rig.tell(Woken(), 0.2) == [4, 5], "held since the last endpoint went"
+    assert rig.tell(pool("ab"), 4.0) == []
+    assert rig.tell(scrape("b")) == [7]
+
+
+REFUSED = (503, "no-endpoints", 5)
+
+
+def refused(rig: Rig, *streams: int) -> None:
+    for stream in streams:
+        found = rig.reject(stream)
+        assert (found.status, found.reason, found.retry_after_s) == REFUSED
+
+
+GONE = [a_pool(""), no_scrape("a", "refused"), no_scrape("a", "unreachable"), scrape("a", asleep=True)]
+
+
+@pytest.mark.parametrize("gone", GONE)
+def test_who_waits_when_the_last_endpoint_goes_is_refused_at_once(gone: Event) -> None:
+    rig = full()
+    assert rig.tell(arrives(4)) == rig.tell(arrives(5, objective="batch")) == []
+    assert sorted(rig.tell(gone, 1.0)) == [4, 5]
+    refused(rig, 4, 5)
+    for stream in (1, 2, 3):
+        rig.tell(ends(stream))
+    rig.tell(a_pool("a"))
+    rig.tell(scrape("a"))
+    assert rig.tell(arrives(6)) == [6]
+    assert isinstance(rig.answers[6], Route)
+
+
+@pytest.mark.parametrize("gone", GONE)
+def test_with_hold_empty_who_waits_when_the_last_endpoint_goes_is_held_as_long_as_that(gone: Event) -> None:
+    rig = full(hold_empty_s=10.0)
+    assert rig.tell(arrives(4)) == []
+    assert rig.tell(gone, 7.0) == []
+    assert rig.tell(arrives(5), 6.0) == []
+    assert rig.tell(Woken(), 3.9) == []
+    assert rig.tell(Woken(), 0.2) == [4]
+    refused(rig, 4)
+    assert rig.tell(Woken(), 5.7) == []
+    assert rig.tell(Woken(), 0.3) == [5]
+    refused(rig, 5)
+
+
+def test_while_one_endpoint_is_there_those_that_wait_may_wait_for_it() -> None:
+    rig = full(names="ab")
+    rig.tell(arrives(7))
+    for stream in range(1, 7):
+        rig.tell(starts(stream))
+    assert rig.tell(no_scrape("a"), 1.0) == []
+    assert rig.tell(a_pool("b")) == []
+    assert rig.tell(no_scrape("b"), 1.0) == [7]
+    refused(rig, 7)
+
+
+def test_only_those_are_refused_whom_nobody_else_may_serve() -> None:
+    rig = Rig(FlowSettings(), a_pool("ab"))
+    rig.tell(lists("a", ModelCard("x")))
+    rig.tell(lists("b", ModelCard("y")))
+    for stream in range(1, 9):
+        rig.tell(arrives(stream, model="x" if stream % 2 else "y"))
+    assert set(rig.answers) == set(range(1, 7))
+    assert rig.tell(no_scrape("a"), 1.0) == [7]
+    refused(rig, 7)
+    assert rig.tell(arrives(9, subset=(address("b"),), model="y")) == []
+
+
+def test_an_endpoint_that_answers_badly_is_there() -> None:
+    rig = full(hold_empty_s=10.0)
+    for stream in range(4, 8):
+        assert rig.tell(arrives(stream)) == []
+    went = [each for stream in (1, 2, 3) for each in rig.tell(ends(stream, "failed", 500))]
+    assert went == [4, 5, 6], "it is the only one"
+
+
+@pytest.mark.parametrize("hold_empty_s", [0.0, 30.0])
+def test_a_server_whose_answers_break_off_gets_nobody_who_waits_until_it_was_scraped(
+    hold_empty_s: float,
+) -> None:
+    rig = full(hold_empty_s=hold_empty_s)
+    for stream in range(4, 9):
+        rig.tell(arrives(stream))
+    for stream in (1, 2, 3):
+        rig.tell(starts(stream))
+        rig.tell(token(stream))
+    went = [stream for stream in range(4, 9) if stream in rig.answers]
+    for stream in (1, 2, 3, *went):
+        assert rig.tell(ends(stream, "failed")) == []
+    rest = [stream for stream in range(4, 9) if stream not in went]
+    if hold_empty_s:
+        assert rig.tell(no_scrape("a"), 0.1) == []
+        assert rig.tell(Woken(), 10.0) == []
+        [trial] = rig.tell(scrape("a"), 1.0)
+        assert trial == rest[0]
+        assert rig.tell(token(trial)) == rest[1:2], "a slow start"
+    else:
+        assert sorted(rig.tell(no_scrape("a"), 0.1)) == rest
+        refused(rig, *rest)
+
+
+def test_one_answer_that_breaks_off_holds_up_those_that_wait_for_a_moment() -> None:
+    rig = full()
+    rig.tell(arrives(4))
+    rig.tell(starts(1))
+    assert rig.tell(ends(1, "failed")) == []
+    assert rig.tell(scrape("a", 0, 1), 0.2) == [4]
+    assert rig.tell(arrives(5)) == []
+    rig.tell(starts(2))
+    assert rig.tell(ends(2, "failed")) == []
+    assert rig.tell(Woken(), 0.9) == []
+    assert rig.tell(Woken(), 0.2) == [5], "nobody scrapes it"
+
+
+def test_a_connection_that_could_not_be_made_is_no_bad_answer() -> None:
+    """The data plane tells it at the end, with its own 503."""
+    rig = full(hold_empty_s=30.0)
+    for stream in range(4, 7):
+        rig.tell(arrives(stream))
+    refusal = "no_healthy_upstream{delayed connect error: Connection refused}"
+    for stream in (1, 2, 3):
+        ended = RequestEnded(StreamId(stream), "failed", 503, details=refusal, attempts=2)
+        assert rig.tell(ended) == []
+    assert rig.tell(no_scrape("a"), 0.1) == []
+    assert rig.tell(scrape("a"), 20.0) == [4]
+
+
+def test_a_server_that_vanished_is_tried_with_one_of_those_that_wait() -> None:
+    """What it had breaks off before any scrape tells."""
+    rig = full()
+    for stream in range(4, 8):
+        rig.tell(arrives(stream))
+    for stream in (1, 2, 3):
+        assert rig.tell(ends(stream, "failed", None)) == []
+    assert rig.tell(Woken(), 0.9) == []
+    assert rig.tell(Woken(), 0.2) == [4]
+    assert rig.tell(Woken(), 1.0) == []
+    assert rig.tell(token(4)) == [5], "a slow start"
+
+
+def test_a_trial_that_nobody_refuses_holds_up_nobody_for_long() -> None:
+    rig = full()
+    for stream in range(4, 8):
+        rig.tell(arrives(stream))
+    for stream in (1, 2, 3):
+        rig.tell(ends(stream, "failed", None))
+    assert rig.tell(Woken(), 1.1) == [4]
+    assert rig.tell(Woken(), 4.8) == []
+    assert rig.tell(Woken(), 0.3) == [5, 6]
+
+
+def held(names: str = "a", count: int = 4) -> Rig:
+    """So many requests wait for the first endpoint, and these have come without anybody having seen them alive."""
+    rig = Rig(FlowSettings(), a_pool(""), hold_empty_s=60.0)
+    for stream in range(1, count + 1):
+        assert rig.tell(arrives(stream)) == []
+    assert rig.tell(a_pool(names), 1.0) == []
+    return rig
+
+
+def test_held_requests_wait_for_an_endpoint_to_be_seen_alive() -> None:
+    rig = held()
+    assert rig.tell(no_scrape("a"), 0.1) == []
+    assert rig.tell(Woken(), 20.0) == [], "nobody listens"
+    assert rig.tell(arrives(5)) == [], "who comes now waits with them"
+    assert rig.tell(scrape("a"), 1.0) == [1], "its trial"
+    assert rig.tell(starts(1)) == [2, 3, 4, 5]
+
+
+def test_held_requests_go_at_once_where_the_first_scrape_gets_through() -> None:
+    rig = held()
+    assert rig.tell(scrape("a"), 0.1) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("said", [None, "timeout", "not-sent"])
+def test_where_nobody_can_say_whether_an_endpoint_is_alive_one_request_tries_it(said: str | None) -> None:
+    rig = held()
+    for _ in range(9):
+        assert rig.tell(Woken() if said is None else no_scrape("a", said), 0.5) == []
+    assert rig.tell(Woken(), 0.6) == [1]
+    assert rig.tell(Woken(), 1.0) == []
+    assert rig.tell(starts(1)) == [2, 3, 4]
+
+
+def test_a_trial_that_fails_costs_one_held_request() -> None:
+    rig = held()
+    assert rig.tell(Woken(), 5.1) == [1]
+    assert rig.tell(starts(1, 503, local=True), 0.1) == []
+    assert rig.tell(ends(1, "failed", 503)) == []
+    assert rig.tell(Woken(), 1.9) == [], "its rest doubles"
+    assert rig.tell(Woken(), 0.2) == [2]
+
+
+def test_trials_that_fail_make_nobody_wait_longer() -> None:
+    rig = held(count=9)
+    went: list[int] = []
+    while rig.now < 61.5:
+        went += rig.tell(Woken(), 0.5)
+        for stream in went:
+            if isinstance(rig.answers[stream], Route):
+                rig.tell(ends(stream, "failed", None))
+    assert sorted(went) == list(range(1, 10))
+    assert [isinstance(rig.answers[stream], Route) for stream in went] == [True] * 5 + [False] * 4
+    refused(rig, *went[5:])
+
+
+def test_others_are_preferred_to_one_that_nobody_has_seen_alive() -> None:
+    rig = full(names="a")
+    assert rig.tell(a_pool("ab")) == []
+    assert rig.tell(arrives(4)) == []
+    assert rig.tell(ends(1)) == [4]
+    assert rig.route(4).endpoints == (address("a"), address("b"))
 
 
 def test_with_a_fallback_nobody_waits_for_a_full_pool() -> None:

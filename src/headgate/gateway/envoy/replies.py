@@ -52,6 +52,11 @@ HOSTS_REFUSED = "hosts-refused"
 """The same of hosts that are none."""
 
 
+RETRY_AFTER_S = 5
+"""What clients are told to wait after a 503 of Envoy's own; pickers say the same of empty pools."""
+LATER = (("retry-after", str(RETRY_AFTER_S)),)
+
+
 class Reply(msgspec.Struct, frozen=True):
     """One kind of reply that Envoy makes itself."""
 
@@ -125,8 +130,13 @@ def replies(settings: GatewaySettings) -> tuple[Reply, ...]:
             when="response.code < 500",
             detailed=True,
         ),
-        Reply("", "gateway-error", "The gateway cannot serve this request.", detailed=True),
+        replace(FAILED, when="response.code == 503", headers=LATER),
+        FAILED,
     )
+
+
+FAILED = Reply("", "gateway-error", "The gateway cannot serve this request.", detailed=True)
+"""Whatever else Envoy fails at."""
 
 
 UNREAD = Reply(
@@ -299,6 +309,7 @@ def _of_routing() -> Iterator[Reply]:
         "The endpoint picker failed or cannot be reached.",
         status=503,
         picked=False,
+        headers=LATER,
     )
 
 
@@ -311,6 +322,7 @@ def _of_limits(settings: GatewaySettings) -> Iterator[Reply]:
         "The gateway holds as many long request bodies as it may. Send this one again in a moment.",
         kind,
         picked=False,
+        headers=LATER,
     )
     yield Reply(
         "overload",
@@ -318,9 +330,12 @@ def _of_limits(settings: GatewaySettings) -> Iterator[Reply]:
         "The gateway is short of memory. Send this request again in a moment.",
         kind,
         picked=False,
+        headers=LATER,
     )
     for details in ("overflow", "maintenance_mode", "drop_overload", "unconditional_drop_overload"):
-        yield Reply(details, "overloaded", "Too many requests are waiting for this backend.", kind)
+        yield Reply(
+            details, "overloaded", "Too many requests are waiting for this backend.", kind, headers=LATER
+        )
 
 
 def _of_servers() -> Iterator[Reply]:
@@ -344,8 +359,14 @@ def _of_servers() -> Iterator[Reply]:
         "The endpoint picker failed or cannot be reached, and this pool serves nothing without it.",
         when=_UNPICKED,
         picked=False,
+        headers=LATER,
     )
-    yield Reply("no_healthy_upstream", "no-endpoints", "No model server can be reached for this request.")
+    yield Reply(
+        "no_healthy_upstream",
+        "no-endpoints",
+        "No model server can be reached for this request.",
+        headers=LATER,
+    )
     yield Reply("upstream_max_stream_duration_reached", "timeout", "The model server took too long.")
     for details in ("response_timeout", "upstream_per_try_timeout", "upstream_response_timeout"):
         yield Reply(details, "timeout", "The model server did not answer within the route's timeout.")
@@ -355,6 +376,7 @@ def _of_servers() -> Iterator[Reply]:
         "upstream_reset_before_response_started",
         "connect-failure",
         "The model server cannot be reached or closed the connection before it answered.",
+        headers=LATER,
     )
     yield Reply("upstream_response_", "bad-response", "The model server's answer is not valid HTTP.")
     yield Reply(

@@ -80,7 +80,7 @@ class EngineDriver:
 
     def _start(self) -> None:
         self.engine = self._make_engine()
-        self.instruments = Instruments()
+        self.instruments = Instruments(time.time())  # noqa: TID251  # what the process says of itself
         self._running: dict[int, RunningChoice] = {}
         self._flushed = self._ticked = time.monotonic()
 

@@ -49,7 +49,9 @@ class Histogram:
 class Instruments:
     """What the server counts beside the engine's own totals. Times are wall seconds, as clients see them."""
 
-    def __init__(self) -> None:
+    def __init__(self, unix_time: float) -> None:
+        """*unix_time*: when the server's process began."""
+        self._started = unix_time
         self.ttft = Histogram("vllm:time_to_first_token_seconds", "Histogram of time to first token.", _TTFT)
         self.tpot = Histogram(
             "vllm:time_per_output_token_seconds", "Histogram of time per output token, request means.", _TPOT
@@ -65,7 +67,11 @@ class Instruments:
     def page(self, engine: EngineModel, model: str, unix_time: float) -> str:
         """The page now. *unix_time* is the value of the adapter series that is current."""
         labels = f'model_name="{_escape(model)}",engine="0"'
-        lines: list[str] = []
+        lines = [
+            "# HELP process_start_time_seconds Start time of the process since unix epoch in seconds.",
+            "# TYPE process_start_time_seconds gauge",
+            f"process_start_time_seconds {self._started:.2f}",
+        ]
         for kind, name, about, value in _samples(engine):
             lines += (f"# HELP vllm:{name} {about}", f"# TYPE vllm:{name} {kind}")
             lines.append(f"vllm:{name}{{{labels}}} {float(value)}")

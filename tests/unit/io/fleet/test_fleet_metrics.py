@@ -32,7 +32,7 @@ def busy() -> EngineModel:
 
 
 def test_the_page_says_what_the_engine_does(busy: EngineModel) -> None:
-    page = samples(Instruments().page(busy, "m", 1_700_000_000.5))
+    page = samples(Instruments(1_699_999_000.25).page(busy, "m", 1_700_000_000.5))
     assert page["vllm:num_requests_running",] == 2
     assert page["vllm:num_requests_waiting",] == 1
     assert page["vllm:kv_cache_usage_perc",] == pytest.approx(busy.cache.usage)
@@ -49,15 +49,16 @@ def test_the_page_says_what_the_engine_does(busy: EngineModel) -> None:
 
 
 def test_our_own_reader_understands_it(busy: EngineModel) -> None:
-    load = read_load(Instruments().page(busy, 'odd "name"\\', 1_700_000_000.0).encode())
+    load = read_load(Instruments(1_699_999_000.25).page(busy, 'odd "name"\\', 1_700_000_000.0).encode())
     assert load is not None
     assert (load.engine, load.running, load.waiting) == ("vllm", 2, 1)
     assert (load.block_tokens, load.kv_blocks) == (16, 27_125)
+    assert load.started == 1_699_999_000.25
     assert (load.loras_running, load.loras_waiting, load.lora_limit) == (("sql",), ("legal",), 1)
 
 
 def test_adapters_are_absent_until_one_was_used_and_old_series_stay_behind(busy: EngineModel) -> None:
-    instruments = Instruments()
+    instruments = Instruments(1_699_999_000.25)
     idle = EngineModel(PRESETS["8b-h100"], random.Random(0), max_adapters=1)
     assert "lora_requests_info" not in instruments.page(idle, "m", 1.0)
     instruments.page(busy, "m", 2.0)
