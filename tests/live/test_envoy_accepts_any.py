@@ -1,4 +1,4 @@
-"""What `check` accepts, Envoy accepts: HTTPRoutes with anything that a user may write, validated in batches."""
+"""What `check` accepts, Envoy accepts: HTTPRoutes and AccessPolicies with anything that a user may write, validated in batches."""
 
 import json
 import random
@@ -144,7 +144,9 @@ def filters(dice: random.Random) -> list[Manifest]:
         "maxAge": dice.choice([1, 2**31 - 1]),
     }
     mirror: Manifest = {"backendRef": {"name": "one", "port": 80}}
-    mirror |= dice.choice([{}, {"percent": 7}, {"fraction": {"numerator": 1, "denominator": 3}}])
+    shares: list[Manifest] = [{}, {"percent": 0}, {"percent": 7}]
+    shares += [{"fraction": {"numerator": each, "denominator": 2**31 - 1}} for each in (0, 1, 2**31 - 1)]
+    mirror |= dice.choice(shares)
     rewrite = {"hostname": host(dice), "path": path_change(dice)}
     redirect = {
         "scheme": dice.choice(["http", "https"]),
@@ -174,22 +176,63 @@ def rule(dice: random.Random) -> Manifest:
         retry = {
             "codes": dice.sample([429, 500, 503], 2),
             "attempts": dice.choice([1, 100]),
-            "backoff": "1ms",
+            "backoff": dice.choice(["0s", "1ms", "10h"]),
         }
         found["retry"] = retry
     if dice.random() < 0.3:
         found["timeouts"] = {
-            "request": dice.choice(["0s", "1h30m"]),
-            "backendRequest": dice.choice(["0s", "1s"]),
+            "request": dice.choice(["0s", "1h30m", "99999h"]),
+            "backendRequest": dice.choice(["0s", "1ms", "1s"]),
         }
     if dice.random() < 0.3:
         found["sessionPersistence"] = dice.choice(
             [
                 {"type": "Header", "sessionName": "s"},
+                {"type": dice.choice(["Header", "Cookie"]), "sessionName": name(dice)},
                 {"absoluteTimeout": "1h", "cookieConfig": {"lifetimeType": "Permanent"}},
             ]
         )
     return found
+
+
+PUBLIC: Manifest = {"kty": "RSA", "n": "_" * 86, "e": "AQAB"}
+"""A key as issuers publish it, if a short one."""
+
+
+def who(dice: random.Random, of: str) -> list[Manifest]:
+    """An AccessPolicy for a route, with the Secret that it names."""
+    target = {"kind": "HTTPRoute", "name": of}
+    keys: list[Any] = [PUBLIC, {"kty": "oct", "k": "c2VjcmV0"}, {"kty": "EC"}, {**PUBLIC, "n": text(dice)}]
+    keys += [{**PUBLIC, "alg": dice.choice(["RS256", "ES256", ""])}, {"kty": text(dice, 1)}]
+    sources: list[Manifest] = [
+        {"inline": json.dumps({"keys": dice.sample(keys, dice.randrange(1, 3))})},
+        {
+            "uri": f"{dice.choice(['https', 'http'])}://{host(dice)}:{dice.choice([1, 65535, 65536])}/{text(dice)}"
+        },
+        {"uri": dice.choice(["https://u:p@h/k", "https://[::1]:80", "https://h?a", "http://h_x.example/"])},
+    ]
+    jwt: Manifest = {
+        "jwks": dice.choice(sources),
+        "issuer": value(dice),
+        "audiences": [value(dice)] * dice.randrange(3),
+        "clientClaim": dice.choice(["sub", "a.b", text(dice, 2)]),
+    }
+    by_keys = {"secretRefs": [{"name": of}], "header": name(dice)}
+    spec: Manifest = dice.choice([{"jwt": jwt}, {"apiKeys": by_keys}])
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": of},
+            "stringData": {value(dice): value(dice)},
+        },
+        {
+            "apiVersion": "headgate.dev/v1alpha1",
+            "kind": "AccessPolicy",
+            "metadata": {"name": of},
+            "spec": {"targetRefs": [target], **spec},
+        },
+    ]
 
 
 def accepted(routes: list[Object], others: list[Object], folder: Path) -> str:
@@ -212,13 +255,19 @@ def test_what_check_accepts_envoy_accepts(seed: int, tmp_path: Path) -> None:
     fixed = [manifest.gateway(), manifest.pool("fit"), *service("one", 8000)]
     others = list(manifest.snapshot(*fixed).objects)
     routes: list[Object] = []
+    policies = 0
     for number in range(ROUTES):
         raw = manifest.route(rule(dice), name=f"r{number}")
         raw["spec"]["hostnames"] = [f"h{number}.example"]
         found = decode(raw, "", lambda _: 0)
-        if found.object is not None:
-            routes.append(found.object)
-    assert len(routes) > 20
+        if found.object is None:
+            continue
+        routes.append(found.object)
+        if dice.random() < 0.5:
+            read = [decode(each, "", lambda _: 0).object for each in who(dice, f"r{number}")]
+            routes += [each for each in read if each is not None]
+            policies += read[1] is not None
+    assert len(routes) > 20 and policies > 5
     if said := accepted(routes, others, tmp_path):
         guilty = [each for each in routes if accepted([each], others, tmp_path)]
         shown = [msgspec.json.encode(msgspec.structs.replace(each, origin=Origin())) for each in guilty[:3]]

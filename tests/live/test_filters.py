@@ -312,3 +312,36 @@ async def test_a_base_model_takes_its_adapters_as_the_config_maps_say_now(tmp_pa
                 while (await ask("second"))[0] != 200:
                     await asyncio.sleep(0.05)
             assert (await ask("first"))[0] == 404
+
+
+async def test_a_session_moves_on_when_its_endpoint_is_gone(tmp_path: Path) -> None:
+    """And stays where it moved to; what a rule says of retries counts beside it."""
+    keeping = {"sessionName": "kept", "type": "Cookie"}
+    rules = [
+        rule("/plain", ref("many"), sessionPersistence=keeping),
+        rule("/retried", ref("many"), sessionPersistence=keeping, retry={"codes": [500], "attempts": 1}),
+    ]
+    async with echoing("two") as two, echoing("three") as three, contextlib.AsyncExitStack() as first:
+        one = await first.enter_async_context(echoing("one"))
+        ports = {"one": one, "two": two, "three": three}
+        slices = [
+            {**each, "metadata": {**each["metadata"], "name": f"many-{name}"}}
+            for name, port in ports.items()
+            for each in service("many", port)[1:]
+        ]
+        objects = [manifest.gateway(), route("r", "many", rules=rules), service("many", one)[0], *slices]
+        jar = aiohttp.DummyCookieJar()
+        async with lab(tmp_path, *objects) as made, aiohttp.ClientSession(cookie_jar=jar) as http:
+            ask = Client(http, made.running.url)
+            kept = {}
+            while "one" not in kept:
+                _, told, found = await ask("/plain")
+                kept[told["name"]] = found["set-cookie"].partition(";")[0]
+            # The endpoint answers 500 once: another one answers, and the session stays with that.
+            _, told, found = await ask("/retried?status=500&times=1", cookie=kept["one"])
+            assert told["name"] == "one" or "set-cookie" in found
+            await first.aclose()
+            status, told, found = await ask("/plain", cookie=kept["one"])
+            assert status == 200 and told["name"] != "one"
+            moved = found["set-cookie"].partition(";")[0]
+            assert {(await ask("/plain", cookie=moved))[1]["name"] for _ in range(6)} == {told["name"]}

@@ -84,6 +84,7 @@ def masked(resource: Any) -> Any:
 def _provider(tokens: ir.Tokens) -> Json:
     found: Json = {
         "forward": False,
+        "from_headers": [{"name": "Authorization", "value_prefix": "Bearer "}],
         "claim_to_headers": [{"header_name": headers.CLIENT, "claim_name": tokens.client_claim}],
     }
     if tokens.issuer:

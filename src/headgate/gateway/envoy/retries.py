@@ -8,6 +8,8 @@ from headgate.gateway.settings import GatewaySettings
 ATTEMPTS = 3
 """After the first one, where nothing else is said; each takes the next endpoint of the picker's list."""
 
+_SHORTEST_BACKOFF_S = 0.001
+"""Envoy's own shortest pause: it refuses none at all."""
 _LONGEST_BACKOFF = 10
 """Times the first pause."""
 
@@ -49,8 +51,9 @@ def of_rule(action: ir.Forward, settings: GatewaySettings, *, pools: bool) -> Js
         if wanted.attempts is not None:
             found["num_retries"] = wanted.attempts
         if wanted.backoff_s is not None:
-            longest = duration(wanted.backoff_s * _LONGEST_BACKOFF)
-            found["retry_back_off"] = {"base_interval": duration(wanted.backoff_s), "max_interval": longest}
+            first_s = max(wanted.backoff_s, _SHORTEST_BACKOFF_S)
+            longest = duration(first_s * _LONGEST_BACKOFF)
+            found["retry_back_off"] = {"base_interval": duration(first_s), "max_interval": longest}
     if attempt_s is not None:
         found["per_try_timeout"] = duration(attempt_s)
     return found

@@ -3,14 +3,13 @@
 A policy that cannot be used lets nobody in, rather than everybody.
 """
 
-import json
 from collections.abc import Iterator
 
 import msgspec
 from msgspec.structs import replace
 
 from headgate.gateway import ir
-from headgate.model import absent, policies
+from headgate.model import absent, key_sets, policies
 from headgate.model.api_keys import Clients
 from headgate.model.meta import Identity
 from headgate.model.objects import AccessPolicy, ApiKeyClients, ConfigMap, JwtClients, Secret
@@ -112,7 +111,7 @@ def _tokens(world: Store, policy: Identity, name: str, wanted: JwtClients) -> Re
         text = _value(world, policy.namespace, jwks.ref)
     if text is None:
         text = ValueError("nothing says where the keys are")
-    problem = str(text) if isinstance(text, ValueError) else _no_key_set(text)
+    problem = str(text) if isinstance(text, ValueError) else key_sets.problem_of(text)
     if problem is not None or isinstance(text, ValueError):
         return Read(ir.Access(name), ((field, problem or ""),))
     return Read(ir.Access(name, tokens=replace(tokens, jwks=text)))
@@ -130,18 +129,6 @@ def _value(world: Store, namespace: str, ref: KeyRef) -> str | ValueError:
     if ref.key not in found.data:
         return ValueError(f"ConfigMap {ref.name} has no key {ref.key}")
     return found.data[ref.key]
-
-
-def _no_key_set(text: str) -> str | None:
-    """What is wrong with a JSON Web Key Set: Envoy refuses its whole listener for one without keys."""
-    try:
-        keys = json.loads(text)["keys"]
-        kinds = [each["kty"] for each in keys]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return "it is no JSON Web Key Set: an object with keys, each with kty"
-    if not kinds:
-        return "the key set is empty"
-    return None
 
 
 def problems_of(world: Store, policy: AccessPolicy) -> Iterator[Problem]:

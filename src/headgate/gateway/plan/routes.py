@@ -219,6 +219,12 @@ class _Planner:
             )
             self._problem(field, "UnsupportedValue", message, warning=True)
             return None
+        if len(shares) > 1:
+            message = (
+                "which of several backendRefs a request goes to is drawn before its session is looked at: "
+                "sessions stay within a backend; write one backendRef, or a route for each"
+            )
+            self._problem(field, "UnsupportedValue", message, warning=True)
         if wanted.idle_timeout is not None:
             message = "idleTimeout is not supported and is ignored; absoluteTimeout is"
             self._problem(f"{field}.idleTimeout", "UnsupportedValue", message, warning=True)

@@ -103,7 +103,7 @@ class DeltaSession:
         found: list[Problem] = []
         for kind, subscription in self._of.items():
             for name, refusal in sorted(subscription.refused.items()):
-                message = f"{REFUSED}{refusal.message.strip()}"
+                message = f"{REFUSED}{_words(refusal.message)}"
                 found.append(Problem(Place(object=f"{kind} {name}"), "RefusedByEnvoy", message))
         return tuple(found)
 
@@ -398,6 +398,15 @@ class DeltaSession:
     ) -> Response:
         self._nonces += 1
         return Response(kind=kind, nonce=str(self._nonces), changed=changed, removed=removed)
+
+
+_VALIDATION = "Proto constraint validation failed"
+
+
+def _words(message: str) -> str:
+    """What Envoy says, without the whole resource, which it shows before some of its reasons."""
+    _, found, why = message.partition(_VALIDATION)
+    return f"{found}{why}".strip() if found else message.strip()
 
 
 _NOT_HELD = Resource(kind="route", name="", version="", body=b"")

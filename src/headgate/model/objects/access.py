@@ -41,12 +41,28 @@ class KeyRef(msgspec.Struct, frozen=True):
     kind: Literal["ConfigMap", "Secret"] = "ConfigMap"
 
 
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_HTTP_URL = rf"^https?://({_LABEL}([.]{_LABEL})*|\[[0-9A-Fa-f:.]+\])(:{_PORT})?([/?][!-~]*)?\Z"
+"""With a host that Envoy can connect to, and without a user."""
+
+
 class Jwks(msgspec.Struct, frozen=True):
     """Where the public keys of an issuer are; one of the three."""
 
     inline: Annotated[str, msgspec.Meta(max_length=1 << 18)] | None = None
     ref: KeyRef | None = None
-    uri: Annotated[str, msgspec.Meta(max_length=2048, pattern=r"^https?://[!-~]+\Z")] | None = None
+    uri: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                max_length=2048,
+                pattern=_HTTP_URL,
+                description="a URL such as https://login.example.com/keys, without a user",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class JwtClients(msgspec.Struct, frozen=True, rename="camel"):
@@ -60,7 +76,13 @@ class JwtClients(msgspec.Struct, frozen=True, rename="camel"):
     ] = ()
     """The token is for one of them; empty: for whomever."""
     client_claim: Annotated[
-        str, msgspec.Meta(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9_.-]+\Z")
+        str,
+        msgspec.Meta(
+            min_length=1,
+            max_length=253,
+            pattern=r"^[A-Za-z0-9_.-]+\Z",
+            description="a claim's name: letters, digits, '_', '.' and '-'",
+        ),
     ] = "sub"
     """The claim that says who the client is."""
 

@@ -138,6 +138,7 @@ CorsOrigin = Annotated[
     msgspec.Meta(
         max_length=253,
         pattern=r"^(\*|https?://((\*\.)?([a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+|\*)(:[0-9]{1,5})?)\Z",
+        description="an origin such as https://app.example.com or https://*.example.com, or *",
     ),
 ]
 CorsMethod = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "*"]

@@ -132,3 +132,14 @@ def test_a_service_without_addresses_is_a_warning() -> None:
     assert isinstance(only.rule.action, ir.Forward), "its addresses may come any moment"
     told = found.get(problems_of, route)
     assert [(each.reason, each.severity) for each in told] == [("NoEndpoints", "warning")]
+
+
+def test_sessions_over_several_backends_are_told_and_kept_within_each() -> None:
+    rule = manifest.rule("fit", sessionPersistence={"sessionName": "kept"})
+    servers = [{"group": "headgate.dev", "kind": "ModelServer", "name": "one"}] * 2
+    for refs, told in ((servers, 1), (servers[:1], 0), ([servers[0], {**servers[1], "weight": 0}], 0)):
+        (only,), problems = compiled({**rule, "backendRefs": refs})
+        assert isinstance(only.rule.action, ir.Forward)
+        assert only.rule.action.session == ir.Session("cookie", "kept")
+        assert [each.severity for each in problems] == ["warning"] * told
+        assert all("drawn before" in each.message for each in problems)

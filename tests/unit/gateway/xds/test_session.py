@@ -228,6 +228,15 @@ def test_the_routes_of_a_listener_that_is_refused_are_not_waited_for() -> None:
     assert not stream.session.settled  # it is tried again
 
 
+def test_what_envoy_shows_of_a_resource_is_not_told() -> None:
+    stream = Stream(goal({"a": cluster()}, route()))
+    stream.ask("cluster")
+    why = "Proto constraint validation failed (ClusterValidationError.X: bad)"
+    stream.ack("cluster", error='goo.gle/debugstr  \nname: "a"\n' + "x: 1\n" * 500 + f": {why}: ")
+    (problem,) = stream.session.problems
+    assert problem.message.endswith(f"had: {why}:"), problem.message
+
+
 def test_a_returning_envoy_gets_only_the_differences() -> None:
     old, new = goal({"a": cluster(), "x": cluster()}, route("a")), goal({"a": cluster()}, route("a"))
     stream = Stream(new)
