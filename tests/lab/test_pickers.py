@@ -1,8 +1,12 @@
 """What conformance tests of pickers are meant to show, in a form that can fail."""
 
 import asyncio
+import base64
+import socket
+import ssl
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -102,3 +106,27 @@ async def test_a_pool_that_fails_open_is_served_while_its_own_picker_is_gone(url
         assert {each.status for each in found} == {200}
         assert {each.pod for each in found} == set(pods("open"))
         scale("open-picker", 1)
+
+
+def heard(host: str, pair: Path | None) -> bool:
+    """Whether the picker speaks to who shows this certificate, a file with its key; None: none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    if pair is not None:
+        context.load_cert_chain(pair)
+    try:
+        with socket.create_connection((host, 9002), 5) as plain, context.wrap_socket(plain) as secure:
+            return bool(secure.recv(1))  # a client's certificate is judged after the handshake
+    except ssl.SSLError:
+        return False
+
+
+def test_the_picker_of_the_chart_hears_envoys_of_gateways_alone(url: str, tmp_path: Path) -> None:
+    assert url
+    its = lab.get("secret", NAMESPACE, "gate-headgate-xds")["data"]
+    pair = tmp_path / "envoy.pem"
+    pair.write_bytes(b"".join(base64.b64decode(its[key]) for key in ("tls.crt", "tls.key")))
+    picker = f"headgate-picker.{lab.SYSTEM}.svc.cluster.local"
+    assert heard(picker, pair)
+    assert not heard(picker, None)

@@ -129,7 +129,7 @@ def test_two_releases_of_one_namespace_share_nothing(helm: Path) -> None:
     assert not named_objects(first) & named_objects(second)
     role = named(second, "Role", "other-controller-own")
     names = [each["resourceNames"] for each in role["rules"] if "resourceNames" in each]
-    assert names == [["other-controller"], ["other-xds-authority"]]
+    assert names == [["other-controller"], ["other-xds-authority", "other-picker-tls"]]
     args = named(second, "Deployment", "other-controller")["spec"]["template"]["spec"]["containers"][0][
         "args"
     ]
@@ -137,6 +137,7 @@ def test_two_releases_of_one_namespace_share_nothing(helm: Path) -> None:
         "--release=other",
         "--xds-address=other-controller.headgate-system.svc",
         "--picker-address=other-picker.headgate-system.svc:9002",
+        "--picker-secret=other-picker-tls",
     } <= set(args)
 
 
@@ -169,7 +170,7 @@ def test_a_release_may_be_nothing_but_the_picker_of_one_pool(helm: Path) -> None
     (gateways,) = who["from"]
     expressions = gateways["podSelector"]["matchExpressions"]
     assert [each["key"] for each in expressions] == ["gateway.networking.k8s.io/gateway-name"]
-    whole = allowed(objects(helm), "headgate-picker")
+    whole = allowed(objects(helm, "--set", "picker.tls=none"), "headgate-picker")
     assert allowed(found, "llama-picker") == whole
     replicas = (*pool, "--set", "picker.replicas=2,picker.extraArgs={--ha-enable-leader-election}")
     lease = {("coordination.k8s.io", "leases", verb) for verb in ("get", "create", "update")}
@@ -180,6 +181,37 @@ def test_a_release_may_be_nothing_but_the_picker_of_one_pool(helm: Path) -> None
         "llama-picker",
     )
     assert rule["spec"]["trafficPolicy"]["tls"] == {"mode": "SIMPLE", "insecureSkipVerify": True}
+
+
+@pytest.mark.parametrize(
+    ("values", "controller", "picker", "protocol"),
+    [
+        ("", True, {"--cert-secret=headgate-picker-tls"}, "http2"),
+        ("picker.tls=none", False, {"--secure-serving=false"}, "kubernetes.io/h2c"),
+        (
+            "picker.tls=server",
+            True,
+            {"--cert-secret=headgate-picker-tls", "--no-client-certificates"},
+            "http2",
+        ),
+        (
+            "networkPolicies.pickerClients[0].podSelector.matchLabels.a=b",
+            True,
+            {"--cert-secret=headgate-picker-tls", "--no-client-certificates"},
+            "http2",
+        ),
+    ],
+)
+def test_how_the_picker_is_asked(
+    helm: Path, values: str, controller: bool, picker: set[str], protocol: str
+) -> None:
+    """By Envoys with a certificate of ours alone, unless values say otherwise."""
+    found = objects(helm, *(("--set", values) if values else ()))
+    assert ("--picker-secret=headgate-picker-tls" in arguments(found, "headgate-controller")) is controller
+    options = ("--cert-secret", "--no-client-certificates", "--secure-serving")
+    assert {each for each in arguments(found, "headgate-picker") if each.startswith(options)} == picker
+    (port,) = named(found, "Service", "headgate-picker")["spec"]["ports"]
+    assert port["appProtocol"] == protocol
 
 
 def test_prometheus_may_ask_the_picker_by_a_service(helm: Path) -> None:
@@ -226,7 +258,11 @@ def test_who_follows_a_kind_may_and_nobody_may_do_everything(helm: Path) -> None
         assert (each.group, each.plural, "watch") in allowed(found, "headgate-controller")
     picker = allowed(found, "headgate-picker")
     assert not any(verb not in ("list", "watch") for _, _, verb in picker), "it only reads"
-    assert not any(resource == "secrets" for _, resource, _ in picker)
+    role = named(found, "Role", "headgate-picker-own")
+    assert [each["resourceNames"] for each in role["rules"]] == [["headgate-picker-tls"]]
+    assert not any(
+        "secrets" in rule["resources"] for rule in named(found, "ClusterRole", "headgate-picker")["rules"]
+    )
     assert ("", "secrets", "list") in allowed(
         objects(helm, "--set", "picker.readSecrets=true"), "headgate-picker"
     )
@@ -238,8 +274,9 @@ def test_the_doctor_asks_for_the_rights_that_the_chart_gives(helm: Path) -> None
         asked = {(group, resource, verb) for name, group, resource, verb in MAY if name == who}
         rights = allowed(found, who)
         assert asked <= rights
-        own = {"coordination.k8s.io"}  # of its own namespace: the Lease, which is looked at itself
-        left = {each for each in rights - asked if each[0] not in own}
+        # Of its own namespace: the Lease, which is looked at itself, and the certificate
+        own = {"leases", *(["secrets"] if who == "headgate-picker" else [])}
+        left = {each for each in rights - asked if each[1] not in own}
         assert {verb for _, _, verb in left} <= {"get", "update"}, left
 
 

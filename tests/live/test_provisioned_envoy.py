@@ -1,6 +1,7 @@
 """The bootstrap that Envoys get on a cluster, run by a real Envoy: mutual TLS, readiness, drain, new certificates."""
 
 import asyncio
+import base64
 import datetime
 import json
 import os
@@ -12,14 +13,18 @@ import aiohttp
 import pytest
 from tests.live.harness.processes import free_port
 from tests.live.test_xds import resources
+from tests.served import WIRES, Scripted, serving
 from tests.xds_resources import Publishing
 
 from headgate.app.processes.supervise import Child
+from headgate.gateway.envoy import clusters, mutual_tls
 from headgate.gateway.envoy.bootstrap import ARGUMENTS
 from headgate.gateway.plan.classes import ALL
 from headgate.gateway.provision import bootstrap
+from headgate.gateway.settings import GatewaySettings
 from headgate.gateway.xds.versions import Json
 from headgate.io.envoy.binary import find_envoy
+from headgate.io.extproc.tls import CertificateFiles, Certificates
 from headgate.io.kube.authority import Signed, new_authority, sign_client, sign_server, uri_of
 from headgate.io.xds.server import XdsServer
 
@@ -64,11 +69,11 @@ class Lab:
     async def envoy(self, drain_s: int = 1) -> AsyncIterator[None]:
         files = {
             "envoy.json": bootstrap.bootstrap(TARGET, "127.0.0.1", self.xds_port, 1 << 30, drain_s, DRAIN),
-            **bootstrap.secrets(),
+            **mutual_tls.secrets(),
         }
         for name, each in files.items():
-            text = json.dumps(each).replace(bootstrap.CERTIFICATES, str(self.folder / "tls"))
-            text = text.replace(bootstrap.SECRETS, str(self.folder)).replace(
+            text = json.dumps(each).replace(mutual_tls.CERTIFICATES, str(self.folder / "tls"))
+            text = text.replace(mutual_tls.SECRETS, str(self.folder)).replace(
                 bootstrap.ADMIN, str(self.folder / "a.sock")
             )
             text = text.replace(f'"portValue": {bootstrap.READY_PORT}', f'"portValue": {self.ready_port}')
@@ -193,3 +198,39 @@ async def test_the_certificate_of_another_gateway_is_refused(
             assert lab.xds.streams == () and await lab.get("/", lab.port) == 0
     finally:
         await lab.xds.stop()
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_our_own_picker_is_asked_by_mutual_tls(wire: str, tmp_path: Path) -> None:
+    """Envoy shows the picker its own certificate, and speaks to nobody whose certificate names another."""
+    lab = Lab(tmp_path)
+    lab.show(sign_client(lab.authority, TARGET, lab.now))
+    (tmp_path / "picker").mkdir()
+    served_as = sign_server(lab.authority, ["picker.system.svc"], lab.now)
+    for name, value in served_as.data().items():
+        (tmp_path / "picker" / name).write_bytes(base64.b64decode(value))
+    files = CertificateFiles(tmp_path / "picker", tmp_path / "picker" / "ca.crt")
+    asked = {"content-type": "application/grpc", "te": "trailers"}
+    async with serving(wire, Scripted(), certificates=Certificates(files=files)) as served, lab.envoy():
+        await lab.xds.start_tls("127.0.0.1", lab.xds_port, lambda: lab.shown, uri_of)
+        try:
+            found = wanted(lab.port)
+            routes = []
+            for path, name in (("/as-it-is", "picker.system.svc"), ("/another", "other.system.svc")):
+                told = GatewaySettings(picker_address=f"127.0.0.1:{served.port}", picker_name=name)
+                text = json.dumps({**clusters.own_picker(told), "name": name})
+                found["cluster"][name] = json.loads(text.replace(mutual_tls.SECRETS, str(tmp_path)))
+                to = {"cluster": name, "prefixRewrite": "/grpc.health.v1.Health/Check"}
+                routes.append({"match": {"prefix": path}, "route": to})
+            (host,) = found["route"]["r"]["virtualHosts"]
+            found["route"]["r"]["virtualHosts"] = [{**host, "routes": [*routes, *host["routes"]]}]
+            Publishing(lab.xds)(found)
+            await lab.until("/", 204, lab.port)
+            url = f"http://127.0.0.1:{lab.port}"
+            async with aiohttp.ClientSession(headers=asked) as http:
+                async with http.post(f"{url}/as-it-is", data=bytes(5)) as answer:
+                    assert "grpc-status" not in answer.headers and len(await answer.read()) > 5
+                async with http.post(f"{url}/another", data=bytes(5)) as answer:
+                    assert answer.headers["grpc-status"] == "14"
+        finally:
+            await lab.xds.stop()

@@ -28,7 +28,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     address: str = "0.0.0.0"
     """Address that listeners bind."""
     picker_address: str = "127.0.0.1:9002"
-    """`ip:port` or `unix:/path` of our own picker: ext_proc and access log."""
+    """`ip:port`, `host:port` or `unix:/path` of our own picker: ext_proc and access log."""
+    picker_name: str = ""
+    """What the certificate of our own picker names, where it is asked by mutual TLS, as Envoys that are made
+    on a cluster can; empty: it is asked in plain text."""
     probe_socket: str | None = None
     """Path of a Unix socket on which Envoy is asked whether each pool's picker answers; None: none."""
     picker_timeout_s: float = 2.0

@@ -35,6 +35,21 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{- /* How the picker is asked: mutual, server or none. */}}
+{{- define "headgate.pickerTls" -}}
+{{- $open := or .Values.picker.pool .Values.networkPolicies.pickerClients -}}
+{{- $said := .Values.picker.tls | default (ternary "server" "mutual" (not (empty $open))) -}}
+{{- if and .Values.picker.pool (eq $said "mutual") -}}
+{{- fail "picker.tls=mutual needs controllers, which a release with picker.pool has not: take server or none" -}}
+{{- end -}}
+{{- $said -}}
+{{- end }}
+
+{{- /* Not empty: the picker has a certificate, which the controllers put into a Secret. */}}
+{{- define "headgate.hasPickerSecret" -}}
+{{- if and .Values.picker.enabled (not .Values.picker.pool) (ne (include "headgate.pickerTls" .) "none") }}yes{{ end }}
+{{- end }}
+
 {{- /* What the controller may do with objects in namespaces. */}}
 {{- define "headgate.controllerRules" -}}
 - apiGroups: [gateway.networking.k8s.io]

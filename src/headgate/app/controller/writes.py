@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from headgate.app.controller.certificates import Certificates, authority_of
+from headgate.app.controller.certificates import Certificates, OfPicker, authority_of
 from headgate.gateway.half import Provisioned, Update
 from headgate.gateway.plan.classes import Claim
 from headgate.gateway.provision.addresses import Refused, missing
@@ -44,11 +44,13 @@ class ClusterWrites:
         provision: ProvisionSettings | None = None,
         address: str = "",
         controller: str = CONTROLLER,
+        picker: OfPicker | None = None,
     ) -> None:
         """*collection*: see `StatusWriter`. *lease_namespace*: empty: the one of *access*.
         *release*: see `controllers_lease` and `authority_of`. *provision*: how
         Envoys are made for Gateways; None: others do that. *address*: of every Gateway then; empty: none.
-        *controller*: whose entries of lists in statuses are ours."""
+        *controller*: whose entries of lists in statuses are ours. *picker*: our own, where Envoys ask it by
+        mutual TLS; it is issued a certificate then. None: they do not."""
         self._client = KubeClient(access)
         self._status = StatusWriter(self._client, collection, controller, _now)
         self._address = address
@@ -58,7 +60,9 @@ class ClusterWrites:
         self._election = Election(self._client, namespace, controllers_lease(release), me, self._lead)
         self._applier = Applier(self._client, self._before)
         host = "" if provision is None else provision.xds_host
-        self.certificates = Certificates(self._client, namespace, host, self._anew, authority_of(release))
+        self.certificates = Certificates(
+            self._client, namespace, host, self._anew, authority_of(release), picker
+        )
         self.started = asyncio.Event()
         """Set once there are certificates, where Envoys are made."""
         self._provisioned: dict[Identity, Provisioned] = {}

@@ -22,6 +22,7 @@ import uvloop
 from headgate import __version__
 from headgate.app.cluster.source import ClusterSource
 from headgate.app.picker.admin import Status, admin_app, serve_tcp, serve_unix
+from headgate.app.picker.certificate_secret import CertificateSecret
 from headgate.app.picker.decision_log import DecisionLog
 from headgate.app.picker.followed import Followed, News, selected_pool
 from headgate.app.picker.leading import Leading
@@ -35,7 +36,7 @@ from headgate.io.extproc.health import Health
 from headgate.io.extproc.hub import Hub
 from headgate.io.extproc.server import UNLIMITED, GrpcPorts, listen
 from headgate.io.extproc.service import GrpcServices
-from headgate.io.extproc.tls import CertificateFiles, Certificates, server_credentials
+from headgate.io.extproc.tls import CertificateFiles, Certificates, Follows, server_credentials
 from headgate.io.here import local_addresses
 from headgate.io.kube.config import Access
 from headgate.io.kube.kinds import OF_PICKER
@@ -83,17 +84,29 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
     min_version: Literal["1.2", "1.3"] = "1.2"
     client_ca: Path | None = None
     """Certificates, PEM: clients must show one signed by one of these."""
+    secret: str = ""
+    """In place of files: the Secret of this name in the process's own namespace, followed."""
+    asks: bool = True
+    """With `secret`: clients must show a certificate signed by one of its authorities."""
 
-    def certificates(self) -> Certificates:
-        """What the files hold now."""
+    async def certificates(self, access: Access | None, stack: AsyncExitStack) -> Certificates:
+        """What is there now; with `secret`, which needs *access*, once it is there. Followed until *stack* is
+        closed, where it is to be."""
+        files: Follows
+        if self.secret:
+            assert access is not None
+            secret = CertificateSecret(access.namespace, self.secret, asks=self.asks)
+            files = await stack.enter_async_context(secret.opened(access))
+        else:
+            files = CertificateFiles(self.folder, self.client_ca)
         return Certificates(
-            files=CertificateFiles(self.folder, self.client_ca),
-            reload=self.reload,
-            min_version=self.min_version,
+            files=files, reload=self.reload or bool(self.secret), min_version=self.min_version
         )
 
     def files(self) -> str:
         """Where its certificates come from."""
+        if self.secret:
+            return f"Secret {self.secret}"
         return ", ".join(str(path) for path in (self.folder, self.client_ca) if path is not None)
 
 
@@ -296,7 +309,7 @@ class Picker:
                     f"the portable wire cannot refuse TLS below {options.tls.min_version}: "
                     "leave --tls-min-version at 1.2, or use the native wire"
                 )
-            certificates = options.tls.certificates()
+            certificates = await options.tls.certificates(options.access, stack)
             credentials = server_credentials(certificates)
             if certificates.reload:
                 certificates.files.follow()
@@ -323,7 +336,7 @@ class Picker:
         if options.max_receive_bytes != UNLIMITED:
             limits = msgspec.structs.replace(limits, message_bytes=options.max_receive_bytes)
         wire = native_wire.NativeWire(module, self._hub, self._wire, limits)
-        certificates = options.tls.certificates() if options.tls else None
+        certificates = await options.tls.certificates(options.access, stack) if options.tls else None
         try:
             ports = wire.start(
                 options.host, options.grpc_port, options.health_port, certificates, options.grpc_socket

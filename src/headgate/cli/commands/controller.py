@@ -116,6 +116,14 @@ def controller(
             help="Our own picker as Envoy reaches it; or unix:/path of its socket.",
         ),
     ] = "127.0.0.1:9002",
+    picker_secret: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Secret, beside the Lease, that our own picker's certificate is put into and kept fresh "
+            "(`headgate picker --cert-secret`). The Envoys of --provision ask the picker by mutual TLS then.",
+        ),
+    ] = "",
     picker_timeout: Annotated[
         float, duration_option("Longest silence of a picker.", default=2.0, least=0.01)
     ] = 2.0,
@@ -181,6 +189,7 @@ def controller(
     import signal
 
     from headgate.app.cluster.source import ClusterSource, access_to
+    from headgate.app.controller.certificates import OfPicker
     from headgate.app.controller.process import serve
     from headgate.app.controller.writes import ClusterWrites
     from headgate.app.processes.parent import SUPERVISORS_END
@@ -204,6 +213,11 @@ def controller(
         raise typer.BadParameter(
             "--provision makes objects in a cluster: it needs --kubeconfig or --in-cluster"
         )
+    picker_name = ""
+    if picker_secret:
+        picker_name = picker_address.rpartition(":")[0].strip("[]")
+        if not provision or picker_address.startswith("unix:"):
+            raise typer.BadParameter("--picker-secret needs --provision, and a --picker-address host:port")
     clients = client_keys_option(client_keys)
     trust = trust_option(upstream_ca, insecure=insecure_upstream)
     settings = GatewaySettings(
@@ -214,6 +228,7 @@ def controller(
         address=host,
         per_gateway=on_cluster,
         picker_address=picker_address,
+        picker_name=picker_name,
         probe_socket=None if probe_socket is None else str(probe_socket),
         picker_timeout_s=picker_timeout,
         foreign_body_mode=picker_body_mode,
@@ -242,6 +257,7 @@ def controller(
                     provision=made if provision else None,
                     address=gateway_address,
                     controller=controller_name,
+                    picker=OfPicker(picker_secret, picker_name) if picker_secret else None,
                 )
                 cluster.seen = writes.seen
         else:

@@ -223,6 +223,20 @@ def picker(
         Path | None, typer.Option(help="Folder with tls.crt and tls.key; without: a self-signed certificate.")
     ] = None,
     enable_cert_reload: Annotated[bool, typer.Option(help="Follow changes of those files.")] = False,
+    cert_secret: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Secret of the process's own namespace with tls.crt, tls.key and ca.crt, followed, in place "
+            "of --cert-path: `headgate controller --picker-secret` makes it.",
+        ),
+    ] = "",
+    client_certificates: Annotated[
+        bool,
+        typer.Option(
+            help="With --cert-secret: clients must show a certificate signed by an authority of its ca.crt."
+        ),
+    ] = True,
     tls_min_version: Annotated[
         str, typer.Option(help="Lowest TLS version, 1.2 or 1.3; 1.3 with the native wire only.")
     ] = "1.2",
@@ -367,6 +381,10 @@ def picker(
     lowest = tls_version(tls_min_version)
     if not secure_serving and (tls_client_ca is not None or lowest != "1.2"):
         raise typer.BadParameter("--tls-client-ca and --tls-min-version need --secure-serving")
+    if cert_secret and (not secure_serving or cert_path is not None or tls_client_ca is not None):
+        raise typer.BadParameter("--cert-secret is in place of --cert-path and --tls-client-ca")
+    if cert_secret and access is None:
+        raise typer.BadParameter("--cert-secret is of a cluster: it needs --in-cluster or --kubeconfig")
     if die_with_parent:
         end_with_parent()
 
@@ -441,7 +459,14 @@ def picker(
         lease=pickers_lease(pool_namespace, pool_name) if ha_enable_leader_election else "",
         admin_socket=admin_socket,
         admin_port=port(admin_port),
-        tls=Tls(folder=cert_path, reload=enable_cert_reload, min_version=lowest, client_ca=tls_client_ca)
+        tls=Tls(
+            folder=cert_path,
+            reload=enable_cert_reload,
+            min_version=lowest,
+            client_ca=tls_client_ca,
+            secret=cert_secret,
+            asks=client_certificates,
+        )
         if secure_serving
         else None,
         drain_timeout_s=drain_timeout,
@@ -470,7 +495,8 @@ def picker(
         parts.append(f"{status.wire} wire")
         say(", ".join(parts))
         told = exposure(host, status.grpc_port)
-        if told is not None and grpc_socket is None and tls_client_ca is None:
+        asks = tls_client_ca is not None or (bool(cert_secret) and client_certificates)
+        if told is not None and grpc_socket is None and not asks:
             logging.getLogger("headgate.picker").warning("%s", told)
 
     try:

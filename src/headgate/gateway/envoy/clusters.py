@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from headgate.gateway import ir
-from headgate.gateway.envoy import names, second_chance
+from headgate.gateway.envoy import mutual_tls, names, second_chance
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, extension, typed
 from headgate.gateway.envoy.wire import Constant
@@ -50,6 +50,8 @@ def own_picker(settings: GatewaySettings) -> Json:
     if "pipe" in address:
         del base["upstream_connection_options"]  # TCP's options are none of a Unix socket's
     named = "socket_address" in address and not is_ip(address["socket_address"]["address"])
+    if settings.picker_name:
+        base["transport_socket"] = mutual_tls.transport_socket(settings.picker_name)
     return base | {
         "type": "STRICT_DNS" if named else "STATIC",
         "typed_extension_protocol_options": {_HTTP_OPTIONS: _picker_http()},

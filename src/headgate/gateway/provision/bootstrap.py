@@ -1,13 +1,10 @@
 """Envoy's bootstrap in a Pod: mutual TLS towards the controller, a port for the kubelet's questions."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from headgate.gateway.envoy import bootstrap as envoy
+from headgate.gateway.envoy import mutual_tls
 from headgate.gateway.envoy.bootstrap import Json
-
-CERTIFICATES = "/etc/headgate/tls"
-"""Folder of the Secret with `tls.crt`, `tls.key` and `ca.crt`."""
 
 ADMIN = "/run/headgate/admin.sock"
 
@@ -26,7 +23,7 @@ def bootstrap(node: str, host: str, port: int, heap_bytes: int, drain_s: int, dr
     xds = {
         "type": "STRICT_DNS",
         "loadAssignment": envoy.assignment(envoy.XDS_CLUSTER, envoy.socket(host, port)),
-        "transportSocket": {"name": "envoy.transport_sockets.tls", "typedConfig": _tls(host)},
+        "transportSocket": mutual_tls.transport_socket(host),
     }
     static = {
         "listeners": [_kubelets(drain_s, drain_path)],
@@ -41,55 +38,6 @@ def bootstrap(node: str, host: str, port: int, heap_bytes: int, drain_s: int, dr
     }
     admin = {"pipe": {"path": ADMIN, "mode": 0o600}}
     return envoy.bootstrap(node, admin, xds, heap_bytes, static, patient=True)
-
-
-def secrets() -> Mapping[str, Json]:
-    """File → where Envoy finds its certificate and whom it trusts; read again when the files change."""
-    folder = {"path": CERTIFICATES}
-    certificate = {
-        "certificateChain": {"filename": f"{CERTIFICATES}/tls.crt"},
-        "privateKey": {"filename": f"{CERTIFICATES}/tls.key"},
-        "watchedDirectory": folder,
-    }
-    authority = {"trustedCa": {"filename": f"{CERTIFICATES}/ca.crt"}, "watchedDirectory": folder}
-    return {
-        "certificate.json": _secret({"name": "certificate", "tlsCertificate": certificate}),
-        "authority.json": _secret({"name": "authority", "validationContext": authority}),
-    }
-
-
-SECRETS = "/etc/headgate/envoy"
-"""Folder of the ConfigMap with the bootstrap and `secrets`."""
-
-
-def _secret(secret: Json) -> Json:
-    kind = f"{_TYPES}.extensions.transport_sockets.tls.v3.Secret"
-    return {"resources": [{"@type": kind, **secret}]}
-
-
-def _from_file(name: str) -> Json:
-    source = {"pathConfigSource": {"path": f"{SECRETS}/{name}.json"}, "resourceApiVersion": "V3"}
-    return {"name": name, "sdsConfig": source}
-
-
-def _tls(host: str) -> Json:
-    names = [{"sanType": kind, "matcher": {"exact": host}} for kind in ("DNS", "IP_ADDRESS")]
-    return {
-        "@type": f"{_TYPES}.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-        "sni": host,
-        "commonTlsContext": {
-            "tlsParams": {
-                "tlsMinimumProtocolVersion": "TLSv1_3",
-                "tlsMaximumProtocolVersion": "TLSv1_3",
-            },
-            "alpnProtocols": ["h2"],
-            "tlsCertificateSdsSecretConfigs": [_from_file("certificate")],
-            "combinedValidationContext": {
-                "defaultValidationContext": {"matchTypedSubjectAltNames": names},
-                "validationContextSdsSecretConfig": _from_file("authority"),
-            },
-        },
-    }
 
 
 _DRAIN = """

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from headgate.gateway.envoy import mutual_tls
 from headgate.gateway.envoy.bootstrap import ARGUMENTS
 from headgate.gateway.provision import addresses, bootstrap
 from headgate.gateway.provision.settings import ProvisionSettings
@@ -154,7 +155,7 @@ def _config(gateway: Gateway, parameters: GatewayParametersSpec, told: Provision
             parameters.pod.drain_seconds,
             drain_path(gateway),
         ),
-        **bootstrap.secrets(),
+        **mutual_tls.secrets(),
     }
     return {name: msgspec.json.encode(each, order="sorted").decode() for name, each in files.items()}
 
@@ -235,7 +236,7 @@ def _container(
         "image": envoy.image or told.image,
         "command": ["envoy"],
         "args": [
-            *("-c", f"{bootstrap.SECRETS}/envoy.json"),
+            *("-c", f"{mutual_tls.SECRETS}/envoy.json"),
             *("--concurrency", str(envoy.concurrency)),
             *("--log-level", envoy.log_level),
             *("--component-log-level", "misc:error"),
@@ -255,8 +256,8 @@ def _container(
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [
-            {"name": "config", "mountPath": bootstrap.SECRETS, "readOnly": True},
-            {"name": "tls", "mountPath": bootstrap.CERTIFICATES, "readOnly": True},
+            {"name": "config", "mountPath": mutual_tls.SECRETS, "readOnly": True},
+            {"name": "tls", "mountPath": mutual_tls.CERTIFICATES, "readOnly": True},
             {"name": "run", "mountPath": "/run/headgate"},
         ],
         "resources": dict(envoy.resources) or {"requests": {"cpu": "100m", "memory": "256Mi"}},

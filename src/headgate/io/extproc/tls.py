@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import grpc
 import msgspec
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 VALID = datetime.timedelta(days=3650)
-KEY, CHAIN = "tls.key", "tls.crt"
+KEY, CHAIN, AUTHORITIES = "tls.key", "tls.crt", "ca.crt"
 RELOAD_S = 1.0
 """How often certificate files are looked at."""
 SETTLED_NS = 2_000_000_000
@@ -98,6 +98,27 @@ class Material(msgspec.Struct, frozen=True):
     pair: KeyPair
     client_ca: bytes | None = None
     """PEM; clients must show a certificate signed by one of these."""
+
+
+def checked(material: Material, where: str) -> Material:
+    """The same. Raises ValueError, which says *where*, when it is no certificate, its key and authorities."""
+    _check_pair(material.pair, Path(where))
+    if material.client_ca is not None:
+        _certificates(material.client_ca, Path(where) / AUTHORITIES)
+    return material
+
+
+class Follows(Protocol):
+    """Where a port's certificates come from."""
+
+    current: Material
+    """What is to be used now."""
+
+    def follow(self, changed: Callable[[Material], None] = ...) -> None:
+        """*changed* is called, on any thread, when `current` is another, until `stop`."""
+
+    def stop(self) -> None:
+        """Follow no more."""
 
 
 class CertificateFiles:
@@ -182,9 +203,9 @@ def _stamp(path: Path) -> tuple[int, ...]:
 class Certificates(msgspec.Struct, frozen=True, kw_only=True):
     """A port's certificates."""
 
-    files: CertificateFiles
+    files: Follows
     reload: bool = False
-    """Follow the files."""
+    """Follow changes."""
     min_version: Literal["1.2", "1.3"] = "1.2"
     """Lowest TLS version; the portable wire cannot refuse 1.2."""
 

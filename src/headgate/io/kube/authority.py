@@ -1,4 +1,4 @@
-"""The certificates of xDS: an authority of our own, what it signs, and when they are made anew."""
+"""Certificates of a cluster's own parts: an authority, what it signs, and when that is made anew."""
 
 import base64
 import binascii
@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -98,13 +99,33 @@ def sign_client(authority: Signed, dataplane: str, now: datetime.datetime) -> Si
 def is_of(signed: Signed, authority: Signed, dataplane: str) -> bool:
     """Whether *authority* signed it for the Envoy of *dataplane*, and it trusts whom it should."""
     found = x509.load_pem_x509_certificate(signed.certificate)
+    if not _issued(found, x509.load_pem_x509_certificate(authority.certificate)):
+        return False
     try:
-        found.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.certificate))
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, TypeError, x509.ExtensionNotFound, Exception):
+    except (ValueError, x509.ExtensionNotFound):
         return False
     its_uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     return its_uris == [uri_of(dataplane)] and signed.authorities == authority.authorities
+
+
+def serves(signed: Signed, authority: Signed, name: str) -> bool:
+    """Whether it is a server's of this name, signed by anybody whom those trust who trust *authority*."""
+    found = x509.load_pem_x509_certificate(signed.certificate)
+    try:
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+    trusted = x509.load_pem_x509_certificates(authority.authorities)
+    return _general(name) in names and any(_issued(found, each) for each in trusted)
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def _sign(
