@@ -223,7 +223,9 @@ async def test_our_own_picker_is_asked_by_mutual_tls(wire: str, tmp_path: Path) 
                 to = {"cluster": name, "prefixRewrite": "/grpc.health.v1.Health/Check"}
                 routes.append({"match": {"prefix": path}, "route": to})
             (host,) = found["route"]["r"]["virtualHosts"]
-            found["route"]["r"]["virtualHosts"] = [{**host, "routes": [*routes, *host["routes"]]}]
+            found["route"] = {
+                "r": {"name": "r", "virtualHosts": [{**host, "routes": [*routes, *host["routes"]]}]}
+            }
             Publishing(lab.xds)(found)
             await lab.until("/", 204, lab.port)
             url = f"http://127.0.0.1:{lab.port}"

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,19 +13,27 @@ from headgate.app.controller.certificates import Certificates, OfPicker, authori
 from headgate.gateway.half import Provisioned, Update
 from headgate.gateway.plan.classes import Claim
 from headgate.gateway.provision.addresses import Refused, missing
-from headgate.gateway.provision.objects import GATEWAY_LABEL, MANAGED, MANAGED_LABEL, Wanted
+from headgate.gateway.provision.objects import MANAGED, MANAGED_LABEL, Wanted
 from headgate.gateway.provision.settings import ProvisionSettings
 from headgate.gateway.settings import CONTROLLER
-from headgate.io.kube.apply import Applier, Owned
-from headgate.io.kube.client import Collection, KubeClient
+from headgate.io.kube.apply import NOT_OURS, Applier, Owned
+from headgate.io.kube.client import ApiError, Collection, KubeClient
 from headgate.io.kube.config import Access
 from headgate.io.kube.lease import Election, controllers_lease
+from headgate.io.kube.made import Made
 from headgate.io.kube.merging import Json
 from headgate.io.kube.status import StatusWriter
 from headgate.model.meta import GATEWAY_GROUP, Identity
 
 FINALIZER = "gateway-exists-finalizer.gateway.networking.k8s.io"
 """The Gateway API's: keeps a GatewayClass while Gateways have it."""
+
+RESTORED_S = 1.0
+"""What somebody deletes of a Gateway's objects is made again after so long: when its Gateway was deleted, its
+objects may be seen to go first."""
+
+REFUSED = (400, 403, 404, 409, 422)
+"""Answers to an object of ours that waiting does not change."""
 
 Addresses = tuple[tuple[str, str], ...]
 """Type and value of each address of a Gateway."""
@@ -45,12 +53,14 @@ class ClusterWrites:
         address: str = "",
         controller: str = CONTROLLER,
         picker: OfPicker | None = None,
+        namespaces: Sequence[str] = (),
     ) -> None:
         """*collection*: see `StatusWriter`. *lease_namespace*: empty: the one of *access*.
         *release*: see `controllers_lease` and `authority_of`. *provision*: how
         Envoys are made for Gateways; None: others do that. *address*: of every Gateway then; empty: none.
         *controller*: whose entries of lists in statuses are ours. *picker*: our own, where Envoys ask it by
-        mutual TLS; it is issued a certificate then. None: they do not."""
+        mutual TLS; it is issued a certificate then. None: they do not. *namespaces*: that are followed; none:
+        all."""
         self._client = KubeClient(access)
         self._status = StatusWriter(self._client, collection, controller, _now)
         self._address = address
@@ -58,7 +68,10 @@ class ClusterWrites:
         me = f"{socket.gethostname()}_{os.getpid()}_{os.urandom(4).hex()}"
         namespace = lease_namespace or access.namespace
         self._election = Election(self._client, namespace, controllers_lease(release), me, self._lead)
-        self._applier = Applier(self._client, self._before)
+        self._applier = Applier(self._client, self._before, self._tell)
+        self._made = Made(self._client, namespaces, self._restore)
+        self._owners: dict[tuple[str, str], Identity] = {}
+        """Namespace and name of what is made → whose it is."""
         host = "" if provision is None else provision.xds_host
         self.certificates = Certificates(
             self._client, namespace, host, self._anew, authority_of(release), picker
@@ -75,11 +88,13 @@ class ClusterWrites:
         """This is what the cluster has."""
         if identity.kind != "Service":
             self._status.seen(identity, raw)
-        elif raw is not None and self.provision is not None:
+        elif raw is None:
+            self._restore(identity)
+        elif self.provision is not None:
             labels = raw.get("metadata", {}).get("labels") or {}
-            name = labels.get(GATEWAY_LABEL)
+            name = owner_of(raw)
             if name and labels.get(MANAGED_LABEL) == MANAGED:
-                key = (identity.namespace, str(name))
+                key = (identity.namespace, name)
                 found = addresses_of(raw)
                 if self._addresses.get(key) != found:
                     self._addresses[key] = found
@@ -88,6 +103,10 @@ class ClusterWrites:
     def updated(self, update: Update) -> None:
         """This is new."""
         for identity, wanted in update.provisioned.items():
+            for name in _names(self._provisioned.get(identity)):
+                self._owners.pop((identity.namespace, name), None)
+            for name in _names(wanted):
+                self._owners[identity.namespace, name] = identity
             self._provisioned[identity] = wanted
             if isinstance(wanted, Wanted):
                 owned = Owned(identity.namespace, wanted.name, wanted.objects)
@@ -122,6 +141,7 @@ class ClusterWrites:
             tasks.create_task(self._applier.run())
             if self.provision is not None:
                 tasks.create_task(self.certificates.run(lambda: self._election.leading))
+                tasks.create_task(self._made.run())
 
     def _lead(self, leading: bool) -> None:
         self._status.lead(leading)
@@ -137,6 +157,11 @@ class ClusterWrites:
         for each in self._provisioned:
             self._applier.again(each)
 
+    def _restore(self, identity: Identity) -> None:
+        owner = self._owners.get((identity.namespace, identity.name))
+        if owner is not None:
+            self._applier.again(owner, RESTORED_S)
+
     def _tell(self, identity: Identity) -> None:
         if identity in self._gateways:
             self._status.want({identity: self._gateway(identity)})
@@ -151,6 +176,9 @@ class ClusterWrites:
             return with_condition(found, ("Accepted", "Programmed"), "InvalidParameters", wanted)
         if isinstance(wanted, Wanted) and wanted.refused is not None:
             return with_refusal(found, wanted.refused)
+        trouble = self._applier.trouble.get(identity)
+        if trouble is not None and (trouble.status in REFUSED or trouble.reason == NOT_OURS):
+            return with_trouble(found, trouble)
         addresses = self._addresses.get((identity.namespace, identity.name), ())
         if not addresses:
             message = "its Service has no address yet"
@@ -166,6 +194,21 @@ def marked(name: str, claim: Claim) -> Owned:
     meta = {"name": name, "uid": claim.uid, **finalizers}
     made = {"apiVersion": f"{GATEWAY_GROUP}/v1", "kind": "GatewayClass", "metadata": meta}
     return Owned("", name, (made,), shared=True)
+
+
+def owner_of(raw: Mapping[str, Any]) -> str:
+    """Name of the Gateway that a Service belongs to; a label would hold 63 characters of it. Empty: none."""
+    owners = raw.get("metadata", {}).get("ownerReferences") or ()
+    gateways = [each for each in owners if isinstance(each, Mapping) and each.get("kind") == "Gateway"]
+    return str(gateways[0].get("name", "")) if gateways else ""
+
+
+def with_trouble(status: Json, error: ApiError) -> Json:
+    """A Gateway's status when what is to run it is refused: wrong overrides, rights, quotas, names."""
+    message = f"what runs it cannot be made: {error}"
+    if error.status in (400, 422):
+        return with_condition(status, ("Accepted", "Programmed"), "InvalidParameters", message)
+    return with_condition(status, ("Programmed",), "NoResources", message)
 
 
 def with_refusal(status: Json, why: Refused) -> Json:
@@ -208,6 +251,11 @@ def with_condition(status: Json, types: tuple[str, ...], reason: str, message: s
             for each in status.get("conditions", ())
         ],
     }
+
+
+def _names(made: Provisioned) -> tuple[str, ...]:
+    """Of the objects that are made for a Gateway."""
+    return (made.name, made.certificate) if isinstance(made, Wanted) else ()
 
 
 def _now() -> str:

@@ -258,6 +258,7 @@ def controller(
                     address=gateway_address,
                     controller=controller_name,
                     picker=OfPicker(picker_secret, picker_name) if picker_secret else None,
+                    namespaces=namespace or (),
                 )
                 cluster.seen = writes.seen
         else:

@@ -51,7 +51,7 @@ def parameters(world: Store, identity: Identity) -> GatewayParametersSpec | str:
             return f"parametersRef of GatewayClass {gateway.spec.gateway_class_name} needs a namespace"
         ref, namespace = of_class, of_class.namespace
     if (ref.group, ref.kind) != (HEADGATE_GROUP, "GatewayParameters"):
-        said = f"parameters of kind {ref.kind} in {ref.group} are unknown"
+        said = f"parameters of kind {ref.kind} in {ref.group or 'the core group'} are unknown"
         return f"{said}; use GatewayParameters of {HEADGATE_GROUP}"
     found = world.object(GatewayParameters, namespace, ref.name)
     if found is None:

@@ -21,6 +21,9 @@ AGAIN_S = 600.0
 HANDOVER = f"{MANAGER}-handover"
 """Owns the number of replicas that an autoscaler begins with."""
 
+NOT_OURS = "NotOurs"
+"""Reason of an ApiError: another made an object of that name."""
+
 Json = Mapping[str, Any]
 
 PLURALS: Mapping[str, str] = {
@@ -64,10 +67,14 @@ class Applier:
     """Applies what `want` says, while it leads. What goes with its owner the cluster collects by itself."""
 
     def __init__(
-        self, client: KubeClient, before: Callable[[Identity], Awaitable[None]] | None = None
+        self,
+        client: KubeClient,
+        before: Callable[[Identity], Awaitable[None]] | None = None,
+        told: Callable[[Identity], None] = lambda _: None,
     ) -> None:
-        """*before*: awaited before the objects of an owner are applied; may raise ApiError."""
-        self._client, self._before = client, before
+        """*before*: awaited before the objects of an owner are applied; may raise ApiError. *told*: of an
+        owner whose `trouble` is another."""
+        self._client, self._before, self._tell = client, before, told
         self._wanted: dict[Identity, Owned] = {}
         self._due: dict[Identity, float] = {}
         self._failures: dict[Identity, int] = {}
@@ -87,10 +94,11 @@ class Applier:
             self._wanted[owner] = owned
             self.again(owner)
 
-    def again(self, owner: Identity) -> None:
-        """Look at its objects now."""
+    def again(self, owner: Identity, after_s: float = 0.0) -> None:
+        """Look at its objects now, or soon."""
         if owner in self._wanted:
-            self._due[owner] = 0.0
+            at = asyncio.get_running_loop().time() + after_s if after_s else 0.0
+            self._due[owner] = min(at, self._due.get(owner, at))
             self._wake.set()
 
     def lead(self, leading: bool) -> None:
@@ -127,7 +135,7 @@ class Applier:
             meta = made["metadata"]
             raise ApiError(
                 0,
-                "NotOurs",
+                NOT_OURS,
                 f"{made['kind']} {meta['namespace']}/{meta['name']} is there and was not made by Headgate; "
                 "rename one of the two",
             )
@@ -163,7 +171,9 @@ class Applier:
             if owner not in self.trouble or self.trouble[owner].reason != error.reason:
                 what = "its finalizer cannot be written" if owned.shared else "what runs it cannot be made"
                 log.warning("%s: %s: %s", owner, what, error)
-            self.trouble[owner] = error
+            before, self.trouble[owner] = self.trouble.get(owner), error
+            if str(before) != str(error):
+                self._tell(owner)
             failures = self._failures[owner] = self._failures.get(owner, 0) + 1
             if owner in self._wanted:
                 self._due[owner] = clock() + wait_s(failures, random.random(), error.retry_after_s or 0.0)
@@ -171,6 +181,7 @@ class Applier:
             self._failures.pop(owner, None)
             if self.trouble.pop(owner, None) is not None:
                 log.info("%s: %s", owner, "marked" if owned.shared else "what runs it was made")
+                self._tell(owner)
 
     async def _remove(self, owned: Owned) -> None:
         """Delete what it once wanted, and no longer does; never what another made."""

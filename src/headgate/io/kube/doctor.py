@@ -64,9 +64,9 @@ _MADE: Mapping[tuple[str, str], tuple[str, ...]] = {
     (meta.GATEWAY_GROUP, "gatewayclasses"): ("patch",),
     ("", "configmaps"): ("create", "get", "patch"),
     ("", "secrets"): ("create", "get", "patch"),
-    ("", "serviceaccounts"): ("create", "get", "patch"),
+    ("", "serviceaccounts"): ("create", "get", "list", "patch", "watch"),
     ("", "services"): ("create", "get", "patch", "delete"),
-    ("apps", "deployments"): ("create", "get", "patch"),
+    ("apps", "deployments"): ("create", "get", "list", "patch", "watch"),
     ("autoscaling", "horizontalpodautoscalers"): ("create", "get", "patch", "delete"),
     ("policy", "poddisruptionbudgets"): ("create", "get", "patch", "delete"),
 }

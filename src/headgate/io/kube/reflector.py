@@ -63,12 +63,13 @@ class Reflector:
         *,
         namespace: str = "",
         name: str = "",
+        labels: str = "",
         keep: Keep = lambda _: True,
     ) -> None:
-        """*namespace*, *name*: of what is followed; empty: all. *changed*: called after `told` was, and when
-        `trouble` or `synced` is another."""
+        """*namespace*, *name*, *labels* (a selector): of what is followed; empty: all. *changed*: called
+        after `told` was, and when `trouble` or `synced` is another."""
         self._client, self.followed, self._told, self._changed = client, followed, told, changed
-        self._namespace, self._name, self._keep = namespace, name, keep
+        self._namespace, self._name, self._labels, self._keep = namespace, name, labels, keep
         self.synced = False
         """All that is there has been told of once."""
         self.trouble: ApiError | None = None
@@ -229,7 +230,8 @@ class Reflector:
         raise ApiError(404, "NotFound", f"the server has no {self.followed.kind} of {self.followed.group}")
 
     def _params(self) -> dict[str, str]:
-        return {"fieldSelector": f"metadata.name={self._name}"} if self._name else {}
+        named = {"fieldSelector": f"metadata.name={self._name}"} if self._name else {}
+        return named | ({"labelSelector": self._labels} if self._labels else {})
 
     def _read_all(self, collection: Collection, page: list[Any]) -> list[tuple[Identity, Seen]]:
         return [found for each in page if (found := self._read(collection, each)) is not None]

@@ -45,8 +45,8 @@ async def test_after_the_authority_it_keeps_its_certificate_and_trusts_the_new_o
         api.put({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": long_ago.data()})
         old = sign_server(long_ago, [HOST], now)
         labels = {"app.kubernetes.io/managed-by": "headgate"}
-        meta = {"name": PICKER, "namespace": NAMESPACE, "labels": labels}
-        api.put({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": old.data()})
+        mine = {"name": PICKER, "namespace": NAMESPACE, "labels": labels}
+        api.put({"apiVersion": "v1", "kind": "Secret", "metadata": mine, "data": old.data()})
         await started(api)
         authority, picker = there(api, AUTHORITY), there(api, PICKER)
         assert authority is not None and authority.certificate != long_ago.certificate
