@@ -295,7 +295,11 @@ class ApiServer:
         merged = _merge(before, {"status": body.get("status")} if sub == "status" else body)
         merged["metadata"] = {
             **before["metadata"],
-            **{k: v for k, v in merged["metadata"].items() if k in ("labels", "annotations")},
+            **{
+                k: v
+                for k, v in merged["metadata"].items()
+                if k in ("labels", "annotations", "ownerReferences")
+            },
         }
         if sub != "status":
             return web.json_response(self.put(merged))

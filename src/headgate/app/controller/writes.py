@@ -1,8 +1,6 @@
 """What a controller writes into a cluster while it leads: statuses, and what runs the Envoys of Gateways."""
 
 import asyncio
-import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +17,7 @@ from headgate.gateway.settings import CONTROLLER
 from headgate.io.kube.apply import NOT_OURS, Applier, Owned
 from headgate.io.kube.client import ApiError, Collection, KubeClient
 from headgate.io.kube.config import Access
-from headgate.io.kube.lease import Election, controllers_lease
+from headgate.io.kube.lease import Election, controllers_lease, this_process
 from headgate.io.kube.made import Made
 from headgate.io.kube.merging import Json
 from headgate.io.kube.status import StatusWriter
@@ -65,8 +63,8 @@ class ClusterWrites:
         self._status = StatusWriter(self._client, collection, controller, _now)
         self._address = address
         self.provision = provision
-        me = f"{socket.gethostname()}_{os.getpid()}_{os.urandom(4).hex()}"
         namespace = lease_namespace or access.namespace
+        me = this_process(namespace)
         self._election = Election(self._client, namespace, controllers_lease(release), me, self._lead)
         self._applier = Applier(self._client, self._before, self._tell)
         self._made = Made(self._client, namespaces, self._restore)
@@ -177,7 +175,7 @@ class ClusterWrites:
         if isinstance(wanted, Wanted) and wanted.refused is not None:
             return with_refusal(found, wanted.refused)
         trouble = self._applier.trouble.get(identity)
-        if trouble is not None and (trouble.status in REFUSED or trouble.reason == NOT_OURS):
+        if trouble is not None and is_refusal(trouble):
             return with_trouble(found, trouble)
         addresses = self._addresses.get((identity.namespace, identity.name), ())
         if not addresses:
@@ -203,10 +201,20 @@ def owner_of(raw: Mapping[str, Any]) -> str:
     return str(gateways[0].get("name", "")) if gateways else ""
 
 
+def is_refusal(error: ApiError) -> bool:
+    """Whether waiting does not help, as it does when the server is away or busy."""
+    return error.status in REFUSED or error.reason == NOT_OURS or _is_mistyped(error)
+
+
+def _is_mistyped(error: ApiError) -> bool:
+    """What is applied has a value of another type than its field: the server takes that for its own fault."""
+    return error.status == 500 and "failed to create typed patch object" in str(error)
+
+
 def with_trouble(status: Json, error: ApiError) -> Json:
     """A Gateway's status when what is to run it is refused: wrong overrides, rights, quotas, names."""
     message = f"what runs it cannot be made: {error}"
-    if error.status in (400, 422):
+    if error.status in (400, 422) or _is_mistyped(error):
         return with_condition(status, ("Accepted", "Programmed"), "InvalidParameters", message)
     return with_condition(status, ("Programmed",), "NoResources", message)
 

@@ -1,13 +1,11 @@
 """Of several pickers of a pool one is ready: the one that holds their Lease."""
 
 import asyncio
-import os
-import secrets
 from collections.abc import Awaitable, Callable
 
 from headgate.io.kube.client import KubeClient
 from headgate.io.kube.config import Access
-from headgate.io.kube.lease import Election
+from headgate.io.kube.lease import Election, this_process
 
 WORDS = (
     "this picker leads: it is ready",
@@ -34,9 +32,8 @@ class Leading:
         if not self._lease or self._access is None:
             return
         namespace, _, name = self._lease.partition("/")
-        me = f"{os.environ.get('HOSTNAME', 'picker')}_{secrets.token_hex(4)}"
         async with KubeClient(self._access) as client, asyncio.TaskGroup() as group:
-            election = Election(client, namespace, name, me, self._told, WORDS)
+            election = Election(client, namespace, name, this_process(namespace), self._told, WORDS)
             group.create_task(election.run())
             group.create_task(self._tell())
 

@@ -4,7 +4,9 @@ and the leader writes; of pickers the leader alone is ready."""
 import asyncio
 import contextlib
 import logging
+import os
 import random
+import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +31,25 @@ def controllers_lease(release: str) -> str:
     return f"{release}-controller"
 
 
+class Holder(msgspec.Struct, frozen=True):
+    """Who holds a Lease."""
+
+    identity: str
+    """A name that no other process has."""
+    pod: Mapping[str, Any] | None = None
+    """Reference to the Pod that it runs in, in the Lease's namespace; None: not known. The Lease goes with
+    it: nobody waits for a holder that is gone, such as one whose rights went before it could let go."""
+
+
+def this_process(namespace: str, environ: Mapping[str, str] = os.environ) -> Holder:
+    """This one, as holder of a Lease of *namespace*; its Pod by POD_NAME, POD_NAMESPACE and POD_UID."""
+    name, uid = environ.get("POD_NAME", ""), environ.get("POD_UID", "")
+    identity = f"{name or socket.gethostname()}_{os.getpid()}_{os.urandom(4).hex()}"
+    if not (name and uid) or environ.get("POD_NAMESPACE") != namespace:
+        return Holder(identity)
+    return Holder(identity, {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid})
+
+
 class Observed(msgspec.Struct, frozen=True):
     """A lease as it was first seen like this, by our own clock: those of other machines may differ."""
 
@@ -50,14 +71,14 @@ class Election:
         client: KubeClient,
         namespace: str,
         name: str,
-        me: str,
+        me: Holder,
         told: Callable[[bool], None],
         words: tuple[str, str] = ("this controller leads and writes", "this controller leads no more"),
     ) -> None:
-        """*me*: a name that no other process has. *told*: called when `leading` becomes another, of which
-        *words* are logged."""
+        """*told*: called when `leading` becomes another, of which *words* are logged."""
         self._words = words
-        self._client, self._namespace, self._name, self._me, self._told = client, namespace, name, me, told
+        self._client, self._namespace, self._name, self._told = client, namespace, name, told
+        self._me, self._pod = me.identity, me.pod
         self.leading = False
         self.holder = ""
         self._seen: Observed | None = None
@@ -134,7 +155,8 @@ class Election:
             "renewTime": now,
             "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if mine else 1),
         }
-        metadata = found.get("metadata") or {"name": self._name, "namespace": self._namespace}
+        metadata = {**(found.get("metadata") or {"name": self._name, "namespace": self._namespace})}
+        metadata["ownerReferences"] = [self._pod] if self._pod is not None and holder is None else []
         return {"apiVersion": LEASES.api_version, "kind": "Lease", "metadata": metadata, "spec": spec}
 
     async def _let_go(self) -> None:

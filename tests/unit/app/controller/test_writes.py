@@ -4,8 +4,17 @@ from typing import Any
 
 import pytest
 
-from headgate.app.controller.writes import FINALIZER, addresses_of, marked, with_addresses, with_condition
+from headgate.app.controller.writes import (
+    FINALIZER,
+    addresses_of,
+    is_refusal,
+    marked,
+    with_addresses,
+    with_condition,
+    with_trouble,
+)
 from headgate.gateway.plan.classes import Claim
+from headgate.io.kube.client import ApiError
 
 
 @pytest.mark.parametrize(
@@ -51,3 +60,26 @@ def test_a_class_has_the_finalizer_while_gateways_have_it() -> None:
     assert used.shared and unused.shared, "others made it"
     assert used.objects[0]["metadata"] == {"name": "headgate", "uid": "u1", "finalizers": [FINALIZER]}
     assert unused.objects[0]["metadata"] == {"name": "headgate", "uid": "u1"}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "message", "expected"),
+    [
+        (422, "Invalid", "spec.x", "InvalidParameters"),
+        (500, "InternalError", "failed to create typed patch object (…)", "InvalidParameters"),
+        (403, "Forbidden", "exceeded quota", "NoResources"),
+        (0, "NotOurs", "rename one of the two", "NoResources"),
+        (500, "InternalError", "etcdserver: request timed out", ""),
+        (429, "TooManyRequests", "", ""),
+        (0, "Unreachable", "", ""),
+    ],
+)
+def test_what_is_refused_for_good_is_told_from_a_server_that_is_busy(
+    status: int, reason: str, message: str, expected: str
+) -> None:
+    error = ApiError(status, reason, message)
+    assert is_refusal(error) is bool(expected)
+    if expected:
+        base = {"conditions": [{"type": "Programmed", "status": "True", "reason": "Programmed"}]}
+        (found,) = with_trouble(base, error)["conditions"]
+        assert (found["status"], found["reason"]) == ("False", expected) and message in found["message"]

@@ -10,7 +10,17 @@ from tests.api_server import ApiServer
 from headgate.io.kube import lease as module
 from headgate.io.kube.client import KubeClient
 from headgate.io.kube.config import Access
-from headgate.io.kube.lease import HOLD_S, Election, Observed, may_take
+from headgate.io.kube.lease import HOLD_S, Election, Holder, Observed, may_take, this_process
+
+
+def test_a_process_is_known_by_its_pod_where_the_lease_may_belong_to_that() -> None:
+    environ = {"POD_NAME": "controller-1", "POD_NAMESPACE": "system", "POD_UID": "u-1"}
+    here = this_process("system", environ)
+    assert here.identity.startswith("controller-1_")
+    assert here.pod == {"apiVersion": "v1", "kind": "Pod", "name": "controller-1", "uid": "u-1"}
+    assert this_process("elsewhere", environ).pod is None
+    assert this_process("system", {}).pod is None
+    assert this_process("system", environ).identity != here.identity
 
 
 def test_who_may_take_a_lease() -> None:
@@ -47,8 +57,8 @@ async def test_one_leads_and_another_takes_over_at_once_when_it_lets_go(
 ) -> None:
     api, kube = client
     told: list[bool] = []
-    one = Election(kube, "default", "lease", "one", told.append)
-    other = Election(kube, "default", "lease", "other", lambda _: None)
+    one = Election(kube, "default", "lease", Holder("one"), told.append)
+    other = Election(kube, "default", "lease", Holder("other"), lambda _: None)
     first = asyncio.create_task(one.run())
     await until(lambda: one.leading)
     second = asyncio.create_task(other.run())
@@ -64,7 +74,7 @@ async def test_one_leads_and_another_takes_over_at_once_when_it_lets_go(
 
 async def test_who_cannot_renew_stops_and_leads_again_later(client: tuple[ApiServer, KubeClient]) -> None:
     api, kube = client
-    election = Election(kube, "default", "lease", "one", lambda _: None)
+    election = Election(kube, "default", "lease", Holder("one"), lambda _: None)
     task = asyncio.create_task(election.run())
     await until(lambda: election.leading)
     api.away = True
@@ -80,9 +90,33 @@ async def test_a_silent_holder_loses_it(client: tuple[ApiServer, KubeClient]) ->
     api.put(
         {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "lease"}, "spec": spec}
     )
-    election = Election(kube, "default", "lease", "one", lambda _: None)
+    election = Election(kube, "default", "lease", Holder("one"), lambda _: None)
     task = asyncio.create_task(election.run())
     await until(lambda: election.leading)
     lease = api.get("leases", "lease")
     assert lease is not None and lease["spec"]["leaseTransitions"] == 5
     await ended(task)
+
+
+async def test_a_lease_belongs_to_its_holders_pod(client: tuple[ApiServer, KubeClient]) -> None:
+    """So that it goes with the Pod, whoever could not let go of it."""
+    api, kube = client
+
+    def owners() -> object:
+        found = api.get("leases", "lease")
+        return [each["uid"] for each in found["metadata"].get("ownerReferences", [])] if found else None
+
+    pods = {each: {"apiVersion": "v1", "kind": "Pod", "name": each, "uid": f"uid-{each}"} for each in "ab"}
+    first = Election(kube, "default", "lease", Holder("a", pods["a"]), lambda _: None)
+    running = asyncio.create_task(first.run())
+    await until(lambda: first.leading)
+    assert owners() == ["uid-a"]
+    api.remove({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "lease"}})
+    await until(lambda: owners() == ["uid-a"])
+    await ended(running)
+    assert owners() == []
+    second = Election(kube, "default", "lease", Holder("b", pods["b"]), lambda _: None)
+    running = asyncio.create_task(second.run())
+    await until(lambda: second.leading)
+    assert owners() == ["uid-b"]
+    await ended(running)
