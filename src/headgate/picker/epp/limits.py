@@ -9,7 +9,8 @@ from headgate.model.objects.flow import BandSpec
 from headgate.picker.epp.fields import Fields, Path, short
 
 HOLDBACK = "priority-holdback-policy"
-LIMITS = ("static-usage-limit-policy", HOLDBACK, "soft-reflective-ceiling-policy")
+REFLECTIVE = "soft-reflective-ceiling-policy"
+LIMITS = ("static-usage-limit-policy", HOLDBACK, REFLECTIVE)
 LEAST = 0.001
 """In place of a ceiling of 0: with it one request may be at a server."""
 
@@ -30,11 +31,29 @@ def limited(fields: Fields, kind: str, parameters: Mapping[str, Any], path: Path
         case "priority-holdback-policy":
             return _held_back(fields, parameters, path, named), others
         case "soft-reflective-ceiling-policy":
-            return bands
+            return _reflected(fields, path, named), others
         case _:
             message = f"{short(kind)} is no usage-limit policy; there are {', '.join(LIMITS)}"
             fields.note(path, "UnknownPlugin", message)
             return bands
+
+
+def _reflected(fields: Fields, path: Path, named: Mapping[int, BandSpec]) -> Mapping[int, BandSpec]:
+    """Band i of N, from the highest, is open there while s < 1 - i * s / (N - 1), s being the saturation: up
+    to the ceiling (N - 1) / (N - 1 + i). The cycles that it lets closed bands have are not given."""
+    if _too_few(fields, REFLECTIVE, path, named):
+        return named
+    last = len(named) - 1
+    ranked = enumerate(sorted(named, reverse=True))
+    return {priority: _with(named[priority], last / (last + rank)) for rank, priority in ranked}
+
+
+def _too_few(fields: Fields, kind: str, path: Path, named: Mapping[int, BandSpec]) -> bool:
+    if len(named) >= 2:
+        return False
+    message = f"{kind} has no effect with fewer than two priorityBands: name the priorities there"
+    fields.note(path, "PluginLeftOut", message, "warning")
+    return True
 
 
 def _held_back(
@@ -51,9 +70,7 @@ def _held_back(
         message = "domain is rank or value, shape is linear, and minCeiling is not above maxCeiling"
         fields.note(path, "InvalidValue", f"{HOLDBACK}: {message}")
         return named
-    if len(named) < 2:
-        message = f"{HOLDBACK} has no effect with fewer than two priorityBands: name the priorities there"
-        fields.note(path, "PluginLeftOut", message, "warning")
+    if _too_few(fields, HOLDBACK, path, named):
         return named
     lowest, highest = min(named), max(named)
     found = dict(named)

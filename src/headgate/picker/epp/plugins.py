@@ -302,11 +302,7 @@ PLUGINS: Mapping[str, Plugin] = MappingProxyType(
             shape="text",
             domain="text",
         ),
-        "soft-reflective-ceiling-policy": _one(
-            "limit",
-            "left out",
-            "ceilings that move with the load are not followed; those of priority-holdback-policy are",
-        ),
+        "soft-reflective-ceiling-policy": _one("limit", "mapped", _HELD_BACK),
         # parsers
         "openai-parser": _one("parser", "built in", _PARSED),
         "anthropic-parser": _one("parser", "built in", _PARSED),

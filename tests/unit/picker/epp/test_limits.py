@@ -38,6 +38,19 @@ def test_room_is_held_back_by_rank_or_by_value() -> None:
     assert named[100].max_queued == 7, "the rest of a band stays"
 
 
+@pytest.mark.parametrize("number", [2, 3, 5])
+def test_a_reflected_ceiling_is_where_a_band_is_no_longer_open_by_itself(number: int) -> None:
+    """Theirs opens band i of N, counted from the highest, while saturation < 1 - i * saturation / (N - 1)."""
+    bands = {10 * each: BandSpec() for each in range(number)}
+    found, others, said = ceilings("soft-reflective-ceiling-policy", {}, bands)
+    assert others is None and not said
+    for rank, priority in enumerate(sorted(bands, reverse=True)):
+        for percent in range(1, 100):
+            saturation = percent / 100
+            is_open = saturation < 1 - rank * saturation / (number - 1)
+            assert (saturation < found[priority]) is is_open, (priority, saturation)
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
@@ -57,9 +70,10 @@ def test_what_cannot_be_ranked_and_what_is_no_policy_is_said() -> None:
     one = {0: BandSpec()}
     found, _, said = ceilings("priority-holdback-policy", {"minCeiling": 0.5}, one)
     assert found == {0: None} and said[0][0] == "warning" and "priorityBands" in said[0][1]
+    found, _, said = ceilings("soft-reflective-ceiling-policy", {}, one)
+    assert found == {0: None} and said[0][0] == "warning" and "priorityBands" in said[0][1]
     _, _, said = ceilings("queue-scorer", {})
     assert said[0][0] == "error" and "no usage-limit policy" in said[0][1]
-    assert ceilings("soft-reflective-ceiling-policy", {})[2] == [], "its plugin says that it is left out"
 
 
 def test_every_usage_limit_policy_is_known() -> None:
