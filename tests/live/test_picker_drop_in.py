@@ -29,6 +29,26 @@ LLM_D = (
 )
 
 
+def kubeconfig(api: ApiServer) -> str:
+    """Of a user of that server."""
+    config = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "k"}}],
+        "clusters": [{"name": "k", "cluster": {"server": api.url}}],
+    }
+    return yaml.safe_dump(config)
+
+
+def pod(name: str, ip: str, app: str) -> manifest.Manifest:
+    """A Pod that is ready, of the namespace team."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "team", "labels": {"app": app}},
+        "status": {"podIP": ip, "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+
+
 async def ready(process: Picker) -> bool:
     return (await process.get("/readyz"))[0] == 200
 
@@ -53,13 +73,8 @@ async def test_flags_of_llm_d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         pool = manifest.pool("pool")
         pool["metadata"]["namespace"] = "team"
         api.put(pool)
-        config = {
-            "current-context": "c",
-            "contexts": [{"name": "c", "context": {"cluster": "k"}}],
-            "clusters": [{"name": "k", "cluster": {"server": api.url}}],
-        }
         file = tmp_path / "kubeconfig"
-        file.write_text(yaml.safe_dump(config))
+        file.write_text(kubeconfig(api))
         arguments = ("--kubeconfig", str(file), "--pool-name", "pool", *LLM_D)
         async with picker(*arguments) as one:
             await until_ready(one)
@@ -83,3 +98,31 @@ async def test_metrics_stay_on_loopback_without_a_cluster() -> None:
     async with picker("--endpoints", "127.0.0.1:1") as process:
         assert (await process.get("/metrics", process.metrics))[0] == 200
         assert "metrics 127.0.0.1:" in str(process.child)
+
+
+async def test_pods_by_their_labels_alone_with_the_flags_of_llm_d(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an InferencePool, and with rights to pods and nothing else."""
+    monkeypatch.setenv("NAMESPACE", "team")
+    monkeypatch.setenv("POD_NAME", "epp-7d9f-x2x4")
+    async with ApiServer().running() as api:
+        api.refused |= dict.fromkeys(("inferencepools", "inferencemodels", "services", "endpointslices"), 403)
+        api.put(pod("in", "127.0.0.1", "vllm"))
+        api.put(pod("out", "127.0.0.3", "other"))
+        file = tmp_path / "kubeconfig"
+        file.write_text(kubeconfig(api))
+        arguments = ("--endpoint-selector", "app=vllm", "--endpoint-target-ports", "8000,8001")
+        monkeypatch.setenv("KUBECONFIG", str(file))
+        async with picker(*arguments) as one:
+            await until_ready(one)
+            (found,) = (await one.status())["pools"]
+            assert found["pool"] == "team/epp"
+            assert sorted(each["endpoint"] for each in found["endpoints"]) == [
+                "127.0.0.1:8000",
+                "127.0.0.1:8001",
+            ]
+            api.put(pod("more", "127.0.0.2", "vllm"))
+            async with asyncio.timeout(20):
+                while len((await one.status())["pools"][0]["endpoints"]) < 4:
+                    await asyncio.sleep(0.05)

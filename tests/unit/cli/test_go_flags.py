@@ -54,7 +54,14 @@ def test_lists() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [lambda: labels("app"), lambda: port_list("0"), lambda: addresses("x"), lambda: addresses("foo:80")],
+    [
+        lambda: labels("app"),
+        lambda: labels("app!=x"),
+        lambda: labels("app in (a,b)"),
+        lambda: port_list("0"),
+        lambda: addresses("x"),
+        lambda: addresses("foo:80"),
+    ],
 )
 def test_bad_values_are_told(bad: object) -> None:
     with pytest.raises(typer.BadParameter):

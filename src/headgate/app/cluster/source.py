@@ -1,6 +1,7 @@
 """A cluster as a source of objects, with what is in none of them: addresses of hosts, API keys."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,15 @@ from headgate.io.sources.api_keys import ApiKeys
 from headgate.model.api_keys import ApiKey
 from headgate.model.kept import Kept
 from headgate.model.meta import Identity
+from headgate.model.objects import InferencePool
 from headgate.model.problems import Problem
 from headgate.model.snapshot import Difference, Snapshot
+
+
+def kubeconfig_of(environ: Mapping[str, str]) -> Path | None:
+    """The first file that KUBECONFIG names; None: it names none."""
+    named = [each for each in environ.get("KUBECONFIG", "").split(os.pathsep) if each]
+    return Path(named[0]) if named else None
 
 
 def access_to(kubeconfig: Path | None, context: str = "") -> Access:
@@ -30,7 +38,9 @@ def access_to(kubeconfig: Path | None, context: str = "") -> Access:
         return read_kubeconfig(kubeconfig, context)
     found = in_pod()
     if found is None:
-        raise ConfigError("not in a Pod with a ServiceAccount; name a file with --kubeconfig")
+        raise ConfigError(
+            "not in a Pod with a ServiceAccount; name a file with --kubeconfig, or in KUBECONFIG"
+        )
     return found
 
 
@@ -44,10 +54,11 @@ class ClusterSource:
         kinds: Sequence[Followed] = WHOLE,
         needed: str | None = None,
         names: Mapping[str, str] | None = None,
+        fixed: InferencePool | None = None,
     ) -> None:
-        """*needed*, *names*: see `KubeSource`."""
+        """*needed*, *names*, *fixed*: see `KubeSource`."""
         self._access, self._namespaces, self._kinds, self._needed = access, namespaces, kinds, needed
-        self._names = names
+        self._names, self._fixed = names, fixed
         self.seen: Callable[[Identity, Mapping[str, Any] | None], None] = lambda identity, raw: None
         """Told of raw objects, see `KubeSource`."""
         self._keys = ApiKeys()
@@ -80,6 +91,7 @@ class ClusterSource:
                 kinds=self._kinds,
                 needed=self._needed,
                 names=self._names,
+                fixed=self._fixed,
                 complete=complete,
                 seen=self.seen,
             )

@@ -233,10 +233,10 @@ class Picker:
             test_headers=options.test_headers,
         )
         self._health = Health()
-        fixed = None
+        self._fixed = None
         if options.selector and options.pool is not None:
-            fixed = selected_pool(options.pool, options.selector, options.target_ports)
-        self._followed = Followed(fixed)
+            self._fixed = selected_pool(options.pool, options.selector, options.target_ports)
+        self._followed = Followed(self._fixed)
         self._owed: Difference | None = None
         """What may not have been taken in: what is being, or was when something went wrong."""
         self._crash: tuple[Problem, ...] = ()
@@ -268,7 +268,9 @@ class Picker:
         """
         options = self._options
         source: Source | None = None
-        if options.access is not None:
+        if options.access is not None and self._fixed is not None:  # whose RBAC has nothing but pods
+            source = ClusterSource(options.access, options.namespaces, (), fixed=self._fixed)
+        elif options.access is not None:
             needed, names = None, {}
             if options.pool is not None:  # an endpoint picker's RBAC has no more
                 needed, names = "InferencePool", {"InferencePool": options.pool.partition("/")[2]}

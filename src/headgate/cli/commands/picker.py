@@ -1,6 +1,8 @@
 """`headgate picker`: the endpoint picker alone."""
 
 import logging
+import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +28,8 @@ from headgate.cli.options import (
 
 app = typer.Typer(add_completion=False)
 
+_LABEL = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_./]*) *==? *([-A-Za-z0-9_.]*)", re.ASCII)
+
 
 class Policy(StrEnum):
     """Routing policies by name."""
@@ -38,10 +42,12 @@ class Policy(StrEnum):
 
 def labels(text: str) -> tuple[tuple[str, str], ...]:
     """`key=value,key=value`; raises typer.BadParameter for anything else."""
-    pairs = tuple(pair.partition("=") for pair in text.split(",") if pair)
-    if any(not sign or not key for key, sign, _ in pairs):
-        raise typer.BadParameter(f"{text!r} is no label selector such as app=vllm,tier=prod")
-    return tuple((key.strip(), value.lstrip("=").strip()) for key, _, value in pairs)
+    pairs = [_LABEL.fullmatch(pair.strip()) for pair in text.split(",") if pair.strip()]
+    found = tuple((pair[1], pair[2]) for pair in pairs if pair is not None)
+    if len(found) < len(pairs):
+        hint = "each label has one value here, no !=, in or notin"
+        raise typer.BadParameter(f"{text!r} is no label selector such as app=vllm,tier=prod: {hint}")
+    return found
 
 
 def port_list(text: str) -> tuple[int, ...]:
@@ -109,6 +115,12 @@ def _adopted(path: Path | None, text: str) -> Any:
     return adopted
 
 
+def name_of_deployment(pod: str) -> str:
+    """Of the Deployment that a Pod belongs to, which names what --endpoint-selector selects; `selected`
+    without a Pod."""
+    return pod.rsplit("-", 2)[0] or "selected"
+
+
 def _given(context: typer.Context) -> list[str]:
     """Parameters that the command line names."""
     return [
@@ -136,7 +148,10 @@ def picker(
     ] = None,
     kubeconfig: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="Follow the cluster of this kubeconfig, not files."),
+        typer.Option(
+            metavar="PATH",
+            help="Follow the cluster of this kubeconfig, not files; with --pool-name also by KUBECONFIG.",
+        ),
     ] = None,
     in_cluster: Annotated[
         bool,
@@ -161,7 +176,13 @@ def picker(
         ),
     ] = "default",
     endpoint_selector: Annotated[
-        str, typer.Option(help="Labels of the pool's pods, in place of an InferencePool object.")
+        str,
+        typer.Option(
+            metavar="LABELS",
+            help="Labels of the pods, app=vllm,tier=gpu, in place of an InferencePool object; with "
+            "--endpoint-target-ports. Of --pool-namespace in its own cluster or that of --kubeconfig, "
+            "or among the objects of -f.",
+        ),
     ] = "",
     endpoint_target_ports: Annotated[str, typer.Option(help="Ports of those pods, one to eight.")] = "",
     policy: Annotated[Policy, typer.Option(help="How to choose.")] = Policy.DEFAULT,
@@ -338,7 +359,7 @@ def picker(
 
         headgate picker --endpoints 127.0.0.1:9500,127.0.0.1:9501 --policy least-requests --metrics-port 0
     """
-    from headgate.app.cluster.source import access_to
+    from headgate.app.cluster.source import access_to, kubeconfig_of
     from headgate.app.picker.admin import Status
     from headgate.app.picker.leading import pickers_lease
     from headgate.app.picker.metrics_port import MetricsPort
@@ -359,8 +380,9 @@ def picker(
     log_to_stderr(log_level, log_format)
     if supervised:
         logging.getLogger("headgate.problems").setLevel(logging.CRITICAL)
-    from_elsewhere = bool(files or url or endpoints or endpoint_selector)
-    on_cluster = in_cluster or kubeconfig is not None or (bool(pool_name) and not from_elsewhere)
+    from_elsewhere = bool(files or url or endpoints)
+    drop_in = bool(pool_name or endpoint_selector)
+    on_cluster = in_cluster or kubeconfig is not None or (drop_in and not from_elsewhere)
     if on_cluster and from_elsewhere:
         raise typer.BadParameter("objects come from a cluster, or from -f, --url, --endpoints; not from both")
     if not (from_elsewhere or on_cluster):
@@ -368,16 +390,20 @@ def picker(
             "name something to route to: -f PATH, --url URL, --endpoints ip:port,…, or --kubeconfig"
         )
     access, namespaces = None, tuple(namespace or ())
+    if on_cluster and not in_cluster and kubeconfig is None:
+        kubeconfig = kubeconfig_of(os.environ)
     if on_cluster:
         try:
             access = access_to(kubeconfig)
             access.tls()
         except ConfigError as error:
             raise typer.BadParameter(str(error)) from None
-        if pool_name and not namespaces:
+        if drop_in and not namespaces:
             namespaces = (pool_namespace,)
-    if endpoint_selector and not (endpoint_target_ports and pool_name):
-        raise typer.BadParameter("--endpoint-selector needs --pool-name and --endpoint-target-ports")
+    if bool(endpoint_selector) != bool(endpoint_target_ports):
+        raise typer.BadParameter("--endpoint-selector and --endpoint-target-ports need each other")
+    if endpoint_selector and not pool_name:
+        pool_name = name_of_deployment(os.environ.get("POD_NAME", ""))
     lowest = tls_version(tls_min_version)
     if not secure_serving and (tls_client_ca is not None or lowest != "1.2"):
         raise typer.BadParameter("--tls-client-ca and --tls-min-version need --secure-serving")
@@ -397,7 +423,7 @@ def picker(
         if why := refusal(ip.strip("[]"), int(number), Own()):
             raise typer.BadParameter(f"{each}: {why}", param_hint="--endpoints")
 
-    in_pod = access is not None and kubeconfig is None and bool(pool_name)
+    in_pod = access is not None and kubeconfig is None and drop_in
     open_metrics = logging.WARNING if metrics_endpoint_auth is None else logging.INFO
     if metrics_endpoint_auth is None:
         metrics_endpoint_auth = in_pod and not metrics_host

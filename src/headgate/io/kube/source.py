@@ -46,6 +46,7 @@ class KubeSource:
         kinds: Sequence[Followed] = WHOLE,
         needed: str | None = None,
         names: Mapping[str, str] | None = None,
+        fixed: InferencePool | None = None,
         complete: Callable[[Kept, Snapshot], Awaitable[Snapshot]] | None = None,
         seen: Callable[[Identity, Mapping[str, Any] | None], None] = lambda identity, raw: None,
     ) -> None:
@@ -53,7 +54,8 @@ class KubeSource:
         *kinds*: of which every object counts.
         *needed*: a kind without which nothing can be done; others that may not be read are taken for empty.
         None: all of them are waited for.
-        *names*: kind → the name of the only one of its objects that counts.
+        *names*: kind → the name of the only one of its objects that counts. *fixed*: a pool that is no object
+        of the cluster, whose pods count.
         *complete*: adds to a snapshot without objects what is in none; asked again and again. *seen*: told of
         each raw object of a kind that is followed whole, before it is forgotten, and of each that is gone
         (None)."""
@@ -64,6 +66,8 @@ class KubeSource:
         self._kept = Kept()
         self._needing: dict[Identity, KubeObject] = {}
         """Objects that need others."""
+        if fixed is not None:
+            self._needing[fixed.identity] = fixed
         self._problems: dict[Identity, tuple[Problem, ...]] = {}
         self._whole: list[Reflector] = []
         self._further: dict[Reference, Reflector] = {}
