@@ -65,6 +65,8 @@ class ApiServer:
         """Every connection is ended at once."""
         self.tokens: dict[str, bool] = {}
         """Token → whether who has it may get `/metrics`; others are nobody's."""
+        self.watches_end_with: Json | None = None
+        """A Status that every watch begins and ends with."""
         self.conflicts = 0
         """So many writes are refused as if somebody else had been faster."""
         self.asked: list[tuple[str, str, Mapping[str, str]]] = []
@@ -248,6 +250,9 @@ class ApiServer:
         assert task is not None
         self._watches.add(task)
         try:
+            if self.watches_end_with is not None:
+                await say("ERROR", self.watches_end_with)
+                return answer
             if since < self.compacted:
                 await say("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"})
                 return answer

@@ -16,7 +16,6 @@ GOLDEN = "tests/golden/test_golden_translate.py"
 
 ELSEWHERE = {
     "app/cluster/source.py": ("tests/live/test_cluster.py", "puts the parts together"),
-    "app/controller/certificates.py": ("tests/live/test_cluster.py", "asks and writes a cluster"),
     "model/pickers.py": ("tests/unit/model/test_topology.py", "who picks for the pools that it resolves"),
     "model/own_answers.py": ("tests/unit/wire/test_wire_accesslog.py", "values that it reads"),
     "app/processes/parent.py": (

@@ -18,10 +18,13 @@ REQUEST_S = 30.0
 """Longest time for a whole answer; a list is asked for in pages, so that none takes long."""
 
 PAGE = 500
-"""Objects of a page of a list."""
+"""Objects of a page of a list; of a tenth of it, where these are too long an answer."""
 
-MAX_BYTES = 64 << 20
+MAX_BYTES = 16 << 20
 """Of one answer, and of one line of a watch; etcd's own objects end at 1.5 MB."""
+
+TOO_LARGE = "TooLarge"
+"""Reason of an ApiError: an answer of more than MAX_BYTES."""
 
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 """A server that vanished without a word is noticed after half a minute."""
@@ -154,18 +157,24 @@ class KubeClient:
         self, path: str, params: Mapping[str, str], accept: str = ""
     ) -> AsyncGenerator[tuple[list[Any], str], None]:
         """The objects of a list, some at a time, each time with its resourceVersion. Raises ApiError."""
-        asked = {**params, "limit": str(PAGE)}
+        size, on = PAGE, ""
         while True:
-            found = await self.get(path, asked, accept)
+            asked = {**params, "limit": str(size), **({"continue": on} if on else {})}
+            try:
+                found = await self.get(path, asked, accept)
+            except ApiError as error:
+                if error.reason != TOO_LARGE or size == 1:
+                    raise
+                size = max(1, size // 10)
+                continue
             meta = found.get("metadata") if isinstance(found, Mapping) else None
             items = found.get("items") if isinstance(found, Mapping) else None
             if not isinstance(meta, Mapping) or not isinstance(items, list | None):
                 raise ApiError(0, "BadAnswer", f"GET {path}: the answer is no list")
             yield items or [], str(meta.get("resourceVersion", ""))
-            more = meta.get("continue")
-            if not more:
+            on = str(meta.get("continue") or "")
+            if not on:
                 return
-            asked = {**params, "limit": str(PAGE), "continue": str(more)}
 
     async def watch(
         self, path: str, params: Mapping[str, str], longest_s: float, accept: str = ""
@@ -200,7 +209,7 @@ class KubeClient:
                         if line.strip():
                             yield _event(path, bytes(line))
                     if len(rest) > MAX_BYTES:
-                        raise ApiError(0, "TooLarge", f"watch {path}: a line without an end")
+                        raise ApiError(0, TOO_LARGE, f"watch {path}: a line without an end")
 
     @property
     def _session(self) -> aiohttp.ClientSession:
@@ -267,7 +276,7 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
     async for chunk in answer.content.iter_any():
         found += chunk
         if len(found) > MAX_BYTES:
-            raise ApiError(0, "TooLarge", f"an answer is longer than {MAX_BYTES >> 20} MiB")
+            raise ApiError(0, TOO_LARGE, f"an answer is longer than {MAX_BYTES >> 20} MiB")
     return bytes(found)
 
 

@@ -147,10 +147,13 @@ class Reflector:
                     if self._stale:  # what counts became another meanwhile
                         continue
                 began = clock()
-                await self._watch()
+                try:
+                    await self._watch()
+                finally:
+                    if clock() - began >= SHORT_S:  # what comes later is no longer the same trouble
+                        self._failures = 0
                 if clock() - began < SHORT_S and not self._stale:
                     raise ApiError(0, "Unreachable", f"watch {self.where}: ended at once")
-                self._failures = 0
             except ApiError as error:
                 await asyncio.sleep(self._failed(error))
 
@@ -185,7 +188,6 @@ class Reflector:
         return wait_s(self._failures, random.random())
 
     def _well(self) -> None:
-        self._failures = 0
         if self.trouble is not None:
             self.trouble = None
             self._changed()
@@ -266,10 +268,10 @@ class Reflector:
             self._client.watch(collection.path(self._namespace), params, longest)
         ) as events:
             async for event in events:
-                self._well()
                 metadata = event.object.get("metadata") if isinstance(event.object, Mapping) else None
                 if not isinstance(metadata, Mapping):
                     raise ApiError(410, "BadAnswer", f"watch {self.where}: an event without an object")
+                self._well()
                 if event.type != "BOOKMARK":
                     self._take(collection, event.type, event.object)
                 self._version = str(metadata.get("resourceVersion", ""))

@@ -386,3 +386,39 @@ async def test_a_change_costs_itself_however_many_objects_there_are(which: Follo
         return so_far()
 
     assert steps(1000) == steps(10) > 0
+
+
+async def test_a_server_that_always_forgets_is_not_asked_without_a_pause(api: ApiServer) -> None:
+    """Each watch ends with 410: the list anew is due at once the first time, and later only after a while."""
+    api.put(manifest.route(manifest.rule("p"), name="first"))
+    async with following(api) as found:
+        await found.until(lambda: found.names("HTTPRoute") == ["first"])
+        await found.until(
+            lambda: any("httproutes" in path and "watch" in query for _, path, query in api.asked)
+        )
+        api.watches_end_with = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+        began = len(api.asked)
+        api.end_watches()
+        await asyncio.sleep(1)
+        watches = sum("httproutes" in path and "watch" in query for _, path, query in api.asked[began:])
+        assert 2 <= watches <= 60, "a pause of 50 ms, on average three quarters of it"
+        api.watches_end_with = None
+        api.put(manifest.route(manifest.rule("p"), name="second"))
+        await found.until(lambda: found.names("HTTPRoute") == ["first", "second"])
+
+
+async def test_a_list_of_long_objects_is_asked_for_in_smaller_pages(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may make routes cannot make them unreadable."""
+    monkeypatch.setattr(client_module, "MAX_BYTES", 100_000)
+    for each in range(30):
+        made = manifest.route(manifest.rule("p"), name=f"r{each:02}")
+        made["metadata"]["annotations"] = {"note": "x" * 15_000}
+        api.put(made)
+    async with following(api) as found:
+        await found.until(lambda: len(found.names("HTTPRoute")) == 30)
+    sizes = [
+        query["limit"] for _, path, query in api.asked if path.endswith("httproutes") and "limit" in query
+    ]
+    assert sizes[:2] == ["500", "50"] and set(sizes[2:]) == {"5"}
