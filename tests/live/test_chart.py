@@ -75,6 +75,7 @@ def test_the_plain_manifests_and_the_crds_are_up_to_date(helm: Path) -> None:
             "picker.pool=Llama",
             "gatewayClass.name=Ours",
         ),
+        *("controller=null", "image=null", "picker.replicas=null", "picker.tls=maybe"),
     ],
 )
 def test_wrong_values_are_refused(helm: Path, wrong: str) -> None:

@@ -1,4 +1,7 @@
 {{- define "headgate.labels" -}}
+{{- if gt (len .Release.Name) 48 }}
+{{- fail "the name of the release is too long for its Services: 48 characters at most" }}
+{{- end -}}
 app.kubernetes.io/part-of: headgate
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

@@ -156,7 +156,8 @@ class Doctor:
             bundle = await self._bundle(group, kinds[0].plural)
             what = f"kinds of {group or 'the core'}"
             if not missing:
-                yield Finding(what, "ok", f"all {len(kinds)} are there{bundle}")
+                there = f"all {len(kinds)} are there" if len(kinds) > 1 else f"{kinds[0].kind} is there"
+                yield Finding(what, "ok", f"{there}{bundle}")
                 continue
             bad = [
                 each
