@@ -255,8 +255,15 @@ def test_who_follows_a_kind_may_and_nobody_may_do_everything(helm: Path) -> None
             for _, resource, verb in rights
             if resource == "deployments"
         )
+    controller = allowed(found, "headgate-controller")
     for each in REFERRED.values():
-        assert (each.group, each.plural, "watch") in allowed(found, "headgate-controller")
+        assert (each.group, each.plural, "watch") in controller
+    single = {(group, resource) for group, resource, verb in controller if verb == "get"}
+    answered = {
+        (group, resource.removesuffix("/status")) for group, resource, _ in controller if "/" in resource
+    }
+    made = {(group, resource) for group, resource, verb in controller if verb in ("create", "update")}
+    assert single == answered | made, "one object is asked for before it is written, and never otherwise"
     picker = allowed(found, "headgate-picker")
     assert not any(verb not in ("list", "watch") for _, _, verb in picker), "it only reads"
     role = named(found, "Role", "headgate-picker-own")
