@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from headgate.gateway.plan.attachment import GRPC_PARENT, by_grpc_parent
 from headgate.gateway.plan.base_models import by_base_models
 from headgate.gateway.plan.fallbacks import by_fallback
 from headgate.gateway.plan.hosts import by_hostname
@@ -13,6 +14,7 @@ from headgate.model.store import Index
 INDEXES: Mapping[str, Index] = {
     **MODEL_INDEXES,
     "hostname": by_hostname,
+    GRPC_PARENT: by_grpc_parent,
     "host_group": by_host_group,
     "base_models": by_base_models,
     "fallback": by_fallback,

@@ -1,14 +1,15 @@
 """Which route attaches to which listener, under which host names, and why not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from headgate.gateway.plan.classes import foreign_controller
 from headgate.gateway.plan.hostnames import intersection
 from headgate.gateway.plan.listeners import UNRESOLVED, Listener, gateway_of, listeners_of, takes
 from headgate.model import absent
-from headgate.model.meta import GATEWAY_GROUP, Identity
+from headgate.model.meta import GATEWAY_GROUP, Identity, KubeObject
 from headgate.model.objects import Gateway, GRPCRoute, HTTPRoute, ListenerSet, ParentRef
 from headgate.model.store import Store
 
@@ -40,16 +41,92 @@ class Parent(msgspec.Struct, frozen=True):
     reason: str
     """`Accepted`, or why not; `SAID_ELSEWHERE`."""
     message: str = ""
+    """Of one that is accepted: what it is not served for all the same."""
     attached: tuple[Attached, ...] = ()
     waiting: tuple[tuple[Identity, str], ...] = ()
     """Owner and name of listeners that the route is on and that are not served for want of a certificate."""
 
 
+CONFLICT = "HostnameConflict"
+"""Reason of a parent where a route of the other kind has the hosts."""
+
+GRPC_PARENT = "grpc_parent"
+
+
+def by_grpc_parent(each: KubeObject) -> Iterator[tuple[str, str, str]]:
+    """Keys of the index `GRPC_PARENT`, as those of `parent`, of GRPCRoutes alone: mostly there are none."""
+    if isinstance(each, GRPCRoute):
+        for ref in each.spec.parent_refs:
+            yield ref.kind, ref.namespace or each.namespace, ref.name
+
+
 def parents(world: Store, route: Identity) -> tuple[Parent, ...]:
     """One for each parentRef, in order."""
+    return tuple(_alone(world, route, each) for each in wanted(world, route))
+
+
+def wanted(world: Store, route: Identity) -> tuple[Parent, ...]:
+    """The same, whatever routes of the other kind there are."""
     found = world.any_object(route)
     assert isinstance(found, Route)
     return tuple(_parent(world, found, index, ref) for index, ref in enumerate(found.spec.parent_refs))
+
+
+def kept_off(world: Store, owner: Identity, name: str) -> Mapping[Identity, Identity]:
+    """Routes that may not be on a listener, written in *owner*, each with the one that has its hosts.
+
+    HTTPRoutes and GRPCRoutes share no host of a listener: of two the older one counts.
+    """
+    key = (owner.kind, owner.namespace, owner.name)
+    if not world.indexed(GRPC_PARENT, key):
+        return {}
+    claims: list[tuple[tuple[str, str, str], Identity, frozenset[str]]] = []
+    for route in dict.fromkeys(world.indexed("parent", key)):
+        found = world.any_object(route)
+        hosts = frozenset(
+            host
+            for parent in world.get(wanted, route)
+            for each in parent.attached
+            if (each.listener.owner, each.listener.name) == (owner, name)
+            for host in each.hostnames
+        )
+        if found is not None and hosts:
+            claims.append((found.age_key, route, hosts))
+    off: dict[Identity, Identity] = {}
+    kept: list[tuple[Identity, frozenset[str]]] = []
+    for _, route, hosts in sorted(claims, key=lambda each: (each[0], each[1].kind)):
+        others = (each for each, theirs in kept if each.kind != route.kind and _meet(hosts, theirs))
+        other = next(others, None)
+        if other is None:
+            kept.append((route, hosts))
+        else:
+            off[route] = other
+    return off
+
+
+def _meet(some: frozenset[str], others: frozenset[str]) -> bool:
+    return any(intersection(each, sorted(others)) for each in some)
+
+
+def _alone(world: Store, route: Identity, parent: Parent) -> Parent:
+    """Without listeners whose hosts a route of the other kind has."""
+    kept: list[Attached] = []
+    message = ""
+    for each in parent.attached:
+        owner, name = each.listener.owner, each.listener.name
+        other = world.get(kept_off, owner, name).get(route)
+        if other is None:
+            kept.append(each)
+            continue
+        message = (
+            f"{other.kind} {other.namespace}/{other.name} comes before it and has hosts of it on listener "
+            f"{name!r}, which HTTPRoutes and GRPCRoutes cannot share: give it other hostnames"
+        )
+    if not message:
+        return parent
+    if kept:
+        return replace(parent, message=message, attached=tuple(kept))
+    return replace(parent, reason=CONFLICT, message=message, attached=())
 
 
 def routes_of(world: Store, number: int) -> tuple[Identity, ...]:

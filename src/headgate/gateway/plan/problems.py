@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
 from headgate.gateway.plan import access, advice, backend_auth, backend_tls, base_models, fallbacks
-from headgate.gateway.plan.attachment import SAID_ELSEWHERE, parents
+from headgate.gateway.plan.attachment import CONFLICT, SAID_ELSEWHERE, parents
 from headgate.gateway.plan.classes import NOBODY, foreign_controller, settings
 from headgate.gateway.plan.listeners import attached_sets, gateway_of, listeners_of
 from headgate.gateway.plan.routes import planned
@@ -99,8 +99,11 @@ def _of_route(world: Store, route: HTTPRoute | GRPCRoute) -> Iterator[Problem]:
             route, "spec", "NoParent", "the route has no parentRefs, so no Gateway serves it", True
         )
     for parent in world.get(parents, route.identity):
-        if parent.reason not in ("Accepted", SAID_ELSEWHERE):
-            yield _problem(route, f"spec.parentRefs[{parent.index}]", parent.reason, parent.message)
+        place = f"spec.parentRefs[{parent.index}]"
+        if parent.reason == "Accepted" and parent.message:
+            yield _problem(route, place, CONFLICT, parent.message)
+        elif parent.reason not in ("Accepted", SAID_ELSEWHERE):
+            yield _problem(route, place, parent.reason, parent.message)
     if any(parent.attached for parent in world.get(parents, route.identity)):
         yield from world.get(planned, route.identity).problems
 
