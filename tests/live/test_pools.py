@@ -196,6 +196,52 @@ async def test_a_model_name_leads_to_its_targets(fleet: Replicas, tmp_path: Path
                 assert {"chatbot", "batch"} <= names
 
 
+REWRITES = [
+    {
+        "apiVersion": f"{group}/v1alpha2",
+        "kind": "InferenceModelRewrite",
+        "metadata": {"name": name},
+        "spec": {"poolRef": {"name": "first"}, "rules": [rule]},
+    }
+    for group, name, rule in (
+        (
+            "llm-d.ai",
+            "exact",
+            {
+                "matches": [{"model": {"value": "chatbot"}}],
+                "targets": [
+                    {"modelRewrite": "base-model", "weight": 1},
+                    {"modelRewrite": "adapter-1", "weight": 1},
+                ],
+            },
+        ),
+        ("inference.networking.x-k8s.io", "every", {"targets": [{"modelRewrite": "base-model"}]}),
+    )
+]
+
+
+async def test_a_rewritten_model_has_the_clients_name_in_the_answer(fleet: Replicas, tmp_path: Path) -> None:
+    path = write(tmp_path / "w.yaml", *weighted(fleet, second=0), *REWRITES)
+    with gateway("-f", str(path)) as gate:
+        async with aiohttp.ClientSession() as http:
+            for asked in ("chatbot", "whatever"):
+                for stream in (False, True):
+                    for _ in range(8):
+                        async with http.post(
+                            gate.url + "/v1/completions",
+                            json={"model": asked, "prompt": "hi", "max_tokens": 3, "stream": stream},
+                        ) as answer:
+                            text = await answer.text()
+                            assert answer.status == 200, text
+                        events = [line[6:] for line in text.splitlines() if line.startswith("data: {")]
+                        found = {json.loads(event)["model"] for event in (events if stream else [text])}
+                        assert found == {asked}
+            targets: dict[str, set[str]] = {asked: set() for asked in ("chatbot", "whatever")}
+            for record in gate.decisions(40):
+                targets[record["decision"]["model"]].add(record["decision"]["target_model"])
+            assert targets == {"chatbot": {"base-model", "adapter-1"}, "whatever": {"base-model"}}
+
+
 async def test_a_saturated_pool_refuses_the_sheddable_first(tmp_path: Path) -> None:
     with replicas(3, "--speed", "1", "--model", MODEL, "--lora", "adapter-1", "--max-num-seqs", "2") as slow:
         path = write(tmp_path / "w.yaml", *weighted(slow, second=0), *MODELS)

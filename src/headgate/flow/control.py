@@ -15,6 +15,8 @@ from headgate.flow.view import BandView, EndedView, FlowView, QueueView, WaitsVi
 
 MOST_SHOWN = 1000
 """Flows in a view."""
+LONGEST_QUOTA_WAIT_S = 365 * 86_400
+"""No `Retry-After` of a quota is longer than this. It is known, not guessed as that of a queue."""
 
 
 class FlowControl:
@@ -324,7 +326,7 @@ class FlowControl:
             f"{max(0.0, account.level):.0f} are left, the request needs about {ticket.tokens:.0f}"
         )
         self.tally.over("RejectedOther", ticket.priority)
-        self._drop(ticket, "over-quota", message, self._seconds(wait_s))
+        self._drop(ticket, "over-quota", message, min(LONGEST_QUOTA_WAIT_S, max(1, ceil(wait_s))))
         self._rest(account)
         return False
 

@@ -85,4 +85,4 @@ class FlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ageing_every: int = 10
     """At most one of so many requests goes by such a turn."""
     most_retry_s: int = 300
-    """No `Retry-After` is longer than this."""
+    """No `Retry-After` is longer than this, but that of a quota."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from headgate.model import absent
 from headgate.model.durations import seconds
 from headgate.model.flow_rules import Caller, FlowRules
@@ -16,7 +18,7 @@ from headgate.model.objects import (
     InferencePoolX,
     ListenerSet,
 )
-from headgate.model.objects.flow import FlowTarget
+from headgate.model.objects.flow import DetectorSpec, FlowTarget
 from headgate.model.policies import oldest
 from headgate.model.problems import Place, Problem
 from headgate.model.store import Store
@@ -91,6 +93,27 @@ def problems_of(world: Store, policy: FlowPolicy) -> Iterator[Problem]:
             what = "pool" if ref.is_pool else "target"
             message = f"FlowPolicy {first.name} counts for this {what}, and one policy does"
             yield _problem(policy, field, "Conflicted", message)
+    yield from _idle(policy)
+
+
+def _idle(policy: FlowPolicy) -> Iterator[Problem]:
+    """Fields that do nothing beside the others."""
+    detector = policy.spec.detector
+    for field, name, of in _OF_DETECTORS:
+        if detector.type != of and getattr(detector, field) != getattr(DetectorSpec(), field):
+            message = f"it counts for type {of}, and the type is {detector.type}"
+            yield _without_effect(policy, f"spec.detector.{name}", message)
+    for index, band in enumerate(policy.spec.bands):
+        if band.evict and band.priority >= 0:
+            message = "only requests of a priority below 0 are ended for others"
+            yield _without_effect(policy, f"spec.bands[{index}].evict", message)
+
+
+_OF_DETECTORS = (
+    ("max_concurrency", "maxConcurrency", "Concurrency"),
+    ("queue_depth", "queueDepth", "Utilization"),
+    ("kv_cache", "kvCache", "Utilization"),
+)
 
 
 def _no_section(target: KubeObject, ref: FlowTarget) -> str | None:
@@ -107,6 +130,11 @@ def _no_section(target: KubeObject, ref: FlowTarget) -> str | None:
         return None
     there = f"it has {', '.join(names)}" if names else f"no {what} of it has a name"
     return f"{ref.kind} {ref.name} has no {what} {ref.section_name}; {there}"
+
+
+def _without_effect(policy: FlowPolicy, field: str, message: str) -> Problem:
+    found = _problem(policy, field, "NoEffect", f"{message}, so this has no effect")
+    return msgspec.structs.replace(found, severity="warning")
 
 
 def _problem(policy: FlowPolicy, field: str, reason: str, message: str) -> Problem:

@@ -78,6 +78,39 @@ def test_the_oldest_policy_counts_and_the_others_are_told() -> None:
     assert told(store, "astray") == [("spec.targetRefs[0]", "TargetNotFound")]
 
 
+def test_what_does_nothing_beside_the_rest_is_told_and_the_policy_counts() -> None:
+    store = world(
+        manifest.snapshot(
+            manifest.pool("chat"),
+            policy(
+                "fair",
+                detector={"maxConcurrency": 5, "kvCache": 0.5},
+                bands=[{"priority": -1, "evict": True}, {"priority": 0, "evict": True}],
+            ),
+        )
+    )
+    found = store.any_object(Identity("FlowPolicy", "default", "fair", HEADGATE_GROUP))
+    assert isinstance(found, FlowPolicy)
+    problems = list(flow_policies.problems_of(store, found))
+    assert {(each.reason, each.severity) for each in problems} == {("NoEffect", "warning")}
+    assert [(each.place.field, each.message) for each in problems] == [
+        (
+            "spec.detector.maxConcurrency",
+            "it counts for type Concurrency, and the type is Learned, so this has no effect",
+        ),
+        (
+            "spec.detector.kvCache",
+            "it counts for type Utilization, and the type is Learned, so this has no effect",
+        ),
+        (
+            "spec.bands[1].evict",
+            "only requests of a priority below 0 are ended for others, so this has no effect",
+        ),
+    ]
+    rules = store.get(flow_policies.rules_of, KEY)
+    assert rules is not None and rules.object == "default/fair"
+
+
 def test_what_is_named_twice_or_out_of_bounds_is_refused() -> None:
     def reasons(**spec: Any) -> list[tuple[str | None, str]]:
         found = decode(policy("p", **spec), "", lambda _: 0).problems

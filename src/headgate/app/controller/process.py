@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from headgate import __version__
 from headgate.app.controller.answer_log import AnswerLog
 from headgate.app.controller.telling import Telling, is_about_a_port
 from headgate.app.controller.writes import ClusterWrites
@@ -173,6 +174,7 @@ class Controller:
         streams = self.xds.streams
         found = self._current_summary()
         return {
+            "version": __version__,
             "snapshots": self._changes,
             "published": self.xds.published,
             "translated": found is not None,

@@ -19,8 +19,10 @@ def status(
     ] = "http://127.0.0.1:15000",
     output: Annotated[Literal["text", "json"], typer.Option()] = "text",
 ) -> None:
-    """Show a running gateway: its processes, ports, pools, endpoints and problems, and what became of every
-    Gateway, listener, route and pool, in the conditions that Kubernetes shows.
+    """Show a running gateway: its processes, ports, pools, endpoints, queues and problems, and what became of
+    every Gateway, listener, route and pool, in the conditions that Kubernetes shows.
+
+    Of a picker or controller that runs alone it shows that half.
 
     Exit code 0 when it is ready, 1 when it is not, when no endpoint of a pool is up, or when nobody answers.
 
@@ -34,7 +36,7 @@ def status(
     from headgate.io.terminal.say import say, say_json
 
     try:
-        content = get_json(admin, "/v1/status")
+        content = whole(get_json(admin, "/v1/status"))
         content["objects"] = get_json(admin, "/v1/objects")["objects"] if content.get("gateway") else []
     except AdminError as error:
         say(f"headgate: {error}", err=True)
@@ -48,6 +50,23 @@ def status(
         raise typer.Exit(1)
 
 
+def whole(content: dict[str, Any]) -> dict[str, Any]:
+    """Of a picker or controller alone: its part, where `headgate run` has it, without `processes`, `ports`
+    and `url`; *content* itself if it is of `headgate run`."""
+    from headgate.app.run.view import degraded
+
+    if "processes" in content:
+        return content
+    if "pools" in content:
+        told = {each: content[each] for each in ("version", "ready", "draining")}
+        part = {"gateway": None, "picker": content, "degraded": degraded(content["pools"])}
+        return {**told, "waiting_for": [] if content["ready"] else ["picker"], **part}
+    ready = content["translated"]
+    told = {"version": content["version"], "ready": ready, "draining": False}
+    part = {"gateway": content, "picker": None, "degraded": []}
+    return {**told, "waiting_for": [] if ready else ["controller"], **part}
+
+
 def flows(content: dict[str, Any]) -> "Iterator[dict[str, Any]]":
     """Who waits and who has used what, pool by pool, each with its `pool`."""
     for pool in (content.get("picker") or {}).get("pools", ()):
@@ -59,20 +78,24 @@ def _print(content: dict[str, Any]) -> None:
     from headgate.io.terminal.console import PlainConsole
 
     console = PlainConsole()
+    picker, gateway = content.get("picker"), content.get("gateway")
+    both = "processes" in content
     ready = "ready" if content["ready"] else f"not ready, waiting for {', '.join(content['waiting_for'])}"
     state = "draining" if content["draining"] else ready
-    console.print(f"headgate {content['version']}  {content['url']}  {state}")
+    what = content.get("url") or ("controller" if picker is None else "picker")
+    console.print(f"headgate {content['version']}  {what}  {state}")
     if content["degraded"]:
         pools = [f"{each['pool']} {each['up']} of {each['endpoints']}" for each in content["degraded"]]
         console.print(f"degraded: {', '.join(pools)}", style="yellow")
-    ports = ", ".join(f"{name} {port}" for name, port in content["ports"].items() if port is not None)
-    console.print(f"ports: {ports}")
-    console.print()
-    console.print(_processes(content["processes"]))
-    picker, gateway = content.get("picker"), content.get("gateway")
-    if picker is None:
+    if both:
+        ports = ", ".join(f"{name} {port}" for name, port in content["ports"].items() if port is not None)
+        console.print(f"ports: {ports}")
         console.print()
-        console.print("The picker does not answer.", style="yellow")
+        console.print(_processes(content["processes"]))
+    if picker is None:
+        if both:
+            console.print()
+            console.print("The picker does not answer.", style="yellow")
     else:
         for pool in picker["pools"]:
             console.print()
@@ -82,7 +105,7 @@ def _print(content: dict[str, Any]) -> None:
                 console.print(line, soft_wrap=True)
             for line in keys_wanted(pool):
                 console.print(line, style="yellow", soft_wrap=True)
-    if gateway is None:
+    if gateway is None and both:
         console.print()
         console.print("The controller does not answer.", style="yellow")
     lines = list(conditions(content["objects"]))
@@ -97,22 +120,25 @@ def _print(content: dict[str, Any]) -> None:
 
 
 def queue_lines(pool: dict[str, Any]) -> "Iterator[str]":
-    """What waits for a pool, band by band, and for whom; nothing where nothing waits."""
+    """What waits for a pool, band by band, and for whom, and what is left of quotas."""
     queue = pool.get("queue")
-    if not queue or not queue["queued"]:
+    if not queue:
         return
-    bands = [
-        f"{each['queued']} of priority {each['band']} (the oldest for {each['oldest_s']:.1f} s)"
-        for each in queue["bands"]
-    ]
-    pace = queue["drain_per_s"]
-    yield f"waiting: {', '.join(bands)}{'' if pace is None else f'; {pace:.1f} go a second'}"
-    waiting = [each for each in queue["flows"] if each["queued"]]
-    for each in waiting[:MOST_FLOWS]:
+    if queue["queued"]:
+        bands = [
+            f"{each['queued']} of priority {each['band']} (the oldest for {each['oldest_s']:.1f} s)"
+            for each in queue["bands"]
+        ]
+        pace = queue["drain_per_s"]
+        yield f"waiting: {', '.join(bands)}{'' if pace is None else f'; {pace:.1f} go a second'}"
+    shown = [each for each in queue["flows"] if each["queued"] or each["quota_left"] is not None]
+    for each in shown[:MOST_FLOWS]:
+        left = each["quota_left"]
+        quota = "" if left is None else f", {left:.0f} left of its quota"
         counts = f"{each['queued']} waiting, {each['running']} running"
-        yield f"  {each['id']}: {counts}, {each['tokens']:.0f} tokens used"
-    if len(waiting) > MOST_FLOWS:
-        yield f"  and {len(waiting) - MOST_FLOWS} more: --output json shows all"
+        yield f"  {each['id']}: {counts}, {each['tokens']:.0f} tokens used{quota}"
+    if len(shown) > MOST_FLOWS:
+        yield f"  and {len(shown) - MOST_FLOWS} more: --output json shows them"
 
 
 MOST_FLOWS = 10

@@ -4,7 +4,7 @@ from headgate.gateway.envoy import names
 from headgate.gateway.envoy.names import Json, typed
 from headgate.gateway.envoy.wire import Constant
 from headgate.model import headers
-from headgate.model.endpoints import Pool
+from headgate.model.endpoints import ModelRule, Pool, Rewrite
 
 _EXT_PROC_PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
 
@@ -78,5 +78,6 @@ def ask(pool: Pool, mode: Json | None = None) -> Json:
 def _mode(pool: Pool) -> Json:
     if pool.picker is not None:
         return DUPLEX_MODE if pool.picker.body_mode == "full-duplex" else LATE_MODE
-    renamed = any(target.name != rule.model_name for rule in pool.models for target in rule.targets)
+    rules: tuple[ModelRule | Rewrite, ...] = (*pool.models, *pool.rewrites)
+    renamed = any(target.name != rule.model_name for rule in rules for target in rule.targets)
     return BUFFERED_MODE if renamed else UNCHANGED_MODE
