@@ -27,7 +27,6 @@ ELSEWHERE = {
     "cli/commands/demo.py": ("tests/live/test_demo.py", "options of a whole process"),
     "cli/commands/fleet.py": ("tests/live/test_fleet.py", "options of a whole process"),
     "cli/commands/picker.py": ("tests/live/test_picker_process.py", "options of a whole process"),
-    "cli/commands/status.py": ("tests/live/test_run.py", "asks a running gateway"),
     "cli/manifests.py": ("tests/unit/cli/test_manifest_paths.py", "named for what it tests: the paths of -f"),
     "engines/plugins/vllm.py": ("tests/unit/engines/test_engines_reader.py", "read from saved pages"),
     "flow/api.py": ("tests/unit/flow/test_fairness.py", "what fairness and ordering are given"),

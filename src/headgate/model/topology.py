@@ -30,6 +30,7 @@ from headgate.model.objects import (
 )
 from headgate.model.pickers import named_by, picker_problems
 from headgate.model.problems import Place, Problem
+from headgate.model.rewrites import problems_of as problems_of_rewrite
 from headgate.model.rewrites import rewrites
 from headgate.model.server_urls import is_ip, parse_url
 from headgate.model.services import service_problems
@@ -417,8 +418,10 @@ def member_problems(world: Store, member: Identity) -> tuple[Problem, ...]:
         message = absent.sentence(world, "InferencePool", found.namespace, name, crossing)
         what = f"{message}; until then this object has no effect"
         return (Problem(Place(object=str(member), field="spec.poolRef"), "PoolNotFound", what, "warning"),)
-    if not isinstance(found, InferenceModel):
-        return ()
+    if isinstance(found, InferenceModelRewrite):
+        return tuple(problems_of_rewrite(world, found))
+    if isinstance(found, InferenceObjective):
+        return _superseded_objective(world, found)
     rule = next(
         (each for each in world.get(model_rules, key) if each.model_name == found.spec.model_name), None
     )
@@ -427,6 +430,19 @@ def member_problems(world: Store, member: Identity) -> tuple[Problem, ...]:
     winner = rule.object.partition("/")[2]
     message = f"InferenceModel {winner} already has model name {found.spec.model_name!r} in this pool"
     return (Problem(Place(object=str(member), field="spec.modelName"), "ModelNameInUse", message),)
+
+
+def _superseded_objective(world: Store, found: InferenceObjective) -> tuple[Problem, ...]:
+    """That the object of the present group counts in place of one of the former."""
+    present = world.object(InferenceObjective, found.namespace, found.name)
+    if (
+        present is None
+        or present.identity == found.identity
+        or present.spec.pool_ref.name != found.spec.pool_ref.name
+    ):
+        return ()
+    message = f"the {InferenceObjective.GROUP} InferenceObjective of this name counts in its place"
+    return (Problem(Place(object=str(found.identity)), "Superseded", message, "warning"),)
 
 
 def _model_rule(model: InferenceModel) -> ModelRule:

@@ -58,3 +58,69 @@ def test_a_rewrite_of_a_missing_pool_is_told() -> None:
     store = world(manifest.snapshot(rewrite("astray", rule(z=None))))
     member = Identity("InferenceModelRewrite", "default", "astray", LLM_D_GROUP)
     assert [each.reason for each in store.get(topology.member_problems, member)] == ["PoolNotFound"]
+
+
+def told(name: str, *objects: Manifest, group: str = LLM_D_GROUP) -> list[tuple[str, str, str, str]]:
+    store = world(manifest.snapshot(manifest.pool("chat"), *objects))
+    member = Identity("InferenceModelRewrite", "default", name, group)
+    found = store.get(topology.member_problems, member)
+    return [(each.place.field, each.reason, each.severity, each.message) for each in found]
+
+
+def test_rules_that_come_after_others_and_targets_that_are_never_chosen_are_told() -> None:
+    old = rewrite("old", rule("a", "b", x=None), rule("b", y=None), rule(z=None), group=INFERENCE_X_GROUP)
+    young = rewrite("young", rule("c", "a", x=1, y=None), rule(y=None), created="2026-02-01T00:00:00Z")
+    assert told("old", old, young, group=INFERENCE_X_GROUP) == [
+        (
+            "spec.rules[1].matches[0].model.value",
+            "Shadowed",
+            "warning",
+            "an earlier rule has model 'b' already, so this has no effect",
+        )
+    ]
+    assert told("young", old, young) == [
+        (
+            "spec.rules[0].matches[1].model.value",
+            "Shadowed",
+            "warning",
+            "InferenceModelRewrite old has model 'a' already, so this has no effect",
+        ),
+        (
+            "spec.rules[0].targets[1].weight",
+            "NoEffect",
+            "warning",
+            "it is missing, and others of the rule have one, so this target is never chosen",
+        ),
+        (
+            "spec.rules[1]",
+            "Shadowed",
+            "warning",
+            "InferenceModelRewrite old has every other model already, so this has no effect",
+        ),
+    ]
+    assert told("young", young)[:1] == told("young", old, young)[1:2]
+
+
+def test_an_objective_of_the_former_group_gives_way_and_that_is_told() -> None:
+    def objective(group: str, priority: int) -> Manifest:
+        return {
+            "apiVersion": f"{group}/v1alpha2",
+            "kind": "InferenceObjective",
+            "metadata": {"name": "batch"},
+            "spec": {"poolRef": {"name": "chat"}, "priority": priority},
+        }
+
+    both = objective(INFERENCE_X_GROUP, 9), objective(LLM_D_GROUP, -1)
+    store = world(manifest.snapshot(manifest.pool("chat"), *both))
+    pool = store.get(topology.pool_settings, KEY)
+    assert pool is not None and pool.objectives == {"batch": -1}
+    reasons = {
+        group: [
+            each.reason
+            for each in store.get(
+                topology.member_problems, Identity("InferenceObjective", "default", "batch", group)
+            )
+        ]
+        for group in (INFERENCE_X_GROUP, LLM_D_GROUP)
+    }
+    assert reasons == {INFERENCE_X_GROUP: ["Superseded"], LLM_D_GROUP: []}
