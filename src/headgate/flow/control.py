@@ -140,8 +140,7 @@ class FlowControl:
         while (ticket := self._expiry.head()) is not None and ticket.expires_at <= now:
             band = self._bands[ticket.priority]
             late = band.settings.ordering.latest(ticket) <= now
-            reason: DropReason = "deadline" if late else "ttl-expired"
-            self._drop_waiting(ticket, "no-endpoints" if ticket.bound else reason, now)
+            self._drop_waiting(ticket, "deadline" if late else "ttl-expired", now)
 
     def stop(self, now: float) -> None:
         """Drop everybody."""
@@ -240,10 +239,22 @@ class FlowControl:
         for priority in sorted(self._bands, reverse=True):
             band = self._bands[priority]
             oldest = min([ticket.arrived_at for ticket in band.newest.live()], default=now)
-            bands.append(BandView(band=priority, queued=band.queued, bytes=band.bytes, oldest_s=now - oldest))
+            most, most_bytes = band.settings.most_requests, band.settings.most_bytes
+            bands.append(
+                BandView(
+                    band=priority,
+                    queued=band.queued,
+                    bytes=band.bytes,
+                    oldest_s=now - oldest,
+                    most_requests=most,
+                    most_bytes=most_bytes,
+                )
+            )
         return QueueView(
             queued=self.waiting,
             bytes=self.bytes,
+            most_requests=self.settings.most_requests,
+            most_bytes=self.settings.most_bytes,
             drain_per_s=self._drain.per_second(),
             bands=tuple(bands),
             flows=tuple(self._flow_views(now)),
@@ -359,8 +370,10 @@ class FlowControl:
         if full is not None:
             wait_s = self._drain.wait_s(max(1, self.ahead_of(ticket.priority)))
             message = f"{full}; the request is not more important than those that wait"
-            self.tally.over("RejectedCapacity", ticket.priority)
-            self._drop(ticket, "queue-full", message, self._seconds(wait_s))
+            outcome: Outcome = "RejectedNoEndpoints" if ticket.bound else "RejectedCapacity"
+            self.tally.over(outcome, ticket.priority)
+            reason: DropReason = "no-endpoints" if ticket.bound else "queue-full"
+            self._drop(ticket, reason, message, self._seconds(wait_s))
             self._refund(ticket, now)
             return
         self._drain.pass_time(now, self.waiting > 0)
@@ -435,6 +448,8 @@ class FlowControl:
         self.tally.waited(ticket.account.id, ticket.priority, outcome, now - ticket.arrived_at)
 
     def _drop_waiting(self, ticket: Ticket, reason: DropReason, now: float) -> None:
+        if ticket.bound and reason != "stopped":
+            reason = "no-endpoints"
         waited = now - ticket.arrived_at
         wait_s = self._drain.wait_s(max(1, self.ahead_of(ticket.priority)))
         self._told(ticket, OUTCOMES[reason], now)
@@ -463,6 +478,10 @@ class FlowControl:
         idle.move_to_end(account.id)
         while len(idle) > self.settings.most_accounts:
             name, oldest = idle.popitem(last=False)
+            shares = self.settings.shares
+            if name in shares and len(idle) >= len(shares):
+                idle[name] = oldest  # what it used counts, however many others come
+                continue
             for flow in oldest.flows[:]:
                 self._lanes.forget(flow)
             del self._accounts[name]

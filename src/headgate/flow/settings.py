@@ -79,7 +79,7 @@ class FlowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """That wait, of all bands together."""
     most_bytes: int = 2_000_000_000
     most_accounts: int = 10_000
-    """Fairness ids without a request that are remembered."""
+    """Fairness ids without a request that are remembered, those of `shares` before others."""
     ageing_s: float = 15.0
     """A band that has waited so long since one of its requests went is given a turn before higher ones."""
     ageing_every: int = 10

@@ -10,8 +10,10 @@ from headgate.flow.api import DropReason
 Outcome = Literal[
     "Dispatched",
     "RejectedCapacity",
+    "RejectedNoEndpoints",
     "RejectedOther",
     "EvictedTTL",
+    "EvictedNoEndpoints",
     "EvictedContextCancelled",
     "EvictedOther",
 ]
@@ -22,7 +24,7 @@ OUTCOMES: dict[DropReason, Outcome] = {
     "queue-full": "RejectedCapacity",
     "displaced": "EvictedOther",
     "ttl-expired": "EvictedTTL",
-    "no-endpoints": "EvictedOther",
+    "no-endpoints": "EvictedNoEndpoints",
     "deadline": "EvictedOther",
     "stopped": "EvictedOther",
 }

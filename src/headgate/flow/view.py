@@ -31,6 +31,9 @@ class BandView(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     oldest_s: float
     """How long the one that waits longest has waited."""
+    most_requests: int = 0
+    """So many may wait, of so many bytes."""
+    most_bytes: int = 0
 
 
 class EndedView(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,5 +70,8 @@ class QueueView(msgspec.Struct, frozen=True, kw_only=True):
     """Reason → requests dropped since the start."""
     ended: tuple[EndedView, ...] = ()
     waits: tuple[WaitsView, ...] = ()
+    most_requests: int = 0
+    """So many may wait, of so many bytes, of all bands together."""
+    most_bytes: int = 0
     evicted: dict[int, int] = {}
     """Priority → running requests that were ended for more important ones, since the start."""

@@ -269,6 +269,44 @@ def test_idle_flows_are_forgotten() -> None:
     assert [view.id for view in flow.view(100.0).flows] == sorted(f"client-{key}" for key in range(90, 100))
 
 
+def test_what_a_named_flow_used_is_not_forgotten_however_many_others_come() -> None:
+    quota = Quota(tokens_per_minute=60, burst_tokens=100)
+    flow = controlled(most_accounts=10, shares={"a": Share(quota=quota), "b": Share(quota=quota)})
+    for key, who in enumerate(["a", "b", *(f"client-{number}" for number in range(1000))]):
+        ticket = a_ticket(key)
+        assert flow.arrive(ticket, who, 0.0, room=True)
+        flow.ended(ticket, None, 0.0)
+        flow.check()
+    for who in ("a", "b"):
+        assert not flow.arrive(a_ticket(5000), who, 0.0, room=True)
+        assert refusals(flow) == [(5000, "over-quota", 100)]
+    assert len(flow._accounts) == 10
+
+
+def test_nobody_there_is_no_contention() -> None:
+    """Requests that wait for the first endpoint are refused for want of one, whatever was full."""
+    flow = controlled(most_requests=2)
+    tickets = [a_ticket(number) for number in range(3)]
+    for ticket in tickets:
+        ticket.bound = True
+        assert not flow.arrive(ticket, "a", 0.0, room=False)
+    assert [reason for _, reason, _ in refusals(flow)] == ["no-endpoints"]
+    assert not flow.arrive(a_ticket(4, priority=1), "a", 0.0, room=False)
+    assert [(key, reason) for key, reason, _ in refusals(flow)] == [(1, "no-endpoints")]
+    flow.expire(61.0)
+    assert [(key, reason) for key, reason, _ in refusals(flow)] == [
+        (0, "no-endpoints"),
+        (4, "ttl-expired"),
+    ]
+    ended = {(each.outcome, each.band): each.count for each in flow.view(61.0).ended}
+    assert ended == {
+        ("RejectedNoEndpoints", 0): 1,
+        ("EvictedNoEndpoints", 0): 2,
+        ("EvictedTTL", 1): 1,
+    }
+    flow.check()
+
+
 def test_one_flow_of_many_kinds_keeps_few_of_them() -> None:
     flow = controlled()
     waits(flow, a_ticket(0, kind="never served"))

@@ -208,6 +208,7 @@ class Picker:
             lambda pool, name: self._pools.has_objective(pool, name),
         )
         self._hub = Hub(RequestObserver(self._decisions, self._metrics.counts), time.monotonic)
+        self._hub.cycled = self._metrics.counts.cycles.observe
         self._hub.default = options.pool
         self._native = None if options.test_headers else native.load(options.wire)
         self.wire = "portable" if self._native is None else "native"

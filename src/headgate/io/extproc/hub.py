@@ -81,6 +81,10 @@ def _nobody() -> None:
     """Nobody wants to know."""
 
 
+def _no_time(seconds: float) -> None:
+    """Nobody counts it."""
+
+
 def _no_lists(pool: PoolKey) -> None:
     """Nobody can be asked."""
 
@@ -111,6 +115,8 @@ class Hub:
         """What a pool serves; nothing for one that is not there."""
         self.sessions: Sources = USUAL
         """What may name a request's session, in any pool."""
+        self.cycled: Callable[[float], None] = _no_time
+        """Told how many seconds each event took that came while a request waited."""
         self._pools_changed: Callable[[], None] = _nobody
         self._observer = observer
         self._clock = clock
@@ -192,6 +198,7 @@ class Hub:
                 self._refuse(key, event)
             return
         began = self._clock()
+        waited = bool(self._waiting)
         answered = not isinstance(event, RequestArrived)
         fault: Exception | None = None
         for action in machine.handle(event, began):
@@ -203,6 +210,8 @@ class Hub:
             self._waiting[event.stream] = event
             if fault is None and (found := self._peers.get(event.stream)):
                 found[0].wait(event.stream)
+        if waited:
+            self.cycled(self._clock() - began)
         if fault is not None:
             raise fault
 

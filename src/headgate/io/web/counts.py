@@ -125,6 +125,8 @@ class Counts:
         self.priors: Counter[tuple[str, str]] = Counter()
         """The same of those that go on with a kept answer."""
         self.scheduler = Histogram(SCHEDULER)
+        self.cycles = Histogram(SCHEDULER)
+        """Seconds that an event took which came while a request waited: who may go was asked."""
         """Seconds the machine needed for a decision."""
 
     def _of(self, decision: Choice | Decision) -> Series:

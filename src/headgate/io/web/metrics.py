@@ -173,6 +173,11 @@ class _Counted(Collector):
         family = HistogramMetricFamily(decided, "Time to decide", labels=())
         _add(family, (), self._counts.scheduler)
         yield family
+        for prefix in queue_metrics.PREFIXES:
+            name = f"{prefix}dispatch_cycle_duration_seconds"
+            family = HistogramMetricFamily(name, "Time to look who may go, while requests wait", labels=())
+            _add(family, (), self._counts.cycles)
+            yield family
 
 
 def _grouped(

@@ -22,6 +22,7 @@ def families(pools: Sequence[PoolView]) -> Iterable[Metric]:
     yield _held(queues)
     yield _quota(queues)
     yield _evicted(queues)
+    yield from _used(queues)
     for prefix in PREFIXES:
         yield from _of_requests(prefix, queues)
         saturation = GaugeMetricFamily(
@@ -64,6 +65,33 @@ def _evicted(queues: Sequence[tuple[str, QueueView]]) -> Metric:
         for priority, count in queue.evicted.items():
             family.add_metric((pool, str(priority)), count)
     return family
+
+
+def _used(queues: Sequence[tuple[str, QueueView]]) -> Iterable[Metric]:
+    """How full queues are, by the names that llm-d alone has."""
+    prefix = PREFIXES[1]
+    for unit, text in (("requests", "requests"), ("bytes", "bytes of bodies")):
+        of_band = GaugeMetricFamily(
+            f"{prefix}capacity_utilization_{unit}",
+            f"Part of the {text} that may wait in a band",
+            labels=("priority", "inference_pool"),
+        )
+        of_pool = GaugeMetricFamily(
+            f"{prefix}global_capacity_utilization_{unit}",
+            f"Part of the {text} that may wait",
+            labels=("inference_pool",),
+        )
+        for pool, queue in queues:
+            here = (queue.queued, queue.most_requests), (queue.bytes, queue.most_bytes)
+            of_pool.add_metric((pool,), _part(*here[unit == "bytes"]))
+            for band in queue.bands:
+                own = (band.queued, band.most_requests), (band.bytes, band.most_bytes)
+                of_band.add_metric((str(band.band), pool), _part(*own[unit == "bytes"]))
+        yield from (of_band, of_pool)
+
+
+def _part(used: int, most: int) -> float:
+    return used / most if most else 0.0
 
 
 def _of_requests(prefix: str, queues: Sequence[tuple[str, QueueView]]) -> Iterable[Metric]:

@@ -372,6 +372,25 @@ def test_a_request_that_waits_is_refused_when_its_pool_goes(hub: Hub) -> None:
     assert len(answered.actions) == 1
 
 
+def test_the_time_of_events_is_told_while_a_request_waits(hub: Hub, clock: Clock) -> None:
+    cycles: list[float] = []
+    hub.cycled = cycles.append
+    waiting, quick = hub.enter(Stream(), POOL), hub.enter(Stream(), POOL)
+
+    def reply(event: Event) -> list[Action]:
+        clock.now += 0.25
+        return [route(event.stream)] if isinstance(event, RequestArrived) and event.stream == quick else []
+
+    hub.add_pool(POOL, Script(reply))
+    hub.tell(POOL, RequestArrived(quick, REQUEST))
+    hub.tell(POOL, RequestArrived(waiting, REQUEST))
+    assert cycles == []
+    hub.tell(POOL, Woken())
+    hub.forget(waiting)
+    hub.tell(POOL, Woken())
+    assert cycles == [0.25]
+
+
 def test_a_fault_in_one_answer_does_not_keep_back_the_others(hub: Hub) -> None:
     class Faulty(Stream):
         def act(self, action: Route | Reject | Evict | ListModels) -> None:

@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from headgate.flow.tally import BOUNDS
-from headgate.flow.view import EndedView, FlowView, QueueView, WaitsView
+from headgate.flow.view import BandView, EndedView, FlowView, QueueView, WaitsView
 from headgate.io.web.metrics import PickerMetrics, Reading, resident_bytes
 from headgate.model.decisions import Decision
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId
@@ -65,7 +65,7 @@ QUEUE = QueueView(
     queued=1,
     bytes=10,
     drain_per_s=None,
-    bands=(),
+    bands=(BandView(band=0, queued=1, bytes=10, oldest_s=0.5),),
     flows=(FlowView(id="a", band=0, queued=1, bytes=10, tokens=5.0, quota_left=7.0),),
     dropped={},
     evicted={-10: 1},
@@ -202,6 +202,12 @@ FAMILIES = {
     "llm_d_epp_flow_control_requests": "counter",
     "llm_d_epp_flow_control_request_queue_duration_seconds": "histogram",
     "llm_d_epp_flow_control_pool_saturation": "gauge",
+    "llm_d_epp_flow_control_capacity_utilization_requests": "gauge",
+    "llm_d_epp_flow_control_capacity_utilization_bytes": "gauge",
+    "llm_d_epp_flow_control_global_capacity_utilization_requests": "gauge",
+    "llm_d_epp_flow_control_global_capacity_utilization_bytes": "gauge",
+    "inference_extension_flow_control_dispatch_cycle_duration_seconds": "histogram",
+    "llm_d_epp_flow_control_dispatch_cycle_duration_seconds": "histogram",
     "headgate_extproc_streams": "gauge",
     "headgate_info": "gauge",
     "process_resident_memory_bytes": "gauge",

@@ -46,6 +46,11 @@ def test_who_waits_who_went_who_was_refused_and_how_long_it_took() -> None:
         assert (found[f"{name}_count", went], found[f"{name}_sum", went]) == (1, 2.0)
         assert found[f"{prefix}pool_saturation", labels()] == POOL.saturation
     assert found["headgate_pool_queued_requests", frozenset({("pool", "default/p")})] == 1
+    used = "capacity_utilization"
+    assert found[f"llm_d_epp_flow_control_{used}_requests", labels(priority="0")] == 1 / 5000
+    assert found[f"llm_d_epp_flow_control_global_{used}_requests", labels()] == 1 / 3
+    assert found[f"llm_d_epp_flow_control_{used}_bytes", labels(priority="0")] == 10 / 1_000_000_000
+    assert found[f"llm_d_epp_flow_control_global_{used}_bytes", labels()] == 10 / 2_000_000_000
 
 
 def test_an_empty_pool_reads_as_full_and_its_queue_is_shown_while_nobody_waits() -> None:
