@@ -11,7 +11,7 @@ SIDE_BY_SIDE := -n $(or $(TEST_PROCESSES),3) --dist loadfile
 MAY_BE_COMPILED := tests/unit/flow tests/unit/picker tests/unit/scheduling tests/unit/app/picker/test_decision_log.py tests/unit/io/extproc/test_extproc_hub.py tests/property
 
 .DEFAULT_GOAL := help
-.PHONY: help setup core demo test fast live lint types layers format bench rust conformance lab clean
+.PHONY: help setup core demo test fast live lint types layers format bench rust conformance lab istio clean
 
 help:  ## this list
 	@echo "Headgate: an inference gateway for self-hosted LLMs."
@@ -87,6 +87,9 @@ conformance: $(STAMP) $(NATIVE) core  ## an upstream suite, SUITE=gie or gateway
 
 lab: $(STAMP) $(NATIVE) core  ## our own tests on a cluster: Headgate as Pods in the lab
 	@$(BIN)/python -m tools.lab $(BIN)/python -m pytest -q -n0 $(or $(TESTS),tests/lab)
+
+istio: $(STAMP) $(NATIVE) core  ## our picker behind Istio's gateway, in the lab; builds Istio's control plane once
+	@$(BIN)/python -m tools.istio $(BIN)/python -m pytest -q -n0 $(or $(TESTS),tests/lab/foreign)
 
 clean:  ## remove what set-up and tests made
 	rm -rf $(VENV) src/headgate/_compiled native/target native/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,105 @@
+"""A pool behind Istio's gateway whose endpoint picker is Headgate's, as docs/picker.md installs it."""
+
+import json
+import os
+import re
+import subprocess
+import urllib.request
+from typing import Any
+
+from tests.lab import cluster as lab
+from tests.lab.faults.streams import FLEET
+from tests.live.harness.load import MODEL
+from tests.manifests import Manifest
+from tools import render_chart
+
+PORT = 3000
+POOL_GROUP = "inference.networking.k8s.io"
+ADMIN = "http://127.0.0.1:15000"
+
+
+def servers(name: str, replicas: int = 3) -> Manifest:
+    """Simulated model servers with the label `app: name`."""
+    args = [
+        "--replicas",
+        "1",
+        "--port-base",
+        str(PORT),
+        "--host",
+        "0.0.0.0",
+        "--model",
+        MODEL,
+        "--speed",
+        "5",
+    ]
+    made = lab.deployment(name, FLEET, PORT, replicas, args=args)
+    made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 30
+    return made
+
+
+def pool(name: str, app: str, mode: str) -> Manifest:
+    """An InferencePool over the servers *app*, whose picker is the release of its name."""
+    return {
+        "apiVersion": f"{POOL_GROUP}/v1",
+        "kind": "InferencePool",
+        "metadata": {"name": name},
+        "spec": {
+            "selector": {"matchLabels": {"app": app}},
+            "targetPorts": [{"number": PORT}],
+            "endpointPickerRef": {"name": f"{name}-picker", "port": {"number": 9002}, "failureMode": mode},
+        },
+    }
+
+
+def install(namespace: str, release: str, *values: str) -> None:
+    """The chart as the picker of the pool that is called as the release."""
+    helm = str(render_chart.find_helm())
+    told = (f"picker.pool={release}", *values)
+    sets = [part for each in told for part in ("--set", each)]
+    args = [helm, "upgrade", "--install", release, str(render_chart.CHART), "-n", namespace, *sets]
+    done = subprocess.run(args, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def pods(namespace: str, **labels: str) -> list[dict[str, Any]]:
+    """Those that are not leaving."""
+    found = lab.listed("pods", namespace, **labels)
+    return [each for each in found if not each["metadata"].get("deletionTimestamp")]
+
+
+def picker_pod(namespace: str, release: str) -> dict[str, Any]:
+    """The only Pod of a release's picker."""
+    labels = {"app.kubernetes.io/name": "headgate-picker", "app.kubernetes.io/instance": release}
+    (found,) = pods(namespace, **labels)
+    return found
+
+
+def netns(ip: str) -> str:
+    """The network namespace of the lab that has a Pod's address."""
+    for line in _said("ip", "netns", "list").splitlines():
+        name = line.split()[0]
+        if name.startswith(os.environ["KLAB_NS"]) and f" {ip}/" in _said("ip", "-n", name, "-o", "addr"):
+            return name
+    raise AssertionError(f"no Pod has {ip}")
+
+
+def _said(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def asked(namespace: str, release: str, path: str) -> Any:
+    """What the picker's admin API says, which listens on the loopback of its Pod."""
+    where = netns(picker_pod(namespace, release)["status"]["podIP"])
+    return json.loads(_said("nsenter", f"--net=/run/netns/{where}", "curl", "-sS", f"{ADMIN}{path}"))
+
+
+def answered(namespace: str, app: str) -> dict[str, int]:
+    """`ip:port` of each server → requests that it says it has answered."""
+    found: dict[str, int] = {}
+    for each in pods(namespace, app=app):
+        endpoint = f"{each['status']['podIP']}:{PORT}"
+        with urllib.request.urlopen(f"http://{endpoint}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        counts = re.findall(r"^vllm:request_success_total\{.*\} ([0-9.]+)$", text, re.MULTILINE)
+        found[endpoint] = sum(int(float(count)) for count in counts)
+    return found
