@@ -18,6 +18,7 @@ pub mod proto;
 pub mod rewrite;
 pub mod scan;
 pub mod server;
+pub mod server_name;
 mod sessions;
 pub mod shape;
 mod stored;

@@ -7,6 +7,8 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::server_name;
+
 const NEWEST: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
 const BOTH: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
 
@@ -26,7 +28,7 @@ pub fn config(
     least: &str,
     client_ca: Option<&[u8]>,
 ) -> Result<Arc<ServerConfig>, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(server_name::provider());
     let versions: &[&SupportedProtocolVersion] = match least {
         "1.2" => &BOTH,
         "1.3" => &NEWEST,

@@ -195,11 +195,19 @@ GATEWAYS: dict[str, Callable[[list[str], Json], tuple[list[tuple[str, Json]], Js
 """How each is configured: its filters, what its route adds, its cluster of model servers."""
 
 
-def picker_cluster(name: str, port: int) -> Json:
+def picker_cluster(name: str, port: int, **tls_params: str) -> Json:
+    """Istio's asks for a server of the cluster's own name (SNI), which is no host's name. With *tls_params* each
+    call has a connection of its own."""
     http2 = typed(
         "upstreams.http.v3.HttpProtocolOptions", explicit_http_config={"http2_protocol_options": {}}
     )
-    context = typed("transport_sockets.tls.v3.UpstreamTlsContext")
+    if name == ISTIO_CLUSTER:
+        http2["upstream_http_protocol_options"] = {"auto_sni": True}
+    if tls_params:
+        http2["common_http_protocol_options"] = {"max_requests_per_connection": 1}
+    context = typed(
+        "transport_sockets.tls.v3.UpstreamTlsContext", common_tls_context={"tls_params": tls_params}
+    )
     return {
         "name": name,
         "type": "STATIC",
@@ -231,7 +239,9 @@ class Stack:
 
 
 @asynccontextmanager
-async def stack(kind: str, folder: Path, names: Sequence[str] = ()) -> AsyncIterator[Stack]:
+async def stack(
+    kind: str, folder: Path, names: Sequence[str] = (), **tls_params: str
+) -> AsyncIterator[Stack]:
     """With several *names* of the picker's cluster, the header `x-name` chooses one by its number."""
     async with contextlib.AsyncExitStack() as parts:
         servers = [await parts.enter_async_context(ScriptedModelServer().running()) for _ in range(2)]
@@ -240,7 +250,7 @@ async def stack(kind: str, folder: Path, names: Sequence[str] = ()) -> AsyncIter
         configured = istio_with_retries if kind == RETRIES else GATEWAYS[kind]
         pickers, routes = [], []
         for number, name in enumerate(names or [CLUSTERS.get(kind, KGATEWAY_CLUSTER)]):
-            pickers.append(picker_cluster(name, process.grpc))
+            pickers.append(picker_cluster(name, process.grpc, **tls_params))
             filters, route, pool = configured(endpoints, asks(name, AUTHORITIES.get(kind)))
             chosen = [{"name": "x-name", "string_match": {"exact": str(number)}}] if names else []
             match = {"prefix": "/", "headers": chosen}
@@ -406,6 +416,23 @@ async def test_a_busy_server_is_passed_over_and_rests(tmp_path: Path) -> None:
                 assert {one["condition"] for one in pool["endpoints"]} == {"up"}, pool
         await gateway.quiet()
         assert 1 <= len(busy.bodies) <= 5, "it rests once it was passed over"
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+@pytest.mark.parametrize("wire", ["portable", "native"])
+async def test_tls_is_spoken_with_who_asks_for_a_name_that_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wire: str, version: str
+) -> None:
+    """Each call on a connection of its own."""
+    if wire == "native":
+        pytest.importorskip("headgate_native")
+    monkeypatch.setenv("HEADGATE_WIRE", wire)
+    params = {"tls_minimum_protocol_version": version, "tls_maximum_protocol_version": version}
+    async with stack("istio", tmp_path, **params) as gateway, aiohttp.ClientSession() as http:
+        for _ in range(5):
+            async with http.post(f"{gateway.url}/v1/chat/completions", json=BODY) as answer:
+                assert answer.status == 200, await answer.text()
+        await gateway.quiet()
 
 
 @pytest.mark.parametrize("wire", ["portable", "native"])

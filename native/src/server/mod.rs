@@ -24,6 +24,7 @@ use crate::authority::Tolerant;
 use crate::gather::Gathering;
 use crate::grpc::{Reader, Stop, UNAVAILABLE, UNIMPLEMENTED, Writer, admit, within};
 use crate::hub::Lane;
+use crate::server_name::Nameless;
 
 mod link;
 mod pulse;
@@ -205,7 +206,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(
     match config {
         None => serve(socket, lane, link, services, limits, drain).await,
         Some(config) => {
-            let accepted = TlsAcceptor::from(config).accept(socket);
+            let accepted = TlsAcceptor::from(config).accept(Nameless::new(socket));
             if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, accepted).await {
                 serve(stream, lane, link, services, limits, drain).await;
             }
