@@ -28,6 +28,8 @@ SETTINGS = (
     "telemetry.enabled=false",
     "pilot.env.PILOT_ENABLE_ALPN_FILTER=false",
     "pilot.env.PILOT_ENABLE_METADATA_EXCHANGE=false",
+    # There is no agent beside that Envoy, and so no certificates of the mesh.
+    "meshConfig.enableAutoMtls=false",
     # A node of the lab has no size; a Pod that asks for one would be as well off.
     "autoscaleEnabled=false",
 )

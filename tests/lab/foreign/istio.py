@@ -1,10 +1,11 @@
 """A pool behind Istio's gateway whose endpoint picker is Headgate's, as docs/picker.md installs it."""
 
+import contextlib
 import json
-import os
 import re
 import subprocess
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from tests.lab import cluster as lab
@@ -18,13 +19,13 @@ POOL_GROUP = "inference.networking.k8s.io"
 ADMIN = "http://127.0.0.1:15000"
 
 
-def servers(name: str, replicas: int = 3) -> Manifest:
+def servers(name: str, replicas: int = 3, port: int = PORT) -> Manifest:
     """Simulated model servers with the label `app: name`."""
     args = [
         "--replicas",
         "1",
         "--port-base",
-        str(PORT),
+        str(port),
         "--host",
         "0.0.0.0",
         "--model",
@@ -32,7 +33,7 @@ def servers(name: str, replicas: int = 3) -> Manifest:
         "--speed",
         "5",
     ]
-    made = lab.deployment(name, FLEET, PORT, replicas, args=args)
+    made = lab.deployment(name, FLEET, port, replicas, args=args)
     made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 30
     return made
 
@@ -47,6 +48,19 @@ def pool(name: str, app: str, mode: str) -> Manifest:
             "selector": {"matchLabels": {"app": app}},
             "targetPorts": [{"number": PORT}],
             "endpointPickerRef": {"name": f"{name}-picker", "port": {"number": 9002}, "failureMode": mode},
+        },
+    }
+
+
+def destination_rule(release: str) -> Manifest:
+    """Of a picker's Service, as it is told to users of Istio everywhere."""
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": f"{release}-theirs"},
+        "spec": {
+            "host": f"{release}-picker",
+            "trafficPolicy": {"tls": {"mode": "SIMPLE", "insecureSkipVerify": True}},
         },
     }
 
@@ -74,23 +88,30 @@ def picker_pod(namespace: str, release: str) -> dict[str, Any]:
     return found
 
 
-def netns(ip: str) -> str:
-    """The network namespace of the lab that has a Pod's address."""
-    for line in _said("ip", "netns", "list").splitlines():
-        name = line.split()[0]
-        if name.startswith(os.environ["KLAB_NS"]) and f" {ip}/" in _said("ip", "-n", name, "-o", "addr"):
-            return name
-    raise AssertionError(f"no Pod has {ip}")
-
-
 def _said(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def asked(namespace: str, release: str, path: str) -> Any:
     """What the picker's admin API says, which listens on the loopback of its Pod."""
-    where = netns(picker_pod(namespace, release)["status"]["podIP"])
-    return json.loads(_said("nsenter", f"--net=/run/netns/{where}", "curl", "-sS", f"{ADMIN}{path}"))
+    pid = picker_process(namespace, release)
+    return json.loads(_said("nsenter", f"--target={pid}", "--net", "curl", "-sS", f"{ADMIN}{path}"))
+
+
+def picker_process(namespace: str, release: str) -> int:
+    """Of the only Pod of a release's picker."""
+    return process(f"--pool-name={release}", str(picker_pod(namespace, release)["status"]["podIP"]))
+
+
+def process(argument: str, ip: str) -> int:
+    """The process with this argument in the Pod that has this address; the lab's Pods are processes."""
+    for each in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if argument in (each / "cmdline").read_text().split("\0"):
+                addresses = (each / "net" / "fib_trie").read_text().split()
+                if ip in addresses:
+                    return int(each.name)
+    raise AssertionError(f"nothing runs with {argument} at {ip}")
 
 
 def answered(namespace: str, app: str) -> dict[str, int]:
