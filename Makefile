@@ -86,7 +86,7 @@ conformance: $(STAMP) $(NATIVE) core  ## an upstream suite, SUITE=gie or gateway
 	@$(BIN)/python -m tools.conformance $(or $(SUITE),gie) $(CONFORMANCE)
 
 lab: $(STAMP) $(NATIVE) core  ## our own tests on a cluster: Headgate as Pods in the lab
-	@$(BIN)/python -m tools.lab $(BIN)/python -m pytest -q -n0 $(or $(TESTS),tests/lab)
+	@$(BIN)/python -m tools.lab $(BIN)/python -m pytest -q -rs -n0 $(or $(TESTS),tests/lab)
 
 istio: $(STAMP) $(NATIVE) core  ## our picker behind Istio's gateway, in the lab; builds Istio's control plane once
 	@$(BIN)/python -m tools.istio $(BIN)/python -m pytest -q -n0 $(or $(TESTS),tests/lab/foreign)

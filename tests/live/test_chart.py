@@ -181,7 +181,8 @@ def test_a_release_may_be_nothing_but_the_picker_of_one_pool(helm: Path) -> None
         "DestinationRule",
         "llama-picker",
     )
-    assert rule["spec"]["trafficPolicy"]["tls"] == {"mode": "SIMPLE", "insecureSkipVerify": True}
+    tls = {"mode": "SIMPLE", "sni": rule["spec"]["host"], "insecureSkipVerify": True}
+    assert rule["spec"]["trafficPolicy"]["tls"] == tls
 
 
 @pytest.mark.parametrize(
