@@ -11,7 +11,7 @@ import random
 import statistics
 import time
 
-from headgate.app.picker.process import set_garbage_collection
+from headgate.app.processes.garbage import set_garbage_collection
 from headgate.compiled import in_use
 from headgate.flow.control import FlowControl
 from headgate.flow.fairness.round_robin import RoundRobin

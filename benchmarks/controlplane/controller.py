@@ -17,10 +17,11 @@ from msgspec.structs import replace
 
 from benchmarks.controlplane import objects
 from headgate.app.controller.process import Controller
+from headgate.app.processes.garbage import set_garbage_collection
 from headgate.gateway.settings import GatewaySettings
+from headgate.model.change import Change
 from headgate.model.objects import ModelServer, Object
 from headgate.model.snapshot import Difference, Snapshot
-from headgate.model.store import Change
 
 SETTLED_S = 60.0
 """Longest wait until Envoy has everything."""
@@ -171,4 +172,5 @@ def serving(folder: Path, port: int) -> Iterator[Asked]:
 
 def _main(folder: Path, port: int, pipe: Connection) -> None:
     logging.disable(logging.ERROR)
+    set_garbage_collection()
     uvloop.run(Serving(folder, port).run(pipe))

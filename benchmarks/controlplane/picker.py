@@ -5,8 +5,8 @@ import time
 
 from benchmarks.controlplane import objects
 from headgate.app.picker.followed import Followed
+from headgate.model.change import Change
 from headgate.model.snapshot import Difference, Snapshot, difference
-from headgate.model.store import Change
 
 
 def longest_step_ms(pools: int, changes: int) -> float:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headgate.model import absent
+from headgate.model.change import Change
 from headgate.model.endpoints import Pool
 from headgate.model.family import Family
 from headgate.model.forbidden import Own
@@ -49,7 +50,7 @@ from headgate.model.objects.kubernetes import (
 from headgate.model.pickers import PICKER_TLS, picker_addresses
 from headgate.model.problems import Problem
 from headgate.model.services import service_addresses, service_problems
-from headgate.model.store import Change, Store
+from headgate.model.store import Store
 from headgate.model.topology import (
     ACTIVE_PORTS,
     judged,

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
+from headgate.model.change import Change
 from headgate.model.meta import Identity, KubeObject
 from headgate.model.objects import (
     AccessPolicy,
@@ -25,7 +26,6 @@ from headgate.model.objects import (
     Secret,
 )
 from headgate.model.problems import Problem
-from headgate.model.store import Change
 
 SUSPECTS: tuple[type[KubeObject], ...] = (
     ReferenceGrant,

@@ -76,6 +76,8 @@ class Family(Generic[K, V]):
                 self._due[key] = None
         changed: dict[K, V] = {}
         failed: dict[K, Exception] = {}
+        if not self._due:
+            return Refreshed(changed, gone, failed)
         for key in tuple(self._due):
             if most_runs is not None and self._tracker.runs - began >= most_runs:
                 break

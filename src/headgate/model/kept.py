@@ -5,11 +5,11 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from headgate.model.change import Change
 from headgate.model.meta import Identity
 from headgate.model.objects import ModelServer, Object, Secret
 from headgate.model.server_urls import is_ip, parse_url
 from headgate.model.snapshot import Difference, Snapshot, difference
-from headgate.model.store import Change
 
 T = TypeVar("T")
 

@@ -27,21 +27,20 @@ def shown(url: str) -> str:
 
 def parse_url(url: str) -> ServerUrl | str:
     """Take a model server's URL apart; a sentence that says what is wrong when it is none, and no secret."""
-    told = repr(shown(url))
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return f"{told} is no URL: look at its host and its port"
+        return f"{shown(url)!r} is no URL: look at its host and its port"
     if parts.scheme not in ("http", "https") and re.fullmatch(r"[\w.-]+(:\d+)?", url):
-        return f"{told} must begin with http:// or https://: write http://{shown(url)}"
+        return f"{shown(url)!r} must begin with http:// or https://: write http://{shown(url)}"
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        return f"{told} must be http://host:port or https://host:port"
+        return f"{shown(url)!r} must be http://host:port or https://host:port"
     if parts.username is not None or parts.query or parts.fragment or parts.path.strip("/"):
         bare = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        return f"{told} must have no path, user or query, which come with the requests: write {bare}"
+        return f"{shown(url)!r} must have no path, user or query, which come with the requests: write {bare}"
     if port == 0:
-        return f"{told} must not have port 0"
+        return f"{shown(url)!r} must not have port 0"
     if parts.scheme == "https":
         return ServerUrl("https", parts.hostname, port or 443)
     return ServerUrl("http", parts.hostname, port or 80)

@@ -9,10 +9,11 @@ import msgspec
 
 from headgate.model.absent import broken_tables
 from headgate.model.api_keys import ApiKey
+from headgate.model.change import Change
 from headgate.model.forbidden import Own
 from headgate.model.objects import Object
 from headgate.model.problems import Problem
-from headgate.model.store import Change, Store
+from headgate.model.store import Store
 
 
 class Snapshot(msgspec.Struct, frozen=True):

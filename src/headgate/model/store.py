@@ -10,9 +10,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 from zlib import crc32
 
-import msgspec
 from msgspec.structs import replace
 
+from headgate.model.change import Change
 from headgate.model.meta import Identity, KubeObject
 from headgate.model.problems import Place, Problem
 from headgate.model.tracker import Node, Tracker
@@ -29,14 +29,6 @@ itself and then what the parts have in common, so that one changed object costs 
 
 MOST_MERGED = 64
 """Changes that are merged one by one into an ordered list; after more of them it is sorted anew."""
-
-
-class Change(msgspec.Struct, frozen=True):
-    """One object as it is now."""
-
-    identity: Identity
-    object: KubeObject | None
-    """None: it is gone."""
 
 
 class _Members:

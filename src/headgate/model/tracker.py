@@ -27,32 +27,43 @@ class Node(NamedTuple):
     args: tuple[Any, ...]
 
 
-class Failed(NamedTuple):
+class Failed:
     """What a computation raised, kept in place of a value and raised again for whoever asks."""
 
-    error: Exception
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
 
 class _Read:
-    """A fact, as the tracker knows it: what runs reads this, not its key."""
+    """A fact or a node, as the tracker knows it: what runs reads this, not its key."""
 
-    __slots__ = ("key", "readers")
+    __slots__ = ("readers",)
 
-    def __init__(self, key: Hashable) -> None:
-        self.key = key
+    def __init__(self) -> None:
         self.readers: Collection[_Kept] = ()
         """Exactly the inverse of `_Kept.reads`; a tuple of few, a set of many: most have one."""
+
+
+class _Fact(_Read):
+    """A fact."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: Hashable) -> None:
+        super().__init__()
+        self.key = key
 
 
 class _Kept(_Read):
     """A node, and what is remembered of it."""
 
-    __slots__ = ("dirty", "reads", "unsure", "value")
-
-    key: Node
+    __slots__ = ("dirty", "key", "reads", "unsure", "value")
 
     def __init__(self, key: Node) -> None:
-        super().__init__(key)
+        super().__init__()
+        self.key = key
         self.value: Any = _NEVER
         """Of its last run; `Failed` for an exception, `_NEVER` before the first."""
         self.reads: tuple[_Read, ...] = ()
@@ -79,7 +90,7 @@ class Tracker:
 
     def __init__(self) -> None:
         self._nodes: dict[tuple[Callable[..., Any], tuple[Any, ...]], _Kept] = {}
-        self._facts: dict[Hashable, _Read] = {}
+        self._facts: dict[Hashable, _Fact] = {}
         """Those that were read."""
         self._hubs: dict[_Kept, None] = {}
         """Marked nodes with many readers, which are not marked: most of them stay as they are, so they are
@@ -104,7 +115,7 @@ class Tracker:
         if self._running:
             found = self._facts.get(fact)
             if found is None:
-                found = self._facts[fact] = _Read(fact)
+                found = self._facts[fact] = _Fact(fact)
             self._running[-1][found] = None
 
     def touch(self, facts: Iterable[Hashable]) -> None:
@@ -165,7 +176,7 @@ class Tracker:
                 new = [one for one in each.reads if one not in seen]
                 seen.update(new)
                 todo += new
-        return {each.key for each in seen if not isinstance(each, _Kept)}
+        return {each.key for each in seen if isinstance(each, _Fact)}
 
     def collect(self) -> None:
         """Forget what nothing reads and nobody watches, and what only that reads."""
@@ -177,7 +188,7 @@ class Tracker:
                 del self._nodes[each.key]
                 self._forget_reads(each, each.reads)
                 each.value = _NEVER
-            else:
+            elif isinstance(each, _Fact):
                 del self._facts[each.key]
 
     def _new(self, node: Node) -> _Kept:

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from tests import manifests as manifest
 
 from headgate.gateway.quarantine import Quarantine
+from headgate.model.change import Change
 from headgate.model.meta import Identity, KubeObject
-from headgate.model.store import Change
 
 
 def route(name: str, bad: bool = False) -> KubeObject:

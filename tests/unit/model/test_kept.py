@@ -4,11 +4,11 @@ import pytest
 from tests import manifests as manifest
 from tests.work import counted_steps
 
+from headgate.model.change import Change
 from headgate.model.kept import Kept
 from headgate.model.objects import Object
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import Difference, Entry, Snapshot
-from headgate.model.store import Change
 
 
 def server(name: str, url: str = "http://10.0.0.1:80") -> Object:

@@ -1,5 +1,6 @@
 """Service ports joined to EndpointSlices."""
 
+from headgate.model.change import Change
 from headgate.model.forbidden import Own
 from headgate.model.indexes import INDEXES, SERVICE_LABEL
 from headgate.model.meta import KubeObject, Meta
@@ -13,7 +14,7 @@ from headgate.model.objects.kubernetes import (
     SlicePort,
 )
 from headgate.model.services import service_addresses, service_port, service_problems
-from headgate.model.store import Change, Store
+from headgate.model.store import Store
 
 HTTP, GRPC = ServicePort(80, "http"), ServicePort(81, "grpc")
 SERVICE = Service(metadata=Meta(name="s"), spec=ServiceSpec((HTTP, GRPC, ServicePort(82, "udp", "UDP"))))

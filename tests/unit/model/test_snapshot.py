@@ -3,13 +3,14 @@
 import pytest
 from msgspec.structs import replace
 
+from headgate.model.change import Change
 from headgate.model.forbidden import Own
 from headgate.model.indexes import INDEXES
 from headgate.model.meta import Meta, Origin
 from headgate.model.objects import Object, Pod
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import Difference, Entry, Snapshot, difference, follow, held, take
-from headgate.model.store import Change, Store
+from headgate.model.store import Store
 
 
 def pods(*numbers: int) -> tuple[Object, ...]:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from headgate.model.change import Change
 from headgate.model.indexes import INDEXES
 from headgate.model.meta import Identity, Meta, Origin
 from headgate.model.objects import Pod, Service
 from headgate.model.problems import Place, Problem
-from headgate.model.store import BUCKETS, MOST_MERGED, Change, Store, bucket_of
+from headgate.model.store import BUCKETS, MOST_MERGED, Store, bucket_of
 
 
 def pod(name: str, **labels: str) -> Pod:

@@ -8,6 +8,7 @@ from tests.resolved import resolve_pools, world
 
 from headgate.manifests.decode import decode
 from headgate.model import pickers, topology
+from headgate.model.change import Change
 from headgate.model.endpoints import ModelRule, Pool, TargetModel
 from headgate.model.forbidden import Own
 from headgate.model.ids import PoolKey
@@ -17,7 +18,7 @@ from headgate.model.objects.kubernetes import EndpointConditions
 from headgate.model.pickers import picker_addresses, picker_notes
 from headgate.model.problems import Problem
 from headgate.model.snapshot import Snapshot
-from headgate.model.store import Change, Store
+from headgate.model.store import Store
 from headgate.model.topology import (
     TOOLS_FIRST,
     pool_endpoints,

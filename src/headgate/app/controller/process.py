@@ -17,6 +17,7 @@ from headgate import __version__
 from headgate.app.controller.answer_log import AnswerLog
 from headgate.app.controller.telling import Telling, is_about_a_port
 from headgate.app.controller.writes import ClusterWrites
+from headgate.app.processes.garbage import set_garbage_collection
 from headgate.app.processes.lines import event, written_time
 from headgate.gateway.envoy.replies import message_of
 from headgate.gateway.half import GatewayHalf, Update
@@ -424,6 +425,7 @@ async def serve(
         RuntimeError: the xDS port is taken.
         OSError: the socket cannot be bound.
     """
+    set_garbage_collection()
     own = Own(own_ports | {settings.port}, await asyncio.to_thread(local_addresses))
     updated, provision = (None, None) if writes is None else (writes.updated, writes.provision)
     controller = Controller(source, settings, nodes, own, client_keys, updated, provision)

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from headgate.model.change import Change
 from headgate.model.endpoints import Pool
 from headgate.model.family import Family, Refreshed
 from headgate.model.ids import PoolKey
@@ -14,7 +15,7 @@ from headgate.model.meta import Identity, Meta
 from headgate.model.objects.inference import InferencePool, InferencePoolSpec, PodSelector, PortRef
 from headgate.model.problems import Place, Problem
 from headgate.model.snapshot import PROBLEMS, Difference, Snapshot, held, take
-from headgate.model.store import Change, Store, in_parts
+from headgate.model.store import Store, in_parts
 from headgate.model.topology import judged_in, pool, pool_keys_in, problems_of
 from headgate.model.tracker import Node
 

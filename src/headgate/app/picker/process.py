@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import datetime
-import gc
 import logging
 import random
 import secrets
@@ -28,6 +27,7 @@ from headgate.app.picker.followed import Followed, News, selected_pool
 from headgate.app.picker.leading import Leading
 from headgate.app.picker.metrics_port import MetricsPort
 from headgate.app.picker.pools import Pools, fixed_pool
+from headgate.app.processes.garbage import set_garbage_collection
 from headgate.app.processes.parent import SUPERVISORS_END
 from headgate.io.api_keys import KeyFile, Keys
 from headgate.io.bounded_log import BoundedLog
@@ -475,15 +475,6 @@ class Picker:
                 busy = clock()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._at_once.wait(), 0.05)
-
-
-def set_garbage_collection() -> None:
-    """What lives now lives as long as the process; requests leave nothing in cycles, so looking for some is
-    seldom worth while (measured: 8 % of the picker's CPU with Python's own thresholds).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 def serve(options: PickerOptions, started: Callable[[Status], None] | None = None) -> None:

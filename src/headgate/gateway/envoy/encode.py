@@ -34,6 +34,8 @@ _SOCKET_ADDRESS = _SOCKET_FIELD.message_type.fields_by_name
 _IP_TAG = tag(_SOCKET_ADDRESS["address"].number)
 _PORT_TAG = tag(_SOCKET_ADDRESS["port_value"].number, VARINT)
 _AROUND = tuple(tag(each.number) for each in (_SOCKET_FIELD, _ADDRESS_FIELD, _HOST_FIELD))
+_SHORT = 100
+"""Bytes of an address, with whose wrappings all lengths are below 128."""
 _DRAINING = serialized_as(_ENDPOINT, {"health_status": "DRAINING"})
 
 
@@ -71,9 +73,13 @@ def endpoint_at(ip: str, port: int) -> bytes:
     """An LbEndpoint of an address and nothing else, as most are: in a third of the time."""
     where = ip.encode()
     found = _IP_TAG + varint(len(where)) + where + _PORT_TAG + varint(port)
-    for each in _AROUND:
-        found = delimited(each, found)
-    return found
+    size = len(found)
+    if size > _SHORT:
+        for each in _AROUND:
+            found = delimited(each, found)
+        return found
+    inner, middle, outer = _AROUND  # a length of one byte each
+    return b"%b%c%b%c%b%c%b" % (outer, size + 4, middle, size + 2, inner, size, found)
 
 
 def assignment(cluster: str, endpoints: Iterable[bytes], draining: Iterable[bytes]) -> bytes:

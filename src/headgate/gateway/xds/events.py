@@ -1,4 +1,4 @@
-"""What happens on a delta-xDS stream, and what is sent on it."""
+"""What happens on a delta-xDS stream, what is sent on it, and what Envoy says to that."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -41,6 +41,14 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str
     changed: tuple[Resource, ...] = ()
     removed: tuple[str, ...] = ()
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What Envoy acknowledged of a name."""
+
+    version: str
+    resource: Resource | None
+    """None: it comes from an earlier stream, and what it names is not known."""
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -21,8 +21,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import assert_never
 
-from headgate.gateway.xds.events import Event, Published, Requested, Response, Ticked
-from headgate.gateway.xds.subscription import Held, Subscription
+from headgate.gateway.xds.events import Event, Held, Published, Requested, Response, Ticked
+from headgate.gateway.xds.subscription import Subscription
 from headgate.gateway.xds.versions import KINDS, Kind, Resource, Wanted, apply
 from headgate.model.problems import Place, Problem
 

@@ -6,21 +6,11 @@ to do, and each event adds to them only what it is about.
 
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
-from headgate.gateway.xds.events import Refusal, Requested, Response, blamed_by
+from headgate.gateway.xds.events import Held, Refusal, Requested, Response, blamed_by
 from headgate.gateway.xds.versions import Kind, Resource
 
 WILDCARD: frozenset[Kind] = frozenset(("cluster", "scope", "listener"))
 """Kinds that Envoy asks for without names, and of which it waits for a first word at its start."""
-
-
-class Held(msgspec.Struct, frozen=True):
-    """What Envoy acknowledged of a name."""
-
-    version: str
-    resource: Resource | None
-    """None: it comes from an earlier stream, and what it names is not known."""
 
 
 class Subscription:

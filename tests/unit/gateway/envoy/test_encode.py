@@ -25,7 +25,7 @@ def test_what_is_no_route_is_an_error() -> None:
         encode.route({"rout": {}})
 
 
-@pytest.mark.parametrize("ip", ["10.0.0.1", "2001:db8::1"])
+@pytest.mark.parametrize("ip", ["10.0.0.1", "2001:db8::1", *("z" * size for size in range(90, 130))])
 @pytest.mark.parametrize("port", [1, 127, 128, 65535])
 def test_an_endpoint_that_is_an_address_is_written_as_any_other(ip: str, port: int) -> None:
     address = {"socket_address": {"address": ip, "port_value": port}}

@@ -10,9 +10,10 @@ from headgate.gateway.half import world_of
 from headgate.gateway.plan.attachment import CONFLICT, attachments, parents
 from headgate.gateway.plan.problems import problems_of
 from headgate.gateway.settings import GatewaySettings
+from headgate.model.change import Change
 from headgate.model.meta import GATEWAY_GROUP, Identity
 from headgate.model.snapshot import difference, held, take
-from headgate.model.store import Change, Store
+from headgate.model.store import Store
 
 
 def route(kind: str, name: str, *hostnames: str, created: str = "", **ref: Any) -> Manifest:
