@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,3 +81,27 @@ async def test_ready_again_means_answered_again(fleet: Replicas, tmp_path: Path)
                 os.kill(before, signal.SIGKILL)
                 eventually(partial(back, gate, child, before), 60)
                 assert await statuses(gate.url) == [200, 200, 200]
+
+
+def test_ready_behind_a_redirect_and_beside_a_port_that_another_program_has(tmp_path: Path) -> None:
+    """What the redirect leads to answers nobody here; one listener of two cannot be opened."""
+    away = {"scheme": "https", "hostname": "away.invalid", "statusCode": 301}
+    filters = [{"type": "RequestRedirect", "requestRedirect": away}]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        closed = manifest.gateway("closed")
+        closed["spec"]["listeners"][0]["port"] = port
+        file = manifest.write(
+            tmp_path / "redirect.yaml",
+            manifest.gateway(),
+            closed,
+            manifest.manifest(
+                "HTTPRoute", "r", {"parentRefs": [{"name": "gate"}], "rules": [{"filters": filters}]}
+            ),
+        )
+        with gateway("-f", str(file)) as gate:
+            (told,) = [each for each in gate.problems() if each["reason"] == "RefusedByEnvoy"]
+            assert told["place"]["object"] == f"listener port-{port}" and "in use" in told["message"]
+            with socket.create_connection(("127.0.0.1", gate.info["ports"]["gateway"]), 5) as opened:
+                opened.sendall(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
+                assert opened.recv(4096).startswith(b"HTTP/1.1 301")
