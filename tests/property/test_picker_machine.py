@@ -1,6 +1,7 @@
 """Whatever happens in whatever order: every request is answered once, and the books balance."""
 
 import random
+import sys
 
 import hypothesis.strategies as st
 from hypothesis import event as hypothesis_event
@@ -29,7 +30,7 @@ from headgate.model.flow_rules import FlowRules
 from headgate.model.ids import EndpointId, StreamId
 from headgate.model.objects.flow import BandSpec, DetectorSpec, QuotaSpec, ShareSpec
 from headgate.model.requests import Usage
-from headgate.picker.actions import Conclude, Evict, ListModels, Reject, Route, WakeAt
+from headgate.picker.actions import Action, Conclude, Evict, ListModels, Reject, Route, WakeAt
 from headgate.picker.choice import Choice
 from headgate.picker.events import (
     AnswerStored,
@@ -79,6 +80,14 @@ POLICIES: tuple[FlowRules | None, ...] = (
 )
 
 
+def told(actions: list[Action]) -> list[object]:
+    """Actions as values that can be compared; decisions of routes are written out."""
+    return [
+        replace(each, decision=each.decision.written()) if isinstance(each, Route) else each
+        for each in actions
+    ]
+
+
 class Machine(RuleBasedStateMachine):
     """A pool under random traffic, scrapes, failures and membership changes."""
 
@@ -93,6 +102,11 @@ class Machine(RuleBasedStateMachine):
         self, policy: str, seed: int, picked: set[str], flow: FlowSettings | None, hold_empty_s: float
     ) -> None:
         settings = MachineSettings(story=50, flow=flow, hold_empty_s=hold_empty_s)
+        self.again = PoolMachine(KEY, PROFILES[policy], settings, random.Random(seed))
+        """Will be told the same story when it is over."""
+        self.events_alone = sys.maxsize
+        """So many of its events came before something that was no event."""
+        self.story: list[tuple[float, Event, list[Action]]] = []
         self.machine = PoolMachine(KEY, PROFILES[policy], settings, random.Random(seed))
         self.flow = flow
         self.waiting: dict[int, float] = {}
@@ -114,7 +128,9 @@ class Machine(RuleBasedStateMachine):
             self.waiting[event.stream] = self.now
         elif isinstance(event, RequestEnded):
             self.waiting.pop(event.stream, None)
-        for action in self.machine.handle(event, self.now):
+        actions = self.machine.handle(event, self.now)
+        self.story.append((self.now, event, actions))
+        for action in actions:
             match action:
                 case Route(stream, endpoints):
                     assert 1 <= len(endpoints) <= 4
@@ -258,6 +274,7 @@ class Machine(RuleBasedStateMachine):
         if tracked.stream not in other.bookings.held:
             part = booking(tracked.stream, own_tokens=own, context_tokens=own, role=role, silent=True)
             ledger.book_stage(tracked, part, other, self.now)
+            self.events_alone = min(self.events_alone, len(self.story))
         self.machine.check()
 
     @rule(n=st.integers(0), name=names, computed=st.booleans())
@@ -315,6 +332,8 @@ class Machine(RuleBasedStateMachine):
             return
         for stream in [*sorted(self.waiting), *sorted(self.open)]:
             self.feed(ends(stream))
+        for now, event, actions in self.story[: self.events_alone]:
+            assert told(self.again.handle(event, now)) == told(actions), "a story replays to the same actions"
         for choice, written in self.records:
             assert choice.written() == written, "a record does not change when endpoints do"
         view = self.machine.view(self.now)
