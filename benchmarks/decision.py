@@ -140,7 +140,7 @@ def batches(mode: str, blocks: int, requests: int) -> list[list[Row]]:
                 ends.append((native.LOGGED, keys.key(stream), "complete", 200, usage, None, None, 1))
             else:
                 ends.append((native.STARTED, stream, POOL, 200, None, False, False))
-                ends.append((native.FIRST_BYTES, stream, POOL))
+                ends.append((native.FIRST_TOKEN, stream, POOL))
                 ends.append((native.LEFT, stream, POOL, 1))
                 ends.append((native.LOGGED, keys.key(stream), "complete", 200, usage, None, None, 1))
         found.append(rows)

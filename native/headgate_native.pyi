@@ -25,8 +25,8 @@ STARTED: Final[int]
 """`(STARTED, stream, pool, status, served, local, plain)`: response headers came."""
 STORED: Final[int]
 """`(STORED, stream, pool, id, served)`: the server keeps its answer by this id."""
-FIRST_BYTES: Final[int]
-"""`(FIRST_BYTES, stream, pool)`: the first body bytes of an event stream came."""
+FIRST_TOKEN: Final[int]
+"""`(FIRST_TOKEN, stream, pool)`: the first token of an event stream came."""
 OVER: Final[int]
 """`(OVER, stream, pool, ending, status, usage, served)`: the request ended, and the stream with it. `usage` is
 None, `(prompt, completion, cached)`, or `(format, tail)`: the number of the format whose counter reads the tail of the answer."""

@@ -111,7 +111,7 @@ class NativeConversation:
             return [ResponseStarted(row[1], *row[3:])]
         if row[0] == native.STORED:
             return [AnswerStored(row[1], digest(row[3]), row[4])]
-        return [FirstToken(row[1])] if row[0] == native.FIRST_BYTES else [_over(row)]
+        return [FirstToken(row[1])] if row[0] == native.FIRST_TOKEN else [_over(row)]
 
     def _answer(self, *rest: Any) -> Row | None:
         self._waits = False

@@ -30,18 +30,21 @@ pub struct Answers {
     pub ways: Vec<Way>,
     /// They have an id under which the server keeps them.
     pub stored: bool,
+    /// Names that say that an event of a stream carries no token: see [`crate::first_token`].
+    pub tokenless: Vec<Vec<u8>>,
 }
 
 impl Answers {
     /// Compiles a format's answers; raises `ValueError` or `TypeError` for what is not understood.
     pub fn read(value: &Bound<'_, PyDict>, number: usize) -> PyResult<Answers> {
         let names = |name: &str| -> PyResult<Vec<String>> { item(value, name)?.extract() };
+        let bytes = |name: &str| -> PyResult<Vec<Vec<u8>>> {
+            Ok(names(name)?.into_iter().map(String::into_bytes).collect())
+        };
         let mut all = Answers {
             number,
-            within: names("within")?
-                .into_iter()
-                .map(String::into_bytes)
-                .collect(),
+            within: bytes("within")?,
+            tokenless: bytes("tokenless")?,
             keys: names("usage")?
                 .iter()
                 .map(|name| format!("\"{name}\"").into_bytes())

@@ -266,6 +266,11 @@ pub struct Sse {
     scan: ModelScan,
 }
 
+/// A body with this content encoding is not compressed.
+pub fn readable(content_encoding: &str) -> bool {
+    content_encoding.is_empty() || content_encoding.eq_ignore_ascii_case("identity")
+}
+
 fn json_kind(kind: &str) -> bool {
     kind == "application/json" || kind.ends_with("+json")
 }
@@ -278,8 +283,7 @@ impl Restorer {
         name: &str,
         answers: Arc<Answers>,
     ) -> Option<Restorer> {
-        let encoding = content_encoding.to_lowercase();
-        if !encoding.is_empty() && encoding != "identity" {
+        if !readable(content_encoding) {
             return None;
         }
         let kind = content_type

@@ -1,5 +1,7 @@
 //! The id under which a server keeps what it answers: the twin of `headgate.wire.stored`.
 
+use crate::outline::Outline;
+
 /// Bytes of an answer that are looked at.
 const HEAD_BYTES: usize = 4096;
 /// Bytes of an id that is believed.
@@ -48,66 +50,15 @@ impl IdReader {
 
 /// Looks for the first object's `id`, or that of an object in it at a key of `within`.
 fn look(head: &[u8], within: &[Vec<u8>]) -> Look {
-    let Some(mut at) = head.iter().position(|byte| *byte == b'{') else {
-        return Look::More;
-    };
-    let (mut depth, mut inside) = (0_usize, false);
-    let mut key: Option<&[u8]> = None;
-    while at < head.len() {
-        match head[at] {
-            b'"' => {
-                let start = at + 1;
-                let Some(end) = string_end(head, start) else {
-                    return Look::More;
-                };
-                let text = &head[start..end];
-                at = end + 1;
-                let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-                at += head[at..].iter().take_while(|byte| blank(byte)).count();
-                match head.get(at) {
-                    None => return Look::More,
-                    Some(b':') => {
-                        key = Some(text);
-                        at += 1;
-                    }
-                    Some(_) if key == Some(b"id") && (depth == 1 || depth == 2 && inside) => {
-                        return believed(text);
-                    }
-                    Some(_) => key = None,
-                }
-                continue;
-            }
-            byte @ (b'{' | b'[') => {
-                depth += 1;
-                if depth == 2 {
-                    inside = byte == b'{'
-                        && key.is_some_and(|key| within.iter().any(|each| each == key));
-                }
-                key = None;
-            }
-            b'}' | b']' => {
-                depth -= 1;
-                key = None;
-                if depth == 0 {
-                    return Look::Never;
-                }
-            }
-            _ => {}
-        }
-        at += 1;
+    let mut outline = Outline::new(head, within);
+    let id = outline
+        .by_ref()
+        .find_map(|(key, value)| value.filter(|_| key == b"id"));
+    match id {
+        Some(id) => believed(id),
+        None if outline.closed => Look::Never,
+        None => Look::More,
     }
-    Look::More
-}
-
-fn string_end(head: &[u8], mut at: usize) -> Option<usize> {
-    while at < head.len() {
-        match head[at] {
-            b'"' => return Some(at),
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-    None
 }
 
 fn believed(text: &[u8]) -> Look {

@@ -477,7 +477,7 @@ pub fn headgate_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ("TOO_LARGE", kind::TOO_LARGE),
         ("UNKNOWN_POOL", kind::UNKNOWN_POOL),
         ("STARTED", kind::STARTED),
-        ("FIRST_BYTES", kind::FIRST_BYTES),
+        ("FIRST_TOKEN", kind::FIRST_TOKEN),
         ("STORED", kind::STORED),
         ("OVER", kind::OVER),
         ("LEFT", kind::LEFT),

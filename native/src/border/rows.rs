@@ -17,7 +17,7 @@ pub mod kind {
     pub const TOO_LARGE: u8 = 2;
     pub const UNKNOWN_POOL: u8 = 3;
     pub const STARTED: u8 = 4;
-    pub const FIRST_BYTES: u8 = 5;
+    pub const FIRST_TOKEN: u8 = 5;
     pub const OVER: u8 = 6;
     pub const LEFT: u8 = 7;
     pub const CLOSED: u8 = 8;
@@ -200,7 +200,7 @@ pub fn said_row<'py>(
             let served = served.as_deref().map(|served| words.get(py, served));
             (kind::STORED, stream, pool, id, served).into_pyobject(py)
         }
-        Said::FirstBytes => (kind::FIRST_BYTES, stream, pool).into_pyobject(py),
+        Said::FirstToken => (kind::FIRST_TOKEN, stream, pool).into_pyobject(py),
         Said::Over {
             ending,
             status,

@@ -16,16 +16,16 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::accesslog::Ending;
 use crate::format::{Format, Reader};
 use crate::proto::{HttpBody, ProcessingRequest, Request, body_mode};
-use crate::rewrite::Restorer;
 use crate::scan::Reading;
 use crate::sessions::Sources;
-use crate::stored::IdReader;
-use crate::usage::{Usage, UsageReader};
+use crate::usage::Usage;
 
+mod answering;
 mod messages;
 mod request;
 mod response;
 
+use answering::Answering;
 pub use messages::{Headers, PREFIX_BYTES, framed, text};
 use messages::{cut, find, not_a_request};
 use response::is_local;
@@ -170,7 +170,8 @@ pub enum Said {
         /// The answer is no event stream.
         plain: bool,
     },
-    FirstBytes,
+    /// The first token of an event stream came.
+    FirstToken,
     /// The id under which the server keeps its answer.
     Stored {
         id: String,
@@ -241,16 +242,8 @@ pub struct Conversation {
     target: Option<String>,
     chosen: String,
     decision: String,
-    status: Option<u64>,
-    served: Option<String>,
-    sse: bool,
-    /// Of an answer whose headers are not sent here, until it is known what it is.
-    beginning: Vec<u8>,
-    response_seen: bool,
-    restorer: Option<Restorer>,
-    usage: Option<UsageReader>,
-    /// Looks for the id under which the answer is kept; None: no need.
-    id: Option<IdReader>,
+    /// The answer, once it has begun.
+    answering: Option<Answering>,
     request_end: Ended,
     response_end: Ended,
 }
@@ -321,14 +314,7 @@ impl Conversation {
             target: None,
             chosen: String::new(),
             decision: String::new(),
-            status: None,
-            served: None,
-            sse: false,
-            beginning: Vec::new(),
-            response_seen: false,
-            restorer: None,
-            usage: None,
-            id: None,
+            answering: None,
             request_end: Ended::default(),
             response_end: Ended::default(),
         }
@@ -382,11 +368,7 @@ impl Conversation {
             {
                 Ok(Vec::new())
             }
-            Some(Request::ResponseBody(body)) if self.lean && self.phase == Phase::Routed => {
-                let served = self.served_endpoint(message.metadata_context);
-                Ok(self.first_bytes(&body, served))
-            }
-            Some(Request::ResponseBody(body)) => self.response_body(body),
+            Some(Request::ResponseBody(body)) => self.response_body(body, message.metadata_context),
             Some(Request::ResponseTrailers(_)) => Ok(self.response_trailers()),
             None => Err(WireError("a message of no known kind: None".to_owned())),
         }
@@ -439,22 +421,13 @@ impl Conversation {
         if !matches!(phase, Phase::Routed | Phase::Started) || self.lean {
             return None;
         }
-        if phase == Phase::Routed {
-            let ending = if self.response_bodyless {
-                Ending::Lost
-            } else {
-                Ending::Aborted
-            };
-            return Some(self.over(ending, None, Usage::None, None));
-        }
-        let ending = if self.response_bodyless {
-            Ending::Complete
-        } else {
-            Ending::Aborted
-        };
-        let usage = self.usage.as_ref().map_or(Usage::None, UsageReader::usage);
-        let (status, served) = (self.status, self.served.take());
-        Some(self.over(ending, status, usage, served))
+        let unseen = self.response_bodyless;
+        Some(match &mut self.answering {
+            None if unseen => self.over(Ending::Lost, None, Usage::None, None),
+            None => self.over(Ending::Aborted, None, Usage::None, None),
+            Some(answering) if unseen => answering.over(Ending::Complete),
+            Some(answering) => answering.over(Ending::Aborted),
+        })
     }
 
     /// The request was sent to an endpoint.

@@ -14,8 +14,7 @@ use crate::proto::{
     BodyMutation, CommonResponse, HeaderMutation, HttpBody, HttpHeaders, Kind, Mutation,
     PhaseResponse, ProtocolConfiguration, Response, Struct, TrailersResponse, body_mode, texts,
 };
-use crate::rewrite::replace_model;
-use crate::stored::IdReader;
+use crate::rewrite::{readable, replace_model};
 use crate::text::beginning;
 
 /// Bytes that are scanned before other streams have their turn.
@@ -165,14 +164,10 @@ impl Conversation {
 
     /// How the body may be read; None: not at all, as if it is compressed.
     fn body_kind(&self) -> Option<BodyKind> {
-        let encoding = self
-            .header("content-encoding")
-            .unwrap_or_default()
-            .to_lowercase();
-        if !encoding.is_empty() && encoding != "identity" {
-            return None;
-        }
-        BodyKind::of(self.content_type())
+        let encoding = self.header("content-encoding").unwrap_or_default();
+        readable(encoding)
+            .then(|| BodyKind::of(self.content_type()))
+            .flatten()
     }
 
     pub(super) fn request_body(&mut self, message: HttpBody) -> Result<Vec<Said>, WireError> {
@@ -447,10 +442,8 @@ impl Conversation {
         self.body = Vec::new();
         self.headers = Vec::new();
         // A plain answer shows no first token, and one that is not rewritten needs nothing from here any more.
-        let answers = self.answers();
-        self.id =
-            (answers.stored && !self.response_bodyless).then(|| IdReader::new(&answers.within));
-        let plain = !self.streaming && self.target.is_none() && self.id.is_none();
+        let kept = self.answers().stored && !self.response_bodyless;
+        let plain = !self.streaming && self.target.is_none() && !kept;
         self.leaving = self.lean && plain && !stays;
     }
 

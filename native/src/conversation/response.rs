@@ -1,43 +1,20 @@
-//! The response phase: what of the answer is told, changed and sent on.
+//! The response phase: when an answer begins, goes on and ends.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::messages::{common, empty, find, read_headers, streamed, text};
+use super::answering::{Answering, Head, pass};
+use super::messages::{empty, find, read_headers, text};
 use super::{Conversation, Phase, Said, WireError, whole_number};
 use crate::accesslog::Ending;
 use crate::answers::Answers;
 use crate::proto::{
-    BodyMutation, CommonResponse, HeaderMutation, HttpBody, HttpHeaders, Kind, Metadata, Mutation,
-    PhaseResponse, Response, Struct, TrailersResponse,
+    CommonResponse, HeaderMutation, HttpBody, HttpHeaders, Kind, Metadata, PhaseResponse, Response,
+    Struct, TrailersResponse,
 };
-use crate::rewrite::Restorer;
-use crate::usage::{Usage, UsageReader};
+use crate::rewrite::{Restorer, readable};
+use crate::usage::Usage;
 
 const VIA_UPSTREAM: &str = "via_upstream";
-const EVENT_LINES: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// Bytes of a piece that tell whether an answer is an event stream.
-const LONGEST_BEGINNING: usize = 64;
-
-/// Whether an answer that begins so is an event stream; None: more of it must be seen.
-///
-/// A byte order mark and empty lines may come first.
-fn begins_events(beginning: &[u8]) -> Option<bool> {
-    let line = match beginning.strip_prefix(BYTE_ORDER_MARK) {
-        Some(rest) => rest,
-        None if BYTE_ORDER_MARK.starts_with(beginning) => return None,
-        None => beginning,
-    };
-    let blank = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    let line = &line[line.iter().take_while(|byte| blank(byte)).count()..];
-    if EVENT_LINES.iter().any(|each| line.starts_with(each)) {
-        return Some(true);
-    }
-    let may = EVENT_LINES.iter().any(|each| each.starts_with(line));
-    (!may).then_some(false)
-}
 
 impl Conversation {
     pub(super) fn response_headers(
@@ -49,50 +26,36 @@ impl Conversation {
         match self.phase {
             Phase::Start | Phase::Over | Phase::Body | Phase::Picking | Phase::Refusing => {
                 // The data plane's own answer, or our refusal: it passes.
-                let waited = self.phase == Phase::Picking;
-                self.phase = Phase::Over;
                 self.outbox
                     .push_back(empty(Response::ResponseHeaders(PhaseResponse::default())));
-                return Ok(if waited {
-                    vec![self.over(Ending::Aborted, None, Usage::None, None)]
-                } else {
-                    Vec::new()
-                });
+                return Ok(self.unrouted_answer());
             }
             Phase::Started => return Err(WireError("response headers came twice".to_owned())),
             Phase::Routed => {}
         }
         self.phase = Phase::Started;
         self.stays = false;
-        // A stream that could have been left already is seen through.
-        self.leaving = false;
         let end = message.end_of_stream;
         let headers = read_headers(message)?;
         let header = |name: &str| find(&headers, name).map(text);
         let status = whole_number(header(":status").unwrap_or_default()).unwrap_or(0);
-        self.status = Some(status);
-        self.served = served;
         let kind = header("content-type").unwrap_or_default();
-        self.sse = kind.to_lowercase().starts_with("text/event-stream");
-        if let (Some(_), Some(asked), false) =
-            (&self.target, &self.asked_model, self.response_bodyless)
-        {
-            let encoding = header("content-encoding").unwrap_or_default();
-            self.restorer = Restorer::of(kind, encoding, asked, self.answers());
-        }
+        let encoding = header("content-encoding").unwrap_or_default();
+        let events = kind.to_lowercase().starts_with("text/event-stream");
+        let restorer = match (&self.target, &self.asked_model, self.response_bodyless) {
+            (Some(_), Some(asked), false) => Restorer::of(kind, encoding, asked, self.answers()),
+            _ => None,
+        };
         let names = &self.settings.names;
         let mut mutation = HeaderMutation::default();
         if !self.lean {
-            mutation.put(
-                &names.endpoint,
-                self.served.as_deref().unwrap_or(&self.chosen),
-            );
+            mutation.put(&names.endpoint, served.as_deref().unwrap_or(&self.chosen));
             mutation.put(&names.decision, &self.decision);
             if header(&names.request_id).is_none() {
                 mutation.put(&names.request_id, text(&self.request_id));
             }
         }
-        if self.restorer.is_some() {
+        if restorer.is_some() {
             mutation.remove_headers.push("content-length".to_owned());
         }
         let changes = !mutation.set_headers.is_empty() || !mutation.remove_headers.is_empty();
@@ -102,22 +65,24 @@ impl Conversation {
         });
         self.outbox
             .push_back(empty(Response::ResponseHeaders(PhaseResponse { response })));
-        if status >= 400 {
-            self.id = None;
-        }
         let mut said = vec![Said::Started {
             status,
-            served: self.served.clone(),
+            served: served.clone(),
             local,
-            plain: !self.sse,
+            plain: !events,
         }];
+        let head = Head {
+            status,
+            served,
+            events,
+            readable: readable(encoding),
+            restorer,
+        };
+        let mut answering = Answering::new(&self.answers(), head, self.lean, self.response_duplex);
         if end {
-            said.extend(self.finish());
-        } else if self.lean && !self.sse && self.restorer.is_none() && self.id.is_none() {
-            self.leaving = true;
-        } else if !self.lean {
-            self.usage = Some(UsageReader::new(self.answers()));
+            said.extend(answering.finish());
         }
+        self.follow(answering, &said);
         Ok(said)
     }
 
@@ -138,166 +103,77 @@ impl Conversation {
             .map(str::to_owned)
     }
 
-    /// Our own Envoy, of an answer that needs no change, sends the body without the headers.
-    pub(super) fn first_bytes(&mut self, message: &HttpBody, served: Option<String>) -> Vec<Said> {
-        self.pass(&message.body, message.end_of_stream);
-        if message.body.is_empty() && !message.end_of_stream {
-            return Vec::new();
-        }
-        self.stays = false;
-        let mut said: Vec<Said> = self
-            .look_for_id(&message.body, served.clone())
-            .into_iter()
-            .collect();
-        let piece = &message.body[..message.body.len().min(LONGEST_BEGINNING)];
-        self.beginning.extend_from_slice(piece);
-        let events = begins_events(&self.beginning);
-        if events.is_none() && !message.end_of_stream {
-            if self.beginning.len() > LONGEST_BEGINNING {
-                // Empty lines, for the most part.
-                let blank =
-                    |byte: &&u8| BYTE_ORDER_MARK.contains(byte) || matches!(byte, b'\r' | b'\n');
-                let blanks = self.beginning.iter().take_while(blank).count();
-                self.beginning.drain(..blanks);
-            }
-            return said;
-        }
-        self.phase = Phase::Started;
-        self.leaving = self.id.is_none() || message.end_of_stream;
-        if events != Some(true) {
-            self.served = served;
-            return said; // plain, or an error: the access log tells
-        }
-        self.served.clone_from(&served);
-        said.push(Said::Started {
-            status: 200,
-            served,
-            local: false,
-            plain: false,
-        });
-        said.push(Said::FirstBytes);
-        said
-    }
-
-    /// Looks into the next piece of an answer; the reader goes once nothing more can be found.
-    fn look_for_id(&mut self, piece: &[u8], served: Option<String>) -> Option<Said> {
-        let reader = self.id.as_mut()?;
-        let found = reader.feed(piece);
-        if reader.done {
-            self.id = None;
-        }
-        found.map(|id| Said::Stored { id, served })
-    }
-
-    pub(super) fn response_body(&mut self, message: HttpBody) -> Result<Vec<Said>, WireError> {
-        if matches!(self.phase, Phase::Over | Phase::Refusing) {
-            self.pass(&message.body, message.end_of_stream);
-            return Ok(Vec::new());
-        }
-        if self.lean && self.phase != Phase::Started {
-            // A refusal of our own Envoy's, by a filter before this one: it does not send the headers.
-            let waited = self.phase == Phase::Picking;
-            self.phase = Phase::Over;
-            self.pass(&message.body, message.end_of_stream);
-            return Ok(if waited {
-                vec![self.over(Ending::Aborted, None, Usage::None, None)]
-            } else {
-                Vec::new()
-            });
-        }
-        if self.phase != Phase::Started {
-            return Err(WireError(
-                "a response body before response headers".to_owned(),
-            ));
-        }
-        let mut said = Vec::new();
-        if !message.body.is_empty() && !self.response_seen {
-            self.response_seen = true;
-            if self.sse {
-                said.push(Said::FirstBytes);
-            }
-        }
-        let served = self.served.clone();
-        said.extend(self.look_for_id(&message.body, served));
-        if let Some(usage) = &mut self.usage
-            && !message.body.is_empty()
-        {
-            usage.feed(&message.body);
-        }
-        self.answer_body(&message.body, message.end_of_stream);
-        if message.end_of_stream {
-            said.extend(self.finish());
-        } else if self.lean && self.restorer.is_none() && self.response_seen && self.id.is_none() {
-            self.leaving = true;
-        }
-        Ok(said)
-    }
-
-    fn answer_body(&mut self, body: &Bytes, end: bool) {
-        let Some(restorer) = &mut self.restorer else {
-            self.pass(body, end);
-            return;
-        };
-        let mut restored = restorer.feed(body);
-        if end {
-            restored.extend(restorer.finish());
-        }
-        let restored = Bytes::from(restored);
-        if self.response_duplex {
-            self.outbox
-                .extend(streamed(&restored, end, Response::ResponseBody));
-            return;
-        }
-        let mutation = if restored.is_empty() {
-            Mutation::ClearBody(true)
-        } else {
-            Mutation::Body(restored)
-        };
-        self.outbox
-            .push_back(empty(Response::ResponseBody(common(CommonResponse {
-                body_mutation: Some(BodyMutation {
-                    mutation: Some(mutation),
-                }),
-                ..CommonResponse::default()
-            }))));
-    }
-
-    fn pass(&mut self, body: &Bytes, end: bool) {
-        if self.response_duplex {
-            self.outbox
-                .extend(streamed(body, end, Response::ResponseBody));
-        } else {
-            self.outbox
-                .push_back(empty(Response::ResponseBody(PhaseResponse::default())));
-        }
-    }
-
-    pub(super) fn response_trailers(&mut self) -> Vec<Said> {
-        let started = self.phase == Phase::Started;
-        if let (true, true, Some(restorer)) = (started, self.response_duplex, &mut self.restorer) {
-            let rest = Bytes::from(restorer.finish());
-            self.outbox
-                .extend(streamed(&rest, false, Response::ResponseBody));
-        }
-        self.outbox
-            .push_back(empty(Response::ResponseTrailers(TrailersResponse {})));
-        if started {
-            self.finish().into_iter().collect()
+    /// An answer to a request that was never routed: whoever waited for a pick waits no more.
+    fn unrouted_answer(&mut self) -> Vec<Said> {
+        let waited = self.phase == Phase::Picking;
+        self.phase = Phase::Over;
+        if waited {
+            vec![self.over(Ending::Aborted, None, Usage::None, None)]
         } else {
             Vec::new()
         }
     }
 
-    /// The answer is whole. Our own Envoy's access log says so itself, with the usage.
-    fn finish(&mut self) -> Option<Said> {
-        self.leaving = true;
-        if self.lean {
-            return None;
+    /// Goes on with an answer after what it said.
+    fn follow(&mut self, answering: Answering, said: &[Said]) {
+        // A stream that could have been left already is seen through.
+        self.leaving = answering.leaving;
+        if matches!(said.last(), Some(Said::Over { .. })) {
+            self.phase = Phase::Over;
         }
-        self.phase = Phase::Over;
-        let usage = self.usage.as_ref().map_or(Usage::None, UsageReader::usage);
-        let (status, served) = (self.status, self.served.take());
-        Some(self.over(Ending::Complete, status, usage, served))
+        self.answering = Some(answering);
+    }
+
+    pub(super) fn response_body(
+        &mut self,
+        message: HttpBody,
+        context: Option<Metadata>,
+    ) -> Result<Vec<Said>, WireError> {
+        let (body, end) = (message.body, message.end_of_stream);
+        if self.lean && self.phase == Phase::Routed && (!body.is_empty() || end) {
+            self.phase = Phase::Started;
+            self.stays = false;
+            self.answering = Some(Answering::headerless(&self.answers(), self.response_duplex));
+        }
+        if self.phase == Phase::Started
+            && let Some(mut answering) = self.answering.take()
+        {
+            if answering.undecided() {
+                answering.served = self.served_endpoint(context);
+            }
+            let said = answering.chunk(&mut self.outbox, &body, end);
+            self.follow(answering, &said);
+            return Ok(said);
+        }
+        if !self.lean && !matches!(self.phase, Phase::Over | Phase::Refusing) {
+            return Err(WireError(
+                "a response body before response headers".to_owned(),
+            ));
+        }
+        pass(&mut self.outbox, &body, end, self.response_duplex);
+        if matches!(self.phase, Phase::Over | Phase::Refusing | Phase::Routed) {
+            return Ok(Vec::new());
+        }
+        // A refusal of our own Envoy's, by a filter before this one: it does not send the headers.
+        Ok(self.unrouted_answer())
+    }
+
+    pub(super) fn response_trailers(&mut self) -> Vec<Said> {
+        let mut answering = match self.phase {
+            Phase::Started => self.answering.take(),
+            _ => None,
+        };
+        if let Some(answering) = &mut answering {
+            answering.held(&mut self.outbox);
+        }
+        self.outbox
+            .push_back(empty(Response::ResponseTrailers(TrailersResponse {})));
+        let Some(mut answering) = answering else {
+            return Vec::new();
+        };
+        let said: Vec<Said> = answering.finish().into_iter().collect();
+        self.follow(answering, &said);
+        said
     }
 }
 

@@ -174,7 +174,7 @@ impl Session {
                     waiting = Some(self.lane.expect(self.number));
                 }
                 Said::Over { .. } => self.ended = true,
-                Said::Started { .. } | Said::Stored { .. } | Said::FirstBytes => {}
+                Said::Started { .. } | Said::Stored { .. } | Said::FirstToken => {}
             }
             self.lane.tell(Event::Said {
                 stream: self.number,

@@ -96,7 +96,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     status: int | None = None
     served: EndpointId | None = None
     ttft_s: float | None = None
-    """Arrival at the picker to the first body bytes; None when none came or none were seen."""
+    """Arrival at the picker to the first token; None when none came or none were seen."""
     duration_s: float | None = None
     usage: Usage | None = None
     details: str | None = None

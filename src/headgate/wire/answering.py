@@ -11,8 +11,9 @@ from headgate.model.requests import Usage
 from headgate.wire import answers
 from headgate.wire.api import Format
 from headgate.wire.digest import digest
+from headgate.wire.first_token import TokenReader
 from headgate.wire.numbers import whole_number
-from headgate.wire.rewrite import Restorer, restorer
+from headgate.wire.rewrite import Restorer, is_readable, restorer
 from headgate.wire.said import AnswerStored, FirstToken, RequestEnded, ResponseStarted, Said
 from headgate.wire.stored import IdReader
 from headgate.wire.usage import UsageReader
@@ -20,25 +21,6 @@ from headgate.wire.usage import UsageReader
 _VIA_UPSTREAM = "via_upstream"
 LONGEST_ENDPOINT = 64
 """Bytes of an endpoint's name, `ip:port`; a longer text names none."""
-
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_EVENT_LINES = (b"data:", b"event:", b"id:", b"retry:", b":")
-LONGEST_BEGINNING = 64
-"""Bytes of a piece that tell whether an answer is an event stream."""
-
-
-def begins_events(beginning: bytes) -> bool | None:
-    """Whether an answer that begins so is an event stream; None: more of it must be seen.
-
-    A byte order mark and empty lines may come first.
-    """
-    if not beginning.startswith(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(beginning):
-        return None
-    line = beginning.removeprefix(_BYTE_ORDER_MARK).lstrip(b"\r\n")
-    if line.startswith(_EVENT_LINES):
-        return True
-    return None if any(each.startswith(line) for each in _EVENT_LINES) else False
 
 
 def read_headers(message: pb.HttpHeaders) -> dict[str, str]:
@@ -83,12 +65,38 @@ def served_endpoint(message: pb.ProcessingRequest) -> EndpointId | None:
     return EndpointId(name) if 0 < len(name.encode()) <= LONGEST_ENDPOINT else None
 
 
-def look_for_id(
-    reader: IdReader, piece: bytes, stream: StreamId, served: EndpointId | None
-) -> list[AnswerStored]:
-    """Looks into the next piece of an answer."""
-    found = reader.feed(piece)
-    return [] if found is None else [AnswerStored(stream, digest(found), served)]
+class Look:
+    """What is looked for in the bytes of one answer: the id under which it is kept, and its first token."""
+
+    __slots__ = ("_id", "_stream", "_token")
+
+    def __init__(self, stream: StreamId, id_: IdReader | None, token: TokenReader | None) -> None:
+        """None: it is not looked for."""
+        self._stream = stream
+        self._id = id_
+        self._token = token
+
+    @property
+    def done(self) -> bool:
+        """Nothing more can be found."""
+        return self._id is None and self._token is None
+
+    def expect_no_token(self) -> None:
+        """The answer turns out to be no event stream."""
+        self._token = None
+
+    def feed(self, piece: bytes, served: EndpointId | None) -> list[Said]:
+        """Looks into the answer's next piece."""
+        said: list[Said] = []
+        if self._id is not None:
+            if (found := self._id.feed(piece)) is not None:
+                said.append(AnswerStored(self._stream, digest(found), served))
+            if self._id.done:
+                self._id = None
+        if self._token is not None and self._token.feed(piece):
+            said.append(FirstToken(self._stream))
+            self._token = None
+        return said
 
 
 class Answering:
@@ -100,12 +108,10 @@ class Answering:
     __slots__ = (
         "_duplex",
         "_format",
-        "_id",
         "_lean",
+        "_look",
         "_outbox",
         "_restorer",
-        "_seen",
-        "_sse",
         "_stream",
         "_usage",
         "leaving",
@@ -123,11 +129,8 @@ class Answering:
         self._outbox = outbox
         self._duplex = duplex
         self._lean = lean
-        self._id = IdReader(format_.answers.within) if format_.answers.stored else None
-        """Looks for the id under which the answer is kept; None: no need."""
+        self._look = Look(stream, None, None)
         self._restorer: Restorer | None = None
-        self._seen = False
-        self._sse = False
         self._usage: UsageReader | None = None
         self.leaving = False
         self.served: EndpointId | None = None
@@ -143,12 +146,10 @@ class Answering:
         headers = read_headers(message.response_headers)
         self.status = whole_number(headers.get(":status", "")) or 0
         self.served = served_endpoint(message)
-        kind = headers.get("content-type", "")
-        self._sse = kind.lower().startswith("text/event-stream")
+        kind, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
+        events, what = kind.lower().startswith("text/event-stream"), self._format.answers
         if asked_model is not None:
-            self._restorer = restorer(
-                kind, headers.get("content-encoding", ""), asked_model, self._format.answers.within
-            )
+            self._restorer = restorer(kind, encoding, asked_model, what.within)
         put = dict(additions)
         if put and self.served is not None:
             put[names.ENDPOINT] = self.served
@@ -156,37 +157,34 @@ class Answering:
             put.pop(names.REQUEST_ID, None)
         remove = () if self._restorer is None else ("content-length",)
         self._outbox.append(answers.response_headers(put, remove))
-        if self.status >= 400:
-            self._id = None
+        if self.status < 400:
+            self._look = Look(
+                self._stream,
+                IdReader(what.within) if what.stored else None,
+                TokenReader(what, readable=is_readable(encoding)) if events else None,
+            )
         said: list[Said] = [
-            ResponseStarted(self._stream, self.status, self.served, _is_local(message), not self._sse)
+            ResponseStarted(self._stream, self.status, self.served, _is_local(message), not events)
         ]
         if message.response_headers.end_of_stream:
             return said + self._finish()
         if not self._lean:
             self._usage = UsageReader(self._format.counter)
-        elif not self._sse and self._restorer is None and self._id is None:
-            self.leaving = True
+        else:
+            self.leaving = self._restorer is None and self._look.done
         return said
 
-    def chunk(self, body: bytes, end: bool) -> list[Said]:
+    def chunk(self, message: pb.ProcessingRequest) -> list[Said]:
         """A piece of the body."""
-        said: list[Said] = []
-        if body and not self._seen:
-            self._seen = True
-            if self._sse:
-                said.append(FirstToken(self._stream))
-        if self._id is not None:
-            said += look_for_id(self._id, body, self._stream, self.served)
-            if self._id.done:
-                self._id = None
+        body, end = message.response_body.body, message.response_body.end_of_stream
+        said = self._look.feed(body, self.served)
         if self._usage is not None and body:
             self._usage.feed(body)
         self._send(body, end)
         if end:
             said += self._finish()
-        elif self._lean and self._restorer is None and self._seen and self._id is None:
-            self.leaving = True
+        else:
+            self.leaving = self._lean and self._restorer is None and self._look.done
         return said
 
     def _send(self, body: bytes, end: bool) -> None:

@@ -37,6 +37,14 @@ TOTAL = _counts("total_tokens")
 SGLANG = _counts("prompt_tokens", "completion_tokens", "cached_tokens")
 """SGLang's own path."""
 
+ERROR = "error"
+"""What an event of any API says instead of a token."""
+PROGRESS = ("prompt_progress",)
+"""llama.cpp's key for how much of the prompt is computed."""
+BEFORE_RESPONSES = ("response.created", "response.queued", "response.in_progress", "response.failed")
+"""Responses: what a server sends before it computes anything, and instead of an answer."""
+BEFORE_MESSAGES = ("message_start", "ping")
+
 
 class Answers:
     """What an API's answers hold.
@@ -46,9 +54,12 @@ class Answers:
       a count is believed
     * `counts`: ways to count, the first one that an object says something by
     * `stored`: they have an id under which the server keeps them, at the top level or `within`
+    * `tokenless`: names that say that an event of a stream carries no token: as its own name, as the `type`
+      in its data, or as a key at the top of its data with a string, a list or an object. All other events
+      with data carry one (see `first_token.TokenReader`)
     """
 
-    __slots__ = ("counts", "stored", "usage", "within")
+    __slots__ = ("counts", "stored", "tokenless", "usage", "within")
 
     def __init__(
         self,
@@ -56,11 +67,13 @@ class Answers:
         usage: Sequence[str] = ("usage",),
         within: Sequence[str] = (),
         stored: bool = False,
+        tokenless: Sequence[str] = (),
     ) -> None:
         self.counts = counts
         self.usage = tuple(usage)
         self.within = tuple(within)
         self.stored = stored
+        self.tokenless = (ERROR, *tokenless)
 
     def declared(self) -> Mapping[str, Any]:
         """The same as built-in values, for the native wire."""
@@ -69,8 +82,15 @@ class Answers:
             "usage": list(self.usage),
             "within": list(self.within),
             "stored": self.stored,
+            "tokenless": list(self.tokenless),
         }
 
 
-ANY = Answers(OPENAI, ANTHROPIC, RESPONSES, within=("response", "message"))
+ANY = Answers(
+    OPENAI,
+    ANTHROPIC,
+    RESPONSES,
+    within=("response", "message"),
+    tokenless=(*PROGRESS, *BEFORE_RESPONSES, *BEFORE_MESSAGES),
+)
 """Of an API that is not known by its path."""

@@ -25,20 +25,17 @@ from headgate.model.requests import Ending
 from headgate.model.sessions import USUAL, Sources
 from headgate.wire import answers
 from headgate.wire.answering import (
-    LONGEST_BEGINNING,
     LONGEST_ENDPOINT,
     Answering,
-    begins_events,
-    look_for_id,
     pass_body,
     read_headers,
     served_endpoint,
 )
 from headgate.wire.api import BadRequest
+from headgate.wire.headerless import Headerless
 from headgate.wire.numbers import cut, whole_number
 from headgate.wire.parse import LONGEST_ID, ODD_BODY_BYTES, OTHERS, format_of, rename, understand
-from headgate.wire.said import FirstToken, RequestArrived, RequestEnded, ResponseStarted, Said
-from headgate.wire.stored import IdReader
+from headgate.wire.said import RequestArrived, RequestEnded, Said
 from headgate.wire.stream_key import StreamKeys
 
 BODY_LIMIT_BYTES = 64 * 1024 * 1024
@@ -151,7 +148,6 @@ class Conversation:
     __slots__ = (
         "_answering",
         "_asked_model",
-        "_beginning",
         "_body",
         "_body_size",
         "_chosen",
@@ -162,7 +158,6 @@ class Conversation:
         "_format",
         "_headers",
         "_headers_only",
-        "_id",
         "_lean",
         "_lists",
         "_mode",
@@ -227,11 +222,7 @@ class Conversation:
         self._stays = False
         self._chosen = ""
         self._decision = ""
-        self._beginning = b""
-        """Of an answer whose headers are not sent here, until it is known what it is."""
-        self._id: IdReader | None = None
-        """Of an answer whose headers are not sent here, as in `Answering`."""
-        self._answering: Answering | None = None
+        self._answering: Answering | Headerless | None = None
         self._ended: dict[str, tuple[int, int]] = {}
         """Of a body that ended, by direction: length and hash of its last message, until it came twice."""
 
@@ -397,14 +388,14 @@ class Conversation:
             return self._unrouted_response()
         self._phase = _Phase.STARTED
         self._stays = False
-        self._answering = Answering(
+        self._answering = found = Answering(
             self._number, self.outbox, self._format, duplex=self._response_duplex, lean=self._lean
         )
         restored = self._asked_model if self._target is not None and not self._response_bodyless else None
         additions = self._additions()
         if self._settings.test_headers:
             additions[names.TEST_SERVED] = served_endpoint(message) or "fail: the data plane said nothing"
-        return self._follow(self._answering.begin(message, additions, restored))
+        return self._follow(found.begin(message, additions, restored))
 
     def _additions(self) -> dict[str, str]:
         """Headers for the client; our own Envoy adds them itself."""
@@ -427,54 +418,25 @@ class Conversation:
         piece = message.response_body
         if self._response_duplex and self._repeats("response", piece):
             return []
-        left = self._lean and self._phase is _Phase.STARTED and self._answering is None
-        if self._phase is _Phase.OVER or left:
-            pass_body(self.outbox, piece.body, piece.end_of_stream, duplex=self._response_duplex)
-            found = self._look_for_id(message)
-            self.leaving = self.leaving or (left and (self._id is None or piece.end_of_stream))
-            return found
-        if self._answering is not None:
-            return self._follow(self._answering.chunk(piece.body, piece.end_of_stream))
-        if self._lean and self._phase is _Phase.ROUTED:
-            return self._first_bytes(message)
-        if self._lean and self._phase is not _Phase.STARTED:
-            # A refusal of our own Envoy's, by a filter before this one: it does not send the headers.
-            waited = self._phase is _Phase.PICKING
-            self._phase = _Phase.OVER
-            pass_body(self.outbox, piece.body, piece.end_of_stream, duplex=self._response_duplex)
-            return [RequestEnded(self._number, "aborted")] if waited else []
-        raise WireError("a response body before response headers")
-
-    def _first_bytes(self, message: pb.ProcessingRequest) -> list[Said]:
-        """Our own Envoy, of an answer that needs no change, sends the body without the headers."""
-        piece = message.response_body
+        if self._lean and self._phase is _Phase.ROUTED and (piece.body or piece.end_of_stream):
+            self._phase, self._stays = _Phase.STARTED, False
+            self._answering = Headerless(
+                self._number, self.outbox, self._format.answers, duplex=self._response_duplex
+            )
+        if self._phase is _Phase.STARTED and self._answering is not None:
+            return self._follow(self._answering.chunk(message))
+        if not self._lean and self._phase is not _Phase.OVER:
+            raise WireError("a response body before response headers")
         pass_body(self.outbox, piece.body, piece.end_of_stream, duplex=self._response_duplex)
-        if not piece.body and not piece.end_of_stream:
+        if self._phase in (_Phase.OVER, _Phase.ROUTED):
             return []
-        self._stays = False
-        said = self._look_for_id(message)
-        self._beginning += piece.body[:LONGEST_BEGINNING]
-        events = begins_events(self._beginning)
-        if events is None and not piece.end_of_stream:
-            if len(self._beginning) > LONGEST_BEGINNING:
-                self._beginning = self._beginning.lstrip(b"\xef\xbb\xbf\r\n")
-            return said
-        self._phase, self.leaving = _Phase.STARTED, self._id is None or piece.end_of_stream
-        if not events:
-            return said  # plain, or an error: the access log tells
-        return [*said, ResponseStarted(self._number, 200, served_endpoint(message)), FirstToken(self._number)]
-
-    def _look_for_id(self, message: pb.ProcessingRequest) -> list[Said]:
-        if self._id is None:
-            return []
-        piece = message.response_body.body
-        found = look_for_id(self._id, piece, self._number, served_endpoint(message))
-        if self._id.done:
-            self._id = None
-        return [*found]
+        # A refusal of our own Envoy's, by a filter before this one: it does not send the headers.
+        waited = self._phase is _Phase.PICKING
+        self._phase = _Phase.OVER
+        return [RequestEnded(self._number, "aborted")] if waited else []
 
     def _response_trailers(self) -> list[Said]:
-        if self._phase is _Phase.OVER or self._answering is None:
+        if self._phase is not _Phase.STARTED or self._answering is None:
             self.outbox.append(answers.EMPTY_RESPONSE_TRAILERS)
             return []
         return self._follow(self._answering.trailers())
@@ -482,7 +444,7 @@ class Conversation:
     def _follow(self, said: list[Said]) -> list[Said]:
         assert self._answering is not None
         self.leaving = self._answering.leaving
-        if self._answering.whole and not self._lean:
+        if isinstance(self._answering, Answering) and self._answering.whole and not self._lean:
             self._phase = _Phase.OVER
         return said
 
@@ -496,9 +458,9 @@ class Conversation:
             return RequestEnded(self._number, "aborted")
         if phase not in (_Phase.ROUTED, _Phase.STARTED) or self._lean:
             return None
-        if self._answering is None:
-            return RequestEnded(self._number, "lost" if self._response_bodyless else "aborted")
         found = self._answering
+        if not isinstance(found, Answering):
+            return RequestEnded(self._number, "lost" if self._response_bodyless else "aborted")
         ending: Ending = "complete" if self._response_bodyless else "aborted"
         return RequestEnded(self._number, ending, found.status, found.usage(), found.served)
 
@@ -566,10 +528,8 @@ class Conversation:
         self._body.clear()
         self._headers.clear()
         # A plain answer shows no first token, and one that is not rewritten needs nothing from here any more.
-        answers_ = self._format.answers
-        if self._lean and answers_.stored and not self._response_bodyless:
-            self._id = IdReader(answers_.within)
-        plain = not self._streaming and target_model is None and self._id is None
+        kept = self._format.answers.stored and not self._response_bodyless
+        plain = not self._streaming and target_model is None and not kept
         self.leaving = self._lean and plain and not stays
 
     def evict(self, message: str, retry_after_s: int) -> RequestEnded | None:

@@ -273,12 +273,17 @@ class SseRestorer:
 Restorer = JsonRestorer | SseRestorer
 
 
+def is_readable(content_encoding: str) -> bool:
+    """Whether a body is not compressed, by this header's value."""
+    return content_encoding.lower() in ("", "identity")
+
+
 def restorer(content_type: str, content_encoding: str, name: str, within: Collection[str]) -> Restorer | None:
     """How to restore *name* in an answer of this kind; None when its bytes cannot be read.
 
     *within*: see `counts.Answers`.
     """
-    if content_encoding.lower() not in ("", "identity"):
+    if not is_readable(content_encoding):
         return None
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "text/event-stream":

@@ -30,7 +30,7 @@ class ResponseStarted(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class FirstToken(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """The first bytes of a streamed answer's body came: its prefill is done."""
+    """The first token of a streamed answer came: its prefill is done."""
 
     stream: StreamId
 

@@ -4,11 +4,11 @@ these stand.
 The native wire reads answers by the same rules (`native/src/stored.rs`).
 """
 
-import re
 from collections.abc import Sequence
 
 from headgate.model.bounds import MODEL_NAME_BYTES
 from headgate.wire.digest import digest
+from headgate.wire.outline import Outline
 
 PATHS = ("/v1/responses/", "/v1/conversations/")
 """What stands before an id in a path: of what is kept, of what is done to it, or of a part of it."""
@@ -16,8 +16,6 @@ LONGEST_ID = MODEL_NAME_BYTES
 """Bytes of an id; a longer one is none."""
 HEAD_BYTES = 4096
 """Bytes of an answer that are looked at."""
-
-_TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*+)"[ \t\r\n]*+(:?)|[{}\[\]"]', re.DOTALL)
 
 
 def is_stored(path: str) -> bool:
@@ -60,33 +58,11 @@ class IdReader:
 
     def _look(self) -> tuple[str | None, bool]:
         """The first object's `id`, or that of an object in it; whether that is certain."""
-        head, within = self._head, self._within
-        start = head.find(b"{")
-        if start < 0:
-            return None, False
-        depth, inside = 0, False
-        key: bytes | None = None
-        for token in _TOKEN.finditer(head, start):
-            mark = token.group()
-            if mark in (b"{", b"["):
-                depth += 1
-                if depth == 2:
-                    inside = mark == b"{" and key in within
-                key = None
-            elif mark in (b"}", b"]"):
-                depth -= 1
-                key = None
-                if not depth:
-                    return None, True
-            elif mark == b'"' or (not token[2] and token.end() == len(head)):
-                break  # the string goes on, or what is behind it is not there yet
-            elif token[2]:
-                key = token[1]
-            elif key == b"id" and (depth == 1 or (depth == 2 and inside)):
-                return _believed(token[1]), True
-            else:
-                key = None
-        return None, False
+        outline = Outline(self._head, self._within)
+        for key, text in outline:
+            if key == b"id" and text is not None:
+                return _believed(text), True
+        return None, outline.closed
 
 
 def _believed(text: bytes) -> str | None:

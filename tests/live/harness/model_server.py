@@ -29,6 +29,9 @@ class ScriptedModelServer:
         """Names that it lists; it answers to any."""
         self.events = 8
         self.gaps_s = 0.01
+        self.early = b""
+        """What a stream begins with; its events come once `go` is set."""
+        self.go = asyncio.Event()
         self.added_headers: dict[str, str] = {}
         self.headers: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
@@ -87,6 +90,9 @@ class ScriptedModelServer:
         """Events one by one; the one that tells the usage comes in two pieces."""
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
+        if self.early:
+            await response.write(self.early)
+            await self.go.wait()
         for index in range(self.events):
             event = {"model": last["model"], "choices": [{"index": 0, "text": f"t{index}"}]}
             await response.write(b"data: " + json.dumps(event).encode() + b"\n\n")

@@ -9,8 +9,10 @@ from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from headgate.model.ids import StreamId
 from headgate.wire import answers
 from headgate.wire.answering import Answering, pass_body, read_headers
+from headgate.wire.digest import digest
 from headgate.wire.formats.chat import FORMAT as CHAT
-from headgate.wire.said import RequestEnded, ResponseStarted
+from headgate.wire.formats.responses import FORMAT as RESPONSES
+from headgate.wire.said import AnswerStored, FirstToken, RequestEnded, ResponseStarted
 
 
 def headers(**values: str) -> Any:
@@ -19,6 +21,10 @@ def headers(**values: str) -> Any:
         name = ":status" if key == "status" else key.replace("_", "-")
         message.response_headers.headers.headers.add(key=name, raw_value=value.encode())
     return message
+
+
+def chunk(body: bytes) -> Any:
+    return pb.ProcessingRequest(response_body=pb.HttpBody(body=body))
 
 
 def test_values_come_from_either_field() -> None:
@@ -54,7 +60,7 @@ def test_held_bytes_go_before_the_trailers() -> None:
     outbox: deque[bytes] = deque()
     answering = Answering(StreamId(1), outbox, CHAT, duplex=True, lean=False)
     answering.begin(headers(status="200", content_type="application/json"), {}, "asked")
-    answering.chunk(b'{"error":1', end=False)
+    answering.chunk(chunk(b'{"error":1'))
     assert answering.trailers() == [RequestEnded(StreamId(1), "complete", 200)]
     found = [pb.ProcessingResponse.FromString(data) for data in outbox]
     bodies = [each.response_body.response.body_mutation.streamed_response.body for each in found]
@@ -66,5 +72,35 @@ def test_held_bytes_go_before_the_trailers() -> None:
 def test_a_rewritten_stream_is_not_left() -> None:
     answering = Answering(StreamId(1), deque(), CHAT, duplex=False, lean=True)
     answering.begin(headers(status="200", content_type="text/event-stream"), {}, "asked")
-    answering.chunk(b"data: {}\n\n", end=False)
+    assert answering.chunk(chunk(b"data: {}\n\n")) == [FirstToken(StreamId(1))]
     assert not answering.leaving
+
+
+def test_events_without_a_token_are_passed_and_the_stream_is_not_left() -> None:
+    answering = Answering(StreamId(1), deque(), RESPONSES, duplex=False, lean=True)
+    answering.begin(headers(status="200", content_type="text/event-stream"), {}, None)
+    early = b'event: response.created\ndata: {"response":{"id":"r"}}\n\n'
+    assert answering.chunk(chunk(early)) == [AnswerStored(StreamId(1), digest("r"))]
+    assert not answering.leaving
+    assert answering.chunk(chunk(b": wait\n\n")) == []
+    assert not answering.leaving
+    assert answering.chunk(chunk(b'data: {"type":"response.output_item.added"}\n\n')) == [
+        FirstToken(StreamId(1))
+    ]
+    assert answering.leaving
+
+
+def test_compressed_events_cannot_be_read_so_the_first_bytes_count() -> None:
+    answering = Answering(StreamId(1), deque(), CHAT, duplex=True, lean=False)
+    answering.begin(
+        headers(status="200", content_type="text/event-stream", content_encoding="gzip"), {}, None
+    )
+    assert answering.chunk(chunk(b"")) == []
+    assert answering.chunk(chunk(b"\x1f\x8b")) == [FirstToken(StreamId(1))]
+    assert answering.chunk(chunk(b"\x1f\x8b")) == []
+
+
+def test_an_error_shows_no_token() -> None:
+    answering = Answering(StreamId(1), deque(), CHAT, duplex=True, lean=False)
+    answering.begin(headers(status="503", content_type="text/event-stream"), {}, None)
+    assert answering.chunk(chunk(b'data: {"choices":[]}\n\n')) == []

@@ -6,12 +6,13 @@ from headgate.wire.parse import FORMATS
 
 
 def test_declared_as_built_in_values() -> None:
-    answers = Answers(ANTHROPIC, within=("message",))
+    answers = Answers(ANTHROPIC, within=("message",), tokenless=("ping",))
     assert answers.declared() == {
         "counts": [ANTHROPIC],
         "usage": ["usage"],
         "within": ["message"],
         "stored": False,
+        "tokenless": ["error", "ping"],
     }
     assert ANTHROPIC["cached"] == ("cache_read_input_tokens",)
 

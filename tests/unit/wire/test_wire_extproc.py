@@ -453,10 +453,10 @@ def test_one_that_does_not_stay_is_left_alone() -> None:
 
 PIECES = [
     [b"\n", b"data: {}\n\n"],
-    [b"da", b"ta: {}"],
-    [b"\xef\xbb\xbf", b"\r\n", b"event: x\n"],
-    [b"\xef", b"\xbb", b"\xbfda", b"ta:"],
-    [b"\n" * 100] * 3 + [b": ping"],
+    [b"da", b"ta: {}\n"],
+    [b"\xef\xbb\xbf", b"\r\n", b"event: x\ndata: x\n\n"],
+    [b"\xef", b"\xbb", b"\xbfda", b"ta:{}\n"],
+    [b"\n" * 100] * 3 + [b": ping\rdata:{}\r"],
 ]
 
 
@@ -846,14 +846,50 @@ def test_a_kept_answer_is_told_by_its_first_bytes() -> None:
     assert stream.talk.awaits_log()
 
 
+DELTA = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"x"}\n\n'
+
+
+def unnamed(event: bytes) -> bytes:
+    return event[event.index(b"data:") :] if event.startswith(b"event:") else event
+
+
 def test_a_kept_answer_is_told_by_its_first_event() -> None:
     stream = Stream(lean=True)
     stream.tell(request(RESPONSES, modes=(BUFFERED, STREAMED)))
     stream.routed(body(GOES_ON[:-1] + b',"stream":true}'))
-    assert stream.tell(chunk(CREATED[:30])) == [ResponseStarted(SEVEN, 200), FirstToken(SEVEN)]
+    assert stream.tell(chunk(CREATED[:30])) == [ResponseStarted(SEVEN, 200)]
     assert not stream.left()
     assert stream.tell(chunk(CREATED[30:])) == [stored()]
+    assert not stream.left(), "nothing is computed yet"
+    assert stream.tell(chunk(DELTA)) == [FirstToken(SEVEN)]
     assert stream.left()
+
+
+@pytest.mark.parametrize("lean", [True, False])
+@pytest.mark.parametrize("renamed", ["target", None])
+@pytest.mark.parametrize("named", [True, False])
+def test_the_first_token_of_a_response_is_behind_the_events_that_only_open_it(
+    named: bool, renamed: str | None, lean: bool
+) -> None:
+    stream = Stream(lean=lean)
+    modes = (BUFFERED, STREAMED) if lean else (DUPLEX, DUPLEX)
+    stream.tell(request(RESPONSES, modes=modes), body(GOES_ON[:-1] + b',"stream":true}', end=True))
+    stream.talk.route([A], renamed, "why")
+    if renamed or not lean:
+        stream.tell(response(SSE))
+    early = [CREATED, b": wait\n\n", CREATED.replace(b"created", b"in_progress")]
+    told = [stream.tell(chunk(each if named else unnamed(each))) for each in early]
+    assert FirstToken(SEVEN) not in [said for each in told for said in each]
+    assert stream.tell(chunk(DELTA if named else unnamed(DELTA))) == [FirstToken(SEVEN)]
+    assert stream.tell(chunk(DELTA)) == []
+
+
+def test_an_error_in_a_stream_is_no_token() -> None:
+    stream = Stream()
+    stream.routed(request(), body(BODY))
+    stream.tell(response(SSE))
+    failed = b'data: {"error":{"message":"no"}}\n\ndata: [DONE]\n\n'
+    assert stream.tell(chunk(failed, end=True)) == [RequestEnded(SEVEN, "complete", 200)]
 
 
 @pytest.mark.parametrize(("kind", "answer"), [(PLAIN, KEPT), (SSE, CREATED)])

@@ -61,7 +61,7 @@ class NativeWire:
             module.TOO_LARGE: self._too_large,
             module.UNKNOWN_POOL: self._unknown_pool,
             module.STARTED: self._started,
-            module.FIRST_BYTES: self._first_bytes,
+            module.FIRST_TOKEN: self._first_token,
             module.OVER: self._over,
             module.STORED: self._stored,
             module.LEFT: self._left,
@@ -225,7 +225,7 @@ class NativeWire:
         _, stream, pool, status, served, local, plain = row
         self._hub.tell(pool, ResponseStarted(stream, status, served, local, plain))
 
-    def _first_bytes(self, row: Row) -> None:
+    def _first_token(self, row: Row) -> None:
         self._hub.tell(row[2], FirstToken(row[1]))
 
     def _stored(self, row: Row) -> None:

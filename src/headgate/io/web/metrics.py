@@ -119,7 +119,7 @@ class _Counted(Collector):
             "headgate_cached_prompt_tokens", "Of these, found in a KV cache by the engine", labels=labels
         )
         ttft = HistogramMetricFamily(
-            "headgate_request_ttft_seconds", "Arrival to the first body bytes", labels=labels
+            "headgate_request_ttft_seconds", "Arrival to the first token", labels=labels
         )
         duration = HistogramMetricFamily(
             "headgate_request_duration_seconds", "Arrival to the end", labels=labels
@@ -162,7 +162,7 @@ class _Counted(Collector):
                 "Prompt tokens found in a KV cache",
                 lambda series: series.cached_tokens,
             ),
-            ("request_ttft_seconds", "Arrival to the first body bytes", lambda series: series.ttft),
+            ("request_ttft_seconds", "Arrival to the first token", lambda series: series.ttft),
         )
         for suffix, text, of in which:
             family = HistogramMetricFamily(name + suffix, text, labels=_LABELS)

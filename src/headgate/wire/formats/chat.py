@@ -2,7 +2,7 @@
 
 from headgate.wire.api import Format
 from headgate.wire.content import SESSIONS, TOOLS, TURN_ENDS, TURNS
-from headgate.wire.counts import OPENAI, Answers
+from headgate.wire.counts import OPENAI, PROGRESS, Answers
 from headgate.wire.shape import LEAD
 
 SHAPE = {
@@ -19,4 +19,4 @@ SHAPE = {
     "tools": "tools",
 }
 
-FORMAT = Format("chat", ("/v1/chat/completions",), SHAPE, Answers(OPENAI))
+FORMAT = Format("chat", ("/v1/chat/completions",), SHAPE, Answers(OPENAI, tokenless=PROGRESS))

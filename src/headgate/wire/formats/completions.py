@@ -2,7 +2,7 @@
 
 from headgate.wire.api import Format
 from headgate.wire.content import SESSIONS
-from headgate.wire.counts import OPENAI, Answers
+from headgate.wire.counts import OPENAI, PROGRESS, Answers
 
 _EMBEDS = ("media", ())
 _KINDS = ("string", "list")
@@ -26,5 +26,5 @@ FORMAT = Format(
         "layout": ((b"", "prompt", b""), (b"", "prompt_embeds", b"")),
         "tools": None,
     },
-    Answers(OPENAI),
+    Answers(OPENAI, tokenless=PROGRESS),
 )

@@ -2,7 +2,7 @@
 
 from headgate.wire.api import Format
 from headgate.wire.content import CONTENT, SYSTEM, TOOLS, TURN_ENDS, TURNS
-from headgate.wire.counts import ANTHROPIC, Answers
+from headgate.wire.counts import ANTHROPIC, BEFORE_MESSAGES, Answers
 from headgate.wire.shape import LEAD
 
 FORMAT = Format(
@@ -26,5 +26,5 @@ FORMAT = Format(
         ),
         "tools": "tools",
     },
-    Answers(ANTHROPIC, within=("message",)),
+    Answers(ANTHROPIC, within=("message",), tokenless=BEFORE_MESSAGES),
 )

@@ -2,7 +2,7 @@
 
 from headgate.wire.api import Format
 from headgate.wire.content import SESSIONS, SYSTEM, TOOLS, TURN_ENDS, TURNS
-from headgate.wire.counts import RESPONSES, Answers
+from headgate.wire.counts import BEFORE_RESPONSES, RESPONSES, Answers
 from headgate.wire.shape import LEAD
 
 FORMAT = Format(
@@ -30,5 +30,5 @@ FORMAT = Format(
         ),
         "tools": "tools",
     },
-    Answers(RESPONSES, within=("response",), stored=True),
+    Answers(RESPONSES, within=("response",), stored=True, tokenless=BEFORE_RESPONSES),
 )
