@@ -68,6 +68,16 @@ async def test_answers_and_conversations_go_on_where_they_are_kept(
                 assert "prior=held" in answer.headers["x-headgate-decision"]
             assert len(homes) == 1
             (home,) = homes
+            held = client.conversations.items.with_raw_response
+            for _ in range(TURNS):
+                listed = await held.list(begun.id)
+                assert listed.headers["x-headgate-endpoint"] == home
+                assert len(listed.parse().data) == 2 * TURNS
+            more = await client.conversations.items.create(
+                begun.id, items=[{"type": "message", "role": "user", "content": "and more"}]
+            )
+            assert more.data[0].id
+            assert (await client.conversations.items.retrieve(more.data[0].id, conversation_id=begun.id)).id
 
             await asyncio.to_thread(eventually, lambda: counted(gate, home) > 0)
             number = [fleet.endpoint(each) for each in range(3)].index(home)

@@ -173,6 +173,9 @@ class Replica:
         app.router.add_post("/v1/conversations", self._begin_conversation)
         app.router.add_get("/v1/conversations/{id}", self._kept_one)
         app.router.add_delete("/v1/conversations/{id}", self._kept_one)
+        app.router.add_get("/v1/conversations/{id}/items", self._items)
+        app.router.add_post("/v1/conversations/{id}/items", self._items)
+        app.router.add_get("/v1/conversations/{id}/items/{item}", self._items)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_get("/version", self._version)
@@ -224,11 +227,22 @@ class Replica:
             return self._failure(shown)
         return self._failure(ApiError(400, "Cannot cancel a synchronous response.", "invalid_request_error"))
 
-    async def _begin_conversation(self, _: web.Request) -> web.Response:
+    async def _begin_conversation(self, request: web.Request) -> web.Response:
         await self._while_struck("hang-all", 0.0)
-        shown = responses.new_conversation(int(_unix_time()))
-        self._kept.put(shown["id"], shown, ())
-        return _json(shown)
+        begun = responses.new_conversation(self._kept, await request.read(), int(_unix_time()))
+        return self._failure(begun) if isinstance(begun, ApiError) else _json(begun)
+
+    async def _items(self, request: web.Request) -> web.Response:
+        """Items of a conversation, shown or added."""
+        await self._while_struck("hang-all", 0.0)
+        id_, item = request.match_info["id"], request.match_info.get("item")
+        if request.method == "POST":
+            shown = responses.add_items(self._kept, id_, await request.read())
+        elif item is None:
+            shown = responses.list_items(self._kept, id_, request.query)
+        else:
+            shown = responses.one_item(self._kept, id_, item)
+        return self._failure(shown) if isinstance(shown, ApiError) else _json(shown)
 
     async def _generate(self, request: web.Request, kind: Kind) -> web.StreamResponse:
         body = await request.read()

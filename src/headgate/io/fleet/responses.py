@@ -5,7 +5,7 @@ have them.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -31,7 +31,10 @@ MOST_LETTERS = 64 * 1024 * 1024
 """Of the texts in them together; what is oldest is forgotten first."""
 
 Turn = tuple[str, str]
-"""Role and text."""
+"""Role and text; of an item that is no message, its type and its JSON."""
+ROLES = ("user", "assistant", "system", "developer")
+MOST_SHOWN = 100
+"""Items of a conversation in one answer."""
 
 _encode = msgspec.json.encode
 
@@ -48,6 +51,14 @@ class _Body(Sampling):
     previous_response_id: str | None = None
     conversation: str | _Named | None = None
     store: bool | None = True
+
+
+class _Begun(msgspec.Struct):
+    items: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=20)] | None = None
+
+
+class _Added(msgspec.Struct):
+    items: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1, max_length=20)]
 
 
 class Kept:
@@ -147,7 +158,7 @@ def read_response(body: bytes, server: Server, kept: Kept) -> Asked | ApiError:
 def _turn(item: dict[str, Any]) -> Turn:
     """An item of the input; what is no message counts by its JSON."""
     role = item.get("role")
-    if not isinstance(role, str):
+    if role not in ROLES:
         return str(item.get("type", "item")), as_json(item)
     content = item.get("content")
     if not isinstance(content, str) and not (
@@ -157,10 +168,69 @@ def _turn(item: dict[str, Any]) -> Turn:
     return role, Message(role, content).text()
 
 
-def new_conversation(created: int) -> dict[str, Any]:
-    """One with nothing in it."""
+def new_conversation(kept: Kept, body: bytes, created: int) -> dict[str, Any] | ApiError:
+    """Begins one with the items that *body* names, if it names any."""
+    asked = read_body(body or b"{}", _Begun)
+    if isinstance(asked, ApiError):
+        return asked
     id_ = f"conv_{uuid.uuid4().hex}"
-    return {"id": id_, "object": "conversation", "created_at": created, "metadata": {}}
+    shown = {"id": id_, "object": "conversation", "created_at": created, "metadata": {}}
+    kept.put(id_, shown, [_turn(item) for item in asked.items or ()])
+    return shown
+
+
+def add_items(kept: Kept, id_: str, body: bytes) -> dict[str, Any] | ApiError:
+    """Puts the items that *body* names behind what a conversation has; those alone are shown."""
+    shown, turns = kept.shown(id_), kept.turns(id_)
+    if isinstance(shown, ApiError) or isinstance(turns, ApiError):
+        return _absent(id_)
+    asked = read_body(body, _Added)
+    if isinstance(asked, ApiError):
+        return asked
+    kept.put(id_, shown, (*turns, *map(_turn, asked.items)))
+    return _page(_items(kept, id_)[len(turns) :], more=False)
+
+
+def list_items(kept: Kept, id_: str, query: Mapping[str, str]) -> dict[str, Any] | ApiError:
+    """What a conversation has, the newest first: `order`, `limit` and `after` of *query* say otherwise."""
+    if isinstance(turns := kept.turns(id_), ApiError):
+        return turns
+    limit = query.get("limit", "20")
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:4]) <= MOST_SHOWN):
+        return ApiError(400, f"limit must be from 1 to {MOST_SHOWN}.", param="limit")
+    items = _items(kept, id_)
+    if query.get("order", "desc") == "desc":
+        items.reverse()
+    ids = [each["id"] for each in items]
+    start = ids.index(query["after"]) + 1 if query.get("after") in ids else 0
+    end = start + int(limit)
+    return _page(items[start:end], more=end < len(items))
+
+
+def one_item(kept: Kept, id_: str, item: str) -> dict[str, Any] | ApiError:
+    """An item of a conversation."""
+    if isinstance(turns := kept.turns(id_), ApiError):
+        return turns
+    found = [each for each in _items(kept, id_) if each["id"] == item]
+    return found[0] if found else ApiError(404, f"Item with id '{item[:100]}' not found.", param="item_id")
+
+
+def _items(kept: Kept, id_: str) -> list[dict[str, Any]]:
+    turns = kept.turns(id_)
+    assert not isinstance(turns, ApiError)
+    return [_item(f"msg_{number}_{id_}", *turn) for number, turn in enumerate(turns)]
+
+
+def _item(id_: str, role: str, said: str) -> dict[str, Any]:
+    if role not in ROLES:
+        return {**msgspec.json.decode(said, type=dict[str, Any]), "id": id_}
+    part = {"type": "output_text" if role == "assistant" else "input_text", "text": said}
+    return {"id": id_, "type": "message", "status": "completed", "role": role, "content": [part]}
+
+
+def _page(items: list[dict[str, Any]], *, more: bool) -> dict[str, Any]:
+    ends = {"first_id": items[0]["id"], "last_id": items[-1]["id"]} if items else {}
+    return {"object": "list", "data": items, "has_more": more, **ends}
 
 
 class Frames:

@@ -7,7 +7,16 @@ import pytest
 
 from headgate.io.fleet.api import ApiError, Server
 from headgate.io.fleet.frames import usage
-from headgate.io.fleet.responses import Asked, Frames, Kept, new_conversation, read_response
+from headgate.io.fleet.responses import (
+    Asked,
+    Frames,
+    Kept,
+    add_items,
+    list_items,
+    new_conversation,
+    one_item,
+    read_response,
+)
 from headgate.io.fleet.settings import FleetSettings, engine_preset
 
 SERVER = Server(engine_preset(FleetSettings(model="m", max_model_len=2000)), frozenset(), 0, 20.0)
@@ -31,6 +40,12 @@ def answered(kept: Kept, **body: Any) -> dict[str, Any]:
     return whole
 
 
+def conversation(kept: Kept, **body: Any) -> dict[str, Any]:
+    begun = new_conversation(kept, msgspec.json.encode(body) if body else b"", 17)
+    assert isinstance(begun, dict), begun
+    return begun
+
+
 def test_a_request_goes_on_with_all_that_was_said_but_for_the_instructions() -> None:
     kept = Kept()
     first = answered(kept, input="one", instructions="Be brief.")
@@ -51,8 +66,8 @@ def test_a_request_goes_on_with_all_that_was_said_but_for_the_instructions() -> 
 
 
 def test_a_conversation_grows_by_each_answer_and_ends_when_it_is_deleted() -> None:
-    kept, begun = Kept(), new_conversation(17)
-    kept.put(begun["id"], begun, ())
+    kept = Kept()
+    begun = conversation(kept)
     for named in (begun["id"], {"id": begun["id"]}):
         answer = answered(kept, input="x", conversation=named, store=False)
         assert answer["conversation"] == {"id": begun["id"]}
@@ -63,6 +78,52 @@ def test_a_conversation_grows_by_each_answer_and_ends_when_it_is_deleted() -> No
     kept.forget(begun["id"])
     running.keep(kept, COUNTS)
     assert isinstance(kept.turns(begun["id"]), ApiError)
+
+
+def test_items_of_a_conversation() -> None:
+    kept = Kept()
+    hello = {"role": "user", "content": "hello"}
+    id_ = conversation(kept, items=[hello])["id"]
+    answer = answered(kept, input="x", conversation=id_)
+    tool = {"type": "function_call_output", "call_id": "1", "output": "42"}
+    added = add_items(kept, id_, msgspec.json.encode({"items": [tool, hello]}))
+    assert isinstance(added, dict)
+    assert [each.get("output") for each in added["data"]] == ["42", None]
+    listed = list_items(kept, id_, {"order": "asc"})
+    assert isinstance(listed, dict)
+    texts = [each["content"][0]["text"] for each in listed["data"] if each["type"] == "message"]
+    assert texts == ["hello", "x", answer["output"][0]["content"][0]["text"], "hello"]
+    assert not listed["has_more"]
+    ids = [each["id"] for each in listed["data"]]
+    assert len(set(ids)) == 5
+    newest = list_items(kept, id_, {"limit": "2"})
+    assert isinstance(newest, dict)
+    assert [each["id"] for each in newest["data"]] == [ids[4], ids[3]]
+    assert (newest["first_id"], newest["last_id"], newest["has_more"]) == (ids[4], ids[3], True)
+    behind = list_items(kept, id_, {"after": ids[3], "limit": "100"})
+    assert isinstance(behind, dict)
+    assert [each["id"] for each in behind["data"]] == [ids[2], ids[1], ids[0]]
+    assert one_item(kept, id_, ids[3]) == listed["data"][3]
+
+
+def test_mistakes_about_items_are_told() -> None:
+    kept = Kept()
+    id_ = conversation(kept)["id"]
+    assert list_items(kept, id_, {}) == {"object": "list", "data": [], "has_more": False}
+    many = msgspec.json.encode({"items": [{}] * 21})
+    for found, status in (
+        (list_items(kept, "conv_none", {}), 404),
+        (one_item(kept, "conv_none", "msg_0"), 404),
+        (one_item(kept, id_, "msg_0"), 404),
+        (add_items(kept, "conv_none", b"{}"), 404),
+        (add_items(kept, id_, b"{}"), 400),
+        (add_items(kept, id_, many), 400),
+        (new_conversation(kept, many, 17), 400),
+        (list_items(kept, id_, {"limit": "0"}), 400),
+        (list_items(kept, id_, {"limit": "9" * 9000}), 400),
+    ):
+        assert isinstance(found, ApiError)
+        assert found.status == status
 
 
 @pytest.mark.parametrize(
