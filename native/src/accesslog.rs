@@ -84,7 +84,8 @@ fn usage(values: Option<&Struct>) -> Usage {
     let Some(values) = values else {
         return Usage::None;
     };
-    match count(values, "prompt") {
+    // Ranks may say nothing but a total.
+    match count(values, "prompt").or_else(|| count(values, "total")) {
         None => Usage::None,
         Some(prompt) => {
             let (read, created) = (count(values, "cache_read"), count(values, "cache_creation"));

@@ -77,6 +77,8 @@ def _usage(metadata: Mapping[str, Struct]) -> Usage | None:
     values = metadata[names.USAGE_NAMESPACE]
     prompt = _count(values, "prompt")
     if prompt is None:
+        prompt = _count(values, "total")
+    if prompt is None:
         return None
     # Anthropic's input tokens are those that were neither read from a cache nor written to one.
     read, created = _count(values, "cache_read"), _count(values, "cache_creation")

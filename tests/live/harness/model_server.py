@@ -32,6 +32,10 @@ class ScriptedModelServer:
         self.early = b""
         """What a stream begins with; its events come once `go` is set."""
         self.go = asyncio.Event()
+        self.pieces: list[bytes] = []
+        """What a stream is made of in place of events of its own."""
+        self.kind = "text/event-stream"
+        """Its content type."""
         self.added_headers: dict[str, str] = {}
         self.headers: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
@@ -88,11 +92,16 @@ class ScriptedModelServer:
 
     async def _stream(self, request: web.Request, last: dict[str, Any]) -> web.StreamResponse:
         """Events one by one; the one that tells the usage comes in two pieces."""
-        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        response = web.StreamResponse(headers={"content-type": self.kind})
         await response.prepare(request)
         if self.early:
             await response.write(self.early)
             await self.go.wait()
+        if self.pieces:
+            for piece in self.pieces:
+                await response.write(piece)
+                await asyncio.sleep(self.gaps_s)
+            return response
         for index in range(self.events):
             event = {"model": last["model"], "choices": [{"index": 0, "text": f"t{index}"}]}
             await response.write(b"data: " + json.dumps(event).encode() + b"\n\n")

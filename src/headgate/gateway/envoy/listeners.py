@@ -37,8 +37,15 @@ USAGE = (
     ("cached", ("usage", "input_tokens_details", "cached_tokens")),
     ("cache_read", ("usage", "cache_read_input_tokens")),
     ("cache_creation", ("usage", "cache_creation_input_tokens")),
+    ("prompt", ("meta_info", "prompt_tokens")),
+    ("completion", ("meta_info", "completion_tokens")),
+    ("cached", ("meta_info", "cached_tokens")),
+    ("total", ("usage", "total_tokens")),
 )
-"""Where chat completions, Responses and Anthropic Messages say what of the usage."""
+"""Where chat completions, Responses, Anthropic Messages and SGLang's own path say what of the usage.
+
+Ranks may say nothing but a total.
+"""
 USAGE_OF_EVENTS = (
     ("prompt", ("response", "usage", "input_tokens")),
     ("completion", ("response", "usage", "output_tokens")),
