@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memchr::memmem::Finder;
 use memchr::memrchr;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::scan::{Reading, integer};
 use crate::shape::{Rule, Shape};
@@ -33,6 +34,7 @@ enum Meaning {
     Model,
     Stream,
     Limit(usize),
+    Session(usize),
 }
 
 /// A format's fields.
@@ -40,6 +42,8 @@ enum Meaning {
 pub struct Fields {
     named: Vec<(Vec<u8>, Meaning)>,
     limits: usize,
+    /// Fields that may name the session.
+    sessions: Vec<Arc<str>>,
     measures: Measures,
 }
 
@@ -49,6 +53,7 @@ impl Fields {
             Rule::Model => Some(Meaning::Model),
             Rule::Stream => Some(Meaning::Stream),
             Rule::Limit(index) => Some(Meaning::Limit(*index)),
+            Rule::Session(index) => Some(Meaning::Session(*index)),
             _ => None,
         };
         let fields = shape.root.fields.iter();
@@ -57,6 +62,7 @@ impl Fields {
                 .filter_map(|(name, rule)| Some((name.clone(), meaning(rule)?)))
                 .collect(),
             limits: shape.limits,
+            sessions: shape.sessions.clone(),
             measures,
         }
     }
@@ -393,6 +399,13 @@ impl Scanner {
         let stream = last(Meaning::Stream)
             .unwrap_or_default()
             .to_ascii_lowercase();
+        let sessions = self.fields.sessions.iter().enumerate();
+        let sessions = sessions.filter_map(|(index, name)| {
+            let text = last(Meaning::Session(index))?;
+            let fits = (1..=self.fields.measures.longest_model).contains(&text.len());
+            let names_one = fits && std::str::from_utf8(&text).is_ok();
+            names_one.then(|| (name.clone(), xxh3_128(&text)))
+        });
         let limits = (0..self.fields.limits).filter_map(|index| last(Meaning::Limit(index)));
         Some(Reading {
             model: String::from_utf8(name).ok().filter(|name| !name.is_empty()),
@@ -404,7 +417,7 @@ impl Scanner {
             tools_first: Vec::new(),
             spans,
             prior: None,
-            sessions: Vec::new(),
+            sessions: sessions.collect(),
         })
     }
 }
@@ -447,83 +460,4 @@ pub fn replace_model(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::shape::ObjectRule;
-
-    fn fields() -> Arc<Fields> {
-        let shape = Shape {
-            root: ObjectRule {
-                fields: vec![
-                    (b"model".to_vec(), Rule::Model),
-                    (b"stream".to_vec(), Rule::Stream),
-                ],
-                layout: Vec::new(),
-            },
-            need: Vec::new(),
-            limits: 0,
-            sessions: Vec::new(),
-            cached: false,
-            tools: None,
-        };
-        let measures = Measures {
-            longest_boundary: 70,
-            most_parts: 3,
-            longest_headers: 100,
-            longest_model: 20,
-            true_words: vec![b"true".to_vec()],
-        };
-        Arc::new(Fields::new(&shape, measures))
-    }
-
-    fn read(body: &[u8], size: usize) -> Option<Reading> {
-        let chunks: Vec<Bytes> = body.chunks(size).map(Bytes::copy_from_slice).collect();
-        let mut scanner = Scanner::new(&fields(), "multipart/form-data; boundary=b")?;
-        for chunk in &chunks {
-            scanner.feed(chunk);
-        }
-        scanner.finish(&chunks)
-    }
-
-    const BODY: &[u8] = b"--bb\r\n--b \r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n--b\r\n\
-        content-disposition:form-data;name=stream\r\n\r\nTrue\r\n--b\r\n\r\n\r\r\n-\r\n--c\r\n--b--\r\n--b\r\n";
-
-    #[test]
-    fn a_form_reads_the_same_in_any_pieces() {
-        for size in 1..=BODY.len() {
-            let found = read(BODY, size).unwrap();
-            assert_eq!(
-                (found.model.as_deref(), found.stream),
-                (Some("whisper"), true),
-                "{size}"
-            );
-            let (start, end) = found.spans[0];
-            assert_eq!(&BODY[start..end], b"whisper");
-        }
-    }
-
-    #[test]
-    fn every_model_is_renamed_and_nothing_else() {
-        let new = replace_model(&fields(), "multipart/form-data; boundary=b", BODY, "m").unwrap();
-        assert_eq!(
-            String::from_utf8_lossy(&new),
-            String::from_utf8_lossy(BODY).replace("whisper", "m")
-        );
-        assert_eq!(
-            replace_model(&fields(), "multipart/form-data", BODY, "m"),
-            None
-        );
-    }
-
-    #[test]
-    fn more_parts_or_longer_headers_than_allowed_are_not_read() {
-        let four = b"--b\r\n\r\n\r\n--b\r\n\r\n\r\n--b\r\n\r\n\r\n--b\r\n\r\n\r\n--b--";
-        assert_eq!(
-            read(&four[..four.len() - 12], 1000).map(|found| found.model),
-            Some(None)
-        );
-        assert_eq!(read(four, 1000), None);
-        let long = [b"--b\r\nx:".as_slice(), &[b'y'; 99], b"\r\n\r\n"].concat();
-        assert_eq!(read(&long, 1000), None);
-    }
-}
+mod tests;

@@ -131,6 +131,13 @@ _BODY = st.sampled_from(
         *(b'{"model":"m",' + each + b"}" for each in GOING_ON),
         multipart(field("model", "asked"), file(), field("stream", "true"), boundary="b"),
         multipart(file(), field("model", "m" * 600), boundary="b"),
+        multipart(field("user", "é"), file(), field("safety_identifier", "s"), boundary="b"),
+        multipart(field("user", "u"), field("user", "v" * 513), field("prompt_cache_key", ""), boundary="b"),
+        multipart(
+            field("user", "v" * 512),
+            ('Content-Disposition: form-data; name="safety_identifier"', b"\xff"),
+            boundary="b",
+        ),
         multipart(file(), field("model", "asked"), ("no colon", b""), boundary="b"),
     ]
 ) | st.binary(max_size=9)
@@ -307,7 +314,7 @@ _COUNT = st.integers(0, 9) | st.sampled_from(["12", "x", "", True])
 @given(
     flags=_FLAGS,
     usage=st.dictionaries(
-        st.sampled_from(["prompt", "completion", "cached", "cache_read", "cache_creation"]), _COUNT
+        st.sampled_from(["prompt", "completion", "cached", "cache_read", "cache_creation", "total"]), _COUNT
     ),
     stream=st.sampled_from([KEYS.key(1), "n-1", "", None, 4]),
     served=st.sampled_from(["1.1.1.1:1", "", None]),

@@ -65,8 +65,9 @@ class Format(msgspec.Struct, frozen=True):
     answers: Answers
     """What its answers hold."""
     body: BodyKind = "json"
-    """Of bodies of this kind. In a multipart one `model`, `stream` and `limits` of the shape name fields of
-    the form, and nothing else of it has a meaning."""
+    """Of bodies of this kind. In a multipart one `model`, `stream`, `limits` and `sessions` of the shape name
+    fields of the form, and nothing else of it has a meaning; a session's name has at most `LONGEST_MODEL`
+    bytes."""
 
     @property
     def counter(self) -> Counter:
@@ -82,7 +83,8 @@ class Format(msgspec.Struct, frozen=True):
         """Reads a multipart body; None: it is not understood. The last field of a name counts."""
         boundary = multipart.boundary_of(content_type)
         model_field, stream_field, limits = (self.shape[each] for each in ("model", "stream", "limits"))
-        names = [name.encode() for name in (model_field, stream_field, *limits)]
+        sessions = self.shape["sessions"]
+        names = [name.encode() for name in (model_field, stream_field, *limits, *sessions)]
         places = None if boundary is None else multipart.values(body, boundary, names)
         if places is None:
             return None
@@ -95,6 +97,11 @@ class Format(msgspec.Struct, frozen=True):
             model=_text(name) or None,
             streaming=found.get(stream_field, b"").lower() in multipart.TRUE,
             max_tokens=first_count(limits, {name: msgspec.Raw(value) for name, value in found.items()}),
+            sessions=tuple(
+                (name, text)
+                for name in sessions
+                if len(found.get(name, b"")) <= LONGEST_MODEL and (text := _text(found.get(name, b"")))
+            ),
         )
 
     def read(self, body: bytes) -> Reading | BadRequest:

@@ -1,6 +1,7 @@
-"""Sound to transcribe or to translate, in a form: its model, whether it is streamed, and the token limit."""
+"""Sound to transcribe or to translate, in a form: model, whether it is streamed, token limit, session."""
 
 from headgate.wire.api import Format
+from headgate.wire.content import SESSIONS
 from headgate.wire.counts import OPENAI, RESPONSES, Answers
 
 FORMAT = Format(
@@ -11,7 +12,7 @@ FORMAT = Format(
         "stream": "stream",
         "salt": None,
         "prior": (),
-        "sessions": (),
+        "sessions": SESSIONS,
         "limits": ("max_completion_tokens",),
         "need": {},
         "cached": False,

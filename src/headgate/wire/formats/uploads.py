@@ -1,6 +1,7 @@
-"""Forms with files on every other path, such as images to edit: the model alone."""
+"""Forms with files on every other path, such as images to edit: what is read of sound, without an API."""
 
 from headgate.wire.api import Format
+from headgate.wire.content import SESSIONS
 from headgate.wire.counts import ANY
 
 FORMAT = Format(
@@ -11,7 +12,7 @@ FORMAT = Format(
         "stream": "stream",
         "salt": None,
         "prior": (),
-        "sessions": (),
+        "sessions": SESSIONS,
         "limits": ("max_completion_tokens",),
         "need": {},
         "cached": False,
