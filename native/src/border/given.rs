@@ -118,6 +118,7 @@ pub fn settings(value: &Bound<'_, PyDict>) -> PyResult<Settings> {
         longest_endpoint: number("longest_endpoint")?,
         most_subset: number("most_subset")?,
         subset_filter: item(value, "subset_filter")?.extract()?,
+        evicted_status: item(value, "evicted_status")?.extract()?,
         sessions: {
             let (headers, cookies, body) = item(value, "sessions")?.extract()?;
             RwLock::new(Arc::new(Sources::new(headers, cookies, body)))

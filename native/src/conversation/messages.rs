@@ -123,7 +123,7 @@ pub(super) fn read_subset(
         found
             .iter()
             .take(most)
-            .map(|entry| entry.trim().to_owned())
+            .map(|entry| entry.trim_matches([' ', '\t']).to_owned())
             .filter(|entry| !entry.is_empty() && entry.len() <= longest)
             .collect(),
     )

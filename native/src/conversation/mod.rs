@@ -24,13 +24,14 @@ mod answering;
 mod messages;
 mod request;
 mod response;
+#[cfg(test)]
+mod tests;
 
 use answering::Answering;
 pub use messages::{Headers, PREFIX_BYTES, framed, text};
 use messages::{cut, find, not_a_request};
 use response::is_local;
 
-const EVICTED_STATUS: u64 = 429;
 const SEAL_BYTES: usize = 8;
 const HEX: [char; 16] = [
     '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
@@ -95,6 +96,8 @@ pub struct Settings {
     pub longest_endpoint: usize,
     /// Entries of a subset hint that are looked at.
     pub most_subset: usize,
+    /// Of an answer to a request that is ended for a more important one.
+    pub evicted_status: u64,
     pub subset_filter: bool,
     /// What may name a request's session; Python may change it.
     pub sessions: RwLock<Arc<Sources>>,
@@ -445,7 +448,12 @@ impl Conversation {
             }
             Phase::Routed if self.stays => {
                 self.end_with(message);
-                Some(self.over(Ending::Evicted, Some(EVICTED_STATUS), Usage::None, None))
+                Some(self.over(
+                    Ending::Evicted,
+                    Some(self.settings.evicted_status),
+                    Usage::None,
+                    None,
+                ))
             }
             _ => None,
         }

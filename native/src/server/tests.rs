@@ -51,6 +51,7 @@ fn settings() -> Settings {
         longest_endpoint: 64,
         most_subset: 100,
         subset_filter: true,
+        evicted_status: 429,
         sessions: RwLock::default(),
     }
 }

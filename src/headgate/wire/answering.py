@@ -12,30 +12,12 @@ from headgate.wire import answers
 from headgate.wire.api import Format
 from headgate.wire.digest import digest
 from headgate.wire.first_token import TokenReader
+from headgate.wire.messages import is_local, read_headers, served_endpoint
 from headgate.wire.numbers import whole_number
 from headgate.wire.rewrite import Restorer, is_readable, restorer
 from headgate.wire.said import AnswerStored, FirstToken, RequestEnded, ResponseStarted, Said
 from headgate.wire.stored import IdReader
 from headgate.wire.usage import UsageReader
-
-_VIA_UPSTREAM = "via_upstream"
-LONGEST_ENDPOINT = 64
-"""Bytes of an endpoint's name, `ip:port`; a longer text names none."""
-
-
-def read_headers(message: pb.HttpHeaders) -> dict[str, str]:
-    """Header values by lower-case name; `raw_value` counts where it is set.
-
-    Of a header that comes twice the last value counts; lines of `cookie` are one list (RFC 9113, 8.2.3).
-    """
-    lines = [
-        (h.key.lower(), h.raw_value.decode("utf-8", "replace") if h.raw_value else h.value)
-        for h in message.headers.headers
-    ]
-    found = dict(lines)
-    if "cookie" in found:
-        found["cookie"] = "; ".join([value for name, value in lines if name == "cookie"])
-    return found
 
 
 def pass_body(outbox: deque[bytes], body: bytes, end: bool, *, duplex: bool) -> None:
@@ -44,25 +26,6 @@ def pass_body(outbox: deque[bytes], body: bytes, end: bool, *, duplex: bool) -> 
         outbox += answers.streamed_response(body, end=end)
     else:
         outbox.append(answers.EMPTY_RESPONSE_BODY)
-
-
-def _is_local(message: pb.ProcessingRequest) -> bool:
-    """Whether the data plane answered by itself, where it forwards `response.code_details`."""
-    for values in message.attributes.values():
-        details = values.fields.get("response.code_details")
-        if details is not None:
-            return bool(details.string_value) and details.string_value != _VIA_UPSTREAM
-    return False
-
-
-def served_endpoint(message: pb.ProcessingRequest) -> EndpointId | None:
-    """Who answers, by the data plane's word; None when it says nothing."""
-    metadata = message.metadata_context.filter_metadata
-    if names.LB_NAMESPACE not in metadata:
-        return None
-    served = metadata[names.LB_NAMESPACE].fields.get(names.SERVED)
-    name = "" if served is None else served.string_value
-    return EndpointId(name) if 0 < len(name.encode()) <= LONGEST_ENDPOINT else None
 
 
 class Look:
@@ -164,7 +127,7 @@ class Answering:
                 TokenReader(what, readable=is_readable(encoding)) if events else None,
             )
         said: list[Said] = [
-            ResponseStarted(self._stream, self.status, self.served, _is_local(message), not events)
+            ResponseStarted(self._stream, self.status, self.served, is_local(message), not events)
         ]
         if message.response_headers.end_of_stream:
             return said + self._finish()

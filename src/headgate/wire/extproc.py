@@ -16,21 +16,14 @@ from enum import Enum, auto
 from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from google.protobuf.message import DecodeError
-from google.protobuf.struct_pb2 import Struct
 
 from headgate.model import headers as names
 from headgate.model.ids import EndpointId, StreamId
 from headgate.model.load import ModelCard
 from headgate.model.requests import Ending
 from headgate.model.sessions import USUAL, Sources
-from headgate.wire import answers
-from headgate.wire.answering import (
-    LONGEST_ENDPOINT,
-    Answering,
-    pass_body,
-    read_headers,
-    served_endpoint,
-)
+from headgate.wire import answers, messages
+from headgate.wire.answering import Answering, pass_body
 from headgate.wire.api import BadRequest
 from headgate.wire.headerless import Headerless
 from headgate.wire.numbers import cut, whole_number
@@ -42,9 +35,6 @@ BODY_LIMIT_BYTES = 64 * 1024 * 1024
 """Request bodies above this are refused with 413."""
 
 EVICTED_STATUS = 429
-MOST_SUBSET = 4096
-"""Entries of a subset hint that are looked at."""
-
 _MODES = ProcessingMode
 STRIPPED = frozenset(names.NEVER_FROM_CLIENTS) | frozenset(names.NEVER_TO_SERVERS)
 
@@ -99,44 +89,6 @@ class _Phase(Enum):
     STARTED = auto()
     """Response headers seen."""
     OVER = auto()
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    entries = (entry.strip() for entry in text.split(",")[:MOST_SUBSET])
-    return tuple(entry for entry in entries if 0 < len(entry.encode()) <= LONGEST_ENDPOINT)
-
-
-def _client(metadata: Struct) -> str | None:
-    """Who the client is, as the data plane's filters have verified."""
-    value = metadata.fields.get(names.CLIENT_KEY)
-    found = "" if value is None else value.string_value
-    return cut(found, LONGEST_ID) or None
-
-
-def _subset(metadata: Struct) -> tuple[str, ...] | None:
-    value = metadata.fields.get(names.SUBSET)
-    if value is None:
-        return None
-    kind = value.WhichOneof("kind")
-    if kind == "list_value":
-        found = [item.string_value for item in value.list_value.values]
-    elif kind == "string_value":
-        found = value.string_value.split(",")
-    else:
-        found = []
-    entries = (entry.strip() for entry in found[:MOST_SUBSET])
-    return tuple(entry for entry in entries if 0 < len(entry.encode()) <= LONGEST_ENDPOINT)
-
-
-def _pool_names(message: pb.ProcessingRequest) -> tuple[str, ...]:
-    """What the request's attributes call the pool, if they do."""
-    told = [
-        cut(values.fields[name].string_value.removeprefix("pool/"), LONGEST_ID * 2)
-        for name in names.POOL_ATTRIBUTES
-        for values in message.attributes.values()
-        if name in values.fields
-    ]
-    return tuple(told)
 
 
 class Conversation:
@@ -273,17 +225,15 @@ class Conversation:
         self._phase = _Phase.BODY
         if message.HasField("protocol_config"):
             self._configure(message.protocol_config)
-        self.pool_names = _pool_names(message)
-        self._headers = read_headers(message.request_headers)
+        self.pool_names = messages.pool_names(message)
+        self._headers = messages.read_headers(message.request_headers)
         self._format = format_of(self._headers)
         self._request_id = cut(self._headers.get(names.REQUEST_ID, ""), LONGEST_ID) or self.name
-        context = message.metadata_context.filter_metadata
-        if self._settings.subset_filter and names.SUBSET_NAMESPACE in context:
-            self._subset = _subset(context[names.SUBSET_NAMESPACE])
-        if names.OWN_NAMESPACE in context:
-            self._client = _client(context[names.OWN_NAMESPACE])
+        self._client = messages.client(message)
+        if self._settings.subset_filter:
+            self._subset = messages.subset(message)
         if self._settings.test_headers and names.TEST_SELECTION in self._headers:
-            self._subset = _listed(self._headers[names.TEST_SELECTION])
+            self._subset = messages.listed(self._headers[names.TEST_SELECTION])
         if message.request_headers.end_of_stream:
             self._headers_only = True
             return self._arrive(b"")
@@ -394,7 +344,9 @@ class Conversation:
         restored = self._asked_model if self._target is not None and not self._response_bodyless else None
         additions = self._additions()
         if self._settings.test_headers:
-            additions[names.TEST_SERVED] = served_endpoint(message) or "fail: the data plane said nothing"
+            additions[names.TEST_SERVED] = (
+                messages.served_endpoint(message) or "fail: the data plane said nothing"
+            )
         return self._follow(found.begin(message, additions, restored))
 
     def _additions(self) -> dict[str, str]:

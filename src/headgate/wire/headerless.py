@@ -9,9 +9,10 @@ from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 
 from headgate.model.ids import EndpointId, StreamId
 from headgate.wire import answers
-from headgate.wire.answering import Look, pass_body, served_endpoint
+from headgate.wire.answering import Look, pass_body
 from headgate.wire.counts import Answers
 from headgate.wire.first_token import TokenReader
+from headgate.wire.messages import served_endpoint
 from headgate.wire.said import ResponseStarted, Said
 from headgate.wire.stored import IdReader
 

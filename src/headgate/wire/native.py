@@ -15,10 +15,10 @@ from headgate.model.requests import BLOCK_BYTES, MEDIA_TOKENS, MOST_MEDIA, Infer
 from headgate.model.sessions import USUAL, Sources
 from headgate.wire import multipart
 from headgate.wire.accesslog import LONGEST_DETAILS
-from headgate.wire.answering import LONGEST_ENDPOINT
 from headgate.wire.api import LONGEST_MODEL, Format
 from headgate.wire.blocks import HORIZON_BLOCKS
-from headgate.wire.extproc import MOST_SUBSET, STRIPPED, Settings
+from headgate.wire.extproc import EVICTED_STATUS, STRIPPED, Settings
+from headgate.wire.messages import LONGEST_ENDPOINT, MOST_SUBSET
 from headgate.wire.parse import FORMATS, LONGEST_ID, LONGEST_PATH, MODELS_SUFFIX, number
 from headgate.wire.said import RequestEnded
 from headgate.wire.shape import MEDIA_BLOCKS
@@ -81,6 +81,7 @@ def native_settings(
         "longest_path": LONGEST_PATH,
         "longest_endpoint": LONGEST_ENDPOINT,
         "most_subset": MOST_SUBSET,
+        "evicted_status": EVICTED_STATUS,
         "odd_body_limit": settings.odd_body_limit,
         "longest_details": LONGEST_DETAILS,
         "nonce": settings.nonce,
