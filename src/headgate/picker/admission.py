@@ -1,8 +1,4 @@
-"""Who may go now: the pool's saturation and the verdict on one request.
-
-The verdict is a closed union on purpose: a queue will add `Wait` here, and the machine, which may answer a
-request in reaction to any later event, will hold such requests until this module lets them go.
-"""
+"""How full a pool is, and, where no flow control lets requests wait, the verdict on one request."""
 
 from collections.abc import Iterable
 

@@ -65,7 +65,7 @@ def flow_of(
     ttl_s = _ttl(fields, found, "defaultRequestTTL")
     hold_s = _ttl(fields, found, "noEndpointRequestTTL")
     if found.get("enableEviction"):
-        message = "enableEviction has no effect: a request that runs is never cut off for another one"
+        message = "enableEviction has no effect; evict of a band in a FlowPolicy ends running requests"
         fields.note(("flowControl", "enableEviction"), "PluginLeftOut", message, "warning")
     if "defaultNegativePriorityBand" in found:
         message = "defaultNegativePriorityBand has no effect; name the priorities in priorityBands"

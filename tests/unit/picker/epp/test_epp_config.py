@@ -210,6 +210,10 @@ def test_flow_control_is_taken_over_with_its_gate() -> None:
     policy = FlowRules("default/ours")
     assert found.applied_to(pool(flow=policy)).flow is policy, "a FlowPolicy goes before"
 
+    raw["flowControl"]["enableEviction"] = True
+    [warning] = said(read(raw), "warning")
+    assert "evict of a band in a FlowPolicy" in warning
+
     raw["featureGates"] = []
     closed = read(raw)
     assert any("without the feature gate" in each for each in said(closed, "warning"))
