@@ -20,6 +20,13 @@ RETURNED_S = 1.0
 APART_S = 0.5
 """Between two writes to one object; what changes meanwhile is one write."""
 
+SLOWEST_S = 2.0
+"""The same for an object that goes on and on changing: thousands of routes that somebody makes one by one are
+no reason for as many writes to their Gateway."""
+
+SLOWER = 1.1
+"""By so much more it is each time."""
+
 TOGETHER_S = 0.02
 """Before the first of them."""
 
@@ -28,6 +35,12 @@ WRITERS = 8
 
 MOST_CONFLICTS = 5
 """Writes in a row in which somebody else was faster, before waiting."""
+
+
+def apart_s(before: float, late_s: float) -> float:
+    """How long after a write the next one may be. *before*: how long it was until this one, 0 for the first,
+    which came *late_s* after that: as soon as it might, or after a pause."""
+    return min(SLOWEST_S, before * SLOWER) if late_s < before else APART_S
 
 
 class _Desired(msgspec.Struct):
@@ -60,6 +73,8 @@ class StatusWriter:
         self._due: dict[Identity, float] = {}
         """When to look at an object that may need a write."""
         self._not_before: dict[Identity, float] = {}
+        self._apart: dict[Identity, float] = {}
+        """Seconds between an object's writes, as long as they follow upon each other."""
         self._failures: dict[Identity, int] = {}
         self._kept: set[Identity] = set()
         """Of what is gone, and of what came again, until something is said of it."""
@@ -96,7 +111,14 @@ class StatusWriter:
         nothing is: what was wanted is kept until then.
         """
         if raw is None:
-            for each in (self._there, self._stored, self._due, self._not_before, self._failures):
+            for each in (
+                self._there,
+                self._stored,
+                self._due,
+                self._not_before,
+                self._apart,
+                self._failures,
+            ):
                 each.pop(identity, None)
             if identity in self._desired:
                 self._kept.add(identity)
@@ -183,10 +205,17 @@ class StatusWriter:
             self._failures.pop(identity, None)
             if self.trouble.pop(identity.kind, None) is not None:
                 log.info("status of %s: written again", collection)
-            self._not_before[identity] = _clock() + APART_S
+            self._not_before[identity] = self._next(identity)
             self._look(identity)
             return
         self._again(identity)
+
+    def _next(self, identity: Identity) -> float:
+        """When an object that was just written may be again."""
+        now = _clock()
+        late = now - self._not_before.get(identity, 0.0)
+        self._apart[identity] = apart = apart_s(self._apart.get(identity, 0.0), late)
+        return now + apart
 
     async def _write_once(self, identity: Identity, path: str) -> None:
         found = await self._client.get(path)

@@ -12,7 +12,7 @@ from tests.api_server import ApiServer
 from headgate.io.kube import status as module
 from headgate.io.kube.client import Collection, KubeClient
 from headgate.io.kube.config import Access
-from headgate.io.kube.status import StatusWriter
+from headgate.io.kube.status import StatusWriter, apart_s
 from headgate.model.meta import GATEWAY_GROUP, Identity
 
 US = "headgate.dev/gateway-controller"
@@ -82,6 +82,22 @@ async def test_what_changes_often_is_written_seldom_and_ends_right(lab: Lab) -> 
             await asyncio.sleep(0.01)
     await lab.until(lambda: lab.parents() == [("gate-299", "True")])
     assert lab.writer.writes == lab.patches() <= 5 and lab.writer.pending == 0
+
+
+def writes_within(seconds: float, late_s: float) -> int:
+    """Of an object each of whose writes is due *late_s* after it may be."""
+    at, apart, found = 0.0, 0.0, 0
+    while at < seconds:
+        found += 1
+        apart = apart_s(apart, late_s)
+        at += apart + late_s
+    return found
+
+
+def test_who_changes_on_and_on_is_written_ever_more_seldom_and_as_before_after_a_pause() -> None:
+    assert writes_within(5, 0.01) == 8, "at first every half second"
+    assert writes_within(300, 0.01) < 160, "thousand routes that are made within five minutes"
+    assert apart_s(module.SLOWEST_S, module.SLOWEST_S + 1) == apart_s(0.0, 1e9) == module.APART_S
 
 
 async def test_nothing_is_written_that_is_there_already_or_that_another_leads(lab: Lab) -> None:
