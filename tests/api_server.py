@@ -113,7 +113,7 @@ class ApiServer:
         self.end_watches()
 
     def hold(self, parameter: str) -> "Hold":
-        """Keep the answer to the next list with that parameter back, once it is made."""
+        """Keep the answer to the next request with that parameter back, once it is made."""
         self._held[parameter] = held = Hold()
         return held
 
@@ -196,13 +196,15 @@ class ApiServer:
         if request.method == "GET" and not name:
             if request.query.get("watch"):
                 return await self._watch(request, api, plural, namespace)
-            answer = self._list(request, api, plural, namespace)
-            for each in self._held.keys() & request.query.keys():
-                held = self._held.pop(each)
-                held.reached.set()
-                await held.go_on.wait()
-            return answer
-        return await self._one(request, (api, plural, namespace, name), sub)
+            return await self._when_let_go(request, self._list(request, api, plural, namespace))
+        return await self._when_let_go(request, await self._one(request, (api, plural, namespace, name), sub))
+
+    async def _when_let_go(self, request: web.Request, answer: web.Response) -> web.Response:
+        for each in self._held.keys() & request.query.keys():
+            held = self._held.pop(each)
+            held.reached.set()
+            await held.go_on.wait()
+        return answer
 
     async def _review(self, request: web.Request) -> web.Response:
         """TokenReview and SubjectAccessReview, which are asked and never kept; users are named as their token."""

@@ -68,6 +68,8 @@ class StatusWriter:
         self._desired: dict[Identity, _Desired] = {}
         self._there: dict[Identity, bytes] = {}
         """Our part of what an object has, as far as it was seen."""
+        self._versions: dict[Identity, str] = {}
+        """resourceVersion of what the watch said last."""
         self._stored: dict[Identity, tuple[bytes, bytes]] = {}
         """What was wanted, and what the server made of it: an older CRD drops fields."""
         self._due: dict[Identity, float] = {}
@@ -113,6 +115,7 @@ class StatusWriter:
         if raw is None:
             for each in (
                 self._there,
+                self._versions,
                 self._stored,
                 self._due,
                 self._not_before,
@@ -126,6 +129,7 @@ class StatusWriter:
         if identity in self._kept and identity not in self._there:
             self._not_before[identity] = _clock() + RETURNED_S
         self._there[identity] = own_part(identity, raw.get("status"), self._ours)
+        self._versions[identity] = _version(raw)
         self._look(identity)
 
     def lead(self, leading: bool) -> None:
@@ -231,11 +235,13 @@ class StatusWriter:
             "metadata": {"resourceVersion": found.get("metadata", {}).get("resourceVersion")},
             "status": merged(identity, found.get("status"), desired.status, self._ours, self._now()),
         }
+        before = self._versions.get(identity)
         answer = await self._client.patch(f"{path}/status", patch, "merge")
         self.writes += 1
         status = answer.get("status") if isinstance(answer, Mapping) else None
         stored = own_part(identity, status, self._ours)
-        self._there[identity] = stored
+        if self._versions.get(identity) in (before, _version(answer)):
+            self._there[identity] = stored  # otherwise the watch may know of something newer
         if stored != desired.part:
             self._stored[identity] = (desired.part, stored)
 
@@ -250,6 +256,11 @@ class StatusWriter:
         self._not_before[identity] = _clock() + wait_s(failures, random.random())
         self._due[identity] = self._not_before[identity]
         self._wake.set()
+
+
+def _version(raw: object) -> str:
+    metadata = raw.get("metadata") if isinstance(raw, Mapping) else None
+    return str(metadata.get("resourceVersion", "")) if isinstance(metadata, Mapping) else ""
 
 
 def _clock() -> float:

@@ -139,6 +139,20 @@ async def test_what_somebody_else_destroyed_is_mended(lab: Lab) -> None:
     await lab.until(lambda: lab.parents() == [("gate", "True")])
 
 
+async def test_what_is_destroyed_before_the_answer_to_our_write_is_read_is_mended(lab: Lab) -> None:
+    """The watch may be faster than the answer, which then is old."""
+    lab.see()
+    lab.writer.lead(True)
+    held = lab.api.hold("fieldManager")
+    lab.want(entry("gate"))
+    await held.reached.wait()
+    assert lab.parents() == [("gate", "True")]
+    lab.api.put({**manifest.route(manifest.rule("p"), name="r"), "status": {"parents": []}})
+    lab.see()
+    held.go_on.set()
+    await lab.until(lambda: lab.parents() == [("gate", "True")])
+
+
 async def test_a_server_that_refuses_is_told_of_once_and_asked_again(
     lab: Lab, caplog: pytest.LogCaptureFixture
 ) -> None:
