@@ -2,7 +2,8 @@
 
 Each policy gets the same load (same seed) over a fresh simulated fleet, through the real gateway: the demo's own
 runs, for several loads. Goodput is the share of arrivals with TTFT < 2 s and TPOT < 50 ms.
-With `--flow-control pairs`, the default policy alone, with flow control and without it by turns, several seeds.
+With `--flow-control pairs`, the default policy alone, with flow control and without it by turns, several seeds;
+with `--flow-control virtual` the same under virtual time, where other work on the machine makes no difference.
 """
 
 import argparse
@@ -11,9 +12,12 @@ import subprocess
 import sys
 from typing import Any
 
+import msgspec
 from rich.table import Table
 from tests.live.harness.processes import HEADGATE
 
+from benchmarks import virtual_routing
+from headgate.app.demo.plan import DemoSettings
 from headgate.io.terminal.console import PlainConsole
 
 POLICIES = ("default", "least-requests", "round-robin")
@@ -69,10 +73,14 @@ def pairs(asked: argparse.Namespace) -> None:
     """The default policy with flow control on and off, by turns; what the seeds add up to, and their ratio."""
     table = Table(
         title=f"flow control, {asked.replicas} simulated replicas (8b-h100), {asked.seeds} seeds of {asked.seconds:g} s"
+        + (", virtual time" if asked.flow_control == "virtual" else "")
     )
     for head in ("load", "flow control", "TTFT p50 ms", "p90 ms", "goodput", "tok/s", "answered"):
         table.add_column(head, justify="left" if head in ("load", "flow control") else "right")
     for load in asked.loads.split(","):
+        if asked.flow_control == "virtual":
+            _add(table, load, _virtual(load, asked))
+            continue
         found: dict[str, list[Any]] = {"on": [], "off": []}
         for seed in range(asked.seed, asked.seed + asked.seeds):
             for name, said in (("on", "--flow-control"), ("off", "--no-flow-control"))[
@@ -80,20 +88,45 @@ def pairs(asked: argparse.Namespace) -> None:
             ]:
                 told = compare(load, ("default",), asked.seconds, asked.replicas, seed, said)
                 found[name].append(told["default"])
-        columns = {name: _means(reports) for name, reports in found.items()}
-        for name, values in columns.items():
-            p50, p90, goodput, tokens, answered = values
-            table.add_row(load, name, ms(p50), ms(p90), f"{goodput:.3f}", f"{tokens:,.0f}", f"{answered:.4f}")
-        table.add_row(
-            load,
-            "on / off",
-            *(
-                f"{on / off:.3f}" if off else "-"
-                for on, off in zip(columns["on"], columns["off"], strict=True)
-            ),
-        )
-        table.add_section()
+        _add(table, load, {name: _means(reports) for name, reports in found.items()})
     PlainConsole(width=130).print(table)
+
+
+def _add(table: Table, load: str, columns: dict[str, tuple[float, ...]]) -> None:
+    """Rows of one load: `on`, `off`, and their ratio."""
+    for name, (p50, p90, goodput, tokens, answered) in columns.items():
+        table.add_row(load, name, ms(p50), ms(p90), f"{goodput:.3f}", f"{tokens:,.0f}", f"{answered:.4f}")
+    ratios = [on / off if off else 1.0 for on, off in zip(columns["on"], columns["off"], strict=True)]
+    table.add_row(load, "on / off", *(f"{each:.3f}" for each in ratios))
+    table.add_section()
+
+
+def _virtual(load: str, asked: argparse.Namespace) -> dict[str, tuple[float, ...]]:
+    """The same means, from runs under virtual time."""
+    found: dict[str, tuple[float, ...]] = {}
+    for name in ("on", "off"):
+        rows = [
+            msgspec.structs.astuple(virtual_routing.run(scene(load, asked, seed), flow=name == "on"))
+            for seed in range(asked.seed, asked.seed + asked.seeds)
+        ]
+        found[name] = tuple(sum(column) / len(rows) for column in zip(*rows, strict=True))
+    return found
+
+
+def scene(load: str, asked: argparse.Namespace, seed: int) -> DemoSettings:
+    """The options of `LOADS` as settings."""
+    words = dict(zip(LOADS[load][::2], LOADS[load][1::2], strict=True))
+    seats, rate = words.get("--max-num-seqs"), words.get("--rate")
+    return DemoSettings(
+        load=words["--load"],
+        replicas=asked.replicas,
+        policies=("default",),
+        duration_s=asked.seconds,
+        rate=None if rate is None else float(rate),
+        max_num_seqs=None if seats is None else int(seats),
+        slow=int(words.get("--slow", "0")),
+        seed=seed,
+    )
 
 
 def _means(reports: list[Any]) -> tuple[float, ...]:
@@ -123,13 +156,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scrape-interval", default="500ms")
     parser.add_argument(
-        "--flow-control", choices=("on", "pairs"), default="on", help="pairs: beside the same without it"
+        "--flow-control",
+        choices=("on", "pairs", "virtual"),
+        default="on",
+        help="pairs: beside the same without it; virtual: so, under virtual time",
     )
     parser.add_argument("--seeds", type=int, default=4, help="of pairs")
     asked = parser.parse_args()
     if unknown := set(asked.loads.split(",")) - LOADS.keys():
         parser.error(f"no load {', '.join(sorted(unknown))}; there are {', '.join(LOADS)}")
-    if asked.flow_control == "pairs":
+    if asked.flow_control != "on":
         pairs(asked)
         return
     table = Table(
