@@ -11,8 +11,7 @@ from functools import partial
 import msgspec
 from tests.simulation import ENGINE, Answer, Simulation, slower, text
 
-from headgate.app.demo.plan import DemoSettings, set_scene
-from headgate.app.demo.stages import SLOWER
+from headgate.app.demo.plan import SLOWER, DemoSettings, set_scene
 from headgate.flow.settings import FlowSettings
 from headgate.io.load.workloads import Conversation, make_plan
 

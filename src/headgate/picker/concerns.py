@@ -4,7 +4,9 @@ from headgate.scheduling.api import EndpointState
 
 
 class Concerns:
-    """One fleet's. Kept by the parts of its members, each of which tells every change of what it knows."""
+    """One fleet's. Each set has one source: setters of states tell of queues and fills, `Health` whether it
+    is plain, wherever they change it; who leaves or returns is the fleet's word. `Fleet.check` proves it.
+    """
 
     __slots__ = ("awaiting", "full", "queueing", "unwell")
 
@@ -18,13 +20,9 @@ class Concerns:
         self.full: set[EndpointState] = set()
         #: Contains exactly those members that are `full`, and perhaps some that have left.
 
-    def unsettled(self, state: EndpointState) -> None:
-        """Its health is not plain."""
-        self.unwell.add(state)
-
-    def settled(self, state: EndpointState) -> None:
-        """Its health is plain, or nobody's business any more."""
-        self.unwell.discard(state)
+    def plain(self, state: EndpointState, plain: bool) -> None:
+        """Its health is plain, or nobody's business any more; or it is not."""
+        (self.unwell.discard if plain else self.unwell.add)(state)
 
     def queues(self, state: EndpointState, queueing: bool) -> None:
         """Its engine reports a queue, or none."""
@@ -42,8 +40,7 @@ class Concerns:
 
     def returned(self, state: EndpointState, plain: bool) -> None:
         """It is a member again, *plain* in health or not."""
-        if not plain:
-            self.unwell.add(state)
+        self.plain(state, plain)
         load = state.load
         self.queues(state, load is not None and load.waiting > 0)
         self.fills(state, state.full)

@@ -1,18 +1,16 @@
 """What scrapes of one endpoint say beside the router's own accounting: load that is somebody else's."""
 
 from headgate.model.load import Load
-from headgate.picker.concerns import Concerns
 from headgate.scheduling.api import EndpointState
 
 
 class Correction:
     """One endpoint's. While `load` of the state is None, all its `extra_…` are 0."""
 
-    __slots__ = ("_concerns", "_state", "error")
+    __slots__ = ("_state", "error")
 
-    def __init__(self, state: EndpointState, concerns: Concerns) -> None:
+    def __init__(self, state: EndpointState) -> None:
         self._state = state
-        self._concerns = concerns
         self.error: str | None = None
         #: Why the newest scrape failed; None: it did not, or there was none.
 
@@ -26,7 +24,6 @@ class Correction:
         extra = max(0, load.waiting + load.running - peak)
         pending = round(min(extra, load.waiting) * mean_own)
         self._state.correct(load, now, extra, pending, round(extra * mean_context))
-        self._concerns.queues(self._state, load.waiting > 0)
 
     def failed(self, error: str) -> None:
         """A scrape failed; what the last good one said stands until it is forgotten."""
@@ -40,7 +37,6 @@ class Correction:
     def forget(self) -> None:
         """The newest scrape is too old to be believed."""
         self._state.correct(None, self._state.scraped_at, 0, 0, 0)
-        self._concerns.queues(self._state, False)
 
     def check(self) -> None:
         """Assert the invariants."""

@@ -197,7 +197,7 @@ class Fleet:
         for state in tuple(self.concerns.unwell):
             member = self.members.get(state.id)
             if member is None or member.state is not state:
-                self.concerns.settled(state)  # it fell ill while leaving
+                self.concerns.plain(state, True)  # it fell ill while leaving
             else:
                 member.judge(now)
 

@@ -20,17 +20,17 @@ OURS = frozenset({"not-sent", "internal", "failed"})
 """Errors of a page that say nothing of the other side."""
 
 
-def _nobody() -> None:
+def _nobody(plain: bool) -> None:
     """Nobody wants to know."""
 
 
 class Health:
     """The condition of one endpoint."""
 
-    def __init__(self, settings: HealthSettings, unsettled: Callable[[], None] = _nobody) -> None:
-        """*unsettled* is called whenever `plain` becomes, or stays, False."""
+    def __init__(self, settings: HealthSettings, told: Callable[[bool], None] = _nobody) -> None:
+        """*told* gets `plain` whenever that is set, changed or not."""
         self._settings = settings
-        self._unsettled = unsettled
+        self._told = told
         self.plain = True
         """Up, at full share, not cooling: nothing for `refresh` to do."""
         self.condition: Condition = "up"
@@ -279,6 +279,7 @@ class Health:
             self.since = now
         rests = max(self.cool_until, self._doubted_until) > now
         self.plain = self.condition == "up" and self.ramp_from is None and not rests
+        self._told(self.plain)
 
     def _cool(self, now: float, after: str) -> None:
         self.cool_until = now + self._settings.cool_down_s
@@ -287,7 +288,7 @@ class Health:
 
     def _unsettle(self) -> None:
         self.plain = False
-        self._unsettled()
+        self._told(False)
 
     def _become(self, condition: Condition, reason: str, now: float) -> None:
         self._unsettle()

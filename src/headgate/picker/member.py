@@ -43,13 +43,12 @@ class Member:
     ) -> None:
         """*fills*: it may have its fill, and others wait then."""
         self.headroom = Headroom() if fills else None
-        self.state = state = EndpointState(endpoint, slot)
-        self.health = Health(health, partial(concerns.unsettled, state))
+        self.state = state = EndpointState(endpoint, slot, concerns)
+        self.health = Health(health, partial(concerns.plain, state))
         self.bookings = Bookings(state, concerns)
         self.liveness = Liveness(state, self.health, self.bookings, health)
-        self.correction = Correction(state, concerns)
+        self.correction = Correction(state)
         self.queue = QueueGuess()
-        self._concerns = concerns
         self.pace = Pace()
         self.models: tuple[ModelCard, ...] = ()
         self._adapters: dict[str, None] = {}
@@ -141,8 +140,6 @@ class Member:
         severity, complaint = health.severity(now)
         self.state.judge(severity, complaint, health.ramp(now))
         self._look_for_room()
-        if health.plain:
-            self._concerns.settled(self.state)
 
     def use_adapter(self, name: str) -> None:
         """A request of the adapter runs there, waits there or was sent there: it is the last to be evicted.
@@ -216,7 +213,4 @@ class Member:
         calm = not state.full and state.seats == inf and not state.pressure
         if headroom is None or (headroom.open and calm):
             return
-        full, state.seats, state.pressure = self._crowding()
-        if full != self.state.full:
-            self.state.full = full
-            self._concerns.fills(self.state, full)
+        state.crowd(*self._crowding())

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from math import inf
+from typing import Protocol
 
 from headgate.model.endpoints import Endpoint
 from headgate.model.ids import EndpointId
@@ -71,13 +72,25 @@ class Seen:
         )
 
 
+class Watcher(Protocol):
+    """Who is told by endpoint states that they changed, so that nobody looks at all to find those few."""
+
+    def queues(self, state: "EndpointState", queueing: bool) -> None:
+        """Its engine reports a queue, or none; told at every scrape, and when that is forgotten."""
+        ...
+
+    def fills(self, state: "EndpointState", full: bool) -> None:
+        """It has its fill, or room; told when that changed."""
+        ...
+
+
 class EndpointState:
     """What is known of one endpoint, kept current by the picker's machine; plugins only read it.
 
     Counts are the router's own accounting at decision time; `extra_*` is load that the engine reports
     beyond it (another gateway, a restarted picker) and is zero while no fresh scrape shows any.
-    Fields are changed by the methods below alone, which forget `seen`; `full` and `cold_turn`, which it does
-    not contain, may be set. A test looks for other changes.
+    Fields are changed by the methods below alone, which forget `seen` and tell the watcher; `cold_turn`, of
+    which neither knows, may be set. A test looks for other changes.
     """
 
     __slots__ = (
@@ -104,9 +117,11 @@ class EndpointState:
         "seen",
         "severity",
         "slot",
+        "watcher",
     )
 
-    def __init__(self, endpoint: Endpoint, slot: int) -> None:
+    def __init__(self, endpoint: Endpoint, slot: int, watcher: Watcher | None = None) -> None:
+        self.watcher = watcher
         self.endpoint = endpoint
         self.id: EndpointId = endpoint.id
         self.name = endpoint.name
@@ -180,6 +195,17 @@ class EndpointState:
         self.extra_pending_tokens = extra_pending_tokens
         self.extra_context_tokens = extra_context_tokens
         self.seen = None
+        if self.watcher is not None:
+            self.watcher.queues(self, load is not None and load.waiting > 0)
+
+    def crowd(self, full: bool, seats: float, pressure: float) -> None:
+        """How much room it has; `seen` does not contain that."""
+        self.seats = seats
+        self.pressure = pressure
+        if full != self.full:
+            self.full = full
+            if self.watcher is not None:
+                self.watcher.fills(self, full)
 
     def judge(self, severity: int, complaint: str, ramp: float) -> None:
         """How well it is."""

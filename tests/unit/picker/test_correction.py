@@ -22,8 +22,9 @@ from headgate.scheduling.api import EndpointState
 def test_what_an_engine_reports_beyond_ours(
     waiting: int, running: int, peak: int, extra: tuple[int, int, int]
 ) -> None:
-    state, concerns = EndpointState(an_endpoint("a"), 0), Concerns()
-    correction = Correction(state, concerns)
+    concerns = Concerns()
+    state = EndpointState(an_endpoint("a"), 0, concerns)
+    correction = Correction(state)
     correction.failed("timeout")
     correction.scraped(Load("vllm", waiting, running), 1.0, peak, 10.0, 100.0)
     correction.check()
@@ -33,8 +34,9 @@ def test_what_an_engine_reports_beyond_ours(
 
 
 def test_an_old_scrape_is_forgotten_and_a_failed_one_changes_nothing() -> None:
-    state, concerns = EndpointState(an_endpoint("a"), 0), Concerns()
-    correction = Correction(state, concerns)
+    concerns = Concerns()
+    state = EndpointState(an_endpoint("a"), 0, concerns)
+    correction = Correction(state)
     assert not correction.stale(100.0, 2.0)
     correction.scraped(Load("vllm", 3, 2), 1.0, 0, 10.0, 100.0)
     correction.failed("refused")
