@@ -3,12 +3,19 @@
 Rows as the native module hands them over go through the real border, hub, machine, decision log and metrics of a
 pool of `--endpoints`. The floor is the same border in front of a machine that answers with the first endpoint and
 keeps nothing. Processor time of this thread, the best of `--rounds`; compare only figures of one run.
+
+`--instructions` counts machine instructions under valgrind in place of time, which other work on the machine does
+not change: what flow control adds is seen to a part in a thousand.
 """
 
 import argparse
 import asyncio
 import gc
+import os
 import random
+import re
+import subprocess
+import sys
 import time
 from types import ModuleType, SimpleNamespace
 from typing import Any, Literal, cast
@@ -197,6 +204,30 @@ def run(mode: str, blocks: int, endpoints: int, requests: int, kind: Kind) -> fl
         return runner.run(seconds(mode, blocks, endpoints, requests, kind))
 
 
+def instructions(mode: str, blocks: int, endpoints: int, requests: int, kind: Kind) -> float:
+    """Machine instructions per request: of a process with twice as many requests, less one with so many.
+
+    Raises OSError where there is no valgrind, and subprocess.CalledProcessError where it fails.
+    """
+    counts = []
+    for count in (requests, 2 * requests):
+        alone = ["--modes", mode, "--blocks", str(blocks), "--endpoints", str(endpoints), "--alone", kind]
+        program = [sys.executable, "-m", "benchmarks.decision", "--requests", str(count), *alone]
+        told = subprocess.run(
+            ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", *program],
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+            stderr=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        counts.append(int(_COUNTED.findall(told.stderr)[-1].replace(",", "")))
+    return (counts[1] - counts[0]) / requests
+
+
+_COUNTED = re.compile(r"I\s+refs:\s+([0-9,]+)")
+"""What cachegrind says at the end."""
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -207,19 +238,29 @@ def main() -> None:
     parser.add_argument("--blocks", default="8,128", help="prompt blocks of a request")
     parser.add_argument("--requests", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--instructions", action="store_true", help="count them, in thousands (valgrind)")
+    parser.add_argument("--alone", choices=("floor", "off", "flow"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     gc.set_threshold(50_000, 20, 100)
-    table = Table(title="Python per request behind the native wire")
-    for head in ("endpoints", "mode", "blocks", "µs", "no flow control µs", "floor µs", "ratio", "to floor"):
+    if asked.alone:
+        run(asked.modes, int(asked.blocks), int(asked.endpoints), asked.requests, asked.alone)
+        return
+    unit = "k" if asked.instructions else "µs"
+    title = "Thousands of instructions" if asked.instructions else "Python"
+    table = Table(title=f"{title} per request behind the native wire")
+    heads = ("endpoints", "mode", "blocks", unit, f"no flow control {unit}", f"floor {unit}", "ratio")
+    for head in (*heads, "to floor"):
         table.add_column(head, justify="right")
     for endpoints in map(int, asked.endpoints.split(",")):
         for mode in asked.modes.split(","):
             for blocks in map(int, asked.blocks.split(",")):
                 args = mode, blocks, endpoints, asked.requests
                 found: dict[Kind, list[float]] = {"floor": [], "off": [], "flow": []}
-                for _ in range(asked.rounds):
+                for _ in range(1 if asked.instructions else asked.rounds):
                     for kind, times in found.items():
-                        times.append(1e6 * run(*args, kind))
+                        times.append(
+                            instructions(*args, kind) / 1e3 if asked.instructions else 1e6 * run(*args, kind)
+                        )
                 floor, off, flow = (min(found[kind]) for kind in ("floor", "off", "flow"))
                 figures = (
                     f"{flow:.1f}",
