@@ -36,12 +36,7 @@ pub enum BodyKind {
 impl BodyKind {
     /// As a content type says, as JSON where it says nothing; None: not at all.
     pub fn of(content_type: &str) -> Option<BodyKind> {
-        let kind = content_type
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_lowercase();
+        let kind = rewrite::media_type(content_type);
         if kind.is_empty() || kind == "application/json" || kind.ends_with("+json") {
             return Some(BodyKind::Json);
         }

@@ -266,6 +266,12 @@ pub struct Sse {
     scan: ModelScan,
 }
 
+/// The type that a header's value names, without parameters, in small letters.
+pub fn media_type(content_type: &str) -> String {
+    let (kind, _) = content_type.split_once(';').unwrap_or((content_type, ""));
+    kind.trim_matches([' ', '\t']).to_lowercase()
+}
+
 /// A body with this content encoding is not compressed.
 pub fn readable(content_encoding: &str) -> bool {
     content_encoding.is_empty() || content_encoding.eq_ignore_ascii_case("identity")
@@ -286,12 +292,7 @@ impl Restorer {
         if !readable(content_encoding) {
             return None;
         }
-        let kind = content_type
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_lowercase();
+        let kind = media_type(content_type);
         let name = name.to_owned();
         if kind == "text/event-stream" {
             return Some(Restorer::Sse(Sse {

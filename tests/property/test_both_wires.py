@@ -70,6 +70,7 @@ _HEADERS = st.fixed_dictionaries(
         "content-type": st.sampled_from(
             [
                 *("application/json", "application/json; charset=x", "text/plain", "A/b+JSON"),
+                *("application/json\x1c", "\xa0application/json", " application/json\t;", "applİcation/json"),
                 *(
                     "multipart/form-data; boundary=b",
                     'Multipart/Form-Data;boundary="b"',
@@ -176,7 +177,17 @@ def _response_headers(draw: st.DrawFn) -> Any:
     message = pb.ProcessingRequest()
     fields = {
         ":status": draw(st.sampled_from(["200", "503", ""])),
-        "content-type": draw(st.sampled_from(["text/event-stream", "application/json", "text/html"])),
+        "content-type": draw(
+            st.sampled_from(
+                [
+                    "text/event-stream",
+                    "application/json",
+                    "text/html",
+                    "text/event-stream\x1c",
+                    "x/y+json\xa0",
+                ]
+            )
+        ),
     }
     if draw(st.booleans()):
         fields["x-request-id"] = "kept"

@@ -14,7 +14,7 @@ from headgate.wire import formats, multipart
 from headgate.wire.api import BadRequest, BodyKind, Format, Reading
 from headgate.wire.blocks import chain
 from headgate.wire.numbers import cut
-from headgate.wire.rewrite import is_readable, replace_model
+from headgate.wire.rewrite import is_readable, media_type, replace_model
 from headgate.wire.sessions import sessions_of
 from headgate.wire.stored import prior_of
 
@@ -53,7 +53,7 @@ def claimed_by(method: str, path: str, body: BodyKind = "json") -> Format:
 
 def body_kind(headers: Mapping[str, str]) -> BodyKind | None:
     """How the body may be read: as is said, as JSON where nothing is; None: not at all, as if compressed."""
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = media_type(headers.get("content-type", ""))
     if not is_readable(headers.get("content-encoding", "")):
         return None
     if not kind or kind == "application/json" or kind.endswith("+json"):

@@ -273,6 +273,11 @@ class SseRestorer:
 Restorer = JsonRestorer | SseRestorer
 
 
+def media_type(content_type: str) -> str:
+    """The type that a header's value names, without parameters, in small letters."""
+    return content_type.partition(";")[0].strip(" \t").lower()
+
+
 def is_readable(content_encoding: str) -> bool:
     """Whether a body is not compressed, by this header's value."""
     return content_encoding.lower() in ("", "identity")
@@ -285,7 +290,7 @@ def restorer(content_type: str, content_encoding: str, name: str, within: Collec
     """
     if not is_readable(content_encoding):
         return None
-    kind = content_type.partition(";")[0].strip().lower()
+    kind = media_type(content_type)
     if kind == "text/event-stream":
         return SseRestorer(name, within)
     return JsonRestorer(name) if kind == "application/json" or kind.endswith("+json") else None
