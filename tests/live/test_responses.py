@@ -124,4 +124,3 @@ async def test_a_crash_that_nobody_has_noticed_where_the_pool_fails_closed(tmp_p
                     prior = refused.value.response.headers["x-headgate-decision"].rpartition("prior=")[2]
                     told.append((refused.value.status_code, prior))
                 assert told[-1] == (404, "down")
-                assert len(told) <= 2, "the first refused connection says it all"
