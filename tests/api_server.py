@@ -4,7 +4,7 @@ whatever it is told to refuse. It checks nothing that a CRD would check."""
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -334,3 +334,10 @@ def _merge(before: Any, patch: Any) -> Any:
 def _status(code: int, reason: str, message: str) -> web.Response:
     body = {"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message}
     return web.json_response(body, status=code)
+
+
+async def until(reached: Callable[[], object]) -> None:
+    """Waits until *reached* holds; raises TimeoutError after 10 s."""
+    async with asyncio.timeout(10):
+        while not reached():
+            await asyncio.sleep(0.005)

@@ -6,6 +6,7 @@ The twin of `native/src/conversation/messages.rs`.
 from collections.abc import Iterable
 
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+from google.protobuf.struct_pb2 import Value
 
 from headgate.model import headers as names
 from headgate.model.ids import EndpointId
@@ -35,21 +36,21 @@ def read_headers(message: pb.HttpHeaders) -> dict[str, str]:
     return found
 
 
+def _metadata(message: pb.ProcessingRequest, namespace: str, key: str) -> Value | None:
+    """What the data plane's filters say there; None: nothing."""
+    said = message.metadata_context.filter_metadata
+    return said[namespace].fields.get(key) if namespace in said else None
+
+
 def client(message: pb.ProcessingRequest) -> str | None:
     """Who the client is, as the data plane's filters have verified."""
-    metadata = message.metadata_context.filter_metadata
-    if names.OWN_NAMESPACE not in metadata:
-        return None
-    value = metadata[names.OWN_NAMESPACE].fields.get(names.CLIENT_KEY)
+    value = _metadata(message, names.OWN_NAMESPACE, names.CLIENT_KEY)
     return None if value is None else cut(value.string_value, LONGEST_ID) or None
 
 
 def subset(message: pb.ProcessingRequest) -> tuple[EndpointId, ...] | None:
     """The endpoints that the data plane allows; None: it says nothing of them."""
-    metadata = message.metadata_context.filter_metadata
-    if names.SUBSET_NAMESPACE not in metadata:
-        return None
-    value = metadata[names.SUBSET_NAMESPACE].fields.get(names.SUBSET)
+    value = _metadata(message, names.SUBSET_NAMESPACE, names.SUBSET)
     if value is None:
         return None
     match value.WhichOneof("kind"):
@@ -93,9 +94,6 @@ def is_local(message: pb.ProcessingRequest) -> bool:
 
 def served_endpoint(message: pb.ProcessingRequest) -> EndpointId | None:
     """Who answers, by the data plane's word; None when it says nothing."""
-    metadata = message.metadata_context.filter_metadata
-    if names.LB_NAMESPACE not in metadata:
-        return None
-    served = metadata[names.LB_NAMESPACE].fields.get(names.SERVED)
+    served = _metadata(message, names.LB_NAMESPACE, names.SERVED)
     name = "" if served is None else served.string_value
     return EndpointId(name) if 0 < len(name.encode()) <= LONGEST_ENDPOINT else None

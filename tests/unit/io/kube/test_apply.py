@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.api_server import ApiServer
+from tests.api_server import ApiServer, until
 
 from headgate.io.kube import apply as module
 from headgate.io.kube.apply import Applier, Owned
@@ -43,12 +43,6 @@ async def lab(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[ApiServer,
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-async def until(reached: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not reached():
-            await asyncio.sleep(0.005)
 
 
 def port(api: ApiServer) -> Any:

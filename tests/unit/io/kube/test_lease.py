@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
-from tests.api_server import ApiServer
+from tests.api_server import ApiServer, until
 
 from headgate.io.kube import lease as module
 from headgate.io.kube.client import KubeClient
@@ -38,12 +38,6 @@ async def client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[ApiServ
         monkeypatch.setattr(module, name, value)
     async with ApiServer().running() as api, KubeClient(Access(server=api.url)) as made:
         yield api, made
-
-
-async def until(reached: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not reached():
-            await asyncio.sleep(0.005)
 
 
 async def ended(task: "asyncio.Task[None]") -> None:

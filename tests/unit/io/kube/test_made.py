@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.api_server import ApiServer
+from tests.api_server import ApiServer, until
 
 from headgate.io.kube.client import KubeClient
 from headgate.io.kube.config import Access
@@ -35,12 +35,6 @@ async def told() -> AsyncIterator[tuple[ApiServer, list[str]]]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-async def until(reached: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not reached():
-            await asyncio.sleep(0.005)
 
 
 async def test_only_what_has_our_label_is_asked_for(told: tuple[ApiServer, list[str]]) -> None:
