@@ -187,11 +187,13 @@ def message(headers: dict[str, str], *, end: bool = False) -> bytes:
     return data
 
 
-async def ask(port: int, *messages: bytes, pool: str = "") -> list[Any]:
-    """One ext_proc stream by hand: its answers."""
+async def ask(port: int, *messages: bytes, pool: str = "", lean: bool = False) -> list[Any]:
+    """One ext_proc stream by hand: its answers. *lean*: as our own Envoy asks."""
     channel: Any
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        metadata = (("x-headgate-pool", pool),) if pool else ()
+        metadata = ((("x-headgate-pool", pool),) if pool else ()) + (
+            (("x-headgate-lean", "1"),) if lean else ()
+        )
 
         def sent() -> Iterator[bytes]:
             yield from messages
@@ -220,6 +222,16 @@ async def check(port: int, service: str) -> bytes:
 
 
 GET = message({":method": "GET", ":path": "/x"}, end=True)
+
+
+def of_cluster(name: str) -> bytes:
+    """`GET`, with the name of the cluster that the request is on its way to."""
+    told = pb.ProcessingRequest.FromString(GET)
+    told.attributes["envoy.filters.http.ext_proc"]["xds.cluster_name"] = name
+    data: bytes = told.SerializeToString()
+    return data
+
+
 _ANSWER = pb.ProcessingRequest()
 _ANSWER.response_headers.headers.headers.add(key=":status", raw_value=b"200")
 _ANSWER.response_headers.end_of_stream = True
@@ -241,6 +253,12 @@ async def test_pools_health_and_drain(tmp_path: Path) -> None:
             (answer,) = await ask(process.grpc, GET, pool=wrong)
             assert answer.immediate_response.status.code == 503
             assert b"pool" in answer.immediate_response.body
+        (answer,) = await ask(process.grpc, of_cluster("pool/default/b"), lean=True)
+        assert answer.dynamic_metadata["envoy.lb"]["x-gateway-destination-endpoint"] == "127.0.0.1:2"
+        for wrong in ("pool/default/c", "service/default/a:80", ""):
+            with pytest.raises(grpc.aio.AioRpcError) as unserved:
+                await ask(process.grpc, of_cluster(wrong), lean=True)
+            assert unserved.value.code() is grpc.StatusCode.UNAVAILABLE
         with pytest.raises(grpc.aio.AioRpcError) as broken:
             await ask(process.grpc, b"\xff\xff", pool="default/a")
         assert broken.value.code() is grpc.StatusCode.INVALID_ARGUMENT

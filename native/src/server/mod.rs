@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::authority::Tolerant;
 use crate::gather::Gathering;
-use crate::grpc::{Reader, Stop, UNAVAILABLE, UNIMPLEMENTED, Writer, admit, within};
+use crate::grpc::{Reader, Stop, UNIMPLEMENTED, Writer, admit, within};
 use crate::hub::Lane;
 use crate::server_name::Nameless;
 
@@ -329,11 +329,6 @@ async fn dispatch(
             // What is held while the stream lasts is part of its task, and moved when that starts.
             drop(head);
             let session = Session::new(lane, link, pool, lean, fallbacks);
-            if lean && !session.served() {
-                // Our own Envoy heard of the pool first: its failure mode decides, as if no picker were there.
-                let text = format!("pool {} is not known to this picker", session.pool);
-                return writer.finish(UNAVAILABLE, &text);
-            }
             return session.run(reader, writer, deadline).await;
         }
         ACCESS_LOG if services == Services::All => {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::accesslog::Ending;
 use crate::conversation::{Conversation, Said};
-use crate::grpc::{INVALID_ARGUMENT, Reader, Stop, Writer, within};
+use crate::grpc::{INVALID_ARGUMENT, Reader, Stop, UNAVAILABLE, Writer, within};
 use crate::hub::{Answer, Event, Lane};
 use crate::usage::Usage;
 
@@ -20,9 +20,11 @@ pub struct Session {
     lane: Lane,
     link: Arc<Link>,
     number: u64,
-    pub pool: Arc<str>,
+    pool: Arc<str>,
     /// The call's metadata named the pool; else the first message's attributes may.
     named: bool,
+    /// Our own Envoy asks.
+    lean: bool,
     /// Boxed: it is large, and the task that holds it is moved about when it starts.
     talk: Box<Conversation>,
     /// Python knows of the stream.
@@ -59,6 +61,7 @@ impl Session {
             number,
             pool,
             named,
+            lean,
             known: false,
             ended: false,
         }
@@ -66,7 +69,9 @@ impl Session {
 
     pub async fn run(mut self, mut reader: Reader, mut writer: Writer, deadline: Option<Instant>) {
         let stopped = within(deadline, self.converse(&mut reader, &mut writer)).await;
-        if let Err(Stop::Refused(_, text)) = &stopped {
+        if let Err(Stop::Refused(status, text)) = &stopped
+            && *status != UNAVAILABLE
+        {
             self.lane
                 .tell(Event::Warning(format!("ext_proc stream failed: {text}")));
         }
@@ -128,7 +133,14 @@ impl Session {
         }
     }
 
-    pub fn served(&self) -> bool {
+    fn unknown(&self) -> String {
+        if self.pool.is_empty() {
+            return "no pool was named".to_owned();
+        }
+        format!("pool {} is not known to this picker", self.pool)
+    }
+
+    fn served(&self) -> bool {
         let pools = self.lane.hub.pools.read();
         pools
             .unwrap_or_else(PoisonError::into_inner)
@@ -154,6 +166,11 @@ impl Session {
         }
         if first && !self.named {
             self.find_pool();
+        }
+        if first && self.lean && !self.served() {
+            // Our own Envoy heard of the pool first: its failure mode decides, as if no picker were there.
+            self.talk.refuse_all();
+            return Err(Stop::Refused(UNAVAILABLE, self.unknown()));
         }
         let arrives = |said: &Said| matches!(said, Said::Arrived(_) | Said::Unread { .. });
         if (first || all.iter().any(arrives)) && !self.served() {

@@ -29,6 +29,8 @@ class ScriptedPicker:
         self.refusal = 429
         self.messages: list[tuple[str, Any]] = []
         self.initial: list[dict[str, str]] = []
+        self.pools: list[str] = []
+        """Of each stream, as its clusters are called, where the data plane says which."""
         self.log: asyncio.Queue[Any] = asyncio.Queue()
         self._server: grpc.aio.Server
 
@@ -87,6 +89,8 @@ class ScriptedPicker:
         async for message in messages:
             kind = message.WhichOneof("request")
             self.messages.append((kind, message))
+            for told in message.attributes.values():
+                self.pools.append(told["xds.cluster_name"])
             if self.mode == "hang":
                 await asyncio.sleep(3600)
             if kind == "request_headers":

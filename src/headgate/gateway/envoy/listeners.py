@@ -21,12 +21,12 @@ from headgate.gateway.envoy import (
     scopes,
     sessions,
 )
+from headgate.gateway.envoy.asking import BODYLESS_MODE, ext_proc, own_ext_proc
 from headgate.gateway.envoy.names import Json, duration, extension
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
 
 _FILTERS = "envoy.extensions.filters.http"
-_EXT_PROC = f"{_FILTERS}.ext_proc.v3.ExternalProcessor"
 
 USAGE = (
     ("prompt", ("usage", "prompt_tokens")),
@@ -60,14 +60,6 @@ MAX_EVENT_BYTES = 1024 * 1024
 
 JSON_TYPES = r"application/json\s*(;.*)?"
 """Content types searched for token usage; Envoy's own list has no parameters such as a charset."""
-
-METADATA_OPTIONS: Json = {
-    "forwarding_namespaces": {
-        "untyped": [headers.LB_NAMESPACE, headers.SUBSET_NAMESPACE, headers.OWN_NAMESPACE]
-    },
-    "receiving_namespaces": {"untyped": [headers.LB_NAMESPACE, headers.OWN_NAMESPACE]},
-}
-"""Which dynamic metadata a picker sees and may set; without it Envoy drops both directions in silence."""
 
 _HTTP2: Json = {
     "max_concurrent_streams": 1024,
@@ -138,6 +130,7 @@ def relay_listener(settings: GatewaySettings) -> Json:
         rds={"route_config_name": relay.NAME, "config_source": {"ads": {}, "resource_api_version": "V3"}},
         local_reply_config={"mappers": [relay.begins_again(), *answers["mappers"]]},
         http_filters=[
+            own_ext_proc(settings),
             ext_proc(settings),
             _whole_body(settings),
             ext_proc(settings, names.LATE_EXT_PROC, late=True),
@@ -235,6 +228,7 @@ def _manager(chain: Chain, settings: GatewaySettings, tokens: Policies) -> Json:
             _json_usage(),
             _sse_usage(),
             _default_decision(),
+            own_ext_proc(settings),
             ext_proc(settings),
             _whole_body(settings),
             ext_proc(settings, names.LATE_EXT_PROC, late=True),
@@ -262,6 +256,7 @@ def _of_websockets(settings: GatewaySettings, tokens: Policies) -> list[Json]:
         _route_headers(),
         *access.filters(tokens),
         _default_decision(),
+        own_ext_proc(settings, names.OWN_UPGRADE_EXT_PROC, BODYLESS_MODE),
         ext_proc(settings, names.UPGRADE_EXT_PROC),
         sessions.idle(),
         _router(),
@@ -373,33 +368,6 @@ def _whole_body(settings: GatewaySettings) -> Json:
     """Off by itself."""
     limit = {"max_request_bytes": settings.body_limit_bytes}
     return extension(names.WHOLE_BODY, f"{_FILTERS}.buffer.v3.Buffer", **limit) | {"disabled": True}
-
-
-def ext_proc(
-    settings: GatewaySettings,
-    name: str = names.EXT_PROC,
-    *,
-    refusals_are_silence: bool = False,
-    late: bool = False,
-) -> Json:
-    """Off by itself: each weighted cluster of a pool switches it on with that pool's picker.
-
-    *late*: the picker gets the body before it answers the headers.
-    The route stays what it was: its header changes are made already, so that the match may fit no more.
-    """
-    return extension(
-        name,
-        _EXT_PROC,
-        grpc_service=names.grpc(names.OWN_PICKER),
-        processing_mode={"request_header_mode": "SKIP", "response_header_mode": "SKIP"},
-        message_timeout=duration(settings.picker_timeout_s),
-        max_message_timeout=duration(settings.picker_max_wait_s),
-        status_on_error={"code": "ServiceUnavailable"},
-        metadata_options=METADATA_OPTIONS,
-        route_cache_action="RETAIN",
-        disable_immediate_response=refusals_are_silence,
-        **({"send_body_without_waiting_for_header_response": True} if late else {}),
-    ) | {"disabled": True}
 
 
 def _access_logs(chain: Chain, settings: GatewaySettings) -> list[Json]:

@@ -8,12 +8,16 @@ from headgate.model.ids import PoolKey
 Json = dict[str, Any]
 
 EXT_PROC = "envoy.filters.http.ext_proc"
+OWN_EXT_PROC = "headgate.own_ext_proc"
+"""Asks our own picker for pools of which a route says nothing (`asking.own_ext_proc`)."""
 LATE_EXT_PROC = "headgate.late_ext_proc"
 """Asks foreign pickers that answer the headers only when they have the whole body."""
 WHOLE_BODY = "headgate.whole_body"
 """Holds a request until its body is there, for those pickers."""
 UPGRADE_EXT_PROC = "headgate.upgrade_ext_proc"
-"""Asks the picker for connections that become WebSockets, which have no body to wait for."""
+"""Asks foreign pickers for connections that become WebSockets, which have no body to wait for."""
+OWN_UPGRADE_EXT_PROC = "headgate.own_upgrade_ext_proc"
+"""Asks our own picker for those."""
 CORS = "envoy.filters.http.cors"
 ROUTE_HEADERS = "headgate.route_headers"
 """The filter that makes a route's changes of request headers, before the picker sees them."""

@@ -6,8 +6,8 @@ nobody else. Of those that no picker of ours saw it tells the controller.
 
 from headgate.gateway.envoy.bootstrap import XDS_CLUSTER
 from headgate.gateway.envoy.model_answers import MODEL_NOT_FOUND, UNREADABLE_BODY
-from headgate.gateway.envoy.names import OWN_PICKER, Json, duration, extension, grpc
-from headgate.gateway.envoy.replies import GAVE_UP, MISDIRECTED, PICKERS, PICKERS_OWN, cel_filter, replies
+from headgate.gateway.envoy.names import Json, duration, extension, grpc
+from headgate.gateway.envoy.replies import GAVE_UP, MISDIRECTED, OWN_PICKERS, cel_filter, replies
 from headgate.gateway.reasons import INVALID_ROUTE, NO_BACKEND
 from headgate.gateway.settings import GatewaySettings
 from headgate.model.headers import MODEL_NAME, OWN_NAMESPACE, REASON
@@ -42,9 +42,7 @@ _ROUTED = (
     f'"{OWN_NAMESPACE}" in {_METADATA} && "{DECIDED}" in {_METADATA}["{OWN_NAMESPACE}"]'
     f' && {_DECISION} != "{FALLBACK}"'
 )
-_REFUSED = (
-    f"{PICKERS_OWN} && {PICKERS} == \"{OWN_PICKER}\" && !(response.headers['{REASON}'] in {list(UNDECIDED)})"
-)
+_REFUSED = f"{OWN_PICKERS} && !(response.headers['{REASON}'] in {list(UNDECIDED)})"
 _UNSEEN = f"{_OURS} && !({_ROUTED}) && !({_REFUSED})"
 """And our picker remembers nothing of the request."""
 

@@ -6,7 +6,7 @@ listener: there the health check answers it first.
 
 from collections.abc import Iterable
 
-from headgate.gateway.envoy import asking, listeners, names
+from headgate.gateway.envoy import asking, names
 from headgate.gateway.envoy.names import Json, extension
 from headgate.gateway.settings import GatewaySettings
 from headgate.model import headers
@@ -26,7 +26,7 @@ def listener(path: str, settings: GatewaySettings) -> Json:
         stat_prefix=NAME,
         codec_type="HTTP1",
         rds={"route_config_name": NAME, "config_source": {"ads": {}, "resource_api_version": "V3"}},
-        http_filters=[listeners.ext_proc(settings), extension("envoy.filters.http.router", _ROUTER)],
+        http_filters=[asking.ext_proc(settings), extension("envoy.filters.http.router", _ROUTER)],
     )
     return {
         "name": NAME,

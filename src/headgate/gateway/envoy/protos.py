@@ -53,6 +53,8 @@ from envoy.type.matcher.v3 import http_inputs_pb2 as _http_inputs
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from xds.type.matcher.v3 import cel_pb2 as _cel_matcher
+from xds.type.matcher.v3 import http_inputs_pb2 as _attributes_input
 
 from headgate.gateway.envoy import extra_types, wire
 from headgate.gateway.xds.versions import Kind
@@ -69,6 +71,8 @@ TYPES_IN_ANYS = (
     _buffer,
     _transform,
     _http_inputs,
+    _attributes_input,
+    _cel_matcher,
     _cors,
     _api_key_auth,
     _jwt_authn,

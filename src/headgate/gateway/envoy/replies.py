@@ -31,14 +31,18 @@ _UNREACHED = (
 )
 """No attempt got an answer."""
 
-_ASKED = f'filter_state["{names.EXT_PROC}"]'
-_ASKED_LATE = f'filter_state["{names.LATE_EXT_PROC}"]'
-_LATE = f'"{names.LATE_EXT_PROC}" in filter_state && {_ASKED_LATE}.received_immediate_response == 1'
-PICKERS_OWN = f'"{names.EXT_PROC}" in filter_state && {_ASKED}.received_immediate_response == 1'
-"""CEL: the picker itself answers the request."""
-PICKERS = f"{_ASKED}.destination"
-"""CEL: the cluster of the picker that was asked."""
-_FOREIGN = f'{PICKERS} != "{names.OWN_PICKER}"'
+
+def _answered_by(name: str) -> str:
+    asked = f'filter_state["{name}"]'
+    return f'("{name}" in filter_state && {asked}.received_immediate_response == 1)'
+
+
+_OURS_ASKED = f'filter_state["{names.EXT_PROC}"].destination == "{names.OWN_PICKER}"'
+"""CEL: that filter asked our own picker, for a route that says so."""
+OWN_PICKERS = f"({_answered_by(names.OWN_EXT_PROC)} || {_answered_by(names.EXT_PROC)} && {_OURS_ASKED})"
+"""CEL: our own picker itself answers the request."""
+_FOREIGN = f"({_answered_by(names.LATE_EXT_PROC)} || {_answered_by(names.EXT_PROC)} && !({_OURS_ASKED}))"
+"""CEL: another picker does."""
 
 _CEL = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 
@@ -394,9 +398,8 @@ def local_reply_config(settings: GatewaySettings) -> Json:
     foreign = [header(DECISION, ANSWERED)]
     return {
         "mappers": [
-            {"filter": cel_filter(f"{PICKERS_OWN} && {_FOREIGN}"), "headers_to_add": foreign},
-            {"filter": cel_filter(_LATE), "headers_to_add": foreign},
-            {"filter": cel_filter(f"{PICKERS_OWN}")},
+            {"filter": cel_filter(_FOREIGN), "headers_to_add": foreign},
+            {"filter": cel_filter(OWN_PICKERS)},
             {"filter": cel_filter(f'response.code < 400 || "{REASON}" in response.headers')},
             *(_mapper(each) for each in replies(settings)),
         ]

@@ -17,7 +17,7 @@ from headgate.gateway.envoy import (
     second_chance,
     sessions,
 )
-from headgate.gateway.envoy.asking import BODYLESS_MODE, ask, picker_cluster
+from headgate.gateway.envoy.asking import asked, picker_cluster, whole_body
 from headgate.gateway.envoy.header_options import header
 from headgate.gateway.envoy.names import Json, duration, typed
 from headgate.gateway.envoy.replies import MISDIRECTED, error_body
@@ -411,20 +411,14 @@ def _weighted(share: ir.Share, at: Position, settings: GatewaySettings, mark: st
         case None:
             return {"name": names.NO_BACKEND, "weight": share.weight}
         case ir.PoolBackend() if share.is_relayed:
-            whole = {names.WHOLE_BODY: _whole_body(settings)}
+            whole = {names.WHOLE_BODY: whole_body(settings)}
             relayed = Effect(request_add=relay.told(mark), per_filter=whole)
             return {"name": names.RELAY, "weight": share.weight} | _changes(relayed.then(effect))
         case ir.PoolBackend(cluster=cluster, pool=pool):
             entry: Json = {"name": cluster, "weight": share.weight}
             told = (_REASON, _ENDPOINT, _OWN_DECISION if pool.picker is None else _decision(pool.picker))
-            pickers = {picker: ask(pool)}
-            if share.fallback is not None:
-                pickers = dict(fallback.switched_on(ask(pool), mark))
-            if pool.picker is not None and pool.picker.body_mode == "streamed":
-                pickers = {names.WHOLE_BODY: _whole_body(settings), names.LATE_EXT_PROC: ask(pool)}
-            pickers[names.UPGRADE_EXT_PROC] = ask(pool, BODYLESS_MODE)
-            asked = Effect(response_add=told, per_filter=pickers)
-            return entry | _changes(asked.then(effect))
+            pickers = asked(pool, settings, picker, None if share.fallback is None else mark)
+            return entry | _changes(Effect(response_add=told, per_filter=pickers).then(effect))
         case ir.HostsBackend(cluster=cluster):
             peer = header(headers.ENDPOINT, "%UPSTREAM_REMOTE_ADDRESS%", "ADD_IF_ABSENT")
             return {"name": cluster, "weight": share.weight} | _changes(
@@ -432,10 +426,6 @@ def _weighted(share: ir.Share, at: Position, settings: GatewaySettings, mark: st
             )
         case _:
             assert_never(share.backend)
-
-
-def _whole_body(settings: GatewaySettings) -> Json:
-    return typed(_BUFFER_PER_ROUTE, buffer={"max_request_bytes": settings.body_limit_bytes})
 
 
 def _decision(picker: ForeignPicker) -> Json:

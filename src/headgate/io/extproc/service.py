@@ -33,6 +33,10 @@ logging.getLogger("grpc._cython.cygrpc").addFilter(BoundedLog())
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
+class UnservedError(Exception):
+    """Our own Envoy heard of the pool first: its failure mode decides, as if no picker were there."""
+
+
 class Session:
     """One ext_proc stream: reads, lets the conversation and the machine answer, writes.
 
@@ -45,6 +49,7 @@ class Session:
         "_context",
         "_fresh",
         "_hub",
+        "_lean",
         "_left",
         "_link",
         "_named",
@@ -71,6 +76,7 @@ class Session:
         self._context = context
         self._link = context.peer()
         self._named = pool is not None
+        self._lean = lean
         self._pool = hub.unnamed() if pool is None else pool
         self.stream = hub.enter(self, self._pool)
         self._talk = Conversation(
@@ -143,6 +149,9 @@ class Session:
             said = self._talk.receive(data)
             if self._fresh and not self._named:
                 self._find_pool()
+            if self._fresh and self._lean and not self._hub.serves(self._pool):
+                self._talk.refuse_stream(503, "unknown-pool", self._unknown())
+                raise UnservedError(self._unknown())
             asks = self._fresh or any(isinstance(one, RequestArrived) for one in said)
             self._fresh = False
             if asks and not self._hub.serves(self._pool):
@@ -234,12 +243,11 @@ class GrpcServices:
                 lean = value == "1"
             elif key == names.FALLBACKS:
                 fallbacks = value == "1"
-        if lean and not self._hub.serves(pool or self._hub.unnamed()):
-            # Our own Envoy heard of the pool first: its failure mode decides, as if no picker were there.
-            await context.abort(grpc.StatusCode.UNAVAILABLE, f"pool {pool} is not known to this picker")
         try:
             session = Session(self._hub, self._settings, context, pool, lean=lean, fallbacks=fallbacks)
             await session.run()
+        except UnservedError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         except WireError as error:
             log.warning("ext_proc stream failed: %s", error)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))

@@ -216,6 +216,22 @@ async def test_an_unknown_pool_is_told(rig: Rig) -> None:
     assert b"default/nobody" in said.body
 
 
+@pytest.mark.parametrize("metadata", [(LEAN[1],), LEAN])
+async def test_our_own_envoy_is_told_of_a_pool_that_is_not_there_as_if_nobody_served(
+    rig: Rig, metadata: tuple[tuple[str, str], ...]
+) -> None:
+    rig.hub.remove_pool(POOL)
+    message = pb.ProcessingRequest.FromString(headers())
+    message.attributes["envoy.filters.http.ext_proc"]["xds.cluster_name"] = f"pool/{POOL}"
+    call = rig.open(metadata)
+    await call.write(message.SerializeToString())
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await answer(call)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    await rig.until(lambda: rig.hub.open_streams == 0)
+    assert rig.machine.ended() == []
+
+
 async def test_a_request_outlives_its_pool(rig: Rig) -> None:
     running, late = rig.open(), rig.open()
     await running.write(headers())
