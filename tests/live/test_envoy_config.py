@@ -71,12 +71,18 @@ def objects(lab: Lab) -> list[Manifest]:
     rules = [manifest.rule(name, path=f"/{name}") for name in ("open", "close", "empty", "missing")]
     return [
         manifest.gateway(),
-        manifest.route(*rules, manifest.rule("open", "close", path="/both")),
+        manifest.route(*rules, manifest.rule("open", "close", path="/both"), _to_server("alone")),
+        manifest.model_server("alone", lab.one.address, "alone"),
         manifest.pool("open", "FailOpen", app="llm"),
         manifest.pool("close", app="llm"),
         manifest.pool("empty", "FailOpen"),
         *manifest.model_servers([lab.one.address, lab.two.address, lab.dead], app="llm"),
     ]
+
+
+def _to_server(name: str) -> Manifest:
+    server = {"group": "headgate.dev", "kind": "ModelServer", "name": name}
+    return {"matches": manifest.rule(path=f"/{name}")["matches"], "backendRefs": [server]}
 
 
 @pytest.fixture
@@ -336,6 +342,35 @@ async def test_weighted_pools_each_ask_for_themselves(lab: Lab) -> None:
             assert response.status == 200
         assert set(lab.picker.pools) == {"pool/default/open", "pool/default/close"}
         assert len(lab.picker.initial) == 40, "each request is asked about once"
+
+
+async def test_our_picker_is_not_asked_about_requests_that_lead_to_no_pool(lab: Lab) -> None:
+    async with lab.picker.running():
+        found = [(await lab.ask(path))[0].status for path in ("/alone", "/nowhere", "/missing")]
+        assert found == [200, 404, 500]
+        assert lab.picker.initial == []
+
+
+async def test_our_picker_is_not_asked_about_pools_of_others(tmp_path: Path) -> None:
+    made, own = Lab(), ScriptedPicker()
+    picker = manifest.foreign_picker("open", made.picker.port, **{"headgate.dev/picker-tls": "false"})
+    settings = msgspec.structs.replace(made.settings, picker_address=own.address)
+    made.picker.mode, made.picker.endpoints = "duplex", [made.two.address]
+    own.endpoints = [made.one.address]
+    async with (
+        made.one.running(),
+        made.two.running(),
+        made.picker.running(),
+        own.running(),
+        translated_envoy(manifest.snapshot(*objects(made), *picker), settings, tmp_path) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        made.url, made.session = url, session
+        for _ in range(20):
+            response, _ = await made.ask("/both")
+            assert response.status == 200
+        assert set(own.pools) == {"pool/default/close"}
+        assert len(own.initial) + len(made.picker.initial) == 20
 
 
 @pytest.fixture
