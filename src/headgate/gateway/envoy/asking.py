@@ -187,7 +187,7 @@ def asked(
 ) -> Mapping[str, Json]:
     """`typed_per_filter_config` of a weighted cluster of *pool*; empty when the usual filters are right.
 
-    *by* is the filter that asks the pool's picker. *mark* tells requests for which this picker names nobody, and
+    *by* is the filter that asks the pool's picker. *mark* tells requests for which this picker names nobody and
     which another pool takes (`fallback`); None: there is no other.
     """
     own = pool.picker is None
