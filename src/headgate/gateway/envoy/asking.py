@@ -65,7 +65,6 @@ METADATA_OPTIONS: Json = {
 
 _LEAN: Json = Constant({"key": headers.LEAN, "value": "1"})
 _OWN_PICKER: Json = Constant(names.grpc(names.OWN_PICKER))
-_SKIP = "envoy.extensions.filters.common.matcher.action.v3.SkipFilter"
 
 
 def ext_proc(
@@ -109,7 +108,7 @@ def own_ext_proc(
         name,
         f"{_MATCHING}.ExtensionWithMatcher",
         extension_config=asks,
-        xds_matcher=_skip_where({"not_matcher": {"single_predicate": _POOLS}}),
+        xds_matcher=names.skipped_where({"not_matcher": {"single_predicate": _POOLS}}),
     )
 
 
@@ -122,11 +121,6 @@ def _usual(settings: GatewaySettings) -> Json:
         "metadata_options": METADATA_OPTIONS,
         "route_cache_action": "RETAIN",
     }
-
-
-def _skip_where(predicate: Json) -> Json:
-    skip = {"action": {"name": "skip", "typed_config": typed(_SKIP)}}
-    return {"matcher_list": {"matchers": [{"predicate": predicate, "on_match": skip}]}}
 
 
 def _pools() -> Json:
@@ -150,7 +144,7 @@ _POOLS: Json = _pools()
 UNASKED: Json = Constant(
     typed(
         f"{_MATCHING}.ExtensionWithMatcherPerRoute",
-        xds_matcher={"on_no_match": {"action": {"name": "skip", "typed_config": typed(_SKIP)}}},
+        xds_matcher={"on_no_match": names.SKIPPED},
     )
 )
 """`typed_per_filter_config` of an `own_ext_proc`: it asks nobody."""
@@ -187,8 +181,8 @@ def asked(
 ) -> Mapping[str, Json]:
     """`typed_per_filter_config` of a weighted cluster of *pool*; empty when the usual filters are right.
 
-    *by* is the filter that asks the pool's picker. *mark* tells requests for which this picker names nobody and
-    which another pool takes (`fallback`); None: there is no other.
+    *by* is the filter that asks the pool's picker. *mark* is set on requests for which this picker names nobody
+    and another pool's is asked (`fallback`); None: there is no other pool.
     """
     own = pool.picker is None
     if own and by == names.EXT_PROC and mark is None and _mode(pool) is UNCHANGED_MODE:

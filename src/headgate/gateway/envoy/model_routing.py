@@ -18,7 +18,6 @@ from headgate.model import headers
 _FILTERS = "envoy.extensions.filters.http"
 _MATCHING = "envoy.extensions.common.matching.v3"
 _TRANSFORM = f"{_FILTERS}.transform.v3.TransformConfig"
-_SKIP = "envoy.extensions.filters.common.matcher.action.v3.SkipFilter"
 
 BODY_LIMIT = "envoy.filters.http.match_delegate"
 """Name of the filter that holds bodies of JSON and forms, and knows how long they may be."""
@@ -155,9 +154,7 @@ def _skip_others() -> Json:
         {"single_predicate": {"input": content_type, "value_match": value}}
         for value in ({"contains": JSON_TYPE}, {"prefix": FORM_TYPE, "ignore_case": True})
     ]
-    skip = {"action": {"name": "skip", "typed_config": typed(_SKIP)}}
-    others = {"not_matcher": {"or_matcher": {"predicate": read}}}
-    return {"matcher_list": {"matchers": [{"predicate": others, "on_match": skip}]}}
+    return names.skipped_where({"not_matcher": {"or_matcher": {"predicate": read}}})
 
 
 _SKIP_OTHERS = _skip_others()

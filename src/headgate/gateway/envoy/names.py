@@ -90,6 +90,20 @@ def extension(name: str, type_name: str, **fields: Any) -> Json:
     return {"name": name, "typed_config": typed(type_name, **fields)}
 
 
+SKIPPED: Json = {
+    "action": {
+        "name": "skip",
+        "typed_config": typed("envoy.extensions.filters.common.matcher.action.v3.SkipFilter"),
+    }
+}
+"""What the matcher of an ExtensionWithMatcher says of requests that its filter is not for."""
+
+
+def skipped_where(predicate: Json) -> Json:
+    """A matcher that says `SKIPPED` where *predicate* holds."""
+    return {"matcher_list": {"matchers": [{"predicate": predicate, "on_match": SKIPPED}]}}
+
+
 def duration(seconds: float) -> str:
     """A duration in protobuf JSON, to the millisecond."""
     return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
