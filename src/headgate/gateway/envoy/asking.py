@@ -181,8 +181,8 @@ def asked(
 ) -> Mapping[str, Json]:
     """`typed_per_filter_config` of a weighted cluster of *pool*; empty when the usual filters are right.
 
-    *by* is the filter that asks the pool's picker. *mark* is set on requests for which this picker names nobody
-    and another pool's is asked (`fallback`); None: there is no other pool.
+    *by* is the filter that asks the pool's picker.
+    *mark*: set on requests for which this picker names nobody, so that another pool's is asked (`fallback`).
     """
     own = pool.picker is None
     if own and by == names.EXT_PROC and mark is None and _mode(pool) is UNCHANGED_MODE:
