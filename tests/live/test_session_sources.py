@@ -45,18 +45,18 @@ class Asker:
     def __init__(self, gate: Gateway, http: aiohttp.ClientSession) -> None:
         self._gate = gate
         self._http = http
+        self.count = TURNS
+        """Requests in a row."""
 
     async def turns(
         self,
         path: str = "/v1/chat/completions",
         headers: Mapping[str, str] | None = None,
-        *,
-        count: int = TURNS,
         **fields: Any,
     ) -> tuple[Counter[str], set[str], set[str]]:
         """What became of the session, and the endpoints and models that served."""
         became, endpoints, models = Counter[str](), set(), set()
-        for number in range(count):
+        for number in range(self.count):
             turns = [{"role": "user", "content": f"{number} " * 5}]
             body = {"model": "chat", "messages": turns, "max_tokens": 1, **fields}
             async with self._http.post(self._gate.url + path, json=body, headers=headers) as answer:
@@ -112,15 +112,16 @@ async def test_headers_cookies_and_fields_of_bodies(
                 assert became == {"kept": TURNS}, "a client may send several lines"
                 became, _, _ = await asker.turns("/by-user/v1/chat/completions", user="u")
                 assert became == stays
+                asker.count = DRAWS
                 nobody = {"": DRAWS}
                 for where, headers, fields in (
                     ("", {"x-session-id": "s"}, {"user": "u"}),
                     ("/by-user", {"x-chat": "one"}, {"prompt_cache_key": "key"}),
                 ):
-                    path_of_rule = where + "/v1/chat/completions"
-                    became, _, models = await asker.turns(path_of_rule, headers, count=DRAWS, **fields)
+                    became, _, models = await asker.turns(where + "/v1/chat/completions", headers, **fields)
                     assert became == nobody
                     assert models == {"x", "y"}
+                asker.count = TURNS
                 anthropic = {"metadata": {"user_id": "claude"}}
                 became, endpoints, _ = await asker.turns("/v1/messages", **anthropic)
                 assert (became["kept"] > 0, len(endpoints)) == (True, 1)
