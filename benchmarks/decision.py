@@ -135,7 +135,7 @@ def batches(mode: str, blocks: int, requests: int) -> list[list[Row]]:
                     None,
                     None,
                     None,
-                    None,
+                    (),
                     128 * blocks + 60,
                     mode == "unseen",
                 )

@@ -474,8 +474,10 @@ class FlowControl:
                 if not self._lanes.fairness(flow).owes(flow):
                     self._lanes.forget(flow)
         idle = self._idle
-        idle[account.id] = account
-        idle.move_to_end(account.id)
+        if account.id in idle:
+            idle.move_to_end(account.id)
+        else:
+            idle[account.id] = account
         while len(idle) > self.settings.most_accounts:
             name, oldest = idle.popitem(last=False)
             shares = self.settings.shares

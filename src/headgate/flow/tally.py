@@ -3,8 +3,6 @@
 from bisect import bisect_left
 from typing import Literal
 
-import msgspec
-
 from headgate.flow.api import DropReason
 
 Outcome = Literal[
@@ -36,12 +34,15 @@ MOST_IDS = 100
 OTHER = "other"
 
 
-class Waits(msgspec.Struct):
+class Waits:
     """The waits of one fairness id and priority that ended in one way."""
 
-    counts: list[int]
-    """Between `BOUNDS`."""
-    total_s: float = 0.0
+    __slots__ = ("counts", "total_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        """Between `BOUNDS`."""
+        self.total_s = 0.0
 
 
 Key = tuple[str, int, Outcome]
@@ -75,6 +76,6 @@ class Tally:
         key = who, priority, outcome
         found = self.waits.get(key)
         if found is None:
-            found = self.waits[key] = Waits([0] * (len(BOUNDS) + 1))
+            found = self.waits[key] = Waits()
         found.counts[bisect_left(BOUNDS, seconds)] += 1
         found.total_s += seconds

@@ -8,6 +8,7 @@ from headgate.model.decisions import PriorResult
 from headgate.model.endpoints import Pool
 from headgate.model.ids import EndpointId, StreamId
 from headgate.model.requests import InferenceRequest
+from headgate.scheduling.tokens import UNKNOWN
 from headgate.wire.blocks import of_model
 
 
@@ -16,6 +17,7 @@ class Case:
 
     __slots__ = (
         "arrived_at",
+        "averages",
         "bound",
         "ceiling",
         "holder",
@@ -23,8 +25,10 @@ class Case:
         "listed",
         "model",
         "now",
+        "output_tokens",
         "prior",
         "priority",
+        "prompt_tokens",
         "request",
         "session",
         "stream",
@@ -41,6 +45,10 @@ class Case:
         self.priority = priority
         self.model = request.model
         """The name that engines know."""
+        self.averages = UNKNOWN
+        """Of requests to the model, when the numbers of tokens below were expected."""
+        self.prompt_tokens = 0
+        self.output_tokens = 0
         self.listed: frozenset[int] | None = None
         """As `Ask.listed`."""
         self.session: str | None = None

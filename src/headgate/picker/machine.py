@@ -13,7 +13,7 @@ from headgate.model.ids import EndpointId, PoolKey, StreamId
 from headgate.model.load import ModelCard
 from headgate.model.randomness import Rng
 from headgate.model.requests import BLOCK_BYTES, LOST_POOL, LOST_TOO_LONG, InferenceRequest
-from headgate.picker import events, targets
+from headgate.picker import claims, events, targets
 from headgate.picker.actions import Action, ListModels, Reason, Reject, Relist, Route, WakeAt
 from headgate.picker.admission import GO, Go, Refuse, crowding, goes_anyway, saturation, verdict
 from headgate.picker.bindings import Bindings
@@ -33,7 +33,6 @@ from headgate.scheduling.costs import prefill_s, step_s, ttft_s
 from headgate.scheduling.placement import Placement
 from headgate.scheduling.prefix import BlockIndex
 from headgate.scheduling.scheduler import Scheduler
-from headgate.scheduling.tokens import Averages
 
 RELIST_S = 1.0
 """Model lists are asked for out of turn at most so often, seconds."""
@@ -241,9 +240,9 @@ class PoolMachine:
 
     def _arrived(self, stream: StreamId, request: InferenceRequest, now: float) -> Action | None:
         """The answer; None: there is none yet, or `_let_go` gives it."""
-        request = targets.believed(request, targets.trusted(self.pool, request, self._settings.trusted))
-        case = Case(stream, request, now, targets.priority(self.pool, request))
-        case.session = targets.session(self.pool, request)
+        request = claims.believed(request, claims.trusted(self.pool, request, self._settings.trusted))
+        case = Case(stream, request, now, claims.priority(self.pool, request))
+        case.session = claims.session(self.pool, request)
         waiting = self._waiting
         if stream in self._ledger.requests or (waiting is not None and waiting.holds(stream)):
             raise ValueError(f"stream {stream} is already in the pool's hands")
@@ -269,20 +268,21 @@ class PoolMachine:
         if (refusal := self._unlisted(case)) is not None:
             return refusal
         if waiting is None:
+            self._expect(case)
             return self._place(case)
-        case.who = targets.fairness_id(self.pool, request)
+        case.who = claims.fairness_id(self.pool, request)
         if self.pool.has_fallback and self._fleet.members and not waiting.room(case):
             message = "every endpoint of the pool that may serve the request has its fill"
             return self._saturated(case, message, 1)
-        averages = self._ledger.estimator.of(target)
-        tokens = averages.prompt_tokens(request) + averages.output_tokens(request)
-        return self._place(case) if waiting.arrive(case, tokens) else None
+        self._expect(case)
+        return self._place(case) if waiting.arrive(case, case.prompt_tokens + case.output_tokens) else None
 
     def _let_go(self, waiting: Waiting, made: list[Action], now: float) -> None:
         """Place the requests that may go now, and answer those that may not any more."""
         self._fleet.settle(now)
         while (case := waiting.next(now, self._settings.costs.step_s)) is not None:
             case.now = now
+            self._expect(case)
             made.append(self._unlisted(case) or self._place(case))
             if not isinstance(made[-1], Route):
                 waiting.refused(case, now)
@@ -341,15 +341,20 @@ class PoolMachine:
         wait_s = min([ttft_s(member.state, 0, self._settings.costs) for member in healthy])
         return verdict(priority, saturation(healthy, settings), wait_s, settings)
 
+    def _expect(self, case: Case) -> None:
+        """What the request will use, by what its model's requests were like so far."""
+        averages = case.averages = self._ledger.estimator.of(case.model)
+        case.prompt_tokens = averages.prompt_tokens(case.request)
+        case.output_tokens = averages.output_tokens(case.request)
+
     def _place(self, case: Case) -> Action:
         request, model, fleet = case.request, case.model, self._fleet
-        averages = self._ledger.estimator.of(model)
-        prompt_tokens = averages.prompt_tokens(request)
+        prompt_tokens = case.prompt_tokens
         blocks = case.blocks(self.pool, fleet.listings.aliases)
         matched: dict[int, int] = {}
         prefix = b""
         if blocks and (found := fleet.index.match(blocks)):
-            tokens = BLOCK_BYTES / averages.bytes_per_token
+            tokens = BLOCK_BYTES / case.averages.bytes_per_token
             most = prompt_tokens - 1
             deepest = 0
             for slot, n in found.items():
@@ -393,7 +398,7 @@ class PoolMachine:
         if self.pool.has_fallback and placement.order[0].severity >= DOWN:
             message = f"every endpoint of the pool {self.pool.key} that may serve the request is down"
             return self._no_endpoints(case, message, placement.candidates)
-        return self._route(case, ask, placement, blocks, prefix, averages)
+        return self._route(case, ask, placement, blocks, prefix)
 
     def _route(
         self,
@@ -402,7 +407,6 @@ class PoolMachine:
         placement: Placement,
         blocks: bytes,
         prefix: bytes,
-        averages: Averages,
     ) -> Route:
         request, now, stream = case.request, case.now, case.stream
         state = placement.order[0]
@@ -410,7 +414,7 @@ class PoolMachine:
         prompt_tokens = ask.prompt_tokens
         matched_tokens = ask.matched.get(state.slot, 0)
         own_tokens = prompt_tokens - matched_tokens
-        output = averages.output_tokens(request)
+        output = case.output_tokens
         a_step_s = step_s(state, costs)
         predicted_s = prefill_s(state, own_tokens, costs) + a_step_s
         booking = Booking(
@@ -429,7 +433,7 @@ class PoolMachine:
             request.unseen,
             0 if request.media_tokens else request.prompt_bytes,
             blocks,
-            BLOCK_BYTES / averages.bytes_per_token,
+            BLOCK_BYTES / case.averages.bytes_per_token,
             prompt_tokens,
             matched_tokens,
             booking,

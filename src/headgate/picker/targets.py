@@ -1,16 +1,14 @@
 """From the model name a client asked for to the name an engine understands; priorities; the list of names."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 import msgspec
 
 from headgate.model.endpoints import ModelRule, Pool, Rewrite
-from headgate.model.flow_rules import Caller, FlowRules
 from headgate.model.load import ModelCard, bases_first
 from headgate.model.randomness import Rng
 from headgate.model.requests import InferenceRequest
-from headgate.model.sessions import DEFAULT
 
 NAMED = 20
 LONGEST_NAME = 200
@@ -30,18 +28,6 @@ class NoTarget(msgspec.Struct, frozen=True, tag=True):
     """Every target of the InferenceModel has weight 0."""
 
     rule: ModelRule
-
-
-def believed(request: InferenceRequest, trusted: Collection[str]) -> InferenceRequest:
-    """The request without what its headers claim of `fairness`, `objective` and `slo` and nobody trusts."""
-    claims: dict[str, None] = {}
-    if request.objective is not None and "objective" not in trusted:
-        claims["objective"] = None
-    if request.fairness_id is not None and "fairness" not in trusted:
-        claims["fairness_id"] = None
-    if (request.slo_ttft_ms is not None or request.slo_tpot_ms is not None) and "slo" not in trusted:
-        claims["slo_ttft_ms"] = claims["slo_tpot_ms"] = None
-    return msgspec.structs.replace(request, **claims) if claims else request
 
 
 def rule_of(pool: Pool, model: str | None) -> ModelRule | None:
@@ -111,66 +97,6 @@ def target(
     if rule is None:
         return NoSuchModel(request.model)
     return _drawn(rule, session, rng) or NoTarget(rule)
-
-
-def policies(pool: Pool, request: InferenceRequest) -> Sequence[FlowRules]:
-    """The FlowPolicies that say who the request counts as: of its route or listener, then of the pool."""
-    own = () if pool.flow is None else (pool.flow,)
-    of_route = None if request.flow_policy is None else pool.flows_of_routes.get(request.flow_policy)
-    return own if of_route is None else (of_route, *own)
-
-
-def trusted(pool: Pool, request: InferenceRequest, otherwise: frozenset[str]) -> frozenset[str]:
-    """What is believed of the request's headers; *otherwise*: where no policy says it."""
-    return next((each.trusted for each in policies(pool, request) if each.trusted is not None), otherwise)
-
-
-def session(pool: Pool, request: InferenceRequest) -> str | None:
-    """Digest of the request's session: what the first source says that has a value, of those that the first
-    FlowPolicy names which says anything of sessions."""
-    if not request.sessions:
-        return None
-    said = (each.sessions for each in policies(pool, request) if each.sessions is not None)
-    told = dict(request.sessions)
-    return next((told[each] for each in next(said, DEFAULT) if each in told), None)
-
-
-def caller(pool: Pool, request: InferenceRequest) -> Caller | None:
-    """What the first FlowPolicy says that names the request's client."""
-    client = request.client
-    if client is None:
-        return None
-    found = (each.callers.get(client) for each in policies(pool, request))
-    return next((each for each in found if each is not None), None)
-
-
-def fairness_id(pool: Pool, request: InferenceRequest) -> str | None:
-    """Whom the request counts for: what a header says that is believed, else what a policy makes of its
-    client or of all requests, else its client, else its model."""
-    if request.fairness_id is not None:
-        return request.fairness_id or request.model
-    found = caller(pool, request)
-    if found is not None:
-        return found.fairness_id
-    told = (each.fairness_id for each in policies(pool, request) if each.fairness_id is not None)
-    return next(told, request.client or request.model)
-
-
-def priority(pool: Pool, request: InferenceRequest) -> int | None:
-    """Of the InferenceObjective the request names, else of its client, else of all requests of a policy, else
-    of its InferenceModel's criticality, else None."""
-    if request.objective is not None and request.objective in pool.objectives:
-        return pool.objectives[request.objective]
-    found = caller(pool, request)
-    if found is not None and found.priority is not None:
-        return found.priority
-    for each in policies(pool, request):
-        if each.priority is not None:
-            return each.priority
-    if not pool.models:
-        return None
-    rule = rule_of(pool, request.model)
-    return None if rule is None else rule.priority
 
 
 def listing(

@@ -7,7 +7,7 @@ import xxhash
 from tests.blocks import packed
 
 from headgate.model import sessions
-from headgate.model.endpoints import Endpoint, ModelRule, Pool
+from headgate.model.endpoints import Endpoint, ModelRule, Pool, TargetModel
 from headgate.model.ids import EndpointId, PoolKey, RequestId, StreamId, endpoint_id
 from headgate.model.load import Load, ModelCard
 from headgate.model.requests import Ending, InferenceRequest, Usage
@@ -28,6 +28,7 @@ from headgate.picker.tracked import Booking, Tracked
 from headgate.scheduling.profiles import PROFILES
 
 KEY = PoolKey("default/pool")
+CRITICAL = ModelRule("chat", "d/chat", 1, (TargetModel("a", 1), TargetModel("b", 0), TargetModel("c", 3)))
 
 
 def address(name: str) -> EndpointId:
@@ -179,3 +180,8 @@ def routed(machine: PoolMachine, event: RequestArrived, now: float) -> Route:
 def pick(machine: PoolMachine, event: RequestArrived, now: float) -> str:
     """Letter of the endpoint that *event* goes to."""
     return letter(routed(machine, event, now).endpoints[0])
+
+
+def asks(model: str | None, **fields: str) -> InferenceRequest:
+    """A chat request for *model*."""
+    return InferenceRequest(id=RequestId("r"), api="chat", model=model, **fields)  # type: ignore[arg-type]
