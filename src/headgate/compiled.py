@@ -30,6 +30,7 @@ MODULES = (
     "headgate.picker.claims",
     "headgate.picker.concerns",
     "headgate.picker.correction",
+    "headgate.picker.evicting",
     "headgate.picker.fleet",
     "headgate.picker.headroom",
     "headgate.picker.health",

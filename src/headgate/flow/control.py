@@ -260,7 +260,8 @@ class FlowControl:
             flows=tuple(self._flow_views(now)),
             ended=tuple(
                 EndedView(outcome=outcome, band=band, count=count)
-                for (outcome, band), count in sorted(self.tally.ended.items())
+                for outcome, counts in sorted(self.tally.ended.items())
+                for band, count in sorted(counts.items())
             ),
             waits=tuple(
                 WaitsView(id=who, band=band, outcome=outcome, counts=tuple(each.counts), total_s=each.total_s)

@@ -1,7 +1,7 @@
 """How waiting ended, counted for the metrics of flow control."""
 
 from bisect import bisect_left
-from typing import Literal
+from typing import Literal, get_args
 
 from headgate.flow.api import DropReason
 
@@ -55,15 +55,15 @@ class Tally:
     __slots__ = ("_ids", "ended", "waits")
 
     def __init__(self) -> None:
-        self.ended: dict[tuple[Outcome, int], int] = {}
+        self.ended: dict[Outcome, dict[int, int]] = {outcome: {} for outcome in get_args(Outcome)}
         """By outcome and priority."""
         self.waits: dict[Key, Waits] = {}
         self._ids: set[str] = set()
 
     def over(self, outcome: Outcome, priority: int) -> None:
         """A request's time here ended."""
-        key = outcome, priority
-        self.ended[key] = self.ended.get(key, 0) + 1
+        of_outcome = self.ended[outcome]
+        of_outcome[priority] = of_outcome.get(priority, 0) + 1
 
     def waited(self, who: str, priority: int, outcome: Outcome, seconds: float) -> None:
         """The same for one that was in the queue."""

@@ -3,8 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
-import msgspec
-
 from headgate.model.ids import EndpointId, RequestId, StreamId
 from headgate.model.requests import InferenceRequest
 from headgate.picker.actions import Evict
@@ -31,14 +29,17 @@ MESSAGE = (
 )
 
 
-class Evictable(msgspec.Struct, eq=False):
+class Evictable:
     """A running request that may be ended."""
 
-    tracked: Tracked
-    request_id: RequestId
-    likeness: int
-    """Equal for a client's every try of one request."""
-    priority: int
+    __slots__ = ("likeness", "priority", "request_id", "tracked")
+
+    def __init__(self, tracked: Tracked, request_id: RequestId, likeness: int, priority: int) -> None:
+        self.tracked = tracked
+        self.request_id = request_id
+        self.likeness = likeness
+        """Equal for a client's every try of one request."""
+        self.priority = priority
 
 
 class Evicting:
@@ -80,10 +81,12 @@ class Evicting:
 
     def ended(self, tracked: Tracked, evicted: bool, now: float) -> None:
         """A request of the pool is over; *evicted*: because it was asked for."""
-        self.running.pop(tracked.stream, None)
-        asked = self.asked.pop(tracked.stream, None)
+        if self.running:
+            self.running.pop(tracked.stream, None)
+        asked = self.asked.pop(tracked.stream, None) if self.asked else None
         if not evicted:
-            self._saved_s = min(MOST_SAVED_S, self._saved_s + LOST_SHARE * (now - tracked.booking.sent_at))
+            saved_s = self._saved_s + LOST_SHARE * (now - tracked.booking.sent_at)
+            self._saved_s = saved_s if saved_s < MOST_SAVED_S else MOST_SAVED_S
             return
         self._saved_s -= self._losing_s(tracked, now)
         if asked is not None:
