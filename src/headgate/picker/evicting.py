@@ -86,7 +86,7 @@ class Evicting:
         asked = self.asked.pop(tracked.stream, None) if self.asked else None
         if not evicted:
             saved_s = self._saved_s + LOST_SHARE * (now - tracked.booking.sent_at)
-            self._saved_s = saved_s if saved_s < MOST_SAVED_S else MOST_SAVED_S
+            self._saved_s = min(MOST_SAVED_S, saved_s)
             return
         self._saved_s -= self._losing_s(tracked, now)
         if asked is not None:
