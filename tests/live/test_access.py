@@ -83,6 +83,8 @@ async def test_the_narrowest_policy_counts_and_servers_see_no_key(tmp_path: Path
             assert (status, told["error"]["code"]) == (401, "invalid-api-key")
             assert (await ask(http, url, "key-of-carol", host="b.example"))[0] == 200
             assert (await ask(http, url, "key-of-alice", host="b.example"))[0] == 401
+            for sent, expected in (("bearer key-of-carol", 200), ("bearer key-of-alice", 401)):
+                assert (await ask(http, url, host="b.example", authorization=sent))[0] == expected
             for key in (None, "key-of-alice", "key-of-carol", ""):
                 status, told, _ = await ask(http, url, key, host="c.example")
                 assert (status, told["error"]["code"]) == (401, "closed")
@@ -130,6 +132,8 @@ async def test_tokens_of_an_issuer(tmp_path: Path) -> None:
             status, told, _ = await ask(http, url, token(key, **good))
             assert status == 200
             assert not {"authorization", headers.CLIENT} & set(told["headers"])
+            sent = f"bearer {token(key, **good)}"
+            assert (await ask(http, url, authorization=sent))[0] == 200
             status, told, _ = await ask(http, url)
             assert (status, told["error"]["code"]) == (401, "missing-api-key")
             # a URL is written down in too many places to hold a token

@@ -49,7 +49,7 @@ def read_small(path: Path) -> str:
     if len(data) > MAX_BYTES:
         raise KeyFileError(f"it is larger than {MAX_BYTES} bytes")
     try:
-        return data.decode()
+        return data.decode("utf-8-sig")  # Windows' editors begin a file with a byte order mark
     except UnicodeDecodeError:
         raise KeyFileError("it is no text") from None
 

@@ -41,6 +41,10 @@ LONGEST_CLIENT = 253
 """Characters of a client's name: what Kubernetes allows the name of a Secret's value."""
 
 
+class SharedKeyError(ValueError):
+    """Two clients have one key; the message names both."""
+
+
 class Clients:
     """Clients and their keys, as they are read from one place."""
 
@@ -49,13 +53,16 @@ class Clients:
         """By key."""
 
     def add(self, client: str, key: str) -> None:
-        """One more. Raises ValueError, whose message shows no key, for what cannot be used."""
+        """One more. Raises ValueError, whose message shows no key, for what cannot be used: SharedKeyError
+        for a key that is another client's, whose it stays.
+        """
         if not 0 < len(client) <= LONGEST_CLIENT or not all("!" <= letter <= "~" for letter in client):
             raise ValueError(f"{client[:50]!r} is no name of a client")
         text = read_key(key).text
         other = self._names.setdefault(text, client)
         if other != client:
-            raise ValueError(f"the clients {other} and {client} have one key: nobody could tell them apart")
+            both = f"{other} and {client}"
+            raise SharedKeyError(f"the clients {both} have one key: nobody could tell them apart")
 
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Who, and the key. Raises ValueError when there are too many."""

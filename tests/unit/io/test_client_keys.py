@@ -23,6 +23,11 @@ def test_lines_of_a_name_and_a_key(tmp_path: Path) -> None:
     assert ClientKeyFile(written(tmp_path, GOOD)).clients == (("team-a", "sk-a"), ("team-b", "sk-b"))
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    text = "\ufeffteam-a: sk-a\r\nteam-b: sk-b\r\n"
+    assert ClientKeyFile(written(tmp_path, text)).clients == (("team-a", "sk-a"), ("team-b", "sk-b"))
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [

@@ -4,7 +4,7 @@ Every chain has the filters. API keys come with routes and hosts; how tokens are
 listener, so that a changed token policy costs what a changed listener does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from headgate.gateway import ir
@@ -60,11 +60,19 @@ def per_route(access: ir.Access) -> Json:
         }
     keys = typed(
         f"{_API_KEYS}.ApiKeyAuthPerRoute",
-        credentials=[{"key": key, "client": client} for client, key in access.keys.clients],
+        credentials=list(_credentials(access.keys)),
         key_sources=[{"header": access.keys.header}],
         forwarding={"header": headers.CLIENT, "hide_credentials": True},
     )
     return {API_KEYS: keys, TOKENS: typed(f"{_TOKENS}.PerRouteConfig", disabled=True)}
+
+
+def _credentials(keys: ir.Keys) -> Iterator[Json]:
+    """Envoy takes off `Bearer ` as it is written here, and clients write schemes in lower case, too."""
+    for client, key in keys.clients:
+        yield {"key": key, "client": client}
+        if keys.header.lower() == "authorization":
+            yield {"key": f"bearer {key}", "client": client}
 
 
 def masked(resource: Any) -> Any:
@@ -84,7 +92,9 @@ def masked(resource: Any) -> Any:
 def _provider(tokens: ir.Tokens) -> Json:
     found: Json = {
         "forward": False,
-        "from_headers": [{"name": "Authorization", "value_prefix": "Bearer "}],
+        "from_headers": [
+            {"name": "Authorization", "value_prefix": scheme} for scheme in ("Bearer ", "bearer ")
+        ],
         "claim_to_headers": [{"header_name": headers.CLIENT, "claim_name": tokens.client_claim}],
     }
     if tokens.issuer:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from headgate.gateway import ir
 from headgate.model import absent, key_sets, policies
-from headgate.model.api_keys import Clients
+from headgate.model.api_keys import Clients, SharedKeyError
 from headgate.model.meta import Identity
 from headgate.model.objects import AccessPolicy, ApiKeyClients, ConfigMap, JwtClients, Secret
 from headgate.model.objects.access import KeyRef
@@ -27,7 +27,11 @@ class Read(msgspec.Struct, frozen=True):
 
     access: ir.Access
     problems: tuple[tuple[str, str], ...] = ()
-    """Field and sentence."""
+    """Field and sentence, with who is not let in."""
+
+
+_CLOSED = "; who depends on it is not let in"
+"""What becomes of clients whose part of a policy cannot be used."""
 
 
 def of_listener(world: Store, gateway: Identity, owner: Identity, name: str) -> ir.Access | None:
@@ -78,7 +82,7 @@ def _keys(world: Store, policy: Identity, name: str, wanted: ApiKeyClients) -> R
         field = f"spec.apiKeys.secretRefs[{index}]"
         secret = world.object(Secret, policy.namespace, ref.name)
         if secret is None:
-            problems.append((field, absent.sentence(world, "Secret", policy.namespace, ref.name)))
+            problems.append((field, absent.sentence(world, "Secret", policy.namespace, ref.name) + _CLOSED))
             continue
         for client in sorted({*_names(secret.data), *_names(secret.string_data)}):
             value = read_value(secret, client)
@@ -86,12 +90,15 @@ def _keys(world: Store, policy: Identity, name: str, wanted: ApiKeyClients) -> R
                 if isinstance(value, ValueError):
                     raise value
                 clients.add(client, value)
+            except SharedKeyError as error:
+                both = f"Secret {ref.name}: {error}, and who shows it counts as the first"
+                problems.append((field, both))
             except ValueError as error:
-                problems.append((field, f"Secret {ref.name}: {error}"))
+                problems.append((field, f"Secret {ref.name}: {error}{_CLOSED}"))
     try:
         pairs = clients.pairs()
     except ValueError as error:
-        problems.append(("spec.apiKeys.secretRefs", str(error)))
+        problems.append(("spec.apiKeys.secretRefs", f"{error}{_CLOSED}"))
         pairs = ()
     return Read(ir.Access(name, ir.Keys(pairs, wanted.header)), tuple(problems))
 
@@ -113,7 +120,7 @@ def _tokens(world: Store, policy: Identity, name: str, wanted: JwtClients) -> Re
         text = ValueError("nothing says where the keys are")
     problem = str(text) if isinstance(text, ValueError) else key_sets.problem_of(text)
     if problem is not None or isinstance(text, ValueError):
-        return Read(ir.Access(name), ((field, problem or ""),))
+        return Read(ir.Access(name), ((field, f"{problem}{_CLOSED}"),))
     return Read(ir.Access(name, tokens=replace(tokens, jwks=text)))
 
 
@@ -134,7 +141,7 @@ def _value(world: Store, namespace: str, ref: KeyRef) -> str | ValueError:
 def problems_of(world: Store, policy: AccessPolicy) -> Iterator[Problem]:
     """What is wrong with a policy, and targets that it does not count for."""
     for field, message in world.get(read, policy.identity).problems:
-        yield _problem(policy, field, "InvalidAccessPolicy", f"{message}; who depends on it is not let in")
+        yield _problem(policy, field, "InvalidAccessPolicy", message)
     for index, ref in enumerate(policy.spec.target_refs):
         target = Identity(ref.kind, policy.namespace, ref.name, ref.group)
         field = f"spec.targetRefs[{index}]"

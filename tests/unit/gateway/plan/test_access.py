@@ -120,6 +120,22 @@ def test_a_key_of_two_clients_is_the_first_ones() -> None:
     assert "bob" not in repr(found)
 
 
+def test_a_key_of_two_clients_is_said_to_let_both_in() -> None:
+    spec: dict[str, Any] = {"apiKeys": {"secretRefs": [{"name": "one"}, {"name": "two"}]}}
+    made = objects(
+        secret("one", bob="k"),
+        secret("two", carol="k", dave="a b"),
+        policy("p", {"kind": "Gateway", "name": "gate"}, **spec),
+    )
+    found = translate(manifest.snapshot(*made), GatewaySettings()).problems
+    shared, unusable = sorted(
+        (each.message for each in found if each.reason == "InvalidAccessPolicy"),
+        key=lambda message: "one key" not in message,
+    )
+    assert "bob and carol have one key" in shared and shared.endswith("counts as the first")
+    assert "Secret two: " in unusable and unusable.endswith("is not let in")
+
+
 @pytest.mark.parametrize(
     "spec",
     [
