@@ -236,6 +236,15 @@ async def test_trouble_before_the_first_byte_goes_down_the_list(lab: Lab, troubl
     assert [len(body) for body in lab.one.bodies + lab.two.bodies] == [LIMIT - 1, LIMIT - 1]
 
 
+async def test_an_answer_that_breaks_off_before_the_client_saw_any_is_the_servers_fault(lab: Lab) -> None:
+    lab.one.mode = "cut"
+    async with lab.picker.running():
+        lab.picker.endpoints = [lab.one.address]
+        response, body = await lab.ask("/close", b"{}")
+    assert (response.status, response.headers[headers.REASON]) == (502, "bad-response")
+    assert "broke off" in json.loads(body)["error"]["message"]
+
+
 @pytest.fixture
 async def four(tmp_path: Path) -> AsyncIterator[tuple[Lab, list[ScriptedModelServer]]]:
     """Four live model servers and two dead addresses in pool `close`; rule `/soon` gives up on silence early."""

@@ -90,12 +90,15 @@ async def test_what_ended_a_request_is_named(tmp_path: Path) -> None:
             server.mode = "reset"
             assert await ask(gate, "reset") == 503
             assert "failed before it answered" in (await ended(gate, "reset"))["why"]
+            server.mode = "cut"
+            assert await ask(gate, "cut") == 502
+            assert (await ended(gate, "cut"))["why"].startswith("the answer broke off")
             assert await ask(gate, "gone", "/gone") == 503
             assert "connect failure" in (await ended(gate, "gone"))["why"]
             text = await explain(gate, "bounded")
             assert "timeout: the route's `timeouts.request` was over" in text
             table = await explain(gate, "--recent", "2")
-            assert [line.split()[1] for line in table.splitlines()[1:3]] == ["gone", "reset"]
+            assert [line.split()[1] for line in table.splitlines()[1:3]] == ["gone", "cut"]
             assert (await explain(gate, "--slowest", "1")).splitlines()[1].split()[1] == "impatient"
 
 

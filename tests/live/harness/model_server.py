@@ -24,7 +24,7 @@ class ScriptedModelServer:
         self.port = free_port()
         self._tls = tls
         self.mode = "json"
-        """`json`, `sse`, `big`, `503`, `reset` or `hang`; a body with `"stream": true` makes `json` a stream."""
+        """`json`, `sse`, `big`, `503`, `reset`, `cut` or `hang`; a body with `"stream": true` makes `json` a stream."""
         self.models = ["m"]
         """Names that it lists; it answers to any."""
         self.events = 8
@@ -80,6 +80,13 @@ class ScriptedModelServer:
                 assert request.transport is not None
                 request.transport.abort()
                 raise web.HTTPInternalServerError
+            case "cut":
+                cut = web.StreamResponse(headers={"content-type": "application/json"})
+                await cut.prepare(request)
+                await cut.write(b'{"model": ')
+                assert request.transport is not None
+                request.transport.close()
+                return cut
             case "hang":
                 await asyncio.sleep(60)
                 raise web.HTTPInternalServerError

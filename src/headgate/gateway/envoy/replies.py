@@ -382,6 +382,11 @@ def _of_servers() -> Iterator[Reply]:
         "The model server cannot be reached or closed the connection before it answered.",
         headers=LATER,
     )
+    yield Reply(
+        "upstream_reset_after_response_started",
+        "bad-response",
+        "The model server broke off in the middle of its answer.",
+    )
     yield Reply("upstream_response_", "bad-response", "The model server's answer is not valid HTTP.")
     yield Reply(
         "websocket_handshake_unsuccessful", "bad-response", "The model server does not speak WebSocket here."
