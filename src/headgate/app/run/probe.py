@@ -49,6 +49,10 @@ def served(status: Mapping[str, Any]) -> Served:
     )
 
 
+_ASKER = {"user-agent": "headgate"}
+"""Who asks, in the access log."""
+
+
 class Probe:
     """A client of one gateway."""
 
@@ -91,7 +95,7 @@ class Probe:
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
-                session.get(url, allow_redirects=False) as answer,
+                session.get(url, headers=_ASKER, allow_redirects=False) as answer,
             ):
                 return answer.status, answer.headers, await _json(answer)
         except (aiohttp.ClientError, TimeoutError):

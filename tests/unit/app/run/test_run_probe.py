@@ -64,6 +64,27 @@ async def serving(answers: dict[str, web.Response], where: Path | None = None) -
         await runner.cleanup()
 
 
+async def test_the_access_log_shows_who_asks() -> None:
+    agents: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        agents.append(request.headers["user-agent"])
+        return web.json_response({"data": [{"id": "m"}]})
+
+    app = web.Application()
+    app.router.add_get("/{any:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        port = int(runner.addresses[0][1])
+        probe = Probe(Path("unused"), "127.0.0.1")
+        assert (await probe.models(port), await probe.closed([port])) == (["m"], [])
+    finally:
+        await runner.cleanup()
+    assert agents == ["headgate", "headgate"]
+
+
 async def test_a_pool_is_answered_when_its_picker_says_so(tmp_path: Path) -> None:
     probe = Probe(tmp_path / "s", "127.0.0.1")
     assert await probe.unanswered(["d/a", "d/b"]) == ["d/a", "d/b"]
