@@ -6,7 +6,7 @@ Nothing that goes wrong here changes what Envoy serves: a computation that fails
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from headgate import __version__
 from headgate.app.controller.answer_log import AnswerLog
+from headgate.app.controller.problem_book import ProblemBook
 from headgate.app.controller.telling import Telling, is_about_a_port
 from headgate.app.controller.writes import ClusterWrites
 from headgate.app.processes.garbage import set_garbage_collection
@@ -53,26 +54,6 @@ CLIENT_KEYS_S = 1.0
 
 INLINE = 100
 """Changed objects up to which the work is done between two turns of the event loop; beyond it in a thread."""
-
-
-class ProblemBook:
-    """Tells of each problem once when it appears, and once when it is gone."""
-
-    def __init__(self, appeared: Callable[[Problem], None], gone: Callable[[Problem], None]) -> None:
-        self._appeared = appeared
-        self._gone = gone
-        self.present: tuple[Problem, ...] = ()
-
-    def update(self, problems: Iterable[Problem]) -> None:
-        """These are the problems now."""
-        before, now = dict.fromkeys(self.present), dict.fromkeys(problems)
-        for problem in now:
-            if problem not in before:
-                self._appeared(problem)
-        for problem in before:
-            if problem not in now:
-                self._gone(problem)
-        self.present = tuple(now)
 
 
 class Controller:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tests import manifests as manifest
 
 from headgate.app.controller import process as module
-from headgate.app.controller.process import Controller, ProblemBook
+from headgate.app.controller.process import Controller
 from headgate.gateway.half import GatewayHalf
 from headgate.gateway.settings import GatewaySettings
 from headgate.io.client_keys import ClientKeyFile
@@ -20,16 +20,6 @@ from headgate.model.snapshot import Snapshot
 
 def problem(text: str) -> Problem:
     return Problem(Place(), "Odd", text)
-
-
-def test_a_problem_is_told_once_when_it_comes_and_once_when_it_goes() -> None:
-    told: list[str] = []
-    book = ProblemBook(lambda p: told.append(f"+{p.message}"), lambda p: told.append(f"-{p.message}"))
-    book.update([problem("a"), problem("a")])
-    book.update([problem("a"), problem("b")])
-    book.update([problem("b")])
-    assert told == ["+a", "+b", "-a"]
-    assert book.present == (problem("b"),)
 
 
 class ScriptedSource:
