@@ -16,6 +16,7 @@ from typing import Literal
 
 MODULES = (
     "headgate.app.picker.decision_log",
+    "headgate.flow.accounts",
     "headgate.flow.control",
     "headgate.flow.drain",
     "headgate.flow.lanes",

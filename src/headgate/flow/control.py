@@ -1,20 +1,17 @@
 """Who waits, who goes, who is refused: pure, `now` comes in, and whoever asks is told who goes."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from heapq import nsmallest
 from math import ceil
 
+from headgate.flow.accounts import Accounts
 from headgate.flow.api import Dropped, DropReason
 from headgate.flow.drain import DrainRate
 from headgate.flow.lanes import Band, Lanes, Room
 from headgate.flow.queue import NEVER, Account, Heap, Ticket
 from headgate.flow.settings import BandSettings, FlowSettings
 from headgate.flow.tally import OUTCOMES, Outcome, Tally
-from headgate.flow.view import BandView, EndedView, FlowView, QueueView, WaitsView
+from headgate.flow.view import BandView, EndedView, QueueView, WaitsView
 
-MOST_SHOWN = 1000
-"""Flows in a view."""
 LONGEST_QUOTA_WAIT_S = 365 * 86_400
 """No `Retry-After` of a quota is longer than this. It is known, not guessed as that of a queue."""
 
@@ -34,12 +31,10 @@ class FlowControl:
         self.bytes = 0
         self.counts: dict[DropReason, int] = {}
         self.tally = Tally()
-        self._accounts: dict[str, Account] = {}
-        self._idle: OrderedDict[str, Account] = OrderedDict()
-        """Those without a request; the one for which that is true longest is the first."""
         self._bands: dict[int, Band] = {}
         """By priority; with something waiting."""
         self._lanes = Lanes(self.band)
+        self._accounts = Accounts(settings, self._lanes)
         self._expiry = Heap()
         self._drain = DrainRate()
         self.drops = 0
@@ -62,12 +57,14 @@ class FlowControl:
         If not, it waits, at most until its `expires_at`, or it is dropped. *room*: an endpoint could take
         it now; it goes at once only while nobody waits, otherwise `next` says who goes.
         """
-        account = self._account(who, now)
+        account = self._accounts.of(who, now)
         ticket.account = account
         ticket.arrived_at = now
         self._numbers += 1
         ticket.number = self._numbers
-        if account.rate and not self._may_use(account, ticket, now):
+        too_early_s = self._accounts.charge(account, ticket, now) if account.rate else None
+        if too_early_s is not None:
+            self._refuse(account, ticket, too_early_s)
             return False
         if room and not self.waiting:
             self._start(ticket, account)
@@ -93,12 +90,11 @@ class FlowControl:
             more = tokens - ticket.charged
             account.tokens += more
             if account.rate:
-                account.refill(now)
-                account.level = min(account.burst, account.level - more)
+                account.use(more, now)
             if ticket.flow is not None:
                 self._lanes.correct(ticket.flow, more)
         ticket.account = None
-        self._rest(account)
+        self._accounts.rest(account)
 
     # ---- out
 
@@ -171,8 +167,7 @@ class FlowControl:
         self._kept, self._kept_bytes = self.waiting, self.bytes
         bands = settings.bands != self.settings.bands or settings.other_bands != self.settings.other_bands
         self.settings = settings
-        for account in self._accounts.values():
-            self._set_share(account, now, new=False)
+        self._accounts.configure(settings, now)
         if not bands:
             return
         tickets = self.tickets()
@@ -257,7 +252,7 @@ class FlowControl:
             most_bytes=self.settings.most_bytes,
             drain_per_s=self._drain.per_second(),
             bands=tuple(bands),
-            flows=tuple(self._flow_views(now)),
+            flows=tuple(self._accounts.views(now)),
             ended=tuple(
                 EndedView(outcome=outcome, band=band, count=count)
                 for outcome, counts in sorted(self.tally.ended.items())
@@ -282,65 +277,24 @@ class FlowControl:
             size = sum(ticket.bytes for ticket in own)
             assert band.bytes == size <= max(kept_bytes, band.settings.most_bytes)
         assert {ticket.priority for ticket in tickets} == set(self._bands)
-        for account in self._accounts.values():
-            own = [ticket for ticket in tickets if ticket.account is account]
-            assert account.queued == len(own) <= max(kept, account.most_requests)
-            size = sum(ticket.bytes for ticket in own)
-            assert account.bytes == size <= max(kept_bytes, account.most_bytes)
-            assert (account.id in self._idle) == (not account.queued and not account.running)
+        self._accounts.check(tickets, kept, kept_bytes)
         for ticket in tickets:
             flow = ticket.flow
             assert flow is not None and flow in flow.account.flows and flow.listed
             assert (flow.kind, flow.priority, flow.account) == (ticket.kind, ticket.priority, ticket.account)
         self._lanes.check()
         assert self._lanes.queued() == self.waiting
-        assert len(self._idle) <= settings.most_accounts
 
     # ---- its own
 
-    def _account(self, who: str, now: float) -> Account:
-        account = self._accounts.get(who)
-        if account is None:
-            account = Account(who)
-            self._accounts[who] = account
-            self._set_share(account, now, new=True)
-            self._rest(account)
-        return account
-
-    def _set_share(self, account: Account, now: float, *, new: bool) -> None:
-        share = self.settings.shares.get(account.id, self.settings.other_shares)
-        account.weight = share.weight
-        account.most_requests = share.most_requests
-        account.most_bytes = share.most_bytes
-        before, had = account.burst, account.rate
-        if had:
-            account.refill(now)
-        quota = share.quota
-        account.rate = 0.0 if quota is None else quota.tokens_per_minute / 60.0
-        account.burst = 0.0 if quota is None else quota.burst_tokens or quota.tokens_per_minute
-        account.level_at = now
-        if new or not had:
-            account.level = account.burst
-        else:
-            account.level = min(account.burst, account.level + max(0.0, account.burst - before))
-
-    def _may_use(self, account: Account, ticket: Ticket, now: float) -> bool:
-        """Whether the quota lets the request in; it is charged then, and dropped otherwise."""
-        account.refill(now)
-        needed = min(ticket.tokens, account.burst)
-        if account.level >= needed:
-            account.level -= ticket.tokens
-            ticket.charged = ticket.tokens
-            return True
-        wait_s = (needed - account.level) / account.rate
+    def _refuse(self, account: Account, ticket: Ticket, wait_s: float) -> None:
         message = (
             f"{account.id!r} has used up its quota of {account.rate * 60:.0f} tokens a minute: "
             f"{max(0.0, account.level):.0f} are left, the request needs about {ticket.tokens:.0f}"
         )
         self.tally.over("RejectedOther", ticket.priority)
         self._drop(ticket, "over-quota", message, min(LONGEST_QUOTA_WAIT_S, max(1, ceil(wait_s))))
-        self._rest(account)
-        return False
+        self._accounts.rest(account)
 
     def _refund(self, ticket: Ticket, now: float) -> None:
         """The request will not use anything."""
@@ -348,17 +302,15 @@ class FlowControl:
         if account is None:
             return
         if account.rate and ticket.charged:
-            account.refill(now)
-            account.level = min(account.burst, account.level + ticket.charged)
+            account.use(-ticket.charged, now)
         ticket.charged = 0.0
         ticket.account = None
-        self._rest(account)
+        self._accounts.rest(account)
 
     def _start(self, ticket: Ticket, account: Account) -> None:
         ticket.charged = ticket.tokens
         account.tokens += ticket.tokens
-        if not account.running and not account.queued and self._idle:
-            self._idle.pop(account.id, None)
+        self._accounts.stir(account)
         account.band = ticket.priority
         account.running += 1
 
@@ -378,8 +330,7 @@ class FlowControl:
             self._refund(ticket, now)
             return
         self._drain.pass_time(now, self.waiting > 0)
-        if not account.running and not account.queued:
-            self._idle.pop(account.id, None)
+        self._accounts.stir(account)
         band = self._bands.get(ticket.priority)
         if band is None:
             band = self._bands[ticket.priority] = Band(ticket.priority, settings)
@@ -466,60 +417,9 @@ class FlowControl:
     def _seconds(self, wait_s: float) -> int:
         return max(1, min(self.settings.most_retry_s, ceil(wait_s)))
 
-    def _rest(self, account: Account) -> None:
-        """If it has no request any more, it may be forgotten some time."""
-        if account.queued or account.running:
-            return
-        if account.flows:
-            for flow in account.flows[:]:
-                if not self._lanes.fairness(flow).owes(flow):
-                    self._lanes.forget(flow)
-        idle = self._idle
-        if account.id in idle:
-            idle.move_to_end(account.id)
-        else:
-            idle[account.id] = account
-        while len(idle) > self.settings.most_accounts:
-            name, oldest = idle.popitem(last=False)
-            shares = self.settings.shares
-            if name in shares and len(idle) >= len(shares):
-                idle[name] = oldest  # what it used counts, however many others come
-                continue
-            for flow in oldest.flows[:]:
-                self._lanes.forget(flow)
-            del self._accounts[name]
-
     def band(self, priority: int) -> BandSettings:
         """What counts for requests of *priority*."""
         return self.settings.bands.get(priority, self.settings.other_bands)
-
-    def _flow_views(self, now: float) -> list[FlowView]:
-        """The most queued first, then those that used most; an account without flows has its last band."""
-        found = []
-        for account in self._accounts.values():
-            left = None
-            if account.rate:
-                left = min(account.burst, account.level + account.rate * (now - account.level_at))
-            bands: dict[int, tuple[int, int, float]] = {}
-            for flow in account.flows:
-                queued, size, ahead = bands.get(flow.priority, (0, 0, 0.0))
-                ahead += self._lanes.fairness(flow).ahead(flow)
-                bands[flow.priority] = queued + flow.queued, size + flow.bytes, ahead
-            found += [
-                FlowView(
-                    id=account.id,
-                    band=band,
-                    queued=queued,
-                    bytes=size,
-                    tokens=account.tokens,
-                    ahead=ahead,
-                    weight=account.weight,
-                    running=account.running,
-                    quota_left=left,
-                )
-                for band, (queued, size, ahead) in (bands or {account.band: (0, 0, 0.0)}).items()
-            ]
-        return nsmallest(MOST_SHOWN, found, key=_busiest)
 
 
 _WORDS: dict[str, str] = {
@@ -533,7 +433,3 @@ _WORDS: dict[str, str] = {
 
 def _number(ticket: Ticket) -> int:
     return ticket.number
-
-
-def _busiest(view: FlowView) -> tuple[int, float, str, int]:
-    return -view.queued, -view.tokens, view.id, -view.band

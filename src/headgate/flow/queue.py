@@ -170,6 +170,11 @@ class Account:
         self.level = min(self.burst, self.level + self.rate * (now - self.level_at))
         self.level_at = now
 
+    def use(self, tokens: float, now: float) -> None:
+        """Take so many from the quota; those below 0 are given back."""
+        self.refill(now)
+        self.level = min(self.burst, self.level - tokens)
+
 
 class Flow:
     """The waiting requests of one account, of one kind and priority."""

@@ -280,7 +280,7 @@ def test_what_a_named_flow_used_is_not_forgotten_however_many_others_come() -> N
     for who in ("a", "b"):
         assert not flow.arrive(a_ticket(5000), who, 0.0, room=True)
         assert refusals(flow) == [(5000, "over-quota", 100)]
-    assert len(flow._accounts) == 10
+    assert len(flow.view(0.0).flows) == 10
 
 
 def test_nobody_there_is_no_contention() -> None:
