@@ -137,16 +137,18 @@ def _scan(format_: Format, chunks: Sequence[bytes]) -> Any:
     return native.scan(SETTINGS, FORMATS.index(format_), list(chunks))
 
 
-_LOST_BACKSLASH = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}u")
-"""Half a surrogate pair and a `u`: msgspec takes it for a whole pair in values that it only skips. The scanner
-does not, so that such a body is left to Python, and read all the same."""
+_HEX = "[0-9a-fA-F]{2}"
+_FIRST, _SECOND = rf"\\u[dD][89abAB]{_HEX}", rf"\\u[dD][c-fC-F]{_HEX}"
+_HALF_PAIR = re.compile(f"{_FIRST}(?!{_SECOND})|(?<!{_FIRST}){_SECOND}".encode())
+"""Half a surrogate pair: msgspec lets it pass in values that it only skips. The scanner does not, so that such a
+body is left to Python, and read all the same."""
 
 
 def _agree(format_: Format, body: bytes, chunks: Sequence[bytes]) -> None:
     """Both read the same, or neither reads it: as it is with bodies too large to be mended."""
     found, wanted = _scan(format_, chunks), read_body(format_, body, 0) if body else None
     if found is None:
-        assert _LOST_BACKSLASH.search(body) or not isinstance(wanted, Reading), (body, wanted)
+        assert _HALF_PAIR.search(body) or not isinstance(wanted, Reading), (body, wanted)
         return
     assert isinstance(wanted, Reading), (body, wanted)
     model, stream, limit, prompt_bytes, media, blocks, tools_first, spans, _ = found
@@ -180,6 +182,9 @@ def test_a_body_that_the_scanner_accepts_reads_the_same(format_: Format, body: b
 @example(body=b'{"model":"m","prompt":"\\ud800","messages":[]}', cuts=[])
 @example(
     body=b'{"model":"m","prompt":"","messages":[{"role":null,"tool_calls":{"a":"\\ud800udc00"}}]}', cuts=[]
+)
+@example(
+    body=b'{"model":"m","prompt":"","messages":[{"role":null,"tool_calls":{"a":"\\ud800dc00"}}]}', cuts=[]
 )
 def test_a_damaged_body_is_never_accepted_differently(format_: Format, body: bytes, cuts: Cuts) -> None:
     _agree(format_, body, _cut(body, cuts))

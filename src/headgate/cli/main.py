@@ -4,16 +4,15 @@ import difflib
 import importlib
 import inspect
 import pkgutil
-import signal
 import sys
 import traceback
-from types import FrameType
 from typing import Any
 
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from headgate import __version__, compiled
+from headgate.app.processes.ending import exit_when_told
 from headgate.cli import commands
 from headgate.io.terminal.say import say
 
@@ -86,8 +85,7 @@ def main(args: list[str] | None = None) -> Any:
     """Run the command line; exits the process."""
     words = args if args is not None else sys.argv[1:]
     if SERVERS.intersection(words[:1]):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _end)  # until the verb has a handler of its own
+        exit_when_told()
     try:
         return app(words, prog_name="headgate")
     except compiled.CoreError as error:
@@ -96,7 +94,3 @@ def main(args: list[str] | None = None) -> Any:
     except Exception as error:
         say(*"".join(traceback.format_exception(error)).rstrip().split("\n"), err=True)
         sys.exit(1)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(0)

@@ -6,7 +6,6 @@ import datetime
 import logging
 import random
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from headgate.app.picker.followed import Followed, News, selected_pool
 from headgate.app.picker.leading import Leading
 from headgate.app.picker.metrics_port import MetricsPort
 from headgate.app.picker.pools import Pools, fixed_pool
+from headgate.app.processes.ending import on_ending
 from headgate.app.processes.garbage import set_garbage_collection
 from headgate.app.processes.parent import SUPERVISORS_END
 from headgate.io.api_keys import KeyFile, Keys
@@ -281,8 +281,7 @@ class Picker:
         async with AsyncExitStack() as stack:
             ports = await self._listen(stack)
             status = await self._serve_http(stack, ports)
-            for number in (signal.SIGTERM, signal.SIGINT, SUPERVISORS_END):
-                asyncio.get_running_loop().add_signal_handler(number, self.stop)
+            on_ending(lambda _: self.stop(), SUPERVISORS_END)
             if started is not None:
                 started(status())
             async with asyncio.TaskGroup() as group:

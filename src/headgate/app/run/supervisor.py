@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from headgate import __version__
+from headgate.app.processes.ending import on_ending
 from headgate.app.processes.lines import Line, event
 from headgate.app.processes.supervise import Child
 from headgate.app.run.folder import private_folder
@@ -115,7 +116,7 @@ class Supervisor:
         _raise_file_limit()
         with private_folder() as path:
             self._folder = Folder(path)
-            self._catch_signals()
+            on_ending(self._signalled)
             with self._access_log():
                 return await self._serve(binary)
 
@@ -280,11 +281,6 @@ class Supervisor:
             return await self._envoy.active_requests()
         except OSError:
             return before
-
-    def _catch_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._signalled, number)
 
     def _signalled(self, number: signal.Signals) -> None:
         """Begin to end; a second signal shows impatience, but for the echo of a SIGTERM."""

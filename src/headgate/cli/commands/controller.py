@@ -186,12 +186,12 @@ def controller(
     """
     import asyncio
     import contextlib
-    import signal
 
     from headgate.app.cluster.source import ClusterSource, access_to
     from headgate.app.controller.certificates import OfPicker
     from headgate.app.controller.process import serve
     from headgate.app.controller.writes import ClusterWrites
+    from headgate.app.processes.ending import on_ending
     from headgate.app.processes.parent import SUPERVISORS_END
     from headgate.cli.logs import log_to_stderr
     from headgate.gateway.provision.settings import ProvisionSettings
@@ -287,8 +287,7 @@ def controller(
                 writes=writes,
             )
         )
-        for number in (signal.SIGINT, signal.SIGTERM, SUPERVISORS_END):
-            asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+        on_ending(lambda _: serving.cancel(), SUPERVISORS_END)
         with contextlib.suppress(asyncio.CancelledError):
             await serving
 

@@ -117,19 +117,19 @@ def _serve(settings: "FleetSettings", output: Output, drain_delay_s: float) -> N
 
     import uvloop
 
+    from headgate.app.processes.ending import ENDING, on_ending
     from headgate.io.fleet.server import running_fleet
 
     async def serve() -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
-        def first_signal() -> None:
+        def first_signal(_: signal.Signals) -> None:
             stop.set()
-            for number in (signal.SIGINT, signal.SIGTERM):  # a second one ends the process at once
+            for number in ENDING:  # a second one ends the process at once
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_DFL)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, first_signal)
+        on_ending(first_signal)
         async with running_fleet(settings) as running:
             _announce(running, settings, output)
             await stop.wait()
