@@ -34,11 +34,13 @@ def resolved(wrong: Iterable[tuple[str, str]], generation: int) -> Condition:
 
 
 def accepted(wrong: Iterable[Problem], generation: int) -> Condition:
-    """Accepted: by what is wrong with an object, for the first problem's reason."""
+    """Accepted: by what is wrong with an object, for the first error's reason. Warnings are its message."""
+    said: list[str] = []
     for each in wrong:
         if each.severity == "error":
             return condition("Accepted", False, each.reason, each.message, generation)
-    return condition("Accepted", True, "Accepted", "", generation)
+        said.append(each.message)
+    return condition("Accepted", True, "Accepted", "; ".join(said), generation)
 
 
 class ParentRef(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
