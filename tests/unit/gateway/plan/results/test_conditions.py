@@ -4,7 +4,9 @@ from headgate.gateway.plan.results.conditions import accepted
 from headgate.model.problems import Place, Problem
 
 WRONG = Problem(Place(), "ModelNameInUse", "the name is taken")
-IN_VAIN = Problem(Place(), "PoolNotFound", "there is no pool; until then this object has no effect", "warning")
+IN_VAIN = Problem(
+    Place(), "PoolNotFound", "there is no pool; until then this object has no effect", "warning"
+)
 
 
 def test_an_error_is_the_reason_and_warnings_are_told_beside_what_holds() -> None:
